@@ -1,0 +1,41 @@
+"""One exception for everything a user can mend, and the one place where scripts print it."""
+
+import sys
+from collections.abc import Callable
+
+import tyro
+
+
+class UserError(Exception):
+    """A mistake in files or settings. Scripts print it and leave with exit status 2; any other exception is a bug.
+
+    subject: the file or setting; found, expected: what was there and what should be; remedy: what to do.
+    """
+
+    def __init__(self, subject: object, found: str, expected: str, remedy: str):
+        self.subject, self.found, self.expected, self.remedy = str(subject), found, expected, remedy
+        super().__init__(f"{subject}\n  found:    {found}\n  expected: {expected}\n  to do:    {remedy}")
+
+
+def run_script(main: Callable, config_class: type, description: str) -> None:
+    """Parse the command line into `config_class` (a dataclass: its defaults and comments become flags), call `main`.
+
+    Exit status: 0 done, 2 a UserError (or a wrong flag, told by tyro), 130 interrupted. Bugs keep their traceback.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        # A Windows console in a local code page must not turn a progress bar or a Chinese name into a crash.
+        stream.reconfigure(errors="replace")
+    config = tyro.cli(config_class, description=description)
+    try:
+        main(config)
+    except UserError as error:
+        print(f"\nerror: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+def warn(message: str) -> None:
+    """Say something that deserves a look but does not stop the run."""
+    print(f"warning: {message}", file=sys.stderr)

@@ -1,0 +1,197 @@
+"""Reading and writing pictures and masks: the only place that touches picture files."""
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from utils.errors import UserError
+from utils.palette import voc_palette
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".ppm", ".pgm")
+# What Pillow raises for damaged files of one format or another.
+DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error, zlib.error)
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """A picture as (H, W) gray or (H, W, 3) RGB, uint8 or uint16, turned upright by its EXIF orientation.
+
+    Gray with alpha, RGBA, CMYK, palette and 1-bit pictures are converted; alpha is dropped; of several frames the first
+    is taken. Raises UserError for a file that is missing, empty, truncated, no picture, or holds 32-bit numbers.
+    """
+    path = Path(path)
+    return decode_image(_read_bytes(path, "picture"), path)
+
+
+def decode_image(data: bytes, subject: str | Path) -> np.ndarray:
+    """Like `read_image`, from the bytes of a picture file; `subject` names them in messages."""
+    if _is_deep_colour_png(data):
+        return _decode_deep_colour(data, subject)
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return image_to_array(ImageOps.exif_transpose(image), subject)
+    except UnidentifiedImageError:
+        # Pillow opens no TIFF with three 16-bit channels.
+        if data[:4] in (b"II*\0", b"MM\0*"):
+            return _decode_deep_colour(data, subject)
+        raise _not_a_picture(subject, data) from None
+    except Image.DecompressionBombError as error:
+        raise UserError(subject, str(error), "a picture of a usual size", "cut it into smaller pictures") from None
+    except DECODE_ERRORS as error:
+        raise UserError(
+            subject,
+            f"a damaged or truncated picture ({error})",
+            "a picture that opens in an image viewer",
+            "copy or export the file again",
+        ) from None
+
+
+def image_to_array(image: Image.Image, subject: str | Path = "picture") -> np.ndarray:
+    """A PIL picture of any mode as (H, W) or (H, W, 3), uint8 or uint16. Raises UserError for 32-bit numbers."""
+    if image.mode.startswith("I;16"):
+        return np.asarray(image).astype(np.uint16)
+    if image.mode in ("I", "F"):
+        values = np.asarray(image)
+        if image.mode == "I" and values.min() >= 0 and values.max() <= 65535:
+            return values.astype(np.uint16)
+        raise UserError(
+            subject,
+            f"32-bit values between {values.min():g} and {values.max():g}",
+            "8 or 16 bits a channel",
+            "export the picture as 8-bit or 16-bit PNG or TIFF",
+        )
+    if image.mode in ("1", "L", "LA", "La"):
+        return np.array(image.convert("L"))
+    return np.array(image.convert("RGB"))
+
+
+def read_mask(path: str | Path) -> np.ndarray:
+    """A mask as (H, W) uint8 class indices (255: ignored). Raises UserError for anything that is no index mask."""
+    path = Path(path)
+    data = _read_bytes(path, "mask")
+    expected = "an 8-bit PNG with one channel or a palette, whose pixel values are the class indices"
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            if image.format == "JPEG":
+                colours = len(np.unique(np.asarray(image.convert("L"))))
+                raise UserError(
+                    path,
+                    f"a JPEG ({colours} different gray values: its compression smears class indices)",
+                    expected,
+                    "export the mask as PNG from the program that drew it",
+                )
+            if image.mode not in ("1", "L", "P"):
+                raise UserError(path, f"a mask of {_mode_in_words(image.mode)}", expected, _mask_remedy(image.mode))
+            return np.array(ImageOps.exif_transpose(image)).astype(np.uint8)
+    except UnidentifiedImageError:
+        raise _not_a_picture(path, data) from None
+    except (*DECODE_ERRORS, Image.DecompressionBombError) as error:
+        raise UserError(path, f"a damaged or truncated mask ({error})", expected, "copy or export it again") from None
+
+
+def read_size(path: str | Path) -> tuple[int, int]:
+    """(height, width) of an upright picture or mask, from the header alone where the format allows."""
+    path = Path(path)
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            return (width, height) if image.getexif().get(0x0112, 1) in (5, 6, 7, 8) else (height, width)
+    except (*DECODE_ERRORS, Image.DecompressionBombError):
+        return read_image(path).shape[:2]
+
+
+def to_channels(image: np.ndarray, in_channels: int) -> np.ndarray:
+    """(H, W) or (H, W, 3) → (H, W, in_channels), same dtype. Gray is repeated; RGB becomes luminance (ITU-R 601)."""
+    if image.ndim == 2:
+        return np.repeat(image[..., None], in_channels, axis=2)
+    if in_channels == 1:
+        gray = image.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+        return (gray + 0.5).astype(image.dtype)[..., None]
+    return image
+
+
+def to_uint8_rgb(image: np.ndarray) -> np.ndarray:
+    """Any picture array as (H, W, 3) uint8 for showing; 16-bit pictures are stretched from their 0.1 to 99.9 percentile."""
+    if image.dtype == np.uint16:
+        low, high = np.percentile(image, (0.1, 99.9))
+        image = np.clip((image - low) * (255 / max(high - low, 1)), 0, 255).astype(np.uint8)
+    return to_channels(image, 3)
+
+
+def write_image(path: str | Path, image: np.ndarray) -> None:
+    """Write (H, W), (H, W, 3) or (H, W, 4) uint8, or (H, W) uint16, in the format of the file name's ending."""
+    _write(Path(path), Image.fromarray(image))
+
+
+def write_mask(path: str | Path, mask: np.ndarray) -> None:
+    """Write class indices (H, W) uint8 as a palette PNG in VOC colours: the pixel value is the class index."""
+    image = Image.fromarray(np.ascontiguousarray(mask, dtype=np.uint8))
+    image.putpalette(voc_palette().ravel().tolist())
+    _write(Path(path), image)
+
+
+def _write(path: Path, image: Image.Image) -> None:
+    """Write beside the target and rename, so that no half file ever stands under the final name."""
+    temporary = path.with_name(f".{path.stem}.writing{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image.save(temporary)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UserError(
+            path,
+            f"it cannot be written ({error.strerror or error})",
+            "a folder that you may write to, with free space",
+            "choose another output folder or mend its permissions",
+        ) from None
+
+
+def _read_bytes(path: Path, kind: str) -> bytes:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise UserError(path, f"no such {kind}", f"a {kind} file", "check the path and the spelling") from None
+    except OSError as error:
+        raise UserError(path, f"it cannot be read ({error.strerror})", f"a {kind} file", "check the path") from None
+    if not data:
+        raise UserError(path, "an empty file (zero bytes)", f"a {kind}", "copy or export the file again")
+    return data
+
+
+def _is_deep_colour_png(data: bytes) -> bool:
+    """A PNG of 16 bits with colour or alpha, which Pillow would quietly cut to 8 bits (PNG specification, IHDR)."""
+    return data[:8] == b"\x89PNG\r\n\x1a\n" and len(data) > 25 and data[24] == 16 and data[25] in (2, 4, 6)
+
+
+def _decode_deep_colour(data: bytes, subject: str | Path) -> np.ndarray:
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if image is None or image.dtype not in (np.uint8, np.uint16):
+        raise _not_a_picture(subject, data)
+    if image.ndim == 3 and _is_deep_colour_png(data) and data[25] == 4:
+        return np.ascontiguousarray(image[..., 0])
+    return image if image.ndim == 2 else np.ascontiguousarray(image[..., 2::-1])
+
+
+def _not_a_picture(subject: str | Path, data: bytes) -> UserError:
+    return UserError(
+        subject,
+        f"{len(data)} bytes that are no picture (they begin with {data[:8]!r})",
+        "a picture: " + " ".join(suffix[1:] for suffix in IMAGE_SUFFIXES),
+        "open it in an image viewer; export it again as PNG",
+    )
+
+
+def _mode_in_words(mode: str) -> str:
+    names = {"RGB": "RGB colours", "RGBA": "RGB colours with alpha", "LA": "gray with alpha", "I": "32-bit values"}
+    return "16-bit values" if mode.startswith("I;16") else names.get(mode, f"mode {mode}")
+
+
+def _mask_remedy(mode: str) -> str:
+    if mode.startswith("I"):
+        return "convert the mask to 8 bits without scaling its values (ImageJ: untick 'Scale when converting')"
+    return "export class indices instead of colours, e.g. by json_to_dataset.py from labelme files"

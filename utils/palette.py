@@ -1,0 +1,43 @@
+"""The VOC colours, and how masks are laid over pictures."""
+
+import numpy as np
+
+IGNORE_INDEX = 255
+
+
+def voc_palette(count: int = 256) -> np.ndarray:
+    """Colours of the PASCAL VOC devkit (`VOClabelcolormap`): (count, 3) uint8 RGB; row i is the colour of class i.
+
+    Bit k of the class index spreads over the high bits of red, green and blue in turn, so neighbours differ strongly.
+    """
+    index = np.arange(count)
+    palette = np.zeros((count, 3), np.uint8)
+    for bit in range(8):
+        for channel in range(3):
+            palette[:, channel] |= (((index >> (3 * bit + channel)) & 1) << (7 - bit)).astype(np.uint8)
+    return palette
+
+
+def colorize(mask: np.ndarray, palette: np.ndarray) -> np.ndarray:
+    """Mask (H, W) uint8 of class indices → (H, W, 3) uint8 colours. palette: (K, 3) uint8, K above the largest index."""
+    return palette[mask]
+
+
+def blend(image: np.ndarray, mask: np.ndarray, palette: np.ndarray, alpha: float = 0.5) -> np.ndarray:
+    """Picture (H, W, 3) uint8 with the classes laid over it at `alpha` in 0…1; background and ignored pixels stay."""
+    paint = (mask != 0) & (mask != IGNORE_INDEX)
+    mixed = image.astype(np.float32) * (1 - alpha) + palette[mask] * np.float32(alpha)
+    return np.where(paint[..., None], mixed + 0.5, image).astype(np.uint8)
+
+
+def cutout(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Picture (H, W, 3) uint8 with background pixels painted black."""
+    return image * (mask != 0)[..., None].astype(np.uint8)
+
+
+def outline(mask: np.ndarray) -> np.ndarray:
+    """(H, W) bool: pixels whose right or lower neighbour has another class index."""
+    edge = np.zeros(mask.shape, bool)
+    edge[:, :-1] |= mask[:, :-1] != mask[:, 1:]
+    edge[:-1] |= mask[:-1] != mask[1:]
+    return edge

@@ -1,0 +1,169 @@
+"""The VOC folder: where pictures, masks, splits and class names are, and whether they fit together."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from utils.errors import UserError
+from utils.images import IMAGE_SUFFIXES, read_mask, read_size
+from utils.palette import IGNORE_INDEX
+
+
+class VocFolder:
+    """A folder in the layout of PASCAL VOC. Nothing is read before it is asked for; nothing is created."""
+
+    def __init__(self, root: str | Path):
+        self.root = Path(root)
+        self.images_dir = self.root / "JPEGImages"
+        self.masks_dir = self.root / "SegmentationClass"
+        self.splits_dir = self.root / "ImageSets" / "Segmentation"
+        self.class_names_path = self.root / "class_names.txt"
+
+    @cached_property
+    def images(self) -> dict[str, Path]:
+        """Name without ending → picture. Raises UserError if the folder is missing or two pictures share a name."""
+        found: dict[str, Path] = {}
+        for path in list_images(self.images_dir):
+            if path.stem in found:
+                raise UserError(
+                    path,
+                    f"two pictures of one name: {found[path.stem].name} and {path.name}",
+                    "one picture a name, because a mask belongs to a name",
+                    "rename or remove one of them",
+                )
+            found[path.stem] = path
+        return found
+
+    def image_path(self, name: str) -> Path:
+        """The picture of a name. Raises UserError if there is none."""
+        if name not in self.images:
+            raise UserError(
+                self.images_dir / name,
+                "no picture of this name with any known ending",
+                "a picture for every name in the split files",
+                f"add the picture, or write the split files anew: python voc2unet.py --voc-root {self.root}",
+            )
+        return self.images[name]
+
+    def mask_path(self, name: str) -> Path:
+        return self.masks_dir / f"{name}.png"
+
+    def read_split(self, split: str) -> list[str]:
+        """Names listed in ImageSets/Segmentation/SPLIT.txt; any line ending, blanks around names and empty lines pass."""
+        path = self.splits_dir / f"{split}.txt"
+        remedy = f"write the split files: python voc2unet.py --voc-root {self.root}"
+        names = [line.strip() for line in read_lines(path, remedy) if line.strip()]
+        if not names:
+            raise UserError(path, "no names in this split file", "one picture name a line", remedy)
+        return names
+
+    def write_split(self, split: str, names: Sequence[str]) -> None:
+        write_lines(self.splits_dir / f"{split}.txt", names)
+
+    def read_class_names(self) -> list[str] | None:
+        """Names from class_names.txt, background first, or None where there is no such file."""
+        if not self.class_names_path.is_file():
+            return None
+        names = [line.strip() for line in read_lines(self.class_names_path, "") if line.strip()]
+        if len(names) < 2:
+            raise UserError(
+                self.class_names_path,
+                f"{len(names)} class name(s)",
+                "at least two lines: the background first, then the classes",
+                "complete the file, or remove it to have the classes called class_0, class_1, …",
+            )
+        return names
+
+
+def list_images(folder: Path) -> list[Path]:
+    """Pictures directly in a folder, by name. Raises UserError if the folder is missing."""
+    if not folder.is_dir():
+        raise UserError(folder, "no such folder", "a folder of pictures", "check the path")
+    return sorted(path for path in folder.iterdir() if is_image(path))
+
+
+def is_image(path: Path) -> bool:
+    """Known picture ending, no hidden file (such as macOS's `._x.png`, which is none)."""
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+
+def read_lines(path: Path, remedy: str) -> list[str]:
+    """Lines of a UTF-8 text file (with or without BOM). Raises UserError."""
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError:
+        raise UserError(path, "no such file", "a text file", remedy) from None
+    except UnicodeDecodeError:
+        raise UserError(path, "text that is not UTF-8", "UTF-8", "save the file again as UTF-8") from None
+
+
+def write_lines(path: Path, lines: Sequence[str]) -> None:
+    """Write UTF-8 lines, ending in \\n on every system. Raises UserError where the folder cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise UserError(
+            path, f"it cannot be written ({error.strerror})", "a folder that you may write to", "mend its permissions"
+        ) from None
+
+
+@dataclass(frozen=True)
+class MaskScan:
+    """What one pair of picture and mask holds. counts: (256,) int64 pixels of each value."""
+
+    name: str
+    size: tuple[int, int]
+    counts: np.ndarray = field(repr=False)
+
+
+def scan_pair(folder: VocFolder, name: str) -> MaskScan:
+    """Read a mask and its picture's size. Raises UserError: missing, unreadable, or of different sizes."""
+    image_path, mask_path = folder.image_path(name), folder.mask_path(name)
+    if not mask_path.is_file():
+        raise UserError(
+            mask_path,
+            "no such mask",
+            f"a mask for the picture {image_path.name}",
+            "add the mask, or take the name out of the split files by running voc2unet.py again",
+        )
+    mask, size = read_mask(mask_path), read_size(image_path)
+    if mask.shape != size:
+        raise UserError(
+            mask_path,
+            f"a mask of {mask.shape[0]}×{mask.shape[1]} (height×width)",
+            f"the size of its picture {image_path.name}: {size[0]}×{size[1]}",
+            "export the mask in the picture's size; class indices must not be interpolated",
+        )
+    return MaskScan(name, size, np.bincount(mask.ravel(), minlength=256))
+
+
+def scan_pairs(folder: VocFolder, names: Sequence[str]) -> Iterator[MaskScan | UserError]:
+    """`scan_pair` for every name, in threads (decoding releases the lock); faults are yielded, not raised."""
+
+    def scan(name: str) -> MaskScan | UserError:
+        try:
+            return scan_pair(folder, name)
+        except UserError as error:
+            return error
+
+    with ThreadPoolExecutor() as pool:
+        yield from pool.map(scan, names)
+
+
+def looks_like_0_255(counts: np.ndarray) -> bool:
+    """Masks with exactly the values 0 and 255: black and white drawings, not class indices. counts: (256,)."""
+    return set(np.flatnonzero(counts)) == {0, IGNORE_INDEX}
+
+
+def resolve_class_names(folder: VocFolder, counts: np.ndarray) -> list[str]:
+    """class_names.txt, or class_0 … up to the largest value found (255 aside). counts: (256,) pixels of each value."""
+    names = folder.read_class_names()
+    if names is not None:
+        return names
+    largest = int(np.flatnonzero(counts[:IGNORE_INDEX]).max(initial=1))
+    return [f"class_{index}" for index in range(max(largest, 1) + 1)]
