@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from utils.errors import UserError
+from utils.console import UserError
 from utils.palette import voc_palette
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".ppm", ".pgm")
@@ -105,9 +105,9 @@ def read_size(path: str | Path) -> tuple[int, int]:
 
 
 def to_channels(image: np.ndarray, in_channels: int) -> np.ndarray:
-    """(H, W) or (H, W, 3) → (H, W, in_channels), same dtype. Gray is repeated; RGB becomes luminance (ITU-R 601)."""
-    if image.ndim == 2:
-        return np.repeat(image[..., None], in_channels, axis=2)
+    """(H, W) or (H, W, 1 or 3) → (H, W, in_channels), same dtype. Gray is repeated; RGB becomes luminance (ITU-R 601)."""
+    if image.ndim == 2 or image.shape[2] == 1:
+        return np.repeat(image.reshape(*image.shape[:2], 1), in_channels, axis=2)
     if in_channels == 1:
         gray = image.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
         return (gray + 0.5).astype(image.dtype)[..., None]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.errors import UserError
+from utils.console import UserError
 from utils.images import IMAGE_SUFFIXES, read_mask, read_size
 from utils.palette import IGNORE_INDEX
 
@@ -167,3 +167,27 @@ def resolve_class_names(folder: VocFolder, counts: np.ndarray) -> list[str]:
         return names
     largest = int(np.flatnonzero(counts[:IGNORE_INDEX]).max(initial=1))
     return [f"class_{index}" for index in range(max(largest, 1) + 1)]
+
+
+def check_classes(folder: VocFolder, scans: Sequence[MaskScan], class_names: Sequence[str]) -> None:
+    """Raises UserError if a mask of the split holds a value that is no class index, naming file, value and pixel count."""
+    total = sum(scan.counts for scan in scans)
+    mend = f"python voc2unet.py --voc-root {folder.root}"
+    if looks_like_0_255(total):
+        raise UserError(
+            folder.masks_dir,
+            f"only the values 0 ({total[0]} pixels) and 255 ({total[255]} pixels): masks drawn in black and white. 255 means "
+            "'ignore', so the network would learn nothing but class 0",
+            "class indices 0, 1, … (255 only where the truth is unknown)",
+            f"{mend} --map 0:0,255:1   (white becomes class 1; for black as class 1: --map 0:1,255:0)",
+        )
+    for scan in scans:
+        wrong = [v for v in np.flatnonzero(scan.counts) if len(class_names) <= v != IGNORE_INDEX]
+        if wrong:
+            listed = ", ".join(f"{v} ({scan.counts[v]} pixels)" for v in wrong[:5]) + (", …" if len(wrong) > 5 else "")
+            raise UserError(
+                folder.mask_path(scan.name),
+                f"value {listed} in the mask",
+                f"values 0 … {len(class_names) - 1} for the {len(class_names)} classes ({', '.join(class_names[:8])}), or 255",
+                f"complete {folder.class_names_path}, or mend the masks: {mend} --map OLD:NEW,…",
+            )

@@ -1,9 +1,10 @@
-"""One exception for everything a user can mend, and the one place where scripts print it."""
+"""Talking to the user: the one exception for what they can mend, warnings, progress bars, the start of every script."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import tyro
+from tqdm import tqdm
 
 
 class UserError(Exception):
@@ -39,3 +40,14 @@ def run_script(main: Callable, config_class: type, description: str) -> None:
 def warn(message: str) -> None:
     """Say something that deserves a look but does not stop the run."""
     print(f"warning: {message}", file=sys.stderr)
+
+
+def quoted(path: object) -> str:
+    """A path as it can be pasted into a shell, on Windows too: in double quotes where it holds blanks."""
+    text = str(path)
+    return f'"{text}"' if any(c in text for c in " &()'") else text
+
+
+def progress(items: Iterable, description: str, unit: str, total: int | None = None) -> tqdm:
+    """The progress bar of every script: on standard error, gone when finished."""
+    return tqdm(items, desc=description, unit=unit, total=total, leave=False, dynamic_ncols=True)

@@ -1,0 +1,133 @@
+"""The predictor: a checkpoint, or a network in training, turned into a function from pictures to masks."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor, nn
+
+from nets.unet import build
+from utils.checkpoint import Checkpoint, load_checkpoint, newest_checkpoint
+from utils.console import UserError
+from utils.engine import Precision, choose_device, choose_precision
+from utils.images import image_to_array, read_image, to_channels, to_uint8_rgb
+from utils.normalise import Normalisation, to_tensor
+from utils.palette import blend, colorize, cutout, voc_palette
+
+Picture = str | Path | Image.Image | np.ndarray
+MIX_TYPES = ("blend", "mask", "cutout")
+
+
+class Unet:
+    """Pictures in, masks out. The only path of inference: training's validation, get_miou.py and predict.py use it.
+
+    net: the network; class_names, num_classes, in_channels, input_shape, palette, normalisation: as in the checkpoint.
+    """
+
+    def __init__(
+        self, model_path: str | Path | None = None, device: str = "auto", precision: str = "auto", **overrides
+    ):
+        """Load a checkpoint (None: the newest logs/*/best.pth, else the newest weights in model_data/).
+
+        precision: auto, fp32, bf16 or fp16. overrides: fields of the checkpoint to replace, such as `class_names=[…]`.
+        Raises UserError for a checkpoint that is missing, damaged or of another format.
+        """
+        self.model_path = Path(model_path) if model_path else newest_checkpoint()
+        checkpoint = load_checkpoint(self.model_path)
+        for name, value in overrides.items():
+            if name not in ("class_names", "palette", "normalisation", "input_shape"):
+                raise TypeError(f"Unet() has no argument {name!r}")
+            setattr(checkpoint, name, value)
+        net = build(**checkpoint.network)
+        try:
+            net.load_state_dict(checkpoint.model)
+        except RuntimeError as error:
+            raise UserError(
+                self.model_path,
+                f"weights that do not fit the network they name ({str(error).splitlines()[1].strip()[:200]})",
+                "a checkpoint as train.py wrote it",
+                "use an unchanged copy of the checkpoint",
+            ) from None
+        self._adopt(net, checkpoint, choose_precision(precision, choose_device(device)))
+
+    @classmethod
+    def from_network(cls, net: nn.Module, checkpoint: Checkpoint, precision: Precision) -> "Unet":
+        """Predict with a live network, such as one in training; `checkpoint` describes it (its weights are not used)."""
+        unet = cls.__new__(cls)
+        unet.model_path = None
+        unet._adopt(net, checkpoint, precision)
+        return unet
+
+    def _adopt(self, net: nn.Module, checkpoint: Checkpoint, precision: Precision) -> None:
+        self.precision, self.device = precision, precision.device
+        self.net = net.to(self.device, memory_format=torch.channels_last).eval()
+        self.class_names = list(checkpoint.class_names)
+        self.num_classes = len(self.class_names)
+        self.in_channels = checkpoint.network["in_channels"]
+        self.input_shape = tuple(checkpoint.input_shape)
+        self.palette = voc_palette()
+        self.palette[: len(checkpoint.palette)] = checkpoint.palette
+        self.normalisation = Normalisation(**checkpoint.normalisation)
+        self.settings, self.scores = checkpoint.settings, checkpoint.scores
+
+    @torch.inference_mode()
+    def logits(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) uint8 or uint16 on any device → (N, num_classes, H, W) float32 on this predictor's device."""
+        self.net.eval()
+        batch = self.normalisation(images.to(self.device, non_blocking=True))
+        with self.precision.autocast():
+            return self.net(batch.contiguous(memory_format=torch.channels_last)).float()
+
+    def predict(self, image: Picture) -> np.ndarray:
+        """Class indices (H, W) uint8. An image is a path, a PIL picture or an array (H, W) or (H, W, 3), uint8 or uint16."""
+        return self._picture_logits(image).argmax(0).to(torch.uint8).cpu().numpy()
+
+    def predict_proba(self, image: Picture) -> np.ndarray:
+        """Probabilities (num_classes, H, W) float32 that sum to 1 over the classes."""
+        return self._picture_logits(image).softmax(0).cpu().numpy()
+
+    def detect_image(self, image: Picture, mix_type: str = "blend") -> Image.Image:
+        """The picture with its classes laid over it (`blend`), the classes in colours (`mask`), or cut out (`cutout`)."""
+        array = as_array(image)
+        return Image.fromarray(self.render(array, self.predict(array), mix_type))
+
+    def render(self, image: np.ndarray, mask: np.ndarray, mix_type: str) -> np.ndarray:
+        """(H, W, 3) uint8 of a picture and its mask in one of MIX_TYPES. Raises ValueError for another."""
+        if mix_type == "mask":
+            return colorize(mask, self.palette)
+        if mix_type == "cutout":
+            return cutout(to_uint8_rgb(image), mask)
+        if mix_type == "blend":
+            return blend(to_uint8_rgb(image), mask, self.palette)
+        raise ValueError(f"mix_type is {mix_type!r}; there are: {', '.join(MIX_TYPES)}")
+
+    def get_fps(self, image: Picture, repeats: int = 20) -> float:
+        """Pictures a second, one at a time, from a picture in memory to its mask in memory."""
+        return repeats / sum(self.time_predictions(image, repeats))
+
+    def time_predictions(self, image: Picture, repeats: int, warm_up: int = 3) -> list[float]:
+        """Seconds of each of `repeats` predictions, after `warm_up` that do not count."""
+        array, seconds = as_array(image), []
+        for _ in range(warm_up + repeats):
+            start = time.perf_counter()
+            self.predict(array)
+            seconds.append(time.perf_counter() - start)
+        return seconds[warm_up:]
+
+    def _picture_logits(self, image: Picture) -> Tensor:
+        array = np.ascontiguousarray(to_channels(as_array(image), self.in_channels))
+        return self.logits(to_tensor(array).unsqueeze(0))[0]
+
+
+def as_array(image: Picture) -> np.ndarray:
+    """A path, PIL picture or array as (H, W) or (H, W, 3), uint8 or uint16. Raises ValueError for any other array."""
+    if isinstance(image, (str, Path)):
+        return read_image(image)
+    if isinstance(image, Image.Image):
+        return image_to_array(ImageOps.exif_transpose(image))
+    gray_or_rgb = image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)
+    if not gray_or_rgb or image.dtype not in (np.uint8, np.uint16) or not image.size:
+        raise ValueError(f"array of shape {image.shape}, {image.dtype}; expected (H, W) or (H, W, 3), uint8 or uint16")
+    return image

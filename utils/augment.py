@@ -1,0 +1,156 @@
+"""Joint random transforms of picture and mask: one coordinate map, one resampling, then changes of the gray values."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+# cv2.remap takes pictures of less than 32768 pixels a side.
+_REMAP_MARGIN = 2
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Ranges of the random transforms; 0 switches a part off. Angles in degrees, lengths in pixels, gray values 0…1."""
+
+    flip: bool = True  # mirror left-right and top-bottom, each half of the time
+    turn: bool = True  # by a multiple of 90°
+    rotate: float = 15.0  # up to ± this angle
+    scale: float = 0.2  # by a factor between 1 / (1 + this) and 1 + this
+    shear: float = 5.0  # up to ± this angle
+    shift: float = 16.0  # standard deviation, where the picture is no larger than the crop
+    elastic: float = 5.0  # standard deviation of the displacements at the nodes of a coarse grid
+    elastic_spacing: int = 96  # distance of those nodes
+    brightness: float = 0.1  # added, up to ± this
+    contrast: float = 0.2  # factor between 1 / (1 + this) and 1 + this, about the picture's mean
+    gamma: float = 0.3  # exponent between 1 / (1 + this) and 1 + this
+    illumination: float = 0.15  # a linear gradient of up to ± this across the crop
+    blur: float = 0.8  # standard deviation of up to this, half of the time
+    noise: float = 0.03  # Gaussian, standard deviation of up to this
+
+
+STRENGTHS = {
+    "none": Augmentation(False, False, 0, 0, 0, 0, 0, 96, 0, 0, 0, 0, 0, 0),
+    "light": Augmentation(True, True, 0, 0, 0, 0, 0, 96, 0.05, 0.1, 0.1, 0, 0, 0),
+    "default": Augmentation(),
+    "strong": Augmentation(
+        rotate=45,
+        scale=0.4,
+        shear=10,
+        shift=32,
+        elastic=10,
+        brightness=0.2,
+        contrast=0.4,
+        gamma=0.5,
+        illumination=0.3,
+        noise=0.06,
+    ),
+}
+
+
+def augment(
+    image: np.ndarray, mask: np.ndarray, size: tuple[int, int], settings: Augmentation, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """A random crop of `size` (height, width), warped and changed in its gray values.
+
+    image (H, W) or (H, W, 3), uint8 or uint16; mask (H, W) uint8. Both come back in `size` and in their own type: the
+    picture resampled linearly, the mask by nearest neighbour, what lies outside mirrored in both (as in the paper).
+    """
+    map_x, map_y = draw_map(mask.shape, size, settings, rng)
+    image, mask = warp(image, mask, map_x, map_y)
+    return change_values(image, settings, rng), mask
+
+
+def draw_map(
+    source: tuple[int, int], size: tuple[int, int], settings: Augmentation, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """x and y in the source, (h, w) float32 each, of every pixel of the crop: crop ∘ shift ∘ affine ∘ elastic."""
+    (height, width), (h, w) = source, size
+    matrix = _draw_affine(settings, rng)
+    # Distances from the crop's middle, so that turning and scaling leave the middle where it is.
+    x = np.arange(w, dtype=np.float32) - (w - 1) / 2
+    y = np.arange(h, dtype=np.float32)[:, None] - (h - 1) / 2
+    map_x = matrix[0, 0] * x + matrix[0, 1] * y + _draw_centre(width, w, settings.shift, rng)
+    map_y = matrix[1, 0] * x + matrix[1, 1] * y + _draw_centre(height, h, settings.shift, rng)
+    if settings.elastic:
+        nodes = (h // settings.elastic_spacing + 3, w // settings.elastic_spacing + 3)
+        for coordinate in (map_x, map_y):
+            displacement = rng.standard_normal(nodes, dtype=np.float32) * settings.elastic
+            coordinate += cv2.resize(displacement, (w, h), interpolation=cv2.INTER_CUBIC)
+    return map_x, map_y
+
+
+def _draw_affine(settings: Augmentation, rng: np.random.Generator) -> np.ndarray:
+    """2×2 matrix, float32: shear, then scale and rotation, then quarter turns and flips."""
+    angle = np.deg2rad(rng.uniform(-settings.rotate, settings.rotate))
+    shear = np.tan(np.deg2rad(rng.uniform(-settings.shear, settings.shear)))
+    factor = _draw_factor(settings.scale, rng)
+    cos, sin = np.cos(angle) / factor, np.sin(angle) / factor
+    matrix = np.array([[cos, -sin], [sin, cos]]) @ np.array([[1, shear], [0, 1]])
+    if settings.turn:
+        matrix = np.linalg.matrix_power(np.array([[0, -1], [1, 0]]), rng.integers(4)) @ matrix
+    if settings.flip:
+        matrix = np.diag(rng.choice((-1, 1), 2)) @ matrix
+    return matrix.astype(np.float32)
+
+
+def _draw_centre(source: int, size: int, shift: float, rng: np.random.Generator) -> np.float32:
+    """Middle of the crop on one axis: anywhere that the crop fits, else near the picture's middle."""
+    middle = (source - 1) / 2
+    free = (source - size) / 2
+    # Whole pixels where only whole pixels are asked for: no resampling blur without a reason.
+    offset = np.round(rng.uniform(-free, free) + free) - free if free > 0 else np.round(rng.normal(0, shift))
+    return np.float32(middle + offset)
+
+
+def _draw_factor(spread: float, rng: np.random.Generator) -> float:
+    return float(np.exp(rng.uniform(-1, 1) * np.log1p(spread)))
+
+
+def warp(image: np.ndarray, mask: np.ndarray, map_x: np.ndarray, map_y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Resample picture (linear) and mask (nearest) at source coordinates (h, w) float32; the outside is mirrored."""
+    window_x, window_y = (_window(c, n) for c, n in ((map_x, mask.shape[1]), (map_y, mask.shape[0])))
+    # Only the part that the crop needs, so that a picture of any size costs the same.
+    image, mask = image[window_y, window_x], mask[window_y, window_x]
+    map_x, map_y = map_x - window_x.start, map_y - window_y.start
+    return (
+        cv2.remap(image, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT),
+        cv2.remap(mask, map_x, map_y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REFLECT),
+    )
+
+
+def _window(coordinate: np.ndarray, length: int) -> slice:
+    low = min(max(int(coordinate.min()) - _REMAP_MARGIN, 0), length - 1)
+    return slice(low, max(min(int(coordinate.max()) + _REMAP_MARGIN + 1, length), low + 1))
+
+
+def change_values(image: np.ndarray, settings: Augmentation, rng: np.random.Generator) -> np.ndarray:
+    """Brightness, contrast, gamma, uneven light, blur and noise. image (H, W) or (H, W, 3), uint8 or uint16; same back."""
+    top = np.iinfo(image.dtype).max
+    values = tone_curve(top, float(image.mean()) / top, settings, rng)
+    # A table does in one pass what three powers and products would do pixel by pixel.
+    changed = cv2.LUT(image, values) if image.dtype == np.uint8 else values[image]
+    if settings.illumination:
+        changed *= _draw_light(changed.shape, settings.illumination, rng)
+    if settings.blur and rng.random() < 0.5:
+        changed = cv2.GaussianBlur(changed, (0, 0), rng.uniform(0.1, 1) * settings.blur)
+    if settings.noise:
+        changed += rng.standard_normal(changed.shape, dtype=np.float32) * (rng.uniform(0, settings.noise) * top)
+    return np.clip(changed + 0.5, 0, top).astype(image.dtype)
+
+
+def tone_curve(top: int, mean: float, settings: Augmentation, rng: np.random.Generator) -> np.ndarray:
+    """New value, float32 in 0…top, of each value 0…top: gamma, then contrast about `mean` (0…1), then brightness."""
+    values = np.linspace(0, 1, top + 1) ** _draw_factor(settings.gamma, rng)
+    values = (values - mean) * _draw_factor(settings.contrast, rng) + mean
+    values += rng.uniform(-settings.brightness, settings.brightness)
+    return (np.clip(values, 0, 1) * top).astype(np.float32)
+
+
+def _draw_light(shape: tuple[int, ...], strength: float, rng: np.random.Generator) -> np.ndarray:
+    """Factors (h, w) or (h, w, 1) float32, 1 in the middle: light that falls from one side."""
+    angle, slope = rng.uniform(0, 2 * np.pi), rng.uniform(0, strength)
+    x = np.linspace(-1, 1, shape[1], dtype=np.float32) * np.float32(np.cos(angle) * slope)
+    y = np.linspace(-1, 1, shape[0], dtype=np.float32) * np.float32(np.sin(angle) * slope)
+    light = 1 + x + y[:, None]
+    return light if len(shape) == 2 else light[..., None]

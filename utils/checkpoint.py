@@ -1,0 +1,137 @@
+"""The checkpoint: one self-describing file that holds numbers and plain text only, never pickled objects."""
+
+import os
+import pickle
+import zipfile
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from utils.console import UserError
+
+FORMAT = "unet-segmentation"
+VERSION = 1
+
+
+@dataclass
+class Checkpoint:
+    """All that is needed to rebuild a network and feed it as in training.
+
+    network: arguments of `nets.unet.build`; normalisation: see `utils.normalise.Normalisation`; palette: one [r, g, b] a
+    class; fit: how pictures are fitted to the network ("crop": native resolution); scores: on the validation split;
+    settings: the run's configuration; training: optimizer, step and epoch, in last.pth only.
+    """
+
+    model: dict[str, Tensor] = field(repr=False)
+    network: dict[str, Any]
+    class_names: list[str]
+    palette: list[list[int]] = field(repr=False)
+    normalisation: dict[str, Any]
+    input_shape: tuple[int, int]
+    fit: str = "crop"
+    scores: dict[str, float] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict, repr=False)
+    training: dict[str, Any] | None = field(default=None, repr=False)
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write to a temporary file in the same folder, flush to disk, rename: a crash leaves the old or the new file, whole."""
+    # `asdict` would deep-copy every tensor.
+    content = {f.name: getattr(checkpoint, f.name) for f in fields(checkpoint)}
+    temporary = path.with_name(path.name + ".writing")
+    try:
+        with temporary.open("wb") as file:
+            torch.save({"format": FORMAT, "version": VERSION, **content}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UserError(
+            path,
+            f"the checkpoint cannot be written ({error.strerror or error})",
+            "a folder that you may write to, with free space",
+            "free space or choose another --save-dir; the last checkpoint that was written is whole",
+        ) from None
+
+
+def load_checkpoint(path: str | Path) -> Checkpoint:
+    """Read a checkpoint onto the CPU without executing anything in it. Raises UserError: missing, damaged, foreign."""
+    content = load_weights_only(path)
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise UserError(
+            path,
+            f"a PyTorch file of another format ({_describe(content)})",
+            "a checkpoint written by train.py (best.pth or last.pth)",
+            "pass --model-path logs/<run>/best.pth",
+        )
+    if content.get("version") != VERSION:
+        raise UserError(
+            path,
+            f"checkpoint version {content.get('version')}",
+            f"version {VERSION}",
+            "use the release of this repository that wrote it, or update this one",
+        )
+    missing = [f.name for f in fields(Checkpoint) if f.name not in content]
+    if missing:
+        raise UserError(
+            path,
+            f"a checkpoint without {', '.join(missing)}",
+            "all fields of the format",
+            "train again or use a backup",
+        )
+    return Checkpoint(**{f.name: content[f.name] for f in fields(Checkpoint)})
+
+
+def load_weights_only(path: str | Path) -> Any:
+    """`torch.load` restricted to tensors and plain containers. Raises UserError for anything else."""
+    path = Path(path)
+    expected, remedy = "a PyTorch checkpoint", "check the path; copy or download the file again"
+    if not path.is_file():
+        raise UserError(path, "no such file", expected, "check the path, or train first: python train.py")
+    if not path.stat().st_size:
+        raise UserError(path, "an empty file (zero bytes)", expected, remedy)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if zipfile.is_zipfile(path) or "weights_only" in str(error).lower():
+            raise UserError(
+                path,
+                "a pickle that holds more than tensors and plain values; it could run any program, so it was not loaded",
+                "a checkpoint of tensors and plain values",
+                "save the weights again where they were made, with torch.save(net.state_dict(), PATH)",
+            ) from None
+        raise UserError(path, f"a file that is no checkpoint ({_first_line(error)})", expected, remedy) from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise UserError(path, f"a damaged or truncated file ({_first_line(error)})", expected, remedy) from None
+
+
+def newest_checkpoint(logs: Path = Path("logs"), model_data: Path = Path("model_data")) -> Path:
+    """The newest logs/*/best.pth, else the newest weights in model_data/. Raises UserError if there are none."""
+    found = list(logs.glob("*/best.pth")) or [p for ending in ("pth", "pt") for p in model_data.glob(f"*.{ending}")]
+    if not found:
+        raise UserError(
+            f"{logs}/*/best.pth",
+            "no trained weights there, nor in model_data/",
+            "weights",
+            "train first: python train.py",
+        )
+    return max(found, key=lambda path: path.stat().st_mtime)
+
+
+def config_to_dict(config: Any) -> dict[str, Any]:
+    """A settings dataclass as plain values (paths as text), fit for JSON and for a checkpoint."""
+    return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(config).items()}
+
+
+def _describe(content: Any) -> str:
+    if isinstance(content, dict):
+        return f"a dictionary of {len(content)} entries such as {', '.join(map(repr, list(content)[:3]))}"
+    return f"a {type(content).__name__}"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__

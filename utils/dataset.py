@@ -1,0 +1,183 @@
+"""Samples for training and validation: decoded pictures and masks, augmented as a function of (seed, epoch, index)."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from utils.augment import Augmentation, augment
+from utils.console import UserError, progress, warn
+from utils.images import read_image, read_mask, to_channels
+from utils.normalise import Normalisation, measure_normalisation, to_tensor
+from utils.voc import MaskScan, VocFolder, check_classes, resolve_class_names, scan_pairs
+
+# Pictures of small data sets stay decoded in memory, up to this many bytes a process.
+CACHE_BYTES = 1 << 30
+
+
+@dataclass(frozen=True)
+class Data:
+    """A checked data set: the splits, the classes, the sizes (height, width) of all pictures, the normalisation."""
+
+    folder: VocFolder
+    train: list[str]
+    val: list[str]
+    class_names: list[str]
+    train_sizes: list[tuple[int, int]] = field(repr=False)
+    val_sizes: list[tuple[int, int]] = field(repr=False)
+    normalisation: Normalisation
+
+    def fit_crop(self, wanted: tuple[int, int], stride: int) -> tuple[int, int]:
+        """The wanted crop, but no larger than the largest picture (rounded up to the stride): mirrored borders teach little.
+
+        At least two strides, or batch norm would have a single value a channel at the deepest level.
+        """
+        largest = [max(sizes) for sizes in zip(*self.train_sizes, strict=True)]
+        height, width = (
+            max(min(w, -(-n // stride) * stride), 2 * stride) for w, n in zip(wanted, largest, strict=True)
+        )
+        return height, width
+
+    def crops_per_picture(self, crop: tuple[int, int]) -> int:
+        """Crops that cover a picture of mean size about once."""
+        pixels = sum(height * width for height, width in self.train_sizes) / len(self.train_sizes)
+        return max(round(pixels / (crop[0] * crop[1])), 1)
+
+    def read_pair(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        return read_image(self.folder.image_path(name)), read_mask(self.folder.mask_path(name))
+
+
+def load_data(folder: VocFolder, in_channels: int) -> Data:
+    """Read the splits train and val and check every mask in them. Raises UserError for the first fault."""
+    if not folder.root.is_dir():
+        raise UserError(
+            folder.root,
+            "no such folder",
+            "a VOC folder with JPEGImages, SegmentationClass and ImageSets/Segmentation",
+            "make one from labelme files (python json_to_dataset.py), or run python train.py for the built-in demo set",
+        )
+    train, val = folder.read_split("train"), folder.read_split("val")
+    scans: list[MaskScan] = []
+    for scan in progress(scan_pairs(folder, train + val), "checking masks", "mask", len(train) + len(val)):
+        if isinstance(scan, UserError):
+            raise scan
+        scans.append(scan)
+    class_names = resolve_class_names(folder, sum(scan.counts for scan in scans))
+    check_classes(folder, scans, class_names)
+    for index, pixels in enumerate(sum(scan.counts for scan in scans[: len(train)])[: len(class_names)]):
+        if not pixels:
+            warn(f"no training mask has a pixel of class {index} ({class_names[index]}): it cannot be learnt")
+    sizes = [scan.size for scan in scans]
+    normalisation = measure_split(folder, train, in_channels)
+    return Data(folder, train, val, class_names, sizes[: len(train)], sizes[len(train) :], normalisation)
+
+
+class SegmentationDataset(Dataset):
+    """Pairs of picture (C, h, w) uint8 or uint16 and mask (h, w) uint8.
+
+    With `crop` and `augmentation`, an index of epoch e is e · len(dataset) + i: the random crop that it gives depends on
+    (seed, e, i) alone, whatever the number of workers. Without them, item i is the whole picture i.
+    """
+
+    def __init__(
+        self,
+        folder: VocFolder,
+        names: Sequence[str],
+        in_channels: int,
+        crop: tuple[int, int] | None = None,
+        crops_per_picture: int = 1,
+        augmentation: Augmentation | None = None,
+        seed: int = 0,
+    ):
+        self.folder, self.names, self.in_channels = folder, list(names), in_channels
+        self.crop, self.augmentation, self.seed = crop, augmentation, seed
+        self.crops_per_picture = crops_per_picture
+        self._cache: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._cached_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self.names) * self.crops_per_picture
+
+    def __getitem__(self, key: int) -> tuple[Tensor, Tensor]:
+        epoch, index = divmod(int(key), len(self))
+        image, mask = self._read(index % len(self.names))
+        if self.crop:
+            rng = np.random.default_rng((self.seed, epoch, index))
+            image, mask = augment(image, mask, self.crop, self.augmentation, rng)
+        image = np.ascontiguousarray(to_channels(image, self.in_channels))
+        return to_tensor(image), torch.from_numpy(mask)
+
+    def _read(self, picture: int) -> tuple[np.ndarray, np.ndarray]:
+        if picture in self._cache:
+            return self._cache[picture]
+        name = self.names[picture]
+        pair = read_image(self.folder.image_path(name)), read_mask(self.folder.mask_path(name))
+        size = sum(array.nbytes for array in pair)
+        if self._cached_bytes + size <= CACHE_BYTES:
+            self._cache[picture] = pair
+            self._cached_bytes += size
+        return pair
+
+
+class EpochBatches:
+    """Batches of shuffled keys for one epoch after the other, a pure function of (seed, epoch); resumes anywhere."""
+
+    def __init__(self, length: int, batch_size: int, seed: int):
+        self.length, self.batch_size, self.seed, self.epoch = length, batch_size, seed, 0
+
+    def __len__(self) -> int:
+        return -(-self.length // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.length)
+        # Batches as even as possible: a last batch of one would give batch norm poor statistics.
+        for part in np.array_split(order, len(self)):
+            yield (self.epoch * self.length + part).tolist()
+
+    def preview(self, dataset: SegmentationDataset) -> list[tuple[np.ndarray, np.ndarray]]:
+        """The first batch as arrays, (h, w, C) pictures and (h, w) masks: what the network is going to see."""
+        return [
+            (image.permute(1, 2, 0).numpy(), mask.numpy()) for image, mask in map(dataset.__getitem__, next(iter(self)))
+        ]
+
+
+def same_size_batches(sizes: Sequence[tuple[int, int]], max_pixels: int) -> list[list[int]]:
+    """Indices of pictures of one (height, width), in batches of at most `max_pixels` pixels, at least one picture each."""
+    batches: list[list[int]] = []
+    for size in sorted(set(sizes)):
+        members = [index for index, other in enumerate(sizes) if other == size]
+        step = max(max_pixels // (size[0] * size[1]), 1)
+        batches += [members[start : start + step] for start in range(0, len(members), step)]
+    return batches
+
+
+def make_loader(dataset: SegmentationDataset, batches: object, workers: int, device: torch.device) -> DataLoader:
+    """A DataLoader over `batches` (an iterable of lists of keys) with `workers` processes (0: in this one)."""
+    return DataLoader(
+        dataset,
+        batch_sampler=batches,
+        num_workers=workers,
+        collate_fn=collate,
+        pin_memory=device.type == "cuda",
+        persistent_workers=workers > 0,
+    )
+
+
+def collate(samples: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Stack to (N, C, H, W) and (N, H, W). 8-bit pictures among 16-bit ones are widened exactly (255 · 257 = 65535)."""
+    images, masks = zip(*samples, strict=True)
+    if len({image.dtype for image in images}) > 1:
+        images = [(x.int() * 257).to(torch.uint16) if x.dtype == torch.uint8 else x for x in images]
+    return torch.stack(images), torch.stack(masks)
+
+
+def measure_split(folder: VocFolder, names: Sequence[str], in_channels: int, at_most: int = 200) -> Normalisation:
+    """Normalisation from up to `at_most` pictures, spread evenly over the names. Raises UserError for a bad picture."""
+    chosen = [names[i] for i in np.linspace(0, len(names) - 1, min(len(names), at_most)).round().astype(int)]
+    with ThreadPoolExecutor() as pool:
+        images = pool.map(lambda name: to_channels(read_image(folder.image_path(name)), in_channels), chosen)
+        return measure_normalisation(images)

@@ -1,0 +1,56 @@
+"""The log of a run: one CSV row an epoch, and the curves drawn from it."""
+
+import csv
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from utils.plots import draw_curves
+
+
+@dataclass(frozen=True)
+class Row:
+    """One epoch. lr: the rate of its last step; losses: means; miou: 0…1; seconds: training and validation."""
+
+    epoch: int
+    lr: float
+    train_loss: float
+    val_loss: float
+    miou: float
+    seconds: float
+    images_per_second: float
+
+
+class History:
+    """history.csv of a run folder. `keep_epochs` rows of an earlier part of the run are kept, later ones dropped."""
+
+    def __init__(self, path: Path, keep_epochs: int = 0):
+        self.path = path
+        self.rows = [row for row in read_history(path) if row.epoch <= keep_epochs] if keep_epochs else []
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, [f.name for f in fields(Row)])
+            writer.writeheader()
+            writer.writerows(asdict(row) for row in self.rows)
+
+    def add(self, row: Row) -> None:
+        self.rows.append(row)
+        with self.path.open("a", encoding="utf-8", newline="") as file:
+            csv.DictWriter(file, [f.name for f in fields(Row)]).writerow(
+                {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in asdict(row).items()}
+            )
+
+    def draw(self) -> None:
+        """loss.png and miou.png beside the CSV."""
+        epochs = [row.epoch for row in self.rows]
+        losses = {"training": [r.train_loss for r in self.rows], "validation": [r.val_loss for r in self.rows]}
+        draw_curves(self.path.with_name("loss.png"), epochs, losses, "loss")
+        draw_curves(
+            self.path.with_name("miou.png"), epochs, {"validation": [r.miou for r in self.rows]}, "mIoU", top=1.0
+        )
+
+
+def read_history(path: Path) -> list[Row]:
+    """Rows of a history.csv; empty where there is no file."""
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return [Row(int(row.pop("epoch")), **{k: float(v) for k, v in row.items()}) for row in csv.DictReader(file)]

@@ -1,0 +1,99 @@
+"""The confusion matrix and every score that is derived from it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from utils.palette import IGNORE_INDEX
+
+
+class ConfusionMatrix:
+    """Counts pixels of a whole split: rows truth, columns prediction; pixels whose truth is 255 are left out."""
+
+    def __init__(self, num_classes: int, device: torch.device | str = "cpu"):
+        self.num_classes = num_classes
+        self.counts = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device)
+
+    def update(self, truth: Tensor | np.ndarray, prediction: Tensor | np.ndarray) -> None:
+        """Count one mask or a batch. Both of one shape, class indices. Raises ValueError for another shape or class."""
+        truth, prediction = (torch.as_tensor(x, device=self.counts.device).long() for x in (truth, prediction))
+        if truth.shape != prediction.shape:
+            raise ValueError(f"truth has shape {tuple(truth.shape)}, prediction {tuple(prediction.shape)}")
+        valid = truth != IGNORE_INDEX
+        index = truth[valid] * self.num_classes + prediction[valid]
+        counts = torch.bincount(index, minlength=self.num_classes**2)
+        if len(counts) > self.num_classes**2 or int(prediction.max() if prediction.numel() else 0) >= self.num_classes:
+            raise ValueError(f"class indices must be below {self.num_classes} (or 255 in the truth)")
+        self.counts += counts.reshape(self.num_classes, self.num_classes)
+
+    def scores(self) -> "Scores":
+        return Scores(self.counts.cpu().numpy())
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of a confusion matrix (K, K) int64. Per class: (K,) float64 in 0…1, NaN where the class has no say.
+
+    IoU and Dice are NaN for a class that is neither in the truth nor in the prediction, recall for one not in the truth,
+    precision for one never predicted; means leave NaN out. A class in neither is left out of all means.
+    """
+
+    matrix: np.ndarray
+
+    @property
+    def iou(self) -> np.ndarray:
+        hit = np.diag(self.matrix)
+        return _ratio(hit, self.matrix.sum(0) + self.matrix.sum(1) - hit)
+
+    @property
+    def dice(self) -> np.ndarray:
+        """Equal to F1."""
+        return _ratio(2 * np.diag(self.matrix), self.matrix.sum(0) + self.matrix.sum(1))
+
+    @property
+    def precision(self) -> np.ndarray:
+        return _ratio(np.diag(self.matrix), self.matrix.sum(0))
+
+    @property
+    def recall(self) -> np.ndarray:
+        """Also called the pixel accuracy (PA) of a class."""
+        return _ratio(np.diag(self.matrix), self.matrix.sum(1))
+
+    @property
+    def miou(self) -> float:
+        return _mean(self.iou)
+
+    @property
+    def mdice(self) -> float:
+        return _mean(self.dice)
+
+    @property
+    def mpa(self) -> float:
+        """Mean recall over the classes that are in the truth."""
+        return _mean(self.recall)
+
+    @property
+    def mprecision(self) -> float:
+        return _mean(self.precision)
+
+    @property
+    def accuracy(self) -> float:
+        """Share of all counted pixels that are right."""
+        return float(np.trace(self.matrix) / max(self.matrix.sum(), 1))
+
+    @property
+    def fwiou(self) -> float:
+        """IoU weighted by each class's share of the truth."""
+        share = self.matrix.sum(1) / max(self.matrix.sum(), 1)
+        return float(np.nansum(share * self.iou))
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)
+
+
+def _mean(values: np.ndarray) -> float:
+    values = values[~np.isnan(values)]
+    return float(values.mean()) if len(values) else float("nan")

@@ -1,0 +1,109 @@
+"""Pictures for people: curves, bars per class, the confusion matrix, montages of overlays."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import matplotlib
+import numpy as np
+from matplotlib import font_manager
+from matplotlib.figure import Figure
+
+from utils.images import to_uint8_rgb, write_image
+from utils.palette import blend, outline, voc_palette
+
+# Tried in this order for letters that matplotlib's own font lacks, such as Chinese class names.
+CJK_FONTS = ("Noto Sans CJK SC", "Microsoft YaHei", "SimHei", "PingFang SC", "WenQuanYi Micro Hei", "Arial Unicode MS")
+TILE = 384
+
+
+def draw_curves(
+    path: Path, x: Sequence[float], curves: dict[str, Sequence[float]], label: str, top: float | None = None
+) -> None:
+    """Line plot of named curves over epochs; the best value of a score (`top` given) is marked."""
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for name, values in curves.items():
+        axes.plot(x, values, label=name, marker="o" if len(x) < 3 else None)
+    if top is not None:
+        values = next(iter(curves.values()))
+        best = int(np.nanargmax(values)) if not np.all(np.isnan(values)) else 0
+        axes.plot(x[best], values[best], "k*", markersize=10, label=f"best: {values[best]:.4f} (epoch {x[best]})")
+        axes.set_ylim(0, top)
+    axes.set(xlabel="epoch", ylabel=label)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    _save(figure, path)
+
+
+def draw_class_bars(path: Path, class_names: Sequence[str], values: np.ndarray, title: str) -> None:
+    """Horizontal bars, one a class, with the value written beside it; `values` (K,) in 0…1, NaN shown as –."""
+    figure = Figure(figsize=(7, 1.2 + 0.36 * len(class_names)), layout="constrained")
+    axes = figure.subplots()
+    bars = axes.barh(range(len(values)), np.nan_to_num(values), color="#4c78a8")
+    axes.bar_label(bars, ["–" if np.isnan(v) else f"{v:.3f}" for v in values], padding=3)
+    axes.set_yticks(range(len(values)), class_names)
+    axes.invert_yaxis()
+    axes.set(xlim=(0, 1.12), title=title)
+    axes.spines[["top", "right"]].set_visible(False)
+    _save(figure, path)
+
+
+def draw_confusion_matrix(path: Path, class_names: Sequence[str], matrix: np.ndarray) -> None:
+    """Rows truth, columns prediction, each row as shares of its truth; matrix (K, K) pixel counts."""
+    shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+    side = 2.5 + 0.55 * len(class_names)
+    figure = Figure(figsize=(side + 1, side), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.set_xticks(range(len(class_names)), class_names, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(class_names)), class_names)
+    axes.set(xlabel="prediction", ylabel="truth", title="share of each true class")
+    if len(class_names) <= 25:
+        for row, column in np.ndindex(shares.shape):
+            share = shares[row, column]
+            axes.text(column, row, f"{share:.2f}", ha="center", va="center", color="white" if share > 0.5 else "black")
+    figure.colorbar(image, shrink=0.8)
+    _save(figure, path)
+
+
+def draw_samples(path: Path, samples: Sequence[tuple[np.ndarray, np.ndarray | None]], columns: int) -> None:
+    """Pictures (H, W[, C]) with their masks (H, W) laid over them, or as they are where the mask is None, in a grid."""
+    write_image(path, montage([overlay_tile(image, mask) for image, mask in samples], columns))
+
+
+def overlay_tile(image: np.ndarray, mask: np.ndarray | None, side: int = TILE) -> np.ndarray:
+    """A picture, its mask laid over it and outlined, scaled to fit (side, side, 3) uint8 on white."""
+    tile = to_uint8_rgb(image)
+    if mask is not None:
+        tile = blend(tile, mask, voc_palette(), 0.35)
+        edge = outline(mask)
+        tile[edge] = voc_palette()[mask[edge]]
+        # Black outlines (of the background beside a class) would read as a class of their own.
+        tile[edge & (mask == 0)] = 255
+    height, width = tile.shape[:2]
+    factor = side / max(height, width)
+    size = (max(round(width * factor), 1), max(round(height * factor), 1))
+    tile = cv2.resize(tile, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_NEAREST)
+    canvas = np.full((side, side, 3), 255, np.uint8)
+    top, left = (side - size[1]) // 2, (side - size[0]) // 2
+    canvas[top : top + size[1], left : left + size[0]] = tile
+    return canvas
+
+
+def montage(tiles: Sequence[np.ndarray], columns: int, gap: int = 4) -> np.ndarray:
+    """Tiles (s, s, 3) uint8 in rows of `columns`, a white gap between them."""
+    side = tiles[0].shape[0]
+    rows = -(-len(tiles) // columns)
+    sheet = np.full((rows * (side + gap) - gap, columns * (side + gap) - gap, 3), 255, np.uint8)
+    for index, tile in enumerate(tiles):
+        y, x = (side + gap) * (index // columns), (side + gap) * (index % columns)
+        sheet[y : y + side, x : x + side] = tile
+    return sheet
+
+
+def _save(figure: Figure, path: Path) -> None:
+    installed = set(font_manager.get_font_names())
+    families = ["DejaVu Sans", *(font for font in CJK_FONTS if font in installed)]
+    with matplotlib.rc_context({"font.family": families}):
+        figure.savefig(path, dpi=120)
