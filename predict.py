@@ -1,0 +1,164 @@
+"""Look at results: one picture (or one after another), a folder of pictures, or the speed of a model."""
+
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from unet import Unet
+from utils.console import UserError, progress, run_script, warn
+from utils.images import read_image, write_image, write_mask
+from utils.palette import IGNORE_INDEX
+from utils.voc import list_images
+
+
+@dataclass
+class Config:
+    """Settings of a prediction."""
+
+    mode: Literal["predict", "dir_predict", "fps"] = "predict"  # one picture, a folder, or a speed test
+    model_path: Path | None = None  # checkpoint; None: the newest logs/*/best.pth, else the newest in model_data/
+    input: Path | None = None  # picture (predict, fps) or folder (dir_predict); predict without it asks for names
+    output: Path = Path("img_out")  # folder for the results: NAME.png to look at and NAME_mask.png with class indices
+    mix_type: Literal["blend", "mask", "cutout"] = (
+        "blend"  # classes over the picture, classes alone, or objects cut out
+    )
+    count: bool = False  # print pixels and share of every class
+    repeats: int = 20  # fps: number of timed predictions
+    device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # number format of the network
+
+
+def main(config: Config) -> None:
+    unet = Unet(config.model_path, config.device, config.precision)
+    print(f"model    {unet.model_path}: {', '.join(unet.class_names)}; {unet.precision}")
+    if config.mode == "dir_predict":
+        predict_folder(config, unet)
+    elif config.mode == "fps":
+        measure_speed(config, unet)
+    elif config.input:
+        predict_file(config, unet, config.input)
+    else:
+        ask_and_predict(config, unet)
+
+
+def predict_file(config: Config, unet: Unet, path: Path) -> None:
+    """Predict one picture, write the result and say what was found."""
+    image = read_image(path)
+    mask = unet.predict(image)
+    picture_path, mask_path = write_result(config, unet, path, image, mask)
+    print(f"{path} → {picture_path}, {mask_path}")
+    if config.count:
+        print_counts(unet, mask)
+    say_if_one_class(unet, mask)
+
+
+def ask_and_predict(config: Config, unet: Unet) -> None:
+    """Ask for picture names until the input ends; a wrong name is answered and asked again."""
+    while True:
+        try:
+            name = input("Input image filename:").strip().strip('"')
+        except EOFError:
+            print()
+            return
+        if not name:
+            continue
+        try:
+            predict_file(config, unet, Path(name))
+        except UserError as error:
+            print(f"error: {error}\nTry again.")
+
+
+def predict_folder(config: Config, unet: Unet) -> None:
+    """Predict every picture of a folder. Files that cannot be read are reported at the end and do not stop it."""
+    if config.input is None:
+        raise UserError(
+            "--input", "nothing", "a folder of pictures", "python predict.py --mode dir_predict --input img"
+        )
+    paths = list_images(config.input)
+    if not paths:
+        raise UserError(
+            config.input, "no picture in this folder", "pictures", "check the path; subfolders are not searched"
+        )
+    total, failed, one_class = np.zeros(256, np.int64), [], 0
+    for path in progress(paths, "predicting", "picture"):
+        try:
+            check_free_name(path, paths)
+            image = read_image(path)
+        except UserError as error:
+            failed.append(error)
+            continue
+        mask = unet.predict(image)
+        write_result(config, unet, path, image, mask)
+        counts = np.bincount(mask.ravel(), minlength=256)
+        total += counts
+        one_class += int((counts > 0).sum() == 1)
+    done = len(paths) - len(failed)
+    print(f"{done} of {len(paths)} pictures → {config.output}")
+    if config.count:
+        print_counts(unet, total)
+    if done and one_class == done:
+        warn(ONE_CLASS.format(f"each of the {done} pictures"))
+    if failed:
+        warn(f"{len(failed)} pictures were left out:\n" + "\n".join(str(error) for error in failed))
+
+
+def measure_speed(config: Config, unet: Unet) -> None:
+    """Time single predictions, from a picture in memory to its mask in memory."""
+    if config.repeats < 1:
+        raise UserError("--repeats", str(config.repeats), "1 or more", "choose another number")
+    if config.input:
+        image = read_image(config.input)
+    else:
+        image = np.random.default_rng(0).integers(0, 256, (*unet.input_shape, 3), dtype=np.uint8)
+    seconds = unet.time_predictions(image, config.repeats)
+    mean, median = statistics.mean(seconds), statistics.median(seconds)
+    print(f"{image.shape[0]}×{image.shape[1]}, batch 1, {config.repeats} times after warm-up: "
+          f"mean {mean * 1000:.1f} ms, median {median * 1000:.1f} ms, {1 / mean:.2f} pictures a second")  # fmt: skip
+
+
+def write_result(config: Config, unet: Unet, path: Path, image: np.ndarray, mask: np.ndarray) -> tuple[Path, Path]:
+    """Write NAME.png and NAME_mask.png. Raises UserError rather than write over the picture itself."""
+    targets = config.output / f"{path.stem}.png", config.output / f"{path.stem}_mask.png"
+    for target in targets:
+        if target.exists() and target.samefile(path):
+            raise UserError(
+                target, "the result would replace the picture itself", "another folder", "choose another --output"
+            )
+    write_image(targets[0], unet.render(image, mask, config.mix_type))
+    write_mask(targets[1], mask)
+    return targets
+
+
+def check_free_name(path: Path, paths: list[Path]) -> None:
+    """Raises UserError if an earlier picture of the folder differs from this one in its ending only."""
+    first = next(other for other in paths if other.stem == path.stem)
+    if first != path:
+        found = f"{first.name} has the same name and would share its result {path.stem}.png"
+        raise UserError(path, found, "one picture a name", "rename one of them")
+
+
+def print_counts(unet: Unet, mask_or_counts: np.ndarray) -> None:
+    """Pixels and share of every class, of a mask (H, W) or of counts (256,)."""
+    counts = mask_or_counts if mask_or_counts.ndim == 1 else np.bincount(mask_or_counts.ravel(), minlength=IGNORE_INDEX)
+    width = max(len(name) for name in unet.class_names)
+    for index, name in enumerate(unet.class_names):
+        print(f"  {index:3d} {name:<{width}} {counts[index]:12d} pixels {counts[index] / counts.sum():8.2%}")
+
+
+ONE_CLASS = (
+    "only one class was found in {}. Usual reasons: the masks in training were coded 0/255 (check them: python voc2unet.py), "
+    "too little training, or a picture unlike the training pictures (size of the objects, brightness, colours)"
+)
+
+
+def say_if_one_class(unet: Unet, mask: np.ndarray) -> None:
+    found = np.unique(mask)
+    if len(found) == 1:
+        warn(ONE_CLASS.format(f"this picture ({unet.class_names[found[0]]})"))
+
+
+if __name__ == "__main__":
+    run_script(main, Config, __doc__)
