@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from utils.console import UserError, progress, quoted, run_script, warn
+from utils.files import replacing
 from utils.images import read_mask, write_mask
 from utils.palette import IGNORE_INDEX
 from utils.voc import MaskScan, VocFolder, check_classes, resolve_class_names, scan_pairs
@@ -109,7 +110,8 @@ def mend_masks(folder: VocFolder, names: list[str], table: np.ndarray) -> None:
     for name in progress(names, "mending masks", "mask"):
         kept = originals / f"{name}.png"
         if not kept.exists():
-            keep_original(folder.mask_path(name), kept)
+            with replacing(kept) as temporary:
+                shutil.copy2(folder.mask_path(name), temporary)
         write_mask(folder.mask_path(name), table[read_mask(kept)])
     changes = ", ".join(f"{old} → {table[old]}" for old in np.flatnonzero(table != np.arange(256)))
     print(
@@ -120,19 +122,6 @@ def mend_masks(folder: VocFolder, names: list[str], table: np.ndarray) -> None:
 def original_of(folder: VocFolder, originals: Path, name: str) -> Path:
     kept = originals / f"{name}.png"
     return kept if kept.exists() else folder.mask_path(name)
-
-
-def keep_original(mask: Path, kept: Path) -> None:
-    """Copy under another name first, so that an interruption never leaves half an original."""
-    temporary = kept.with_name(kept.name + ".writing")
-    try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(mask, temporary)
-        temporary.replace(kept)
-    except OSError as error:
-        raise UserError(
-            kept, f"it cannot be written ({error.strerror})", "a folder that you may write to", "mend it"
-        ) from None
 
 
 def scan_all(folder: VocFolder, names: list[str]) -> list[MaskScan]:

@@ -1,6 +1,5 @@
 """The checkpoint: one self-describing file that holds numbers and plain text only, never pickled objects."""
 
-import os
 import pickle
 import zipfile
 from dataclasses import asdict, dataclass, field, fields
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from utils.console import UserError
+from utils.files import replacing
 
 FORMAT = "unet-segmentation"
 VERSION = 1
@@ -38,24 +38,11 @@ class Checkpoint:
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write to a temporary file in the same folder, flush to disk, rename: a crash leaves the old or the new file, whole."""
+    """Write so that a crash at any instant leaves the old or the new file, whole. Raises UserError."""
     # `asdict` would deep-copy every tensor.
     content = {f.name: getattr(checkpoint, f.name) for f in fields(checkpoint)}
-    temporary = path.with_name(path.name + ".writing")
-    try:
-        with temporary.open("wb") as file:
-            torch.save({"format": FORMAT, "version": VERSION, **content}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UserError(
-            path,
-            f"the checkpoint cannot be written ({error.strerror or error})",
-            "a folder that you may write to, with free space",
-            "free space or choose another --save-dir; the last checkpoint that was written is whole",
-        ) from None
+    with replacing(path) as temporary:
+        torch.save({"format": FORMAT, "version": VERSION, **content}, temporary)
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from utils.console import UserError
+from utils.files import replacing
 from utils.palette import voc_palette
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".ppm", ".pgm")
@@ -124,31 +125,16 @@ def to_uint8_rgb(image: np.ndarray) -> np.ndarray:
 
 def write_image(path: str | Path, image: np.ndarray) -> None:
     """Write (H, W), (H, W, 3) or (H, W, 4) uint8, or (H, W) uint16, in the format of the file name's ending."""
-    _write(Path(path), Image.fromarray(image))
+    with replacing(Path(path)) as temporary:
+        Image.fromarray(image).save(temporary)
 
 
 def write_mask(path: str | Path, mask: np.ndarray) -> None:
     """Write class indices (H, W) uint8 as a palette PNG in VOC colours: the pixel value is the class index."""
     image = Image.fromarray(np.ascontiguousarray(mask, dtype=np.uint8))
     image.putpalette(voc_palette().ravel().tolist())
-    _write(Path(path), image)
-
-
-def _write(path: Path, image: Image.Image) -> None:
-    """Write beside the target and rename, so that no half file ever stands under the final name."""
-    temporary = path.with_name(f".{path.stem}.writing{path.suffix}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(Path(path)) as temporary:
         image.save(temporary)
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UserError(
-            path,
-            f"it cannot be written ({error.strerror or error})",
-            "a folder that you may write to, with free space",
-            "choose another output folder or mend its permissions",
-        ) from None
 
 
 def _read_bytes(path: Path, kind: str) -> bytes:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from utils.console import UserError
+from utils.files import replacing
 from utils.images import IMAGE_SUFFIXES, read_mask, read_size
 from utils.palette import IGNORE_INDEX
 
@@ -103,13 +104,8 @@ def read_lines(path: Path, remedy: str) -> list[str]:
 
 def write_lines(path: Path, lines: Sequence[str]) -> None:
     """Write UTF-8 lines, ending in \\n on every system. Raises UserError where the folder cannot be written."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise UserError(
-            path, f"it cannot be written ({error.strerror})", "a folder that you may write to", "mend its permissions"
-        ) from None
+    with replacing(path) as temporary:
+        temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
 
 
 @dataclass(frozen=True)

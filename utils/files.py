@@ -1,0 +1,37 @@
+"""Writing files whole or not at all."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from utils.console import UserError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Gives a temporary path in the same folder to write to, and renames it to `path` at the end.
+
+    A crash at any instant leaves the old file or the new one, whole. Makes the folder. Raises UserError where it cannot
+    be written.
+    """
+    temporary = path.with_name(f".{path.stem}.writing{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        flush_to_disk(temporary)
+        temporary.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
+        raise UserError(
+            path,
+            f"it cannot be written ({error.strerror or error})",
+            "a folder that you may write to, with free space",
+            "free space, mend the folder's permissions or choose another one",
+        ) from None
+
+
+def flush_to_disk(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())

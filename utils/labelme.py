@@ -1,0 +1,247 @@
+"""labelme annotations: reading their JSON, of any labelme version, and painting their shapes into a mask."""
+
+import base64
+import binascii
+import io
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PureWindowsPath
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from utils.console import UserError
+from utils.images import IMAGE_SUFFIXES, decode_image, image_to_array, read_image
+from utils.palette import IGNORE_INDEX
+
+BACKGROUND_LABEL = "_background_"  # painted as 0: a hole in the shapes under it
+IGNORE_LABEL = "__ignore__"  # painted as 255
+LINE_WIDTH, POINT_RADIUS = 10, 5  # labelme's own, in pixels
+COORDINATE_LIMIT = 1e5  # Pillow paints larger circles for minutes and wraps around beyond 2^31
+
+# Shape type → fewest and most points.
+POINT_COUNTS = {
+    "polygon": (3, math.inf),
+    "rectangle": (2, 2),
+    "oriented_rectangle": (4, 4),
+    "circle": (2, 2),
+    "line": (2, 2),
+    "linestrip": (2, math.inf),
+    "point": (1, 1),
+    "points": (1, math.inf),
+    "mask": (2, 2),
+}
+
+# First bytes of the picture formats that are kept as they are (others become PNG) → file ending.
+PICTURE_SIGNATURES = {
+    b"\xff\xd8\xff": ".jpg",
+    b"\x89PNG\r\n\x1a\n": ".png",
+    b"II*\0": ".tif",
+    b"MM\0*": ".tif",
+    b"BM": ".bmp",
+    b"RIFF": ".webp",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Shape:
+    """One drawn shape. points: (n, 2) float64 x and y in pixels; mask: (h, w) bool of shape type `mask`, else None."""
+
+    label: str
+    points: np.ndarray
+    shape_type: str
+    group_id: int | None = None
+    mask: np.ndarray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Annotation:
+    """One labelme file with its picture.
+
+    image: (H, W) or (H, W, 3), uint8 or uint16, as annotated; picture: the bytes of a usual picture file that
+    `read_image` reads as `image`, or None where there are none; suffix: its file ending; shapes: later over earlier;
+    remarks: what deserves a look.
+    """
+
+    path: Path
+    image: np.ndarray
+    picture: bytes | None
+    suffix: str
+    shapes: tuple[Shape, ...]
+    remarks: tuple[str, ...]
+
+
+def read_annotation(path: Path) -> Annotation:
+    """Read and check a labelme JSON file and its picture. Raises UserError for whatever labelme itself would not draw."""
+    content = _read_json(path)
+    remarks: list[str] = []
+    if content.get("imageData"):
+        image, picture = _embedded_picture(path, content["imageData"], remarks)
+    else:
+        image, picture = _picture_beside(path, content.get("imagePath"), remarks)
+    shapes = tuple(_parse_shape(f"{path}, shape {number}", raw) for number, raw in enumerate(content["shapes"], 1))
+    if not shapes:
+        remarks.append(f"{path}: an empty list of shapes, so its mask is all background")
+    height, width = image.shape[:2]
+    declared = (content.get("imageHeight") or height, content.get("imageWidth") or width)
+    if declared != (height, width):
+        says = f"says the picture is {declared[0]}×{declared[1]} (height×width), but it is {height}×{width}"
+        remarks.append(f"{path}: {says}, which is taken; look whether the shapes fit")
+    suffix = _picture_suffix(picture)
+    return Annotation(path, image, picture if suffix else None, suffix or ".png", shapes, tuple(remarks))
+
+
+def rasterise(shapes: Iterable[Shape], size: tuple[int, int], class_index: Mapping[str, int]) -> np.ndarray:
+    """Paint shapes in their order, later over earlier, exactly as labelme's `shapes_to_label` does.
+
+    size: (height, width); class_index: label → 0…254 (`_background_` is 0 and `__ignore__` 255 whatever it says).
+    Returns (H, W) uint8. Raises KeyError for a label without an index.
+    """
+    values = {**class_index, BACKGROUND_LABEL: 0, IGNORE_LABEL: IGNORE_INDEX}
+    canvas = Image.new("L", (size[1], size[0]))
+    for shape in shapes:
+        _paint(canvas, shape, values[shape.label])
+    return np.array(canvas)
+
+
+def _paint(canvas: Image.Image, shape: Shape, value: int) -> None:
+    draw = ImageDraw.Draw(canvas)
+    points = [(x, y) for x, y in shape.points.tolist()]
+    match shape.shape_type:
+        case "polygon" | "oriented_rectangle":
+            draw.polygon(points, fill=value, outline=value)
+        case "rectangle":
+            draw.rectangle((*shape.points.min(axis=0), *shape.points.max(axis=0)), fill=value, outline=value)
+        case "circle":
+            (x, y), (rim_x, rim_y) = points
+            _paint_disc(draw, (x, y), math.sqrt((x - rim_x) ** 2 + (y - rim_y) ** 2), value)
+        case "line" | "linestrip":
+            draw.line(points, fill=value, width=LINE_WIDTH)
+        case "point" | "points":
+            for point in points:
+                _paint_disc(draw, point, POINT_RADIUS, value)
+        case "mask":
+            left, top = shape.points[0].astype(int).tolist()
+            canvas.paste(value, (left, top), Image.fromarray(shape.mask))
+
+
+def _paint_disc(draw: ImageDraw.ImageDraw, centre: tuple[float, float], radius: float, value: int) -> None:
+    x, y = centre
+    draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=value, outline=value)
+
+
+def _read_json(path: Path) -> dict:
+    expected = "a JSON file as labelme writes it, in UTF-8 or GB18030"
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(path, f"it cannot be read ({error.strerror})", expected, "check its permissions") from None
+    try:
+        content = json.loads(_decode_text(data))
+    except (ValueError, RecursionError) as error:
+        remedy = "take the file from a backup, or annotate the picture again"
+        raise UserError(path, f"malformed JSON ({error})", expected, remedy) from None
+    if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
+        raise UserError(path, "JSON without a list of shapes", expected, "move files of another kind elsewhere")
+    return content
+
+
+def _decode_text(data: bytes) -> str:
+    """UTF-8 as labelme writes it, or the GB18030 that older versions wrote on a Chinese Windows."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("gb18030")
+
+
+def _embedded_picture(path: Path, image_data: object, remarks: list[str]) -> tuple[np.ndarray, bytes]:
+    """The picture in `imageData` and its bytes, or no bytes where `read_image` would turn them."""
+    data = _decode_base64(f"{path}, imageData", image_data)
+    image = decode_image(data, f"{path}, imageData")
+    if not data.startswith(b"\xff\xd8\xff"):
+        return image, data
+    with Image.open(io.BytesIO(data)) as stored:
+        if stored.getexif().get(0x0112) not in range(2, 9):
+            return image, data
+        # labelme turns picture files upright, but shows embedded pictures as stored: the shapes belong to that.
+        remarks.append(f"{path}: its embedded picture is marked as turned (EXIF); it is taken as labelme shows it")
+        return image_to_array(stored), b""
+
+
+def _decode_base64(subject: str, text: object) -> bytes:
+    try:
+        return base64.b64decode(text)
+    except (binascii.Error, TypeError, ValueError) as error:
+        remedy = "take the file from a backup; imageData may be null where the picture lies beside the file"
+        raise UserError(subject, f"broken base64 data ({error})", "a picture file in base64", remedy) from None
+
+
+def _picture_beside(path: Path, image_path: object, remarks: list[str]) -> tuple[np.ndarray, bytes]:
+    """The picture that `imagePath` names, or else one that is called as the JSON file is."""
+    named = PureWindowsPath(image_path if isinstance(image_path, str) else "").as_posix()
+    own_stem = [path.stem + ending for suffix in IMAGE_SUFFIXES for ending in (suffix, suffix.upper())]
+    for name in (named, PureWindowsPath(named).name, *own_stem):
+        picture = path.parent / name
+        if picture.suffix.lower() != ".json" and picture.is_file():
+            if name != named:
+                remarks.append(f"{path}: there is no picture {image_path!r} (imagePath); {name} is taken instead")
+            return read_image(picture), picture.read_bytes()
+    raise UserError(
+        path,
+        f"no picture: imageData is empty, and there is neither {image_path!r} (imagePath) nor {path.stem}.jpg/.png/…",
+        "the annotated picture, embedded or as a file beside the JSON",
+        f"copy the picture to {path.parent}",
+    )
+
+
+def _picture_suffix(data: bytes) -> str | None:
+    """File ending for a picture that could be decoded; None for a format that VOC folders do not have."""
+    return next((suffix for signature, suffix in PICTURE_SIGNATURES.items() if data.startswith(signature)), None)
+
+
+def _parse_shape(subject: str, raw: object) -> Shape:
+    label = raw.get("label") if isinstance(raw, dict) else None
+    # A line break inside would become two classes in class_names.txt.
+    label = " ".join(label.splitlines()).strip() if isinstance(label, str) else ""
+    if not label:
+        raise UserError(subject, "no label", "a label for every shape", "open the file in labelme and label the shape")
+    subject = f"{subject} ({label})"
+    # The first versions knew only polygons and did not say so.
+    shape_type = str(raw.get("shape_type") or "polygon")
+    if shape_type not in POINT_COUNTS:
+        remedy = "draw the shape again as one of these types"
+        raise UserError(subject, f"shape type {shape_type!r}", "one of " + " ".join(POINT_COUNTS), remedy)
+    points = _parse_points(subject, shape_type, raw.get("points"))
+    mask = _parse_mask(subject, points, raw.get("mask")) if shape_type == "mask" else None
+    return Shape(label, points, shape_type, raw.get("group_id"), mask)
+
+
+def _parse_points(subject: str, shape_type: str, raw: object) -> np.ndarray:
+    fewest, most = POINT_COUNTS[shape_type]
+    count = len(raw) if isinstance(raw, list) else 0
+    expected = f"{fewest}{'' if fewest == most else ' or more'} points [x, y] for shape type {shape_type}"
+    remedy = "open the file in labelme, delete the shape and draw it again"
+    if not fewest <= count <= most:
+        raise UserError(subject, f"{count} point(s)", expected, remedy)
+    try:
+        points = np.array(raw, dtype=np.float64).reshape(count, 2)
+    except (TypeError, ValueError, OverflowError):
+        raise UserError(subject, "points that are no pairs of numbers", expected, remedy) from None
+    if not (np.abs(points) <= COORDINATE_LIMIT).all():
+        found = f"a coordinate of {np.abs(points).max():g}"
+        raise UserError(subject, found, f"coordinates in pixels, at most {COORDINATE_LIMIT:g}", remedy)
+    return points
+
+
+def _parse_mask(subject: str, points: np.ndarray, raw: object) -> np.ndarray:
+    image = decode_image(_decode_base64(f"{subject}, mask", raw), f"{subject}, mask")
+    mask = image > 0 if image.ndim == 2 else image.any(axis=2)
+    left_top, right_bottom = points.astype(int)
+    width, height = right_bottom - left_top + 1
+    # Moved by fractions of a pixel, the corners may round apart by one.
+    if abs(mask.shape[0] - height) > 1 or abs(mask.shape[1] - width) > 1:
+        found = f"a mask of {mask.shape[0]}×{mask.shape[1]} (height×width)"
+        raise UserError(subject, found, f"the {height}×{width} between its two points", "draw the shape again")
+    return mask
