@@ -1,30 +1,46 @@
 """Train a U-Net on a VOC folder. Edit the defaults below, or pass the same names as flags: python train.py --epochs 100"""
 
-import json
+import math
 import time
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 
-from nets.unet import UNet, build
-from unet import Unet
+from nets.unet import UNet, build, crop_centre
+from unet import Unet, read_model
 from utils.augment import STRENGTHS
-from utils.checkpoint import Checkpoint, config_to_dict, load_checkpoint, save_checkpoint
+from utils.checkpoint import (
+    Checkpoint,
+    config_to_dict,
+    imagenet_weights,
+    misfits,
+    table_of_misfits,
+)
 from utils.console import UserError, progress, quoted, run_script, warn
-from utils.dataset import Data, EpochBatches, SegmentationDataset, load_data, make_loader, same_size_batches
+from utils.dataset import (
+    Data,
+    EpochBatches,
+    SegmentationDataset,
+    load_data,
+    make_loader,
+    measure_split,
+    same_size_batches,
+)
 from utils.demo import make_demo
-from utils.engine import choose_device, choose_precision, evaluate, train_one_epoch
+from utils.engine import Precision, Trainer, choose_device, choose_precision, evaluate, train_one_epoch
 from utils.history import History, Row
 from utils.losses import criterion
 from utils.metrics import Scores
+from utils.normalise import Normalisation
 from utils.palette import voc_palette
 from utils.plots import draw_samples
-from utils.schedule import lr_factor
+from utils.run import log_to_board, resume_run, save_run, start_run
+from utils.schedule import Phase, Schedule
 from utils.voc import VocFolder
 
 DEMO = Path("VOCdevkit/demo")
@@ -41,20 +57,32 @@ class Config:
     in_channels: Literal[1, 3] = 3  # 3: RGB, 1: gray
     augmentation: Literal["none", "light", "default", "strong"] = "default"  # how strongly pictures are varied
     # Network
-    base_channels: int = 32  # width of the first level; doubled at every level; 64 in the paper
-    depth: int = 4  # number of times the resolution is halved
+    backbone: Literal["plain", "vgg", "vgg_bn", "resnet50"] = "plain"  # encoder: the U-Net's own, VGG-16 or ResNet-50
+    pretrained: bool = True  # vgg, vgg_bn and resnet50 start from ImageNet weights, in model_data/ or downloaded
+    base_channels: int = 16  # plain: width of the first level, doubled at every level; 64 in the paper
+    depth: int = 4  # plain: number of times the resolution is halved
+    norm: Literal["batch", "group", "none"] = "batch"  # normalisation in the network; group for batches of 1 or 2
+    upsampling: Literal["transposed", "bilinear", "aligned"] = "transposed"  # aligned: as in other repositories
+    skip: Literal["concat", "add"] = "concat"  # how encoder maps join the decoder: as in the U-Net, or as in FCN
+    dropout: float = 0.0  # plain: share of values dropped at the end of the contracting path
+    padding: Literal["same", "valid"] = "same"  # valid: the paper's unpadded convolutions
     # Where to start
-    model_path: Path | None = None  # checkpoint whose weights to start from (fine-tuning)
+    model_path: Path | None = None  # weights to start from (fine-tuning): a checkpoint of ours or of a known repository
     resume: Path | None = None  # last.pth of a run to go on with, in the same folder and with the same settings
     # Optimisation
-    epochs: int = 40  # passes over the training pictures
+    epochs: int = 50  # passes over the training pictures, the frozen ones counted
     batch_size: int = 4  # crops a step
     lr: float = 2e-3  # highest learning rate (AdamW), after a warm-up and before the cosine decay
+    encoder_lr_factor: float = 1.0  # the encoder's learning rate as a share of lr
     weight_decay: float = 1e-2  # AdamW's decay of the weights
     dice_weight: float = 1.0  # weight of the Dice loss beside cross-entropy; 0: cross-entropy alone
+    freeze_epochs: int = 0  # first epochs in which the encoder is held still
+    freeze_batch_size: int = 8  # crops a step in these
+    freeze_lr: float = 1e-3  # highest learning rate in these
     # Machine
     device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # number format; auto: the fastest that is safe
+    save_memory: bool = False  # keep fewer maps for the backward pass: less memory, a third more time
     num_workers: int | None = None  # processes that load pictures; None: chosen by the machine, 0: none
     seed: int = 0  # same seed, same data order, same crops, same initial weights
     # Output
@@ -66,50 +94,39 @@ def main(config: Config) -> None:
     """Train, validate after every epoch, and leave a run folder with checkpoints, log and pictures."""
     check_config(config)
     torch.manual_seed(config.seed)
-    device = choose_device(config.device)
-    precision = choose_precision(config.precision, device)
+    precision = choose_precision(config.precision, choose_device(config.device))
     data = read_data(config)
     net, checkpoint = make_network(config, data)
-    unet = Unet.from_network(net, checkpoint, precision)
-    optimizer = torch.optim.AdamW(
-        net.parameters(), config.lr, weight_decay=config.weight_decay, fused=device.type != "mps"
-    )
-    scaler = precision.scaler()
-    run_dir, done, best = start_run(config, checkpoint, net, optimizer, scaler)
-    batches, train_loader, val_loader = make_loaders(config, data, checkpoint.input_shape, device)
-    print_plan(config, data, unet, batches, run_dir)
-    draw_samples(run_dir / "train_batch.png", batches.preview(train_loader.dataset), columns=4)
+    train_set, batches, train_loader, val_loader = make_loaders(config, data, checkpoint, net.margin, precision.device)
+    schedule = make_schedule(config, len(train_set))
+    trainer = make_trainer(config, net, checkpoint, schedule, precision)
+    unet = Unet.from_network(trainer.average.module, checkpoint, precision)
+    run_dir, done, best = open_run(config, checkpoint, trainer)
+    print_plan(config, data, unet, schedule, run_dir)
+    draw_samples(run_dir / "train_batch.png", batches.preview(train_set), columns=4)
 
     def loss_of(logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
-        return criterion(logits, masks, config.dice_weight)
+        return criterion(logits, crop_centre(masks, *logits.shape[-2:]), config.dice_weight)
 
-    total_steps = config.epochs * len(batches)
-
-    def set_lr(step: int) -> None:
-        for group in optimizer.param_groups:
-            group["lr"] = config.lr * lr_factor(step, total_steps, warmup_steps=min(total_steps // 20, 500))
-
-    history, board = History(run_dir / "history.csv", done), SummaryWriter(str(run_dir))
-    step, drawn = done * len(batches), time.perf_counter()
-    for epoch in range(done + 1, config.epochs + 1):
-        start, batches.epoch = time.perf_counter(), epoch - 1
-        bar = progress(train_loader, f"epoch {epoch}/{config.epochs}", "batch")
-        train_loss, step = train_one_epoch(
-            net, bar, unet.normalisation, loss_of, optimizer, scaler, precision, set_lr, step
-        )
-        images_per_second = batches.length / (time.perf_counter() - start)
-        val_loss, scores = evaluate(unet.logits, val_loader, loss_of, unet.num_classes, device)
-        seconds = time.perf_counter() - start
-        lr = optimizer.param_groups[0]["lr"]
-        history.add(Row(epoch, lr, train_loss, val_loss, scores.miou, seconds, images_per_second))
-        log_to_board(board, history.rows[-1])
-        improved = best != best or scores.miou > best
-        best = scores.miou if improved else best
-        checkpoint.scores = {"epoch": epoch, "miou": scores.miou, "val_loss": val_loss, "accuracy": scores.accuracy}
-        save_run(run_dir, checkpoint, net, improved, training_state(epoch, best, optimizer, scaler))
-        print(f"epoch {epoch:4d}  loss {train_loss:.4f}  val_loss {val_loss:.4f}  mIoU {scores.miou:.4f}"
+    history, board, drawn = History(run_dir / "history.csv", done), SummaryWriter(str(run_dir)), time.perf_counter()
+    for epoch in range(done, config.epochs):
+        start, phase = time.perf_counter(), schedule.phase(epoch)
+        batches.epoch, batches.batch_size = epoch, phase.batch_size
+        net.freeze_encoder(phase.frozen)
+        bar = progress(train_loader, f"epoch {epoch + 1}/{config.epochs}", "batch", len(batches))
+        train_loss = train_one_epoch(trainer, bar, loss_of, schedule.steps_before(epoch))
+        images_per_second = len(train_set) / (time.perf_counter() - start)
+        val_loss, scores = evaluate(unet.logits, val_loader, loss_of, unet.num_classes, precision.device)
+        lr, seconds = trainer.optimizer.param_groups[-1]["lr"], time.perf_counter() - start
+        row = Row(epoch + 1, lr, train_loss, val_loss, scores.miou, seconds, images_per_second)
+        improved = math.isnan(best) or row.miou > best
+        best = row.miou if improved else best
+        save_run(run_dir, checkpoint, trainer, row, best, improved)
+        history.add(row)
+        log_to_board(board, row)
+        print(f"epoch {row.epoch:4d}  loss {train_loss:.4f}  val_loss {val_loss:.4f}  mIoU {row.miou:.4f}"
               f"{' *' if improved else '  '}  {seconds:5.1f} s")  # fmt: skip
-        if epoch == config.epochs or time.perf_counter() - drawn > 15:
+        if row.epoch == config.epochs or time.perf_counter() - drawn > 15:
             draw_run(run_dir, history, unet, data)
             drawn = time.perf_counter()
     board.close()
@@ -118,14 +135,19 @@ def main(config: Config) -> None:
 
 def check_config(config: Config) -> None:
     """Raises UserError for a number that cannot work, before anything is read."""
-    for name in ("epochs", "batch_size", "base_channels", "depth"):
-        if getattr(config, name) < 1:
-            raise UserError(
-                f"--{name.replace('_', '-')}", str(getattr(config, name)), "1 or more", "choose another value"
-            )
+    least = {"epochs": 1, "batch_size": 1, "freeze_batch_size": 1, "base_channels": 1, "depth": 1, "freeze_epochs": 0}
+    for name, minimum in least.items():
+        if getattr(config, name) < minimum:
+            flag = f"--{name.replace('_', '-')}"
+            raise UserError(flag, str(getattr(config, name)), f"{minimum} or more", "choose another value")
     if min(config.input_shape) < 1 or config.lr <= 0:
         found = f"--input-shape {config.input_shape}, --lr {config.lr}"
         raise UserError("settings", found, "numbers above 0", "choose other values")
+    if config.freeze_epochs >= config.epochs and config.freeze_epochs:
+        found = f"--freeze-epochs {config.freeze_epochs} of --epochs {config.epochs}"
+        raise UserError(
+            "settings", found, "epochs left to train the whole network", "raise --epochs or freeze for fewer"
+        )
 
 
 def read_data(config: Config) -> Data:
@@ -133,7 +155,7 @@ def read_data(config: Config) -> Data:
     if config.voc_root == DEMO and not DEMO.exists():
         print(f"drawing the demo set into {DEMO}")
         make_demo(DEMO)
-    data = load_data(VocFolder(config.voc_root), config.in_channels)
+    data = load_data(VocFolder(config.voc_root))
     if config.num_classes not in (None, len(data.class_names)):
         raise UserError(
             f"--num-classes {config.num_classes}",
@@ -145,132 +167,146 @@ def read_data(config: Config) -> Data:
 
 
 def make_network(config: Config, data: Data) -> tuple[UNet, Checkpoint]:
-    """A network, fresh or from `model_path`, and the checkpoint that describes it (its weights still to be filled in)."""
+    """The network with the weights that it starts from, and the checkpoint that describes it (its weights not filled in)."""
     num_classes = len(data.class_names)
-    arguments: dict[str, Any] = {
-        "num_classes": num_classes,
-        "in_channels": config.in_channels,
-        "base_channels": config.base_channels,
-        "depth": config.depth,
-    }
-    start = load_checkpoint(config.model_path) if config.model_path else None
+    start = read_model(config.model_path) if config.model_path else None
     if start:
-        arguments = {**start.network, "num_classes": num_classes, "in_channels": config.in_channels}
-    net = build(**arguments)
+        check_backbone(config, start)
+        arguments = {**start.network, "num_classes": num_classes}
+    else:
+        names = (
+            "in_channels",
+            "backbone",
+            "base_channels",
+            "depth",
+            "norm",
+            "upsampling",
+            "skip",
+            "dropout",
+            "padding",
+        )
+        arguments = {"num_classes": num_classes, **{name: getattr(config, name) for name in names}}
+    try:
+        net = build(**arguments)
+    except ValueError as error:
+        raise UserError("network settings", str(error), "a network that exists", "choose other values") from None
     if start:
         load_matching(net, start, config.model_path)
+        normalisation = Normalisation(**start.normalisation)
+    elif config.pretrained and config.backbone != "plain":
+        normalisation = load_pretrained(net, config)
+    else:
+        normalisation = measure_split(data.folder, data.train, config.in_channels)
+    if config.save_memory:
+        net.save_memory()
     checkpoint = Checkpoint(
         model={},
         network=arguments,
         class_names=data.class_names,
         palette=voc_palette(num_classes).tolist(),
-        normalisation=data.normalisation.to_dict(),
+        normalisation=normalisation.to_dict(),
         input_shape=data.fit_crop(config.input_shape, net.stride),
         settings=config_to_dict(config),
     )
     return net, checkpoint
 
 
-def load_matching(net: UNet, start: Checkpoint, path: Path) -> None:
-    """Take over every weight of the same name and shape, and say which layers start afresh."""
-    own = net.state_dict()
-    fits = {key: value for key, value in start.model.items() if key in own and own[key].shape == value.shape}
-    net.load_state_dict(fits, strict=False)
-    fresh = sorted(own.keys() - fits.keys())
-    print(f"weights  {len(fits)} of {len(own)} tensors from {path}")
-    if fresh:
-        warn(
-            f"these do not fit ({start.network['num_classes']} classes there) and start afresh: {', '.join(fresh[:10])}"
+def check_backbone(config: Config, start: Checkpoint) -> None:
+    """Raises UserError if the weights are of another backbone than asked for."""
+    backbone = start.network.get("backbone", "plain")
+    if backbone != config.backbone:
+        raise UserError(
+            config.model_path,
+            f"weights of the backbone {backbone}",
+            f"the backbone of this run, {config.backbone}",
+            f"train with --backbone {backbone}, or without --model-path",
         )
 
 
+def load_matching(net: UNet, start: Checkpoint, path: Path) -> None:
+    """Take over every weight of the same name and shape, and say what was not taken over."""
+    own = net.state_dict()
+    found = misfits(own, start.model)
+    net.load_state_dict({k: v for k, v in start.model.items() if k in own and own[k].shape == v.shape}, strict=False)
+    print(f"weights  from {path}")
+    if any(found.values()):
+        count = start.network["num_classes"]
+        classes = f"it has {count} classes, the data have {net.head.out_channels}"
+        warn(f"{classes}: these layers start afresh\n{table_of_misfits(found)}")
+
+
+def load_pretrained(net: UNet, config: Config) -> Normalisation:
+    """Fill the encoder with ImageNet weights; the normalisation that they were trained with."""
+    from nets.backbones import IMAGENET_MEAN, IMAGENET_STD, IMAGENET_WEIGHTS, load_imagenet
+
+    url = IMAGENET_WEIGHTS[config.backbone].url
+    try:
+        load_imagenet(net.encoder, imagenet_weights(url))
+    except RuntimeError as error:
+        raise UserError(
+            Path("model_data") / url.rsplit("/", 1)[1],
+            f"weights that do not fit {config.backbone} ({str(error).splitlines()[-1].strip()[:150]})",
+            f"torchvision's ImageNet weights: {url}",
+            "download the file again",
+        ) from None
+    if config.in_channels == 1:
+        # The first convolution was summed over RGB, so gray is normalised like the mean of the three.
+        return Normalisation((sum(IMAGENET_MEAN) / 3,), (sum(IMAGENET_STD) / 3,))
+    return Normalisation(IMAGENET_MEAN, IMAGENET_STD)
+
+
 def make_loaders(
-    config: Config, data: Data, crop: tuple[int, int], device: torch.device
-) -> tuple[EpochBatches, DataLoader, DataLoader]:
-    """Loaders of random crops (an epoch sees about every pixel once) and of whole validation pictures."""
-    workers = config.num_workers
+    config: Config, data: Data, checkpoint: Checkpoint, margin: int, device: torch.device
+) -> tuple[SegmentationDataset, EpochBatches, DataLoader, DataLoader]:
+    """Random crops (an epoch sees about every pixel once) and whole validation pictures.
+
+    margin: context that unpadded convolutions need around the crop; beyond the picture it is mirrored, as in the paper.
+    """
+    workers, crop, in_channels = config.num_workers, checkpoint.input_shape, checkpoint.network["in_channels"]
     if workers is None:
         # On a CPU the network itself keeps every core busy; a worker would only take turns with it.
         workers = min(torch.get_num_threads(), 8) if device.type == "cuda" else 0
     train = SegmentationDataset(
         data.folder,
         data.train,
-        config.in_channels,
-        crop=crop,
+        in_channels,
+        crop=(crop[0] + 2 * margin, crop[1] + 2 * margin),
         crops_per_picture=data.crops_per_picture(crop),
         augmentation=STRENGTHS[config.augmentation],
         seed=config.seed,
     )
-    val = SegmentationDataset(data.folder, data.val, config.in_channels)
+    val = SegmentationDataset(data.folder, data.val, in_channels)
     batches = EpochBatches(len(train), config.batch_size, config.seed)
     val_batches = same_size_batches(data.val_sizes, config.batch_size * crop[0] * crop[1])
-    return batches, make_loader(train, batches, workers, device), make_loader(val, val_batches, workers, device)
+    return train, batches, make_loader(train, batches, workers, device), make_loader(val, val_batches, workers, device)
 
 
-def start_run(
-    config: Config, checkpoint: Checkpoint, net: UNet, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler
-) -> tuple[Path, int, float]:
+def make_schedule(config: Config, crops: int) -> Schedule:
+    """The frozen phase, if any, and the rest."""
+    frozen = Phase(config.freeze_epochs, config.freeze_batch_size, config.freeze_lr, frozen=True)
+    rest = Phase(config.epochs - config.freeze_epochs, config.batch_size, config.lr)
+    return Schedule([frozen, rest] if frozen.epochs else [rest], crops)
+
+
+def make_trainer(
+    config: Config, net: UNet, checkpoint: Checkpoint, schedule: Schedule, precision: Precision
+) -> Trainer:
+    net.to(precision.device, memory_format=torch.channels_last)
+    groups = [
+        {"params": list(net.encoder.parameters()), "factor": config.encoder_lr_factor},
+        {"params": [*net.decoder.parameters(), *net.head.parameters()], "factor": 1.0},
+    ]
+    normalise = Normalisation(**checkpoint.normalisation)
+    return Trainer(net, groups, config.weight_decay, schedule.lr, schedule.total_steps, normalise, precision)
+
+
+def open_run(config: Config, checkpoint: Checkpoint, trainer: Trainer) -> tuple[Path, int, float]:
     """The run's folder, the number of epochs already done and the best mIoU so far (NaN: none)."""
     if config.resume:
-        last = load_checkpoint(config.resume)
-        if not last.training or last.network != checkpoint.network or last.class_names != checkpoint.class_names:
-            raise UserError(
-                config.resume,
-                f"network {last.network}, classes {last.class_names}"
-                if last.training
-                else "weights without training state",
-                f"the last.pth of a run with network {checkpoint.network} and classes {checkpoint.class_names}",
-                "resume with the settings of that run (config.json beside it), or start from its weights by --model-path",
-            )
-        if last.training["epoch"] >= config.epochs:
-            raise UserError(
-                config.resume,
-                f"a run that has done its {last.training['epoch']} epochs",
-                "epochs left to do",
-                "raise --epochs",
-            )
-        net.load_state_dict(last.model)
-        optimizer.load_state_dict(last.training["optimizer"])
-        scaler.load_state_dict(last.training["scaler"])
-        return config.resume.parent, last.training["epoch"], last.training["best"]
+        return config.resume.parent, *resume_run(config.resume, checkpoint, trainer, config.epochs)
     run_dir = config.save_dir / (config.run_name or datetime.now().strftime("%Y-%m-%d_%H-%M-%S"))
-    if (run_dir / "last.pth").exists():
-        raise UserError(
-            run_dir,
-            "a run of this name",
-            "a new name",
-            f"choose another --run-name, or go on with that run: --resume {run_dir / 'last.pth'}",
-        )
-    try:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        (run_dir / "config.json").write_text(
-            json.dumps(checkpoint.settings, indent=2, ensure_ascii=False), encoding="utf-8"
-        )
-    except OSError as error:
-        raise UserError(
-            run_dir,
-            f"it cannot be written ({error.strerror})",
-            "a folder that you may write to",
-            "choose another --save-dir",
-        ) from None
-    return run_dir, 0, float("nan")
-
-
-def training_state(
-    epoch: int, best: float, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler
-) -> dict[str, Any]:
-    """What last.pth holds beyond best.pth."""
-    return {"epoch": epoch, "best": best, "optimizer": optimizer.state_dict(), "scaler": scaler.state_dict()}
-
-
-def save_run(run_dir: Path, checkpoint: Checkpoint, net: UNet, improved: bool, training: dict[str, Any]) -> None:
-    """last.pth with the training state; best.pth, weights and metadata only, when the score has improved."""
-    checkpoint.model = {key: value.contiguous() for key, value in net.state_dict().items()}
-    checkpoint.training = None
-    if improved:
-        save_checkpoint(run_dir / "best.pth", checkpoint)
-    checkpoint.training = training
-    save_checkpoint(run_dir / "last.pth", checkpoint)
+    start_run(run_dir, checkpoint)
+    return run_dir, 0, math.nan
 
 
 def draw_run(run_dir: Path, history: History, unet: Unet, data: Data) -> None:
@@ -281,22 +317,16 @@ def draw_run(run_dir: Path, history: History, unet: Unet, data: Data) -> None:
     draw_samples(run_dir / "val_epoch.png", rows, columns=3)
 
 
-def log_to_board(board: SummaryWriter, row: Row) -> None:
-    board.add_scalars("loss", {"training": row.train_loss, "validation": row.val_loss}, row.epoch)
-    board.add_scalar("mIoU", row.miou, row.epoch)
-    board.add_scalar("learning rate", row.lr, row.epoch)
-
-
-def print_plan(config: Config, data: Data, unet: Unet, batches: EpochBatches, run_dir: Path) -> None:
+def print_plan(config: Config, data: Data, unet: Unet, schedule: Schedule, run_dir: Path) -> None:
     """What is about to happen, in four lines."""
     parameters = sum(p.numel() for p in unet.net.parameters())
     height, width = unet.input_shape
     print(f"data     {config.voc_root}: {len(data.train)} pictures to train, {len(data.val)} to validate; "
           f"classes: {', '.join(data.class_names)}")  # fmt: skip
-    print(f"network  plain U-Net, {parameters / 1e6:.2f} M parameters, {unet.precision}")
-    print(
-        f"plan     {config.epochs} epochs of {len(batches)} steps, {config.batch_size} crops of {height}×{width} each"
-    )
+    print(f"network  {unet.backbone} U-Net, {parameters / 1e6:.2f} M parameters, {unet.precision}")
+    for phase in schedule.phases:
+        print(f"plan     {phase.epochs} epochs of {schedule.steps(phase) // phase.epochs} steps, {phase.batch_size} crops of "
+              f"{height}×{width} each{', the encoder frozen' if phase.frozen else ''}")  # fmt: skip
     print(f"run      {run_dir}")
 
 

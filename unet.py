@@ -8,9 +8,18 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor, nn
 
+from nets.foreign import recognise
 from nets.unet import build
-from utils.checkpoint import Checkpoint, load_checkpoint, newest_checkpoint
-from utils.console import UserError
+from utils.checkpoint import (
+    Checkpoint,
+    is_own_format,
+    load_weights_only,
+    misfits,
+    newest_checkpoint,
+    parse_checkpoint,
+    table_of_misfits,
+)
+from utils.console import UserError, note
 from utils.engine import Precision, choose_device, choose_precision
 from utils.images import image_to_array, read_image, to_channels, to_uint8_rgb
 from utils.normalise import Normalisation, to_tensor
@@ -31,25 +40,33 @@ class Unet:
     ):
         """Load a checkpoint (None: the newest logs/*/best.pth, else the newest weights in model_data/).
 
-        precision: auto, fp32, bf16 or fp16. overrides: fields of the checkpoint to replace, such as `class_names=[…]`.
-        Raises UserError for a checkpoint that is missing, damaged or of another format.
+        Weights of unet-pytorch and Pytorch-UNet load as they are. precision: auto, fp32, bf16 or fp16. overrides: fields
+        of the checkpoint to replace: class_names, palette, normalisation, input_shape. Raises UserError for a checkpoint
+        that is missing, damaged or of an unknown format.
         """
         self.model_path = Path(model_path) if model_path else newest_checkpoint()
-        checkpoint = load_checkpoint(self.model_path)
+        checkpoint = read_model(self.model_path)
         for name, value in overrides.items():
             if name not in ("class_names", "palette", "normalisation", "input_shape"):
                 raise TypeError(f"Unet() has no argument {name!r}")
             setattr(checkpoint, name, value)
-        net = build(**checkpoint.network)
-        try:
-            net.load_state_dict(checkpoint.model)
-        except RuntimeError as error:
+        if len(checkpoint.class_names) != checkpoint.network["num_classes"]:
             raise UserError(
                 self.model_path,
-                f"weights that do not fit the network they name ({str(error).splitlines()[1].strip()[:200]})",
-                "a checkpoint as train.py wrote it",
-                "use an unchanged copy of the checkpoint",
-            ) from None
+                f"a network of {checkpoint.network['num_classes']} classes",
+                f"{len(checkpoint.class_names)} classes: {', '.join(checkpoint.class_names)}",
+                "give as many class names as the network has classes, the background first",
+            )
+        net = build(**checkpoint.network)
+        found = misfits(net.state_dict(), checkpoint.model)
+        if any(found.values()):
+            raise UserError(
+                self.model_path,
+                f"weights that do not fit the network ({checkpoint.network})",
+                "a weight for every layer, and no others",
+                f"use an unchanged copy of the file\n{table_of_misfits(found)}",
+            )
+        net.load_state_dict(checkpoint.model)
         self._adopt(net, checkpoint, choose_precision(precision, choose_device(device)))
 
     @classmethod
@@ -66,6 +83,7 @@ class Unet:
         self.class_names = list(checkpoint.class_names)
         self.num_classes = len(self.class_names)
         self.in_channels = checkpoint.network["in_channels"]
+        self.backbone = checkpoint.network.get("backbone", "plain")
         self.input_shape = tuple(checkpoint.input_shape)
         self.palette = voc_palette()
         self.palette[: len(checkpoint.palette)] = checkpoint.palette
@@ -77,6 +95,8 @@ class Unet:
         """(N, C, H, W) uint8 or uint16 on any device → (N, num_classes, H, W) float32 on this predictor's device."""
         self.net.eval()
         batch = self.normalisation(images.to(self.device, non_blocking=True))
+        if self.net.margin:
+            batch = mirror(batch, self.net.margin)
         with self.precision.autocast():
             return self.net(batch.contiguous(memory_format=torch.channels_last)).float()
 
@@ -121,6 +141,18 @@ class Unet:
         return self.logits(to_tensor(array).unsqueeze(0))[0]
 
 
+def mirror(images: Tensor, margin: int) -> Tensor:
+    """Pictures (N, C, H, W) with `margin` mirrored pixels added on each side, however small they are."""
+    rows, columns = (reflected(size, margin).to(images.device) for size in images.shape[-2:])
+    return images[..., rows[:, None], columns]
+
+
+def reflected(size: int, margin: int) -> Tensor:
+    """Index of the source pixel of each of size + 2·margin pixels: … 2 1 0 1 2 … without repeating the edge."""
+    index = torch.arange(-margin, size + margin) % max(2 * (size - 1), 1)
+    return torch.minimum(index, 2 * (size - 1) - index) if size > 1 else torch.zeros_like(index)
+
+
 def as_array(image: Picture) -> np.ndarray:
     """A path, PIL picture or array as (H, W) or (H, W, 3), uint8 or uint16. Raises ValueError for any other array."""
     if isinstance(image, (str, Path)):
@@ -131,3 +163,28 @@ def as_array(image: Picture) -> np.ndarray:
     if not gray_or_rgb or image.dtype not in (np.uint8, np.uint16) or not image.size:
         raise ValueError(f"array of shape {image.shape}, {image.dtype}; expected (H, W) or (H, W, 3), uint8 or uint16")
     return image
+
+
+def read_model(path: Path) -> Checkpoint:
+    """A checkpoint of ours, or one of another repository with what its format leaves open filled in."""
+    content = load_weights_only(path)
+    foreign = recognise(content) if isinstance(content, dict) and not is_own_format(content) else None
+    if foreign is None:
+        return parse_checkpoint(content, path)
+    count = foreign.network["num_classes"]
+    channels = foreign.network["in_channels"]
+    note(
+        f"{path}: weights of {foreign.origin}, {count} classes; the file names no classes, so they are called class_0 …"
+    )
+    if foreign.mask_values is not None and foreign.mask_values != list(range(count)):
+        note(
+            f"its training masks held the values {foreign.mask_values}; here the masks hold 0 … {count - 1} in that order"
+        )
+    return Checkpoint(
+        model=foreign.model,
+        network=foreign.network,
+        class_names=[f"class_{index}" for index in range(count)],
+        palette=voc_palette(count).tolist(),
+        normalisation={"mean": [0.0] * channels, "std": [1.0] * channels},
+        input_shape=(512, 512),
+    )

@@ -12,7 +12,7 @@ from utils.console import UserError, progress, quoted, run_script, warn
 from utils.files import replacing
 from utils.images import read_mask, write_mask
 from utils.palette import IGNORE_INDEX
-from utils.voc import MaskScan, VocFolder, check_classes, resolve_class_names, scan_pairs
+from utils.voc import MaskScan, VocFolder, check_classes, is_image, resolve_class_names, scan_pairs
 
 
 @dataclass
@@ -32,10 +32,15 @@ def main(config: Config) -> None:
     check_percents(config)
     folder = VocFolder(config.voc_root)
     names = paired_names(folder)
-    if config.map is not None:
-        mend_masks(folder, names, parse_map(config.map))
-    scans = scan_all(folder, names)
-    class_names = check_values(folder, scans)
+    if config.map is None:
+        scans = scan_all(folder, names)
+        class_names = check_values(folder, scans)
+    else:
+        table, source = parse_map(config.map), OriginalMasks(config.voc_root)
+        # What the masks are going to hold is checked before any is written.
+        scans = map_scans(scan_all(source, names), table)
+        class_names = check_mapped(folder, scans, config.map)
+        mend_masks(folder, source, names, table)
     print_values(scans, class_names)
     write_splits(config, folder, names)
     print(f"\nnext: python train.py --voc-root {quoted(folder.root)}")
@@ -59,7 +64,7 @@ def paired_names(folder: VocFolder) -> list[str]:
                 f"put them there, or convert labelme files: python json_to_dataset.py --voc-root {quoted(folder.root)}",
             )
     pictures = folder.images
-    masks = {path.stem: path for path in folder.masks_dir.iterdir() if path.is_file() and not path.name.startswith(".")}
+    masks = {path.stem: path for path in folder.masks_dir.iterdir() if is_image(path)}
     for name, path in masks.items():
         if name not in pictures:
             near = [other for other in pictures if name.startswith(other) or other.startswith(name)]
@@ -90,38 +95,68 @@ def natural_key(name: str) -> list[tuple[int, int, str]]:
 
 def parse_map(text: str) -> np.ndarray:
     """`OLD:NEW,…` as a table (256,) uint8 from old value to new; values that are not named stay."""
-    table = np.arange(256, dtype=np.uint8)
+    table, named = np.arange(256, dtype=np.uint8), set()
     for entry in text.split(","):
         match = re.fullmatch(r"\s*(\d+)\s*:\s*(\d+)\s*", entry)
         if not match or max(map(int, match.groups())) > 255:
             raise UserError(
                 f"--map {text}", f"the entry {entry!r}", "OLD:NEW with numbers 0 … 255", "for example --map 0:0,255:1"
             )
-        table[int(match[1])] = int(match[2])
+        old, new = map(int, match.groups())
+        if old in named:
+            raise UserError(f"--map {text}", f"the value {old} twice", "each OLD once", "choose one NEW for it")
+        named.add(old)
+        table[old] = new
     return table
 
 
-def mend_masks(folder: VocFolder, names: list[str], table: np.ndarray) -> None:
+class OriginalMasks(VocFolder):
+    """The same folder with its masks as they were before any mending."""
+
+    def kept_path(self, name: str) -> Path:
+        return self.root / f"{self.masks_dir.name}.orig" / f"{name}.png"
+
+    def mask_path(self, name: str) -> Path:
+        kept = self.kept_path(name)
+        return kept if kept.exists() else super().mask_path(name)
+
+
+def map_scans(scans: list[MaskScan], table: np.ndarray) -> list[MaskScan]:
+    """What the masks hold after going through `table`."""
+    mapped = []
+    for scan in scans:
+        counts = np.zeros_like(scan.counts)
+        np.add.at(counts, table, scan.counts)
+        mapped.append(MaskScan(scan.name, scan.size, counts))
+    return mapped
+
+
+def check_mapped(folder: VocFolder, scans: list[MaskScan], mapping: str) -> list[str]:
+    """`check_values` of mapped scans, for a message that names the map."""
+    try:
+        return check_values(folder, scans)
+    except UserError as error:
+        raise UserError(
+            f"--map {mapping}",
+            f"it would give {error.subject} {error.found}",
+            error.expected,
+            "correct the map, which always starts from the original masks; nothing was written",
+        ) from None
+
+
+def mend_masks(folder: VocFolder, source: OriginalMasks, names: list[str], table: np.ndarray) -> None:
     """Write every mask anew through `table`, always from its original, which is kept in SegmentationClass.orig."""
-    originals = folder.masks_dir.with_name(folder.masks_dir.name + ".orig")
-    # All are read before any is written: a faulty one changes nothing.
-    for name in progress(names, "reading masks", "mask"):
-        read_mask(original_of(folder, originals, name))
     for name in progress(names, "mending masks", "mask"):
-        kept = originals / f"{name}.png"
+        kept = source.kept_path(name)
         if not kept.exists():
             with replacing(kept) as temporary:
                 shutil.copy2(folder.mask_path(name), temporary)
         write_mask(folder.mask_path(name), table[read_mask(kept)])
     changes = ", ".join(f"{old} → {table[old]}" for old in np.flatnonzero(table != np.arange(256)))
+    originals = source.kept_path(names[0]).parent
     print(
         f"mended   {len(names)} masks in {folder.masks_dir} ({changes or 'nothing to change'}); originals in {originals}"
     )
-
-
-def original_of(folder: VocFolder, originals: Path, name: str) -> Path:
-    kept = originals / f"{name}.png"
-    return kept if kept.exists() else folder.mask_path(name)
 
 
 def scan_all(folder: VocFolder, names: list[str]) -> list[MaskScan]:
@@ -148,11 +183,13 @@ def check_values(folder: VocFolder, scans: list[MaskScan]) -> list[str]:
         values = [int(value) for value in np.flatnonzero(total[:IGNORE_INDEX])]
         if values != list(range(len(values))):
             mapping = ",".join(f"{value}:{index}" for index, value in enumerate(values))
+            command = f"python voc2unet.py --voc-root {quoted(folder.root)} --map {mapping}"
+            white = f"255 means 'ignore'; where it is a class, add ,255:{len(values)}; " if total[IGNORE_INDEX] else ""
             raise UserError(
                 folder.masks_dir,
                 f"the values {', '.join(map(str, values[:12]))} and no {folder.class_names_path.name}",
                 "class indices 0, 1, 2, … without gaps, or a class_names.txt that names every index",
-                f"python voc2unet.py --voc-root {quoted(folder.root)} --map {mapping}   (or write class_names.txt)",
+                f"{command}   ({white}or write class_names.txt)",
             )
         print(
             f"no {folder.class_names_path}: the classes are called {', '.join(class_names)} (one name a line names them)"
@@ -176,9 +213,9 @@ def print_values(scans: list[MaskScan], class_names: list[str]) -> None:
 
 def write_splits(config: Config, folder: VocFolder, names: list[str]) -> None:
     """train, val, trainval and test; existing ones are kept, and checked, unless `overwrite`."""
-    existing = [split for split in ("train", "val") if (folder.splits_dir / f"{split}.txt").exists()]
+    existing = any((folder.splits_dir / f"{split}.txt").exists() for split in ("train", "val"))
     if existing and not config.overwrite:
-        keep_splits(folder, names, existing)
+        keep_splits(folder, names)
         return
     splits = draw_split(names, config)
     for split, members in splits.items():
@@ -203,10 +240,10 @@ def draw_split(names: list[str], config: Config) -> dict[str, list[str]]:
     return {split: [names[index] for index in sorted(parts[split])] for split in ("train", "val", "trainval", "test")}
 
 
-def keep_splits(folder: VocFolder, names: list[str], existing: list[str]) -> None:
-    """Say what the existing split files hold. Raises UserError for a name in them that has no pair."""
+def keep_splits(folder: VocFolder, names: list[str]) -> None:
+    """Say what the split files hold. Raises UserError for one that is missing or empty, or a name that has no pair."""
     listed: set[str] = set()
-    for split in existing:
+    for split in ("train", "val"):
         members = folder.read_split(split)
         for name in members:
             if name not in names:

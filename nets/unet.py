@@ -1,49 +1,54 @@
 """The U-Net (Ronneberger, Fischer, Brox 2015): an encoder, a decoder that joins its maps, a 1×1 convolution to classes.
 
 An encoder is a module that returns its feature maps from fine to deep, each at half the size of the one before, and
-publishes `out_channels`, their widths. The decoder derives its own widths from them, so that a new backbone is one
-encoder and one row in `ENCODERS`.
+publishes `out_channels` (their widths) and `reductions` (their strides). The decoder derives its own widths from them, so
+that a new backbone is one function and one row in `BACKBONES`.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-
-def norm_layer(norm: str, channels: int) -> nn.Module:
-    """`batch`, `group` (for batches of one or two: statistics of a single picture) or `none`."""
-    if norm == "batch":
-        return nn.BatchNorm2d(channels)
-    if norm == "group":
-        return nn.GroupNorm(min(8, channels), channels)
-    return nn.Identity()
+NORMS = ("batch", "group", "none")
+UPSAMPLINGS = ("transposed", "bilinear", "aligned")
+SKIPS = ("concat", "add")
+PADDINGS = ("same", "valid")
 
 
 class DoubleConv(nn.Sequential):
-    """(3×3 convolution, norm, ReLU) twice; keeps height and width."""
+    """(3×3 convolution, norm, ReLU) twice; with padding 0 it takes 2 pixels off each side."""
 
-    def __init__(self, in_channels: int, out_channels: int, norm: str):
+    def __init__(self, in_channels: int, mid_channels: int, out_channels: int, norm: str, padding: int = 1):
         layers: list[nn.Module] = []
-        for channels in (in_channels, out_channels):
+        for a, b in ((in_channels, mid_channels), (mid_channels, out_channels)):
             # A norm that follows takes off any constant, so the bias would be a dead parameter.
-            layers += [nn.Conv2d(channels, out_channels, 3, padding=1, bias=norm == "none")]
-            layers += [norm_layer(norm, out_channels), nn.ReLU(inplace=True)]
+            layers += [nn.Conv2d(a, b, 3, padding=padding, bias=norm == "none")]
+            layers += [make_norm(norm, b), nn.ReLU(inplace=True)]
         super().__init__(*layers)
 
 
-class PlainEncoder(nn.Module):
-    """The contracting path: a double convolution a level, halved by max-pooling, doubling the width each time."""
+def make_norm(norm: str, channels: int) -> nn.Module:
+    """`batch`; `group` (statistics of a single picture, for batches of one or two); `none`."""
+    if norm == "batch":
+        return nn.BatchNorm2d(channels)
+    return nn.GroupNorm(min(8, channels), channels) if norm == "group" else nn.Identity()
 
-    def __init__(self, in_channels: int, base_channels: int, depth: int, norm: str, dropout: float):
+
+class PlainEncoder(nn.Module):
+    """The contracting path: a double convolution at each level, halved by 2×2 max-pooling from one to the next."""
+
+    def __init__(self, in_channels: int, widths: Sequence[int], norm: str, dropout: float, padding: int):
         super().__init__()
-        self.out_channels = tuple(base_channels << level for level in range(depth + 1))
-        widths = (in_channels, *self.out_channels)
-        self.levels = nn.ModuleList(DoubleConv(a, b, norm) for a, b in pairwise(widths))
+        self.out_channels = tuple(widths)
+        self.reductions = tuple(1 << level for level in range(len(widths)))
+        self.levels = nn.ModuleList(DoubleConv(a, b, b, norm, padding) for a, b in pairwise((in_channels, *widths)))
         self.pool = nn.MaxPool2d(2)
-        self.dropout = nn.Dropout2d(dropout)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         maps = [self.levels[0](x)]
@@ -54,71 +59,136 @@ class PlainEncoder(nn.Module):
 
 
 class UpBlock(nn.Module):
-    """One step of the expanding path: enlarge the deeper map by 2, join the encoder's map, double convolution."""
+    """One step of the expanding path: enlarge the deeper map by 2, join the encoder's map, double convolution.
 
-    def __init__(self, deep_channels: int, skip_channels: int, norm: str, upsampling: str, skip: str):
+    upsampling: `transposed` (2×2 up-convolution, as in the paper); `bilinear` after a 1×1 convolution to the width of the
+    skip, which commutes with the interpolation and is four times cheaper before it; `aligned`, bilinear at full width with
+    align_corners=True, as other repositories have it (it depends on the size of the tensor, so tiles differ slightly from
+    the whole picture). skip_channels 0: nothing to join.
+    """
+
+    def __init__(
+        self, channels: tuple[int, int, int, int], norm: str, upsampling: str, skip: str = "concat", padding: int = 1
+    ):
         super().__init__()
+        deep, skip_channels, mid, out = channels
         self.skip = skip
+        self.padding = padding
+        up_channels = deep if upsampling == "aligned" else skip_channels if skip == "add" and skip_channels else out
         if upsampling == "transposed":
-            self.up: nn.Module = nn.ConvTranspose2d(deep_channels, skip_channels, 2, stride=2)
+            self.up: nn.Module = nn.ConvTranspose2d(deep, up_channels, 2, stride=2)
+        elif upsampling == "bilinear":
+            enlarge = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
+            self.up = nn.Sequential(nn.Conv2d(deep, up_channels, 1), enlarge)
         else:
-            # The 1×1 convolution commutes with the interpolation and is four times cheaper before it.
-            # align_corners=False does not depend on the size of the tensor, so tiles agree with the whole picture.
-            self.up = nn.Sequential(
-                nn.Conv2d(deep_channels, skip_channels, 1),
-                nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False),
-            )
-        self.conv = DoubleConv(skip_channels * (2 if skip == "concat" else 1), skip_channels, norm)
+            self.up = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)
+        joined = up_channels + skip_channels if skip == "concat" else up_channels
+        self.conv = DoubleConv(joined, mid, out, norm, padding)
 
-    def forward(self, deep: Tensor, skip: Tensor) -> Tensor:
+    def forward(self, deep: Tensor, skip: Tensor | None) -> Tensor:
         deep = self.up(deep)
+        if skip is None:
+            return self.conv(deep)
+        if self.padding:
+            deep = fit_map(deep, skip)
+        else:
+            skip = crop_centre(skip, deep.shape[-2], deep.shape[-1])
         return self.conv(torch.cat((skip, deep), dim=1) if self.skip == "concat" else skip + deep)
 
 
-class Decoder(nn.Module):
-    """The expanding path. `encoder_channels`: widths of the encoder's maps, fine to deep."""
+def fit_map(x: Tensor, like: Tensor) -> Tensor:
+    """Zero-pad or crop (N, C, H, W) to the size of `like`: ⌊d/2⌋ rows before, the rest after (as Pytorch-UNet does)."""
+    rows, columns = like.shape[-2] - x.shape[-2], like.shape[-1] - x.shape[-1]
+    if not rows and not columns:
+        return x
+    return F.pad(x, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
 
-    def __init__(self, encoder_channels: Sequence[int], norm: str, upsampling: str, skip: str):
+
+def crop_centre(x: Tensor, height: int, width: int) -> Tensor:
+    """The middle (…, height, width) of (…, H, W)."""
+    top, left = (x.shape[-2] - height) // 2, (x.shape[-1] - width) // 2
+    return x[..., top : top + height, left : left + width]
+
+
+class Decoder(nn.Module):
+    """The expanding path, from the deepest map up, one step for each tuple (deep, skip, mid, out) of channels."""
+
+    def __init__(self, steps: Sequence[tuple[int, int, int, int]], norm: str, upsampling: str, skip: str, padding: int):
         super().__init__()
-        pairs = pairwise(reversed(encoder_channels))
-        self.steps = nn.ModuleList(UpBlock(deep, fine, norm, upsampling, skip) for deep, fine in pairs)
+        self.steps = nn.ModuleList(UpBlock(channels, norm, upsampling, skip, padding) for channels in steps)
+        self.out_channels = steps[-1][-1]
 
     def forward(self, maps: list[Tensor]) -> Tensor:
         x = maps[-1]
-        for step, skip in zip(self.steps, maps[-2::-1], strict=True):
+        # A step beyond the finest map (of an encoder that starts at half size) has nothing to join.
+        skips = [*maps[-2::-1], *[None] * (len(self.steps) - len(maps) + 1)]
+        for step, skip in zip(self.steps, skips, strict=True):
             x = step(x, skip)
         return x
 
 
 class UNet(nn.Module):
-    """Picture (N, in_channels, H, W) float32, normalised → logits (N, num_classes, H, W), for any H and W."""
+    """Normalised picture (N, in_channels, H, W) float32 → logits (N, num_classes, H − 2·margin, W − 2·margin).
 
-    def __init__(self, encoder: nn.Module, decoder: nn.Module, num_classes: int):
+    Any H and W: the picture is padded at its right and lower edge until the strides divide it, and the logits are cropped.
+    With pad_picture off, the decoder's maps are padded instead (as in Pytorch-UNet). margin: pixels that unpadded
+    convolutions take off each side (92 in the paper), 0 for padding="same"; too small a picture is a ValueError then.
+    """
+
+    def __init__(
+        self, encoder: nn.Module, decoder: Decoder, num_classes: int, pad_picture: bool = True, margin: int = 0
+    ):
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder
-        self.head = nn.Conv2d(encoder.out_channels[0], num_classes, 1)
-        self.stride = 1 << (len(encoder.out_channels) - 1)
+        self.head = nn.Conv2d(decoder.out_channels, num_classes, 1)
+        self.stride = encoder.reductions[-1]
+        self.pad_picture, self.margin = pad_picture, margin
+        self.encoder_frozen = False
 
     def forward(self, image: Tensor) -> Tensor:
-        height, width = image.shape[-2:]
-        maps = self.encoder(pad_to_multiple(image, self.stride))
+        height, width = image.shape[-2] - 2 * self.margin, image.shape[-1] - 2 * self.margin
+        maps = self.encoder(self.pad(image))
         return self.head(self.decoder(maps))[..., :height, :width]
 
+    def pad(self, image: Tensor) -> Tensor:
+        """Add rows and columns after the last until every level halves evenly."""
+        height, width = image.shape[-2:]
+        if self.margin:
+            if min(height, width) <= 2 * self.margin:
+                least = 2 * self.margin + 1
+                raise ValueError(
+                    f"a picture of {height}×{width} is too small for unpadded convolutions: at least {least}×{least}"
+                )
+            # Every output size is 4 more than a multiple of the stride; the paper mirrors at borders.
+            rows, columns = (4 - height + 2 * self.margin) % self.stride, (4 - width + 2 * self.margin) % self.stride
+            return F.pad(image, (0, columns, 0, rows), mode="reflect")
+        if self.pad_picture:
+            rows, columns = -height % self.stride, -width % self.stride
+        else:
+            rows, columns = max(self.stride - height, 0), max(self.stride - width, 0)
+        return F.pad(image, (0, columns, 0, rows), mode="replicate")
 
-def pad_to_multiple(image: Tensor, stride: int) -> Tensor:
-    """Repeat the last row and column of (N, C, H, W) until `stride` divides height and width."""
-    height, width = image.shape[-2:]
-    return F.pad(image, (0, -width % stride, 0, -height % stride), mode="replicate")
+    def freeze_encoder(self, frozen: bool) -> None:
+        """Hold the encoder still: its parameters, and its batch-norm statistics, which survives `.train()`."""
+        self.encoder_frozen = frozen
+        self.encoder.requires_grad_(not frozen)
+        self.train(self.training)
 
+    def train(self, mode: bool = True) -> "UNet":
+        super().train(mode)
+        if self.encoder_frozen:
+            self.encoder.eval()
+        return self
 
-def init_weights(net: nn.Module) -> None:
-    """Weights of every convolution drawn with standard deviation sqrt(2/N), N the incoming nodes (the paper, section 3)."""
-    for module in net.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
+    def save_memory(self) -> None:
+        """Keep only the maps between levels for the backward pass and compute the rest again (Chen et al. 2016)."""
+        for level in (*self.encoder.levels, *self.decoder.steps):
+            level.forward = partial(checkpoint, level.forward, use_reentrant=False)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                # Running statistics are updated twice a step then; (1 − m')² = 1 − m keeps their pace.
+                module.momentum = 1 - (1 - module.momentum) ** 0.5
 
 
 def build(
@@ -131,31 +201,75 @@ def build(
     upsampling: str = "transposed",
     skip: str = "concat",
     dropout: float = 0.0,
+    padding: str = "same",
+    pad_picture: bool = True,
 ) -> UNet:
-    """A U-Net with fresh weights. num_classes counts the background; base_channels is the width of the first level.
+    """A U-Net with fresh weights. num_classes counts the background.
 
+    base_channels (width of the first level, 64 in the paper), depth, dropout and padding="valid" (the paper's own) are for
+    the plain backbone; pad_picture: see `UNet`. The paper's network:
+    build(2, 1, base_channels=64, norm="none", padding="valid").
     Raises ValueError, listing what exists, for a name or number that makes no network.
     """
-    choices = {"backbone": (backbone, BACKBONES), "norm": (norm, NORMS), "upsampling": (upsampling, UPSAMPLINGS)}
-    for name, (value, known) in {**choices, "skip": (skip, SKIPS)}.items():
-        if value not in known:
-            raise ValueError(f"{name} is {value!r}; there are: {', '.join(known)}")
-    for name, number in {
-        "num_classes": num_classes,
-        "in_channels": in_channels,
-        "base_channels": base_channels,
-    }.items():
-        if number < 1:
-            raise ValueError(f"{name} is {number}; it must be 1 or more")
-    if not 1 <= depth <= 7:
-        raise ValueError(f"depth is {depth}; it must be between 1 and 7")
-    encoder = PlainEncoder(in_channels, base_channels, depth, norm, dropout)
-    net = UNet(encoder, Decoder(encoder.out_channels, norm, upsampling, skip), num_classes)
-    init_weights(net)
+    _check_choices(backbone=(backbone, BACKBONES), norm=(norm, NORMS), upsampling=(upsampling, UPSAMPLINGS))
+    _check_choices(skip=(skip, SKIPS), padding=(padding, PADDINGS))
+    _check_ranges(num_classes=num_classes, in_channels=in_channels, base_channels=base_channels, depth=depth)
+    aligned, valid = upsampling == "aligned", padding == "valid"
+    if backbone == "plain":
+        widths = [base_channels << level for level in range(depth + 1)]
+        if aligned:
+            widths[-1] //= 2
+        encoder: nn.Module = PlainEncoder(in_channels, widths, norm, dropout, padding=0 if valid else 1)
+        # With aligned upsampling the plain network is Pytorch-UNet's bilinear one: each step ends at the next width.
+        outs = [*widths[-3::-1], widths[0]] if aligned else widths[-2::-1]
+        steps = decoder_steps(widths, outs, halve=aligned)
+    else:
+        if valid:
+            raise ValueError('padding="valid" is for the plain backbone')
+        # torchvision takes two seconds to import; only networks built on it wait for it.
+        from nets.backbones import ENCODERS
+
+        encoder, outs = ENCODERS[backbone](in_channels, aligned)
+        steps = decoder_steps(encoder.out_channels, outs, halve=False)
+    decoder = Decoder(steps, norm, upsampling, skip, padding=0 if valid else 1)
+    margin = 6 * (1 << depth) - 4 if valid else 0
+    net = UNet(encoder, decoder, num_classes, pad_picture=pad_picture, margin=margin)
+    for part in (encoder, decoder, net.head) if backbone == "plain" else (decoder, net.head):
+        init_weights(part)
     return net
 
 
-BACKBONES = ("plain",)
-NORMS = ("batch", "group", "none")
-UPSAMPLINGS = ("transposed", "bilinear")
-SKIPS = ("concat", "add")
+def decoder_steps(encoder_channels: Sequence[int], outs: Sequence[int], halve: bool) -> list[tuple[int, int, int, int]]:
+    """(deep, skip, mid, out) channels of each step up, from the encoder's widths and the widths that the steps end with."""
+    steps, deep = [], encoder_channels[-1]
+    skips = [*encoder_channels[-2::-1], 0]
+    for skip, out in zip(skips, outs, strict=False):
+        steps.append((deep, skip, (deep + skip) // 2 if halve else out, out))
+        deep = out
+    return steps
+
+
+def init_weights(module: nn.Module) -> None:
+    """Draw convolutions with standard deviation sqrt(2 / N), N the incoming nodes of a neuron (the paper, section 3)."""
+    for part in module.modules():
+        if isinstance(part, (nn.Conv2d, nn.ConvTranspose2d)):
+            # A 2×2 up-convolution of stride 2 gives each output one tap of each input channel.
+            taps = 1 if isinstance(part, nn.ConvTranspose2d) else part.weight[0, 0].numel()
+            nn.init.normal_(part.weight, std=(2 / (part.in_channels * taps)) ** 0.5)
+            if part.bias is not None:
+                nn.init.zeros_(part.bias)
+
+
+BACKBONES = ("plain", "vgg", "vgg_bn", "resnet50")
+
+
+def _check_choices(**arguments: tuple[str, Sequence[str]]) -> None:
+    for name, (value, known) in arguments.items():
+        if value not in known:
+            raise ValueError(f"{name} is {value!r}; there are: {', '.join(known)}")
+
+
+def _check_ranges(**arguments: int) -> None:
+    for name, value in arguments.items():
+        if value < 1 or (name == "depth" and value > 7):
+            raise ValueError(f"{name} is {value}; it must be {'between 1 and 7' if name == 'depth' else '1 or more'}")

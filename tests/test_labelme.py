@@ -445,7 +445,7 @@ def test_full_disk_leaves_no_half_file(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "replace", refuse)
     with pytest.raises(UserError, match="No space left on device"):
         main(Config(input=tmp_path / "in", voc_root=tmp_path / "voc"))
-    assert list(snapshot(tmp_path / "voc")) == ["class_names.txt"]
+    assert list(snapshot(tmp_path / "voc")) == []
 
 
 def test_masks_without_class_names_are_left_alone(tmp_path):

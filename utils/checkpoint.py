@@ -3,6 +3,7 @@
 import pickle
 import zipfile
 from dataclasses import asdict, dataclass, field, fields
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +47,17 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
-    """Read a checkpoint onto the CPU without executing anything in it. Raises UserError: missing, damaged, foreign."""
-    content = load_weights_only(path)
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    """Read a checkpoint of ours onto the CPU without executing anything in it. Raises UserError."""
+    return parse_checkpoint(load_weights_only(path), path)
+
+
+def parse_checkpoint(content: Any, path: str | Path) -> Checkpoint:
+    """A loaded file as a checkpoint of ours. Raises UserError if it is of another format or version, or incomplete."""
+    if not is_own_format(content):
         raise UserError(
             path,
-            f"a PyTorch file of another format ({_describe(content)})",
-            "a checkpoint written by train.py (best.pth or last.pth)",
+            f"a PyTorch file of an unknown format ({_describe(content)})",
+            "a checkpoint written by train.py, or weights of unet-pytorch or Pytorch-UNet",
             "pass --model-path logs/<run>/best.pth",
         )
     if content.get("version") != VERSION:
@@ -71,6 +76,30 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             "train again or use a backup",
         )
     return Checkpoint(**{f.name: content[f.name] for f in fields(Checkpoint)})
+
+
+def is_own_format(content: Any) -> bool:
+    return isinstance(content, dict) and content.get("format") == FORMAT
+
+
+def misfits(own: dict[str, Tensor], given: dict[str, Tensor]) -> dict[str, list[str]]:
+    """What keeps `given` weights from filling a network's `own`: keys that are missing, unexpected, or of another shape."""
+    shapes = [k for k in own if k in given and own[k].shape != given[k].shape]
+    return {
+        "missing": [k for k in own if k not in given],
+        "unexpected": [k for k in given if k not in own],
+        "other shape": [f"{k} {tuple(given[k].shape)} for {tuple(own[k].shape)}" for k in shapes],
+    }
+
+
+def table_of_misfits(found: dict[str, list[str]], at_most: int = 10) -> str:
+    """The first ten of each kind, and how many there are in all."""
+    lines = []
+    for kind, keys in found.items():
+        if keys:
+            lines.append(f"{kind} ({len(keys)} in all):")
+            lines += [f"    {key}" for key in keys[:at_most]] + (["    …"] if len(keys) > at_most else [])
+    return "\n".join(lines)
 
 
 def load_weights_only(path: str | Path) -> Any:
@@ -94,6 +123,24 @@ def load_weights_only(path: str | Path) -> Any:
         raise UserError(path, f"a file that is no checkpoint ({_first_line(error)})", expected, remedy) from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise UserError(path, f"a damaged or truncated file ({_first_line(error)})", expected, remedy) from None
+
+
+def imagenet_weights(url: str, folder: Path = Path("model_data")) -> dict[str, Tensor]:
+    """ImageNet weights from `folder`, downloaded into it first where they are not there. Raises UserError."""
+    path = folder / url.rsplit("/", 1)[1]
+    if not path.is_file():
+        print(f"downloading {url} to {path}")
+        try:
+            with replacing(path) as temporary:
+                torch.hub.download_url_to_file(url, str(temporary))
+        except (UserError, RuntimeError, HTTPException) as error:
+            raise UserError(
+                path,
+                f"no such file, and it cannot be downloaded ({getattr(error, 'found', error)})",
+                f"the ImageNet weights {path.name}",
+                f"get {url} on another machine and put it there, or train from scratch with --no-pretrained",
+            ) from None
+    return load_weights_only(path)
 
 
 def newest_checkpoint(logs: Path = Path("logs"), model_data: Path = Path("model_data")) -> Path:

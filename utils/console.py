@@ -42,6 +42,11 @@ def warn(message: str) -> None:
     print(f"warning: {message}", file=sys.stderr)
 
 
+def note(message: str) -> None:
+    """Say what was done or assumed on the user's behalf."""
+    print(f"note: {message}", file=sys.stderr)
+
+
 def quoted(path: object) -> str:
     """A path as it can be pasted into a shell, on Windows too: in double quotes where it holds blanks."""
     text = str(path)
@@ -49,5 +54,5 @@ def quoted(path: object) -> str:
 
 
 def progress(items: Iterable, description: str, unit: str, total: int | None = None) -> tqdm:
-    """The progress bar of every script: on standard error, gone when finished."""
-    return tqdm(items, desc=description, unit=unit, total=total, leave=False, dynamic_ncols=True)
+    """The progress bar of every script: on standard error, gone when finished, absent where that is no terminal."""
+    return tqdm(items, desc=description, unit=unit, total=total, leave=False, dynamic_ncols=True, disable=None)

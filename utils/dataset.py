@@ -21,7 +21,7 @@ CACHE_BYTES = 1 << 30
 
 @dataclass(frozen=True)
 class Data:
-    """A checked data set: the splits, the classes, the sizes (height, width) of all pictures, the normalisation."""
+    """A checked data set: the splits, the classes, the sizes (height, width) of all pictures."""
 
     folder: VocFolder
     train: list[str]
@@ -29,7 +29,6 @@ class Data:
     class_names: list[str]
     train_sizes: list[tuple[int, int]] = field(repr=False)
     val_sizes: list[tuple[int, int]] = field(repr=False)
-    normalisation: Normalisation
 
     def fit_crop(self, wanted: tuple[int, int], stride: int) -> tuple[int, int]:
         """The wanted crop, but no larger than the largest picture (rounded up to the stride): mirrored borders teach little.
@@ -51,7 +50,7 @@ class Data:
         return read_image(self.folder.image_path(name)), read_mask(self.folder.mask_path(name))
 
 
-def load_data(folder: VocFolder, in_channels: int) -> Data:
+def load_data(folder: VocFolder) -> Data:
     """Read the splits train and val and check every mask in them. Raises UserError for the first fault."""
     if not folder.root.is_dir():
         raise UserError(
@@ -72,8 +71,7 @@ def load_data(folder: VocFolder, in_channels: int) -> Data:
         if not pixels:
             warn(f"no training mask has a pixel of class {index} ({class_names[index]}): it cannot be learnt")
     sizes = [scan.size for scan in scans]
-    normalisation = measure_split(folder, train, in_channels)
-    return Data(folder, train, val, class_names, sizes[: len(train)], sizes[len(train) :], normalisation)
+    return Data(folder, train, val, class_names, sizes[: len(train)], sizes[len(train) :])
 
 
 class SegmentationDataset(Dataset):
@@ -124,10 +122,11 @@ class SegmentationDataset(Dataset):
 
 
 class EpochBatches:
-    """Batches of shuffled keys for one epoch after the other, a pure function of (seed, epoch); resumes anywhere."""
+    """Batches of shuffled keys of the epoch `epoch`, a pure function of (seed, epoch); both attributes may be set."""
 
     def __init__(self, length: int, batch_size: int, seed: int):
-        self.length, self.batch_size, self.seed, self.epoch = length, batch_size, seed, 0
+        self.length, self.seed = length, seed
+        self.batch_size, self.epoch = batch_size, 0
 
     def __len__(self) -> int:
         return -(-self.length // self.batch_size)

@@ -1,11 +1,14 @@
 """One epoch of training, one evaluation, and what the machine is asked to compute with."""
 
+import math
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from utils.console import UserError
 from utils.metrics import ConfusionMatrix, Scores
@@ -73,45 +76,95 @@ def describe_device(device: torch.device) -> str:
     return f"CPU, {torch.get_num_threads()} threads" if device.type == "cpu" else device.type
 
 
-def train_one_epoch(
-    net: nn.Module,
-    loader: Iterable[tuple[Tensor, Tensor]],
-    normalise: Callable[[Tensor], Tensor],
-    criterion: Callable[[Tensor, Tensor], Tensor],
-    optimizer: torch.optim.Optimizer,
-    scaler: torch.amp.GradScaler,
-    precision: Precision,
-    set_lr: Callable[[int], None],
-    step: int,
-) -> tuple[float, int]:
-    """Train on every batch of `loader` (N, C, H, W) and (N, H, W); returns the mean loss and the number of the next step.
+class Trainer:
+    """A network and everything else that changes while it is trained: optimizer, gradient scaler, averaged weights.
 
-    `set_lr` is called with the number of each step before it. Raises UserError when the loss is no number any more.
+    average: exponential mean of the weights and of the batch-norm statistics over about the last twentieth of the run; its
+    memory grows from nothing, so that the first epochs can be looked at too. Validation and best.pth use it.
     """
-    net.train()
-    losses = []
-    for images, masks in loader:
-        set_lr(step)
-        images = normalise(images.to(precision.device, non_blocking=True))
-        masks = masks.to(precision.device, non_blocking=True).long()
-        with precision.autocast():
-            logits = net(images.contiguous(memory_format=torch.channels_last))
-        loss = criterion(logits, masks)
-        optimizer.zero_grad(set_to_none=True)
-        scaler.scale(loss).backward()
-        scaler.step(optimizer)
-        scaler.update()
-        losses.append(loss.detach())
-        step += 1
+
+    def __init__(
+        self,
+        net: nn.Module,
+        groups: list[dict[str, Any]],
+        weight_decay: float,
+        lr: Callable[[int], float],
+        total_steps: int,
+        normalise: Callable[[Tensor], Tensor],
+        precision: Precision,
+    ):
+        """groups: parameter groups with a `factor` on the learning rate each; lr: learning rate at step 0, 1, …"""
+        self.net, self.lr, self.normalise, self.precision = net, lr, normalise, precision
+        self.optimizer = torch.optim.AdamW(
+            groups, lr=lr(0), weight_decay=weight_decay, fused=precision.device.type != "mps"
+        )
+        self.scaler = precision.scaler()
+        self.average = AveragedModel(net, multi_avg_fn=growing_average(total_steps / 20), use_buffers=True)
+
+    def step(self, step: int, images: Tensor, masks: Tensor, criterion: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        """One optimizer step on pictures (N, C, H, W) and masks (N, H, W) uint8; returns the loss, a scalar on the device."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.lr(step) * group["factor"]
+        images = self.normalise(images.to(self.precision.device, non_blocking=True))
+        with self.precision.autocast():
+            logits = self.net(images.contiguous(memory_format=torch.channels_last))
+        loss = criterion(logits, masks.to(self.precision.device, non_blocking=True).long())
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.average.update_parameters(self.net)
+        return loss.detach()
+
+    def state(self) -> dict[str, Any]:
+        """All of it but the averaged weights, as tensors and plain values."""
+        return {
+            "model": self.net.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "averaged": int(self.average.n_averaged),
+        }
+
+    def load_state(self, state: dict[str, Any], averaged_weights: dict[str, Tensor]) -> None:
+        self.net.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.average.module.load_state_dict(averaged_weights)
+        self.average.n_averaged.fill_(state["averaged"])
+
+
+def growing_average(memory: float) -> Callable[[list[Tensor], list[Tensor], Tensor], None]:
+    """Exponential averaging over `memory` steps (10 to 1000), and over fewer as long as there have been few."""
+    longest = 1 - 1 / min(max(memory, 10), 1000)
+
+    def average(means: list[Tensor], values: list[Tensor], count: Tensor) -> None:
+        decay = min(longest, (1 + int(count)) / (10 + int(count)))
+        get_ema_multi_avg_fn(decay)(means, values, count)
+
+    return average
+
+
+def train_one_epoch(
+    trainer: Trainer,
+    loader: Iterable[tuple[Tensor, Tensor]],
+    criterion: Callable[[Tensor, Tensor], Tensor],
+    first_step: int,
+) -> float:
+    """Train on every batch of `loader`, (N, C, H, W) and (N, H, W); returns the mean loss.
+
+    first_step: number of optimizer steps before this epoch. Raises UserError when the loss is no number any more.
+    """
+    trainer.net.train()
+    losses = [trainer.step(first_step + i, images, masks, criterion) for i, (images, masks) in enumerate(loader)]
     mean = torch.stack(losses).mean().item()
-    if mean != mean:
+    if math.isnan(mean):
         raise UserError(
             "training",
             "a loss that is no number (NaN)",
             "a finite loss",
             "lower the rate (--lr), or try --precision fp32",
         )
-    return mean, step
+    return mean
 
 
 @torch.inference_mode()

@@ -4,10 +4,21 @@ import io
 import struct
 import zlib
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import (
+    BITSPERSAMPLE,
+    IMAGELENGTH,
+    IMAGEWIDTH,
+    PHOTOMETRIC_INTERPRETATION,
+    PLANAR_CONFIGURATION,
+    SAMPLEFORMAT,
+    SAMPLESPERPIXEL,
+    ImageFileDirectory_v2,
+)
 
 from utils.console import UserError
 from utils.files import replacing
@@ -30,25 +41,18 @@ def read_image(path: str | Path) -> np.ndarray:
 
 def decode_image(data: bytes, subject: str | Path) -> np.ndarray:
     """Like `read_image`, from the bytes of a picture file; `subject` names them in messages."""
-    if _is_deep_colour_png(data):
+    tiff = _tiff_form(data)
+    if _is_deep_colour_png(data) or (tiff and tiff.channels > 1 and tiff.bits > 8):
         return _decode_deep_colour(data, subject)
     try:
         with Image.open(io.BytesIO(data)) as image:
             return image_to_array(ImageOps.exif_transpose(image), subject)
     except UnidentifiedImageError:
-        # Pillow opens no TIFF with three 16-bit channels.
-        if data[:4] in (b"II*\0", b"MM\0*"):
-            return _decode_deep_colour(data, subject)
         raise _not_a_picture(subject, data) from None
     except Image.DecompressionBombError as error:
         raise UserError(subject, str(error), "a picture of a usual size", "cut it into smaller pictures") from None
     except DECODE_ERRORS as error:
-        raise UserError(
-            subject,
-            f"a damaged or truncated picture ({error})",
-            "a picture that opens in an image viewer",
-            "copy or export the file again",
-        ) from None
+        raise _damaged_picture(subject, str(error)) from None
 
 
 def image_to_array(image: Image.Image, subject: str | Path = "picture") -> np.ndarray:
@@ -99,7 +103,9 @@ def read_size(path: str | Path) -> tuple[int, int]:
     path = Path(path)
     try:
         with Image.open(path) as image:
-            width, height = image.size
+            # Pillow gives a TIFF's size before turning in some versions, after it in others.
+            size = (image.tag_v2[IMAGEWIDTH], image.tag_v2[IMAGELENGTH]) if image.format == "TIFF" else image.size
+            width, height = size
             return (width, height) if image.getexif().get(0x0112, 1) in (5, 6, 7, 8) else (height, width)
     except (*DECODE_ERRORS, Image.DecompressionBombError):
         return read_image(path).shape[:2]
@@ -154,21 +160,78 @@ def _is_deep_colour_png(data: bytes) -> bool:
     return data[:8] == b"\x89PNG\r\n\x1a\n" and len(data) > 25 and data[24] == 16 and data[25] in (2, 4, 6)
 
 
+class _TiffForm(NamedTuple):
+    """How a TIFF stores its values (TIFF 6.0, sections 8 and 19)."""
+
+    channels: int
+    bits: int
+    kind: int  # 1 unsigned, 2 signed, 3 floating point
+    photometric: int  # 2 is RGB
+    planar: int  # 1: the channels of a pixel side by side
+
+
+def _tiff_form(data: bytes) -> _TiffForm | None:
+    """Of the first picture of a TIFF or BigTIFF; None for any other file and for a damaged one."""
+    if data[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return None
+    try:
+        tags, file = ImageFileDirectory_v2(data[:16] if b"+" in data[2:4] else data[:8]), io.BytesIO(data)
+        file.seek(tags.next)
+        tags.load(file)
+        return _TiffForm(
+            int(tags.get(SAMPLESPERPIXEL, 1)),
+            max(map(int, tags[BITSPERSAMPLE])),
+            max(map(int, tags.get(SAMPLEFORMAT, (1,)))),
+            int(tags[PHOTOMETRIC_INTERPRETATION]),
+            int(tags.get(PLANAR_CONFIGURATION, 1)),
+        )
+    except DECODE_ERRORS:
+        return None
+
+
 def _decode_deep_colour(data: bytes, subject: str | Path) -> np.ndarray:
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if image is None or image.dtype not in (np.uint8, np.uint16):
-        raise _not_a_picture(subject, data)
-    if image.ndim == 3 and _is_deep_colour_png(data) and data[25] == 4:
+    tiff = _tiff_form(data)
+    if tiff and tiff[1:] != (16, 1, 2, 1):
+        raise _unusual_tiff(subject, tiff)
+    try:
+        # These flags drop alpha, keep 16 bits and follow the EXIF orientation.
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH)
+    except cv2.error:
+        image = None
+    if image is None or image.dtype != np.uint16:
+        raise _damaged_picture(subject, "its 16-bit values cannot be decoded")
+    if image.ndim == 3 and not tiff and data[25] == 4:
         return np.ascontiguousarray(image[..., 0])
     return image if image.ndim == 2 else np.ascontiguousarray(image[..., 2::-1])
 
 
 def _not_a_picture(subject: str | Path, data: bytes) -> UserError:
+    if tiff := _tiff_form(data):
+        return _unusual_tiff(subject, tiff)
     return UserError(
         subject,
         f"{len(data)} bytes that are no picture (they begin with {data[:8]!r})",
         "a picture: " + " ".join(suffix[1:] for suffix in IMAGE_SUFFIXES),
         "open it in an image viewer; export it again as PNG",
+    )
+
+
+def _damaged_picture(subject: str | Path, detail: str) -> UserError:
+    return UserError(
+        subject,
+        f"a damaged or truncated picture ({detail})",
+        "a picture that opens in an image viewer",
+        "copy or export the file again",
+    )
+
+
+def _unusual_tiff(subject: str | Path, tiff: _TiffForm) -> UserError:
+    kind = {2: "signed ", 3: "floating-point "}.get(tiff.kind, "")
+    return UserError(
+        subject,
+        f"a TIFF of {tiff.channels} channel(s) with {kind}{tiff.bits}-bit values, in an order or form that is not read",
+        "gray or RGB with 8 or 16 bits a channel",
+        "export the picture as 8-bit or 16-bit PNG",
     )
 
 

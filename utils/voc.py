@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.console import UserError
+from utils.console import UserError, quoted
 from utils.files import replacing
-from utils.images import IMAGE_SUFFIXES, read_mask, read_size
+from utils.images import IMAGE_SUFFIXES, read_image, read_mask
 from utils.palette import IGNORE_INDEX
 
 
@@ -46,7 +46,7 @@ class VocFolder:
                 self.images_dir / name,
                 "no picture of this name with any known ending",
                 "a picture for every name in the split files",
-                f"add the picture, or write the split files anew: python voc2unet.py --voc-root {self.root}",
+                f"add the picture, or draw the split anew: python voc2unet.py --voc-root {quoted(self.root)} --overwrite",
             )
         return self.images[name]
 
@@ -56,11 +56,18 @@ class VocFolder:
     def read_split(self, split: str) -> list[str]:
         """Names listed in ImageSets/Segmentation/SPLIT.txt; any line ending, blanks around names and empty lines pass."""
         path = self.splits_dir / f"{split}.txt"
-        remedy = f"write the split files: python voc2unet.py --voc-root {self.root}"
+        remedy = f"write the split files: {self._split_command(split)}"
         names = [line.strip() for line in read_lines(path, remedy) if line.strip()]
         if not names:
             raise UserError(path, "no names in this split file", "one picture name a line", remedy)
         return names
+
+    def _split_command(self, split: str) -> str:
+        command = f"python voc2unet.py --voc-root {quoted(self.root)}"
+        if split == "test":
+            command += " --test-percent 10"
+        # voc2unet.py keeps split files that are there.
+        return command + (" --overwrite" if any(self.splits_dir.glob("*.txt")) else "")
 
     def write_split(self, split: str, names: Sequence[str]) -> None:
         write_lines(self.splits_dir / f"{split}.txt", names)
@@ -118,16 +125,17 @@ class MaskScan:
 
 
 def scan_pair(folder: VocFolder, name: str) -> MaskScan:
-    """Read a mask and its picture's size. Raises UserError: missing, unreadable, or of different sizes."""
+    """Read a picture and its mask. Raises UserError: missing, unreadable, or of different sizes."""
     image_path, mask_path = folder.image_path(name), folder.mask_path(name)
     if not mask_path.is_file():
         raise UserError(
             mask_path,
             "no such mask",
             f"a mask for the picture {image_path.name}",
-            "add the mask, or take the name out of the split files by running voc2unet.py again",
+            f"add the mask, or draw the split anew: python voc2unet.py --voc-root {quoted(folder.root)} --overwrite",
         )
-    mask, size = read_mask(mask_path), read_size(image_path)
+    # The whole picture, not its header alone: a truncated one must not come up in the middle of a training.
+    mask, size = read_mask(mask_path), read_image(image_path).shape[:2]
     if mask.shape != size:
         raise UserError(
             mask_path,
@@ -168,7 +176,7 @@ def resolve_class_names(folder: VocFolder, counts: np.ndarray) -> list[str]:
 def check_classes(folder: VocFolder, scans: Sequence[MaskScan], class_names: Sequence[str]) -> None:
     """Raises UserError if a mask of the split holds a value that is no class index, naming file, value and pixel count."""
     total = sum(scan.counts for scan in scans)
-    mend = f"python voc2unet.py --voc-root {folder.root}"
+    mend = f"python voc2unet.py --voc-root {quoted(folder.root)}"
     if looks_like_0_255(total):
         raise UserError(
             folder.masks_dir,

@@ -1,0 +1,124 @@
+"""Weights of other U-Net repositories, recognised by their keys and renamed to ours; our parts build their networks."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+VGG_POOLS = (4, 9, 16, 23)
+
+
+@dataclass(frozen=True)
+class ForeignWeights:
+    """origin: the repository; network: arguments of `nets.unet.build`; model: state dict under our names, float32.
+
+    mask_values: Pytorch-UNet's pixel value of each class, where it is stored. Both repositories feed RGB / 255 as it is.
+    """
+
+    origin: str
+    network: dict[str, Any]
+    model: dict[str, Tensor] = field(repr=False)
+    mask_values: list | None = None
+
+
+def recognise(content: dict[str, Any]) -> ForeignWeights | None:
+    """The weights of unet-pytorch (VGG or ResNet-50) or Pytorch-UNet (transposed or bilinear) in a loaded file, or None.
+
+    Also found inside {"state_dict": …} or {"model": …}, behind `module.` (DataParallel) or `_orig_mod.` (torch.compile), and
+    in half precision.
+    """
+    weights, rest = unwrap(content)
+    for marker, read in MARKERS.items():
+        if marker in weights:
+            return read(weights, rest)
+    return None
+
+
+def unwrap(content: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors of a checkpoint as float32 under bare keys, and the entries that are no tensors."""
+    for name in ("state_dict", "model_state_dict", "model"):
+        inner = content.get(name)
+        if isinstance(inner, dict) and any(isinstance(value, Tensor) for value in inner.values()):
+            content = {**{k: v for k, v in content.items() if k != name and not isinstance(v, Tensor)}, **inner}
+    weights, rest = {}, {}
+    for key, value in content.items():
+        bare = re.sub(r"^((module|_orig_mod)\.)+", "", key) if isinstance(key, str) else key
+        if isinstance(value, Tensor):
+            weights[bare] = value.float() if value.is_floating_point() else value
+        else:
+            rest[bare] = value
+    return weights, rest
+
+
+def rename_all(weights: dict[str, Tensor], rules: dict[str, str | Callable[[re.Match], str]]) -> dict[str, Tensor]:
+    """Keys rewritten by the first regular expression that matches their beginning; others stay and will be reported."""
+    renamed = {}
+    for key, value in weights.items():
+        for pattern, replacement in rules.items():
+            new, count = re.subn("^" + pattern, replacement, key)
+            if count:
+                key = new
+                break
+        renamed[key] = value
+    return renamed
+
+
+def read_unet_pytorch(weights: dict[str, Tensor], rest: dict[str, Any]) -> ForeignWeights:
+    """bubbliiiing/unet-pytorch: `vgg.features.*` or `resnet.*`, `up_concat4` … `up_concat1`, `up_conv`, `final`."""
+
+    def vgg_level(match: re.Match) -> str:
+        index = int(match[1])
+        return f"encoder.levels.{sum(index >= pool for pool in VGG_POOLS)}.{index}."
+
+    rules = {
+        r"vgg\.features\.(\d+)\.": vgg_level,
+        r"resnet\.(conv1|bn1)\.": r"encoder.levels.0.\1.",
+        r"resnet\.layer(\d)\.": lambda match: f"encoder.levels.{match[1]}.layer{match[1]}.",
+        r"up_concat(\d)\.conv(\d)\.": lambda match: f"decoder.steps.{4 - int(match[1])}.conv.{3 * int(match[2]) - 3}.",
+        r"up_conv\.([13])\.": lambda match: f"decoder.steps.4.conv.{3 * (int(match[1]) // 2)}.",
+        r"final\.": "head.",
+    }
+    # ImageNet classifiers that some releases keep beside the network take no part in it.
+    weights = {
+        key: value for key, value in weights.items() if not re.match(r"vgg\.(classifier|avgpool)|resnet\.fc", key)
+    }
+    backbone = "resnet50" if "resnet.conv1.weight" in weights else "vgg"
+    network = {
+        "num_classes": len(weights["final.weight"]),
+        "in_channels": 3,
+        "backbone": backbone,
+        "norm": "none",
+        "upsampling": "aligned",
+    }
+    return ForeignWeights(f"unet-pytorch ({backbone})", network, rename_all(weights, rules))
+
+
+def read_pytorch_unet(weights: dict[str, Tensor], rest: dict[str, Any]) -> ForeignWeights:
+    """milesial/Pytorch-UNet: `inc`, `down1` … `down4`, `up1` … `up4`, `outc`; bilinear or transposed."""
+    rules = {
+        r"inc\.double_conv\.": "encoder.levels.0.",
+        r"down(\d)\.maxpool_conv\.1\.double_conv\.": r"encoder.levels.\1.",
+        r"up(\d)\.up\.": lambda match: f"decoder.steps.{int(match[1]) - 1}.up.",
+        r"up(\d)\.conv\.double_conv\.": lambda match: f"decoder.steps.{int(match[1]) - 1}.conv.",
+        r"outc\.conv\.": "head.",
+    }
+    first = weights["inc.double_conv.0.weight"]
+    transposed = "up1.up.weight" in weights
+    network = {
+        "num_classes": len(weights["outc.conv.weight"]),
+        "in_channels": first.shape[1],
+        "base_channels": first.shape[0],
+        "depth": sum(key.endswith("double_conv.0.weight") and key.startswith("down") for key in weights),
+        "upsampling": "transposed" if transposed else "aligned",
+        "pad_picture": False,
+    }
+    origin = f"Pytorch-UNet ({'transposed' if transposed else 'bilinear'})"
+    return ForeignWeights(origin, network, rename_all(weights, rules), rest.get("mask_values"))
+
+
+MARKERS: dict[str, Callable[[dict[str, Tensor], dict[str, Any]], ForeignWeights]] = {
+    "up_concat4.conv1.weight": read_unet_pytorch,
+    "inc.double_conv.0.weight": read_pytorch_unet,
+}

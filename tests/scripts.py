@@ -1,0 +1,131 @@
+"""Helpers of the script tests: small VOC folders, tiny networks, the scripts started as a user starts them."""
+
+import os
+import runpy
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import train
+from nets.unet import build
+from unet import Unet
+from utils.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from utils.demo import CLASS_NAMES, draw_sample
+from utils.images import read_mask, write_image, write_mask
+from utils.palette import voc_palette
+from utils.voc import VocFolder, write_lines
+
+ROOT = Path(__file__).parents[1]
+SCRIPTS = sorted(path.name for path in ROOT.glob("*.py") if "run_script(main, Config" in path.read_text("utf-8"))
+
+
+def run(script: str, *arguments: object, cwd: Path, stdin: str = "") -> subprocess.CompletedProcess:
+    """A script in a process of its own, started in the folder `cwd`."""
+    return start([str(ROOT / script), *map(str, arguments)], cwd, stdin)
+
+
+def start(python_arguments: Sequence[str], cwd: Path, stdin: str = "") -> subprocess.CompletedProcess:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUTF8": "1", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, *python_arguments]
+    return subprocess.run(command, cwd=cwd, env=environment, input=stdin, capture_output=True, encoding="utf-8")
+
+
+def run_here(monkeypatch: pytest.MonkeyPatch, script: str, *arguments: object) -> int:
+    """Exit status of a script run in this process, its command line and its `__main__` part included."""
+    monkeypatch.setattr(sys, "argv", [script, *map(str, arguments)])
+    try:
+        runpy.run_path(str(ROOT / script), run_name="__main__")
+    except SystemExit as end:
+        return end.code or 0
+    return 0
+
+
+def make_voc(
+    root: Path, count: int = 3, size: int | Sequence[tuple[int, int]] = 48, val: int = 1, named: bool = True
+) -> VocFolder:
+    """A VOC folder of pictures cells_0, cells_1, …, the last `val` of them for validation.
+
+    size: side of all pictures, or the (height, width) of each. named: with a class_names.txt.
+    """
+    folder = VocFolder(root)
+    names = [f"cells_{index}" for index in range(count)]
+    for index, name in enumerate(names):
+        height, width = (size, size) if isinstance(size, int) else size[index]
+        image, mask = draw_sample(index, max(height, width))
+        write_image(folder.images_dir / f"{name}.png", image[:height, :width])
+        write_mask(folder.mask_path(name), mask[:height, :width])
+    if named:
+        write_lines(folder.class_names_path, CLASS_NAMES)
+    folder.write_split("train", names[: count - val])
+    folder.write_split("val", names[count - val :])
+    return VocFolder(root)
+
+
+def recode(folder: VocFolder, codes: dict[int, int]) -> None:
+    """Give classes other values in all masks."""
+    table = np.arange(256, dtype=np.uint8)
+    for old, new in codes.items():
+        table[old] = new
+    for path in folder.masks_dir.glob("*.png"):
+        write_mask(path, table[read_mask(path)])
+
+
+def cut_off(path: Path) -> None:
+    """Keep the first half of a file."""
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def save_as(path: Path, array: np.ndarray, image_format: str | None = None) -> None:
+    """Write an array as it is, in a format of one's choice, whatever the ending of the name says."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array).save(path, image_format)
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    """All files below a folder and their content."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def tiny(folder: VocFolder, save_dir: Path, **settings: Any) -> train.Config:
+    """Settings of a training that takes a moment; the run folder is save_dir/run."""
+    small = {"base_channels": 4, "depth": 2, "epochs": 2, "batch_size": 2, "num_workers": 0}
+    machine = {"device": "cpu", "precision": "fp32"}
+    return train.Config(
+        **{"voc_root": folder.root, "save_dir": save_dir, "run_name": "run", **small, **machine, **settings}
+    )
+
+
+def save_untrained(path: Path, class_names: Sequence[str] = CLASS_NAMES, **fields: Any) -> Path:
+    """A checkpoint of a tiny network with random weights that finds every class in a picture of cells."""
+    arguments = {"num_classes": len(class_names), "in_channels": 3, "base_channels": 4, "depth": 2}
+    content = {
+        "class_names": list(class_names),
+        "palette": voc_palette(len(class_names)).tolist(),
+        "normalisation": {"mean": [0.3] * 3, "std": [0.2] * 3},
+        "input_shape": (48, 64),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for seed in range(200):
+        torch.manual_seed(seed)
+        save_checkpoint(path, Checkpoint(build(**arguments).state_dict(), arguments, **{**content, **fields}))
+        found = np.bincount(Unet(path, "cpu", "fp32").predict(draw_sample(0, 48)[0]).ravel(), minlength=256)
+        if min(found[: len(class_names)]) > 50:
+            return path
+    raise AssertionError("no seed gives a network that finds every class")
+
+
+def favour(weights: Path, path: Path, **bias: float) -> Path:
+    """A copy of a checkpoint whose network is made to (or, by a negative bias, not to) find a class, given by name."""
+    checkpoint = load_checkpoint(weights)
+    last_bias = [value for value in checkpoint.model.values() if value.shape == (len(checkpoint.class_names),)][-1]
+    for name, value in bias.items():
+        last_bias[checkpoint.class_names.index(name)] += value
+    save_checkpoint(path, checkpoint)
+    return path

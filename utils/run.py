@@ -1,0 +1,65 @@
+"""The run folder: its start, going on with it, and what is written into it after every epoch."""
+
+import json
+from pathlib import Path
+
+from torch.utils.tensorboard import SummaryWriter
+
+from utils.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from utils.console import UserError, quoted
+from utils.engine import Trainer
+from utils.files import replacing
+from utils.history import Row
+
+
+def start_run(run_dir: Path, checkpoint: Checkpoint) -> None:
+    """Make a run folder with its config.json. Raises UserError if there is a run in it already."""
+    if (run_dir / "last.pth").exists():
+        raise UserError(
+            run_dir,
+            "a run of this name",
+            "a new name",
+            f"choose another --run-name, or go on with that run: --resume {quoted(run_dir / 'last.pth')}",
+        )
+    with replacing(run_dir / "config.json") as temporary:
+        temporary.write_text(json.dumps(checkpoint.settings, indent=2, ensure_ascii=False), encoding="utf-8")
+
+
+def resume_run(path: Path, checkpoint: Checkpoint, trainer: Trainer, epochs: int) -> tuple[int, float]:
+    """Put the trainer where the last.pth at `path` left it; returns the epochs done and the best mIoU so far.
+
+    Raises UserError if that run had another network or other classes, or has done all `epochs`.
+    """
+    last = load_checkpoint(path)
+    if not last.training or last.network != checkpoint.network or last.class_names != checkpoint.class_names:
+        raise UserError(
+            path,
+            f"network {last.network}, classes {last.class_names}"
+            if last.training
+            else "weights without training state",
+            f"the last.pth of a run with network {checkpoint.network} and classes {checkpoint.class_names}",
+            "resume with the settings of that run (config.json beside it), or start from its weights by --model-path",
+        )
+    done = last.training["epoch"]
+    if done >= epochs:
+        raise UserError(path, f"a run that has done its {done} epochs", "epochs left to do", "raise --epochs")
+    trainer.load_state(last.training, last.model)
+    return done, last.training["best"]
+
+
+def save_run(run_dir: Path, checkpoint: Checkpoint, trainer: Trainer, row: Row, best: float, improved: bool) -> None:
+    """last.pth with the training state; best.pth, weights and metadata only, when the score has improved."""
+    checkpoint.model = trainer.average.module.state_dict()
+    checkpoint.scores = {"epoch": row.epoch, "miou": row.miou, "val_loss": row.val_loss}
+    checkpoint.training = None
+    if improved:
+        save_checkpoint(run_dir / "best.pth", checkpoint)
+    checkpoint.training = {"epoch": row.epoch, "best": best, **trainer.state()}
+    save_checkpoint(run_dir / "last.pth", checkpoint)
+
+
+def log_to_board(board: SummaryWriter, row: Row) -> None:
+    board.add_scalar("loss/training", row.train_loss, row.epoch)
+    board.add_scalar("loss/validation", row.val_loss, row.epoch)
+    board.add_scalar("mIoU", row.miou, row.epoch)
+    board.add_scalar("learning rate", row.lr, row.epoch)
