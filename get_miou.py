@@ -1,6 +1,7 @@
 """Score a model on a split of a VOC folder: a table per class, the confusion matrix, plots, and the predicted masks."""
 
 import csv
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -9,6 +10,7 @@ import numpy as np
 
 from unet import Unet
 from utils.console import UserError, progress, run_script, warn
+from utils.files import replacing
 from utils.images import read_image, read_mask, write_mask
 from utils.metrics import ConfusionMatrix, Scores
 from utils.plots import draw_class_bars, draw_confusion_matrix
@@ -98,14 +100,16 @@ def write_tables(output: Path, class_names: list[str], scores: Scores) -> None:
     columns = zip(class_names, scores.iou, scores.dice, scores.precision, scores.recall, strict=True)
     rows = [*columns, ("mean", scores.miou, scores.mdice, scores.mprecision, scores.mpa)]
     rows += [("overall accuracy", scores.accuracy), ("frequency-weighted IoU", scores.fwiou)]
-    with (output / "metrics.csv").open("w", encoding="utf-8-sig", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(("class", "iou", "dice", "precision", "recall"))
-        writer.writerows([name, *("" if np.isnan(v) else f"{v:.6f}" for v in values)] for name, *values in rows)
-    with (output / "confusion_matrix.csv").open("w", encoding="utf-8-sig", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(("truth \\ prediction", *class_names))
-        writer.writerows([name, *row] for name, row in zip(class_names, scores.matrix.tolist(), strict=True))
+    scored = ([name, *("" if np.isnan(v) else f"{v:.6f}" for v in values)] for name, *values in rows)
+    write_csv(output / "metrics.csv", [("class", "iou", "dice", "precision", "recall"), *scored])
+    counted = ([name, *row] for name, row in zip(class_names, scores.matrix.tolist(), strict=True))
+    write_csv(output / "confusion_matrix.csv", [("truth \\ prediction", *class_names), *counted])
+
+
+def write_csv(path: Path, rows: Iterable[Sequence]) -> None:
+    """A table that spreadsheet programs open with the right letters. Raises UserError where it cannot be written."""
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8-sig", newline="") as file:
+        csv.writer(file).writerows(rows)
 
 
 def say_what_looks_wrong(class_names: list[str], scores: Scores) -> None:

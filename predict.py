@@ -46,6 +46,7 @@ def main(config: Config) -> None:
 
 def predict_file(config: Config, unet: Unet, path: Path) -> None:
     """Predict one picture, write the result and say what was found."""
+    keep_apart(path.parent, config.output)
     image = read_image(path)
     mask = unet.predict(image)
     picture_path, mask_path = write_result(config, unet, path, image, mask)
@@ -78,6 +79,7 @@ def predict_folder(config: Config, unet: Unet) -> None:
             "--input", "nothing", "a folder of pictures", "python predict.py --mode dir_predict --input img"
         )
     paths = list_images(config.input)
+    keep_apart(config.input, config.output)
     if not paths:
         raise UserError(
             config.input, "no picture in this folder", "pictures", "check the path; subfolders are not searched"
@@ -96,10 +98,15 @@ def predict_folder(config: Config, unet: Unet) -> None:
         total += counts
         one_class += int((counts > 0).sum() == 1)
     done = len(paths) - len(failed)
+    if not done:
+        faults = "\n".join(str(error) for error in failed)
+        raise UserError(
+            config.input, f"none of its {len(paths)} pictures can be read", "pictures", f"mend the files\n{faults}"
+        )
     print(f"{done} of {len(paths)} pictures → {config.output}")
     if config.count:
         print_counts(unet, total)
-    if done and one_class == done:
+    if one_class == done:
         warn(ONE_CLASS.format(f"each of the {done} pictures"))
     if failed:
         warn(f"{len(failed)} pictures were left out:\n" + "\n".join(str(error) for error in failed))
@@ -120,24 +127,29 @@ def measure_speed(config: Config, unet: Unet) -> None:
 
 
 def write_result(config: Config, unet: Unet, path: Path, image: np.ndarray, mask: np.ndarray) -> tuple[Path, Path]:
-    """Write NAME.png and NAME_mask.png. Raises UserError rather than write over the picture itself."""
+    """Write NAME.png and NAME_mask.png into the output folder."""
     targets = config.output / f"{path.stem}.png", config.output / f"{path.stem}_mask.png"
-    for target in targets:
-        if target.exists() and target.samefile(path):
-            raise UserError(
-                target, "the result would replace the picture itself", "another folder", "choose another --output"
-            )
     write_image(targets[0], unet.render(image, mask, config.mix_type))
     write_mask(targets[1], mask)
     return targets
 
 
+def keep_apart(pictures: Path, output: Path) -> None:
+    """Raises UserError if the results would go into the folder of the pictures, where they could replace some."""
+    if pictures.resolve() == output.resolve():
+        raise UserError(
+            f"--output {output}", "the folder of the pictures themselves", "another folder", "choose another --output"
+        )
+
+
 def check_free_name(path: Path, paths: list[Path]) -> None:
-    """Raises UserError if an earlier picture of the folder differs from this one in its ending only."""
-    first = next(other for other in paths if other.stem == path.stem)
-    if first != path:
-        found = f"{first.name} has the same name and would share its result {path.stem}.png"
-        raise UserError(path, found, "one picture a name", "rename one of them")
+    """Raises UserError if an earlier picture of the folder writes to the names that this one would write to."""
+    for other in paths:
+        if other == path:
+            return
+        if other.stem == path.stem or f"{other.stem}_mask" == path.stem:
+            found = f"{other.name} has the same name and would share its result {path.stem}.png"
+            raise UserError(path, found, "one picture a name", "rename one of them")
 
 
 def print_counts(unet: Unet, mask_or_counts: np.ndarray) -> None:

@@ -34,7 +34,7 @@ from utils.dataset import (
 from utils.demo import make_demo
 from utils.engine import Precision, Trainer, choose_device, choose_precision, evaluate, train_one_epoch
 from utils.history import History, Row
-from utils.losses import criterion
+from utils.losses import BorderWeights, balanced_class_weights, criterion
 from utils.metrics import Scores
 from utils.normalise import Normalisation
 from utils.palette import voc_palette
@@ -76,6 +76,9 @@ class Config:
     encoder_lr_factor: float = 1.0  # the encoder's learning rate as a share of lr
     weight_decay: float = 1e-2  # AdamW's decay of the weights
     dice_weight: float = 1.0  # weight of the Dice loss beside cross-entropy; 0: cross-entropy alone
+    class_weights: Literal["none", "balanced"] = "none"  # balanced: rare classes weigh more in the cross-entropy
+    border_weight: float = 0.0  # extra weight of pixels between touching objects (w0; 10 in the paper; 0: off)
+    border_sigma: float = 5.0  # how far it reaches, in pixels
     freeze_epochs: int = 0  # first epochs in which the encoder is held still
     freeze_batch_size: int = 8  # crops a step in these
     freeze_lr: float = 1e-3  # highest learning rate in these
@@ -105,8 +108,11 @@ def main(config: Config) -> None:
     print_plan(config, data, unet, schedule, run_dir)
     draw_samples(run_dir / "train_batch.png", batches.preview(train_set), columns=4)
 
-    def loss_of(logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
-        return criterion(logits, crop_centre(masks, *logits.shape[-2:]), config.dice_weight)
+    class_weights = make_class_weights(config, data, precision.device)
+
+    def loss_of(logits: torch.Tensor, *targets: torch.Tensor) -> torch.Tensor:
+        masks, *border = (crop_centre(target, *logits.shape[-2:]) for target in targets)
+        return criterion(logits, masks, config.dice_weight, class_weights, *border)
 
     history, board, drawn = History(run_dir / "history.csv", done), SummaryWriter(str(run_dir)), time.perf_counter()
     for epoch in range(done, config.epochs):
@@ -274,6 +280,7 @@ def make_loaders(
         crops_per_picture=data.crops_per_picture(crop),
         augmentation=STRENGTHS[config.augmentation],
         seed=config.seed,
+        border=BorderWeights(config.border_weight, config.border_sigma) if config.border_weight else None,
     )
     val = SegmentationDataset(data.folder, data.val, in_channels)
     batches = EpochBatches(len(train), config.batch_size, config.seed)
@@ -286,6 +293,17 @@ def make_schedule(config: Config, crops: int) -> Schedule:
     frozen = Phase(config.freeze_epochs, config.freeze_batch_size, config.freeze_lr, frozen=True)
     rest = Phase(config.epochs - config.freeze_epochs, config.batch_size, config.lr)
     return Schedule([frozen, rest] if frozen.epochs else [rest], crops)
+
+
+def make_class_weights(config: Config, data: Data, device: torch.device) -> torch.Tensor | None:
+    """(K,) float32 weights of the classes in the cross-entropy, or None for equal ones."""
+    if config.class_weights == "none":
+        return None
+    weights = balanced_class_weights(data.class_pixels)
+    print(
+        "weights  " + ", ".join(f"{name} {weight:.3g}" for name, weight in zip(data.class_names, weights, strict=True))
+    )
+    return torch.from_numpy(weights).to(device)
 
 
 def make_trainer(

@@ -273,3 +273,13 @@ def _check_ranges(**arguments: int) -> None:
     for name, value in arguments.items():
         if value < 1 or (name == "depth" and value > 7):
             raise ValueError(f"{name} is {value}; it must be {'between 1 and 7' if name == 'depth' else '1 or more'}")
+
+
+if __name__ == "__main__":
+    import tyro
+
+    from nets.summary import Config, main
+
+    main(
+        tyro.cli(Config, description="A table of levels: shapes, parameters, multiply-adds, memory of a training step.")
+    )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-# cv2.remap takes pictures of less than 32768 pixels a side.
+# Neighbours that the interpolation reads beyond the coordinates.
 _REMAP_MARGIN = 2
 
 
@@ -49,16 +49,25 @@ STRENGTHS = {
 
 
 def augment(
-    image: np.ndarray, mask: np.ndarray, size: tuple[int, int], settings: Augmentation, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+    image: np.ndarray,
+    mask: np.ndarray,
+    size: tuple[int, int],
+    settings: Augmentation,
+    rng: np.random.Generator,
+    weights: np.ndarray | None = None,
+) -> tuple[np.ndarray, ...]:
     """A random crop of `size` (height, width), warped and changed in its gray values.
 
-    image (H, W) or (H, W, 3), uint8 or uint16; mask (H, W) uint8. Both come back in `size` and in their own type: the
-    picture resampled linearly, the mask by nearest neighbour, what lies outside mirrored in both (as in the paper).
+    image (H, W) or (H, W, 3), uint8 or uint16; mask (H, W) uint8; weights (H, W) float32, which follow the warp and come
+    back as a third array. All come back in `size` and in their own type: the mask resampled by nearest neighbour, the
+    others linearly, what lies outside mirrored (as in the paper).
     """
-    map_x, map_y = draw_map(mask.shape, size, settings, rng)
-    image, mask = warp(image, mask, map_x, map_y)
-    return change_values(image, settings, rng), mask
+    coordinates = draw_map(mask.shape, size, settings, rng)
+    image = change_values(resample(image, *coordinates, cv2.INTER_LINEAR), settings, rng)
+    mask = resample(mask, *coordinates, cv2.INTER_NEAREST)
+    if weights is None:
+        return image, mask
+    return image, mask, resample(weights, *coordinates, cv2.INTER_LINEAR)
 
 
 def draw_map(
@@ -107,16 +116,12 @@ def _draw_factor(spread: float, rng: np.random.Generator) -> float:
     return float(np.exp(rng.uniform(-1, 1) * np.log1p(spread)))
 
 
-def warp(image: np.ndarray, mask: np.ndarray, map_x: np.ndarray, map_y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Resample picture (linear) and mask (nearest) at source coordinates (h, w) float32; the outside is mirrored."""
-    window_x, window_y = (_window(c, n) for c, n in ((map_x, mask.shape[1]), (map_y, mask.shape[0])))
-    # Only the part that the crop needs, so that a picture of any size costs the same.
-    image, mask = image[window_y, window_x], mask[window_y, window_x]
-    map_x, map_y = map_x - window_x.start, map_y - window_y.start
-    return (
-        cv2.remap(image, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT),
-        cv2.remap(mask, map_x, map_y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REFLECT),
-    )
+def resample(array: np.ndarray, map_x: np.ndarray, map_y: np.ndarray, interpolation: int) -> np.ndarray:
+    """(H, W) or (H, W, 3) at the source coordinates (h, w) float32, the outside mirrored. interpolation: cv2.INTER_…"""
+    window_x, window_y = _window(map_x, array.shape[1]), _window(map_y, array.shape[0])
+    # Only the part that the crop needs, so that a picture of any size costs the same (and stays below cv2's 32767 pixels).
+    part = array[window_y, window_x]
+    return cv2.remap(part, map_x - window_x.start, map_y - window_y.start, interpolation, borderMode=cv2.BORDER_REFLECT)
 
 
 def _window(coordinate: np.ndarray, length: int) -> slice:

@@ -112,15 +112,17 @@ def load_weights_only(path: str | Path) -> Any:
         raise UserError(path, "an empty file (zero bytes)", expected, remedy)
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if zipfile.is_zipfile(path) or "weights_only" in str(error).lower():
+    except pickle.UnpicklingError:
+        with path.open("rb") as file:
+            start = file.read(8)
+        if zipfile.is_zipfile(path) or start[:1] == pickle.PROTO:
             raise UserError(
                 path,
                 "a pickle that holds more than tensors and plain values; it could run any program, so it was not loaded",
                 "a checkpoint of tensors and plain values",
                 "save the weights again where they were made, with torch.save(net.state_dict(), PATH)",
             ) from None
-        raise UserError(path, f"a file that is no checkpoint ({_first_line(error)})", expected, remedy) from None
+        raise UserError(path, f"a file that is no checkpoint (it begins with {start!r})", expected, remedy) from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise UserError(path, f"a damaged or truncated file ({_first_line(error)})", expected, remedy) from None
 

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from utils.augment import Augmentation, augment
 from utils.console import UserError, progress, warn
 from utils.images import read_image, read_mask, to_channels
+from utils.losses import BorderWeights
 from utils.normalise import Normalisation, measure_normalisation, to_tensor
 from utils.voc import MaskScan, VocFolder, check_classes, resolve_class_names, scan_pairs
 
@@ -29,6 +30,7 @@ class Data:
     class_names: list[str]
     train_sizes: list[tuple[int, int]] = field(repr=False)
     val_sizes: list[tuple[int, int]] = field(repr=False)
+    class_pixels: np.ndarray = field(repr=False)  # (K,) int64, of the training masks
 
     def fit_crop(self, wanted: tuple[int, int], stride: int) -> tuple[int, int]:
         """The wanted crop, but no larger than the largest picture (rounded up to the stride): mirrored borders teach little.
@@ -67,15 +69,16 @@ def load_data(folder: VocFolder) -> Data:
         scans.append(scan)
     class_names = resolve_class_names(folder, sum(scan.counts for scan in scans))
     check_classes(folder, scans, class_names)
-    for index, pixels in enumerate(sum(scan.counts for scan in scans[: len(train)])[: len(class_names)]):
+    class_pixels = sum(scan.counts for scan in scans[: len(train)])[: len(class_names)]
+    for index, pixels in enumerate(class_pixels):
         if not pixels:
             warn(f"no training mask has a pixel of class {index} ({class_names[index]}): it cannot be learnt")
     sizes = [scan.size for scan in scans]
-    return Data(folder, train, val, class_names, sizes[: len(train)], sizes[len(train) :])
+    return Data(folder, train, val, class_names, sizes[: len(train)], sizes[len(train) :], class_pixels)
 
 
 class SegmentationDataset(Dataset):
-    """Pairs of picture (C, h, w) uint8 or uint16 and mask (h, w) uint8.
+    """Picture (C, h, w) uint8 or uint16, mask (h, w) uint8, and, where `border` is given, weights (h, w) float32.
 
     With `crop` and `augmentation`, an index of epoch e is e · len(dataset) + i: the random crop that it gives depends on
     (seed, e, i) alone, whatever the number of workers. Without them, item i is the whole picture i.
@@ -90,35 +93,37 @@ class SegmentationDataset(Dataset):
         crops_per_picture: int = 1,
         augmentation: Augmentation | None = None,
         seed: int = 0,
+        border: BorderWeights | None = None,
     ):
         self.folder, self.names, self.in_channels = folder, list(names), in_channels
         self.crop, self.augmentation, self.seed = crop, augmentation, seed
-        self.crops_per_picture = crops_per_picture
-        self._cache: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self.crops_per_picture, self.border = crops_per_picture, border
+        self._cache: dict[int, tuple[np.ndarray, ...]] = {}
         self._cached_bytes = 0
 
     def __len__(self) -> int:
         return len(self.names) * self.crops_per_picture
 
-    def __getitem__(self, key: int) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, key: int) -> tuple[Tensor, ...]:
         epoch, index = divmod(int(key), len(self))
-        image, mask = self._read(index % len(self.names))
+        image, mask, *weights = self._read(index % len(self.names))
         if self.crop:
             rng = np.random.default_rng((self.seed, epoch, index))
-            image, mask = augment(image, mask, self.crop, self.augmentation, rng)
+            image, mask, *weights = augment(image, mask, self.crop, self.augmentation, rng, *weights)
         image = np.ascontiguousarray(to_channels(image, self.in_channels))
-        return to_tensor(image), torch.from_numpy(mask)
+        return to_tensor(image), torch.from_numpy(mask), *map(torch.from_numpy, weights)
 
-    def _read(self, picture: int) -> tuple[np.ndarray, np.ndarray]:
+    def _read(self, picture: int) -> tuple[np.ndarray, ...]:
         if picture in self._cache:
             return self._cache[picture]
         name = self.names[picture]
-        pair = read_image(self.folder.image_path(name)), read_mask(self.folder.mask_path(name))
-        size = sum(array.nbytes for array in pair)
+        image, mask = read_image(self.folder.image_path(name)), read_mask(self.folder.mask_path(name))
+        arrays = (image, mask, self.border(mask, self.folder.read_objects(name))) if self.border else (image, mask)
+        size = sum(array.nbytes for array in arrays)
         if self._cached_bytes + size <= CACHE_BYTES:
-            self._cache[picture] = pair
+            self._cache[picture] = arrays
             self._cached_bytes += size
-        return pair
+        return arrays
 
 
 class EpochBatches:
@@ -138,10 +143,13 @@ class EpochBatches:
             yield (self.epoch * self.length + part).tolist()
 
     def preview(self, dataset: SegmentationDataset) -> list[tuple[np.ndarray, np.ndarray]]:
-        """The first batch as arrays, (h, w, C) pictures and (h, w) masks: what the network is going to see."""
-        return [
-            (image.permute(1, 2, 0).numpy(), mask.numpy()) for image, mask in map(dataset.__getitem__, next(iter(self)))
+        """The first batch as arrays: pictures (h, w, C) with their masks (h, w), then border weights (h, w) with theirs."""
+        samples = [[part.numpy() for part in dataset[key]] for key in next(iter(self))]
+        pictures = [(image.transpose(1, 2, 0), mask) for image, mask, *_ in samples]
+        heights = [
+            (np.uint8(weights[0] * (255 / max(weights[0].max(), 1))), None) for _, _, *weights in samples if weights
         ]
+        return pictures + heights
 
 
 def same_size_batches(sizes: Sequence[tuple[int, int]], max_pixels: int) -> list[list[int]]:
@@ -166,12 +174,12 @@ def make_loader(dataset: SegmentationDataset, batches: object, workers: int, dev
     )
 
 
-def collate(samples: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    """Stack to (N, C, H, W) and (N, H, W). 8-bit pictures among 16-bit ones are widened exactly (255 · 257 = 65535)."""
-    images, masks = zip(*samples, strict=True)
+def collate(samples: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+    """Stack to (N, C, H, W), (N, H, W), …. 8-bit pictures among 16-bit ones are widened exactly (255 · 257 = 65535)."""
+    images, *others = zip(*samples, strict=True)
     if len({image.dtype for image in images}) > 1:
         images = [(x.int() * 257).to(torch.uint16) if x.dtype == torch.uint8 else x for x in images]
-    return torch.stack(images), torch.stack(masks)
+    return torch.stack(images), *map(torch.stack, others)
 
 
 def measure_split(folder: VocFolder, names: Sequence[str], in_channels: int, at_most: int = 200) -> Normalisation:

@@ -101,14 +101,20 @@ class Trainer:
         self.scaler = precision.scaler()
         self.average = AveragedModel(net, multi_avg_fn=growing_average(total_steps / 20), use_buffers=True)
 
-    def step(self, step: int, images: Tensor, masks: Tensor, criterion: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-        """One optimizer step on pictures (N, C, H, W) and masks (N, H, W) uint8; returns the loss, a scalar on the device."""
+    def step(
+        self, step: int, images: Tensor, masks: Tensor, *weights: Tensor, criterion: Callable[..., Tensor]
+    ) -> Tensor:
+        """One optimizer step on pictures (N, C, H, W), masks (N, H, W) uint8 and perhaps border weights (N, H, W).
+
+        Returns the loss, a scalar on the device.
+        """
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr(step) * group["factor"]
         images = self.normalise(images.to(self.precision.device, non_blocking=True))
         with self.precision.autocast():
             logits = self.net(images.contiguous(memory_format=torch.channels_last))
-        loss = criterion(logits, masks.to(self.precision.device, non_blocking=True).long())
+        masks, *weights = (x.to(self.precision.device, non_blocking=True) for x in (masks, *weights))
+        loss = criterion(logits, masks.long(), *weights)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
         self.scaler.step(self.optimizer)
@@ -146,16 +152,16 @@ def growing_average(memory: float) -> Callable[[list[Tensor], list[Tensor], Tens
 
 def train_one_epoch(
     trainer: Trainer,
-    loader: Iterable[tuple[Tensor, Tensor]],
-    criterion: Callable[[Tensor, Tensor], Tensor],
+    loader: Iterable[tuple[Tensor, ...]],
+    criterion: Callable[..., Tensor],
     first_step: int,
 ) -> float:
-    """Train on every batch of `loader`, (N, C, H, W) and (N, H, W); returns the mean loss.
+    """Train on every batch of `loader` (see `Trainer.step`); returns the mean loss.
 
     first_step: number of optimizer steps before this epoch. Raises UserError when the loss is no number any more.
     """
     trainer.net.train()
-    losses = [trainer.step(first_step + i, images, masks, criterion) for i, (images, masks) in enumerate(loader)]
+    losses = [trainer.step(first_step + i, *batch, criterion=criterion) for i, batch in enumerate(loader)]
     mean = torch.stack(losses).mean().item()
     if math.isnan(mean):
         raise UserError(

@@ -4,6 +4,8 @@ import csv
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from utils.console import UserError, warn
+from utils.files import replacing
 from utils.plots import draw_curves
 
 
@@ -26,17 +28,22 @@ class History:
     def __init__(self, path: Path, keep_epochs: int = 0):
         self.path = path
         self.rows = [row for row in read_history(path) if row.epoch <= keep_epochs] if keep_epochs else []
-        with path.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, [f.name for f in fields(Row)])
-            writer.writeheader()
-            writer.writerows(asdict(row) for row in self.rows)
 
     def add(self, row: Row) -> None:
         self.rows.append(row)
-        with self.path.open("a", encoding="utf-8", newline="") as file:
-            csv.DictWriter(file, [f.name for f in fields(Row)]).writerow(
-                {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in asdict(row).items()}
-            )
+        try:
+            with replacing(self.path) as temporary:
+                self._write(temporary)
+        except UserError as error:
+            # On Windows a spreadsheet program locks the file that it shows; no reason to end a training.
+            warn(f"{self.path}: {error.found}; it is written again after the next epoch")
+
+    def _write(self, path: Path) -> None:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, [f.name for f in fields(Row)])
+            writer.writeheader()
+            for row in self.rows:
+                writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in asdict(row).items()})
 
     def draw(self) -> None:
         """loss.png and miou.png beside the CSV."""

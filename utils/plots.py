@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib import font_manager
 from matplotlib.figure import Figure
 
+from utils.files import replacing
 from utils.images import to_uint8_rgb, write_image
 from utils.palette import blend, outline, voc_palette
 
@@ -105,5 +106,5 @@ def montage(tiles: Sequence[np.ndarray], columns: int, gap: int = 4) -> np.ndarr
 def _save(figure: Figure, path: Path) -> None:
     installed = set(font_manager.get_font_names())
     families = ["DejaVu Sans", *(font for font in CJK_FONTS if font in installed)]
-    with matplotlib.rc_context({"font.family": families}):
-        figure.savefig(path, dpi=120)
+    with matplotlib.rc_context({"font.family": families}), replacing(path) as temporary:
+        figure.savefig(temporary, dpi=120)

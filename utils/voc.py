@@ -21,6 +21,7 @@ class VocFolder:
         self.root = Path(root)
         self.images_dir = self.root / "JPEGImages"
         self.masks_dir = self.root / "SegmentationClass"
+        self.objects_dir = self.root / "SegmentationObject"
         self.splits_dir = self.root / "ImageSets" / "Segmentation"
         self.class_names_path = self.root / "class_names.txt"
 
@@ -52,6 +53,11 @@ class VocFolder:
 
     def mask_path(self, name: str) -> Path:
         return self.masks_dir / f"{name}.png"
+
+    def read_objects(self, name: str) -> np.ndarray | None:
+        """SegmentationObject/NAME.png, (H, W) uint8, a number for each object (0: none), or None where there is none."""
+        path = self.objects_dir / f"{name}.png"
+        return read_mask(path) if path.is_file() else None
 
     def read_split(self, split: str) -> list[str]:
         """Names listed in ImageSets/Segmentation/SPLIT.txt; any line ending, blanks around names and empty lines pass."""
@@ -105,6 +111,8 @@ def read_lines(path: Path, remedy: str) -> list[str]:
         return path.read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError:
         raise UserError(path, "no such file", "a text file", remedy) from None
+    except OSError as error:
+        raise UserError(path, f"it cannot be read ({error.strerror})", "a text file", remedy) from None
     except UnicodeDecodeError:
         raise UserError(path, "text that is not UTF-8", "UTF-8", "save the file again as UTF-8") from None
 

@@ -1,0 +1,105 @@
+"""What a network costs: feature maps, parameters, multiply-adds and the memory of a training step, level by level."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import tyro
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from nets.unet import UNet, build
+
+
+@dataclass
+class Config:
+    """The network and its input."""
+
+    backbone: Literal["plain", "vgg", "vgg_bn", "resnet50"] = "plain"  # encoder
+    num_classes: int = 2  # classes, the background counted
+    in_channels: int = 3  # channels of the picture
+    base_channels: int = 64  # plain: width of the first level
+    depth: int = 4  # plain: number of times the resolution is halved
+    norm: Literal["batch", "group", "none"] = "batch"  # normalisation
+    upsampling: Literal["transposed", "bilinear", "aligned"] = "transposed"  # how the decoder enlarges
+    skip: Literal["concat", "add"] = "concat"  # how encoder maps join the decoder
+    padding: Literal["same", "valid"] = "same"  # valid: the paper's
+    input_shape: tuple[int, int] = (512, 512)  # height and width
+    batch_size: int = 1  # pictures a step
+
+
+@dataclass(frozen=True)
+class Level:
+    """One row: the shape of its output (C, H, W), parameters, multiply-adds a picture, bytes kept for the backward pass."""
+
+    name: str
+    shape: tuple[int, ...]
+    parameters: int
+    multiply_adds: int
+    saved_bytes: int
+
+
+def measure(net: UNet, shape: tuple[int, int, int, int]) -> list[Level]:
+    """Rows for a network on the meta device (nothing is computed or stored) at an input of shape (N, C, H, W)."""
+    levels: list[Level] = []
+    seen = {p.untyped_storage()._cdata for p in net.parameters()}
+    parts = [
+        *(("encoder", m) for m in net.encoder.levels),
+        *(("decoder", m) for m in net.decoder.steps),
+        ("head", net.head),
+    ]
+    for index, (kind, module) in enumerate(parts):
+        module.forward = _measured(module, f"{kind} {index}" if kind != "head" else kind, levels, seen)
+    net.train()(torch.zeros(shape, device="meta", requires_grad=True))
+    return levels
+
+
+def _measured(module: nn.Module, name: str, levels: list[Level], seen: set[int]):
+    """`module.forward` that appends its row; `seen`: storages that are counted already, or weights."""
+    forward = module.forward
+
+    def measured(*inputs: Tensor) -> Tensor:
+        saved = 0
+
+        def keep(tensor: Tensor) -> Tensor:
+            nonlocal saved
+            storage = tensor.untyped_storage()
+            if storage._cdata not in seen:
+                seen.add(storage._cdata)
+                saved += storage.nbytes()
+            return tensor
+
+        with FlopCounterMode(display=False) as flops, torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
+            output = forward(*inputs)
+        parameters = sum(p.numel() for p in module.parameters())
+        levels.append(
+            Level(name, tuple(output.shape[1:]), parameters, flops.get_total_flops() // 2 // len(output), saved)
+        )
+        return output
+
+    return measured
+
+
+def main(config: Config) -> None:
+    height, width = config.input_shape
+    arguments = {k: v for k, v in vars(config).items() if k not in ("input_shape", "batch_size")}
+    with torch.device("meta"):
+        net = build(**arguments)
+    levels = measure(net, (config.batch_size, config.in_channels, height, width))
+    print(f"{'level':<12}{'output (C, H, W)':>20}{'parameters':>14}{'G multiply-adds':>18}{'MiB to keep':>14}")
+    for row in levels:
+        shape = "×".join(map(str, row.shape))
+        print(
+            f"{row.name:<12}{shape:>20}{row.parameters:14,}{row.multiply_adds / 1e9:18.2f}{row.saved_bytes / 2**20:14.1f}"
+        )
+    parameters, work, saved = (
+        sum(getattr(r, n) for r in levels) for n in ("parameters", "multiply_adds", "saved_bytes")
+    )
+    print(f"{'all':<12}{'':>20}{parameters:14,}{work / 1e9:18.2f}{saved / 2**20:14.1f}")
+    print(f"\n{work * 2 / 1e9:.1f} GFLOP a picture to predict, about {work * 6 / 1e9:.1f} to train. To train in float32, batch "
+          f"{config.batch_size}: {saved / 2**20:.0f} MiB of maps, {parameters * 16 / 2**20:.0f} MiB of weights, gradients and "
+          "AdamW's means; about half the maps in bfloat16.")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Config, description=__doc__))

@@ -1,0 +1,66 @@
+"""Shared by all tests: the import path, one thread a process, hypothesis without a clock, a small VOC folder."""
+
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from utils.demo import CLASS_NAMES, draw_sample
+from utils.images import write_image, write_mask
+from utils.voc import VocFolder, write_lines
+
+ROOT = Path(__file__).parents[1]
+# Real data that a checkout need not have: tests that use it are skipped without it.
+SHARED = ROOT.parent / "shared"
+
+settings.register_profile(
+    "tests",
+    deadline=None,
+    derandomize=True,
+    max_examples=50,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+settings.load_profile("tests")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    if not SHARED.is_dir():
+        pytest.skip(f"needs {SHARED}")
+    return SHARED
+
+
+@cache
+def drawn(seed: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    return draw_sample(seed, size)
+
+
+@pytest.fixture
+def voc_folder(tmp_path) -> Callable[..., VocFolder]:
+    """voc_folder(count, val, size): a VOC folder of drawn pictures cells_0, cells_1, …, the last `val` to validate."""
+
+    def make(count: int = 4, val: int = 1, size: int = 64) -> VocFolder:
+        folder = VocFolder(tmp_path / "voc")
+        names = [f"cells_{index}" for index in range(count)]
+        for index, name in enumerate(names):
+            image, mask = drawn(index, size)
+            write_image(folder.images_dir / f"{name}.png", image)
+            write_mask(folder.mask_path(name), mask)
+        write_lines(folder.class_names_path, CLASS_NAMES)
+        folder.write_split("train", names[: count - val])
+        folder.write_split("val", names[count - val :])
+        return folder
+
+    return make

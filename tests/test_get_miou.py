@@ -1,0 +1,274 @@
+"""get_miou.py: scores against a count of one's own from the masks that it writes."""
+
+import csv
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+from scripts import cut_off, favour, make_voc, recode, save_untrained, snapshot
+
+from get_miou import Config, main
+from unet import Unet
+from utils.console import UserError
+from utils.demo import CLASS_NAMES
+from utils.images import read_mask, write_mask
+from utils.voc import VocFolder, write_lines
+
+PLOTS = ["iou.png", "precision.png", "recall.png", "confusion_matrix.png"]
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    return save_untrained(tmp_path_factory.mktemp("weights") / "best.pth")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two validation pictures of different sizes, a part of the truth unknown."""
+    folder = make_voc(tmp_path / "voc", size=[(48, 48), (37, 53), (64, 40)], val=2)
+    mask = read_mask(folder.mask_path("cells_1"))
+    mask[:6] = 255
+    write_mask(folder.mask_path("cells_1"), mask)
+    return folder
+
+
+@pytest.fixture
+def score(weights, folder, tmp_path):
+    """get_miou.py with a tiny network, writing to tmp_path/out."""
+
+    def run(**settings):
+        defaults = {"model_path": weights, "voc_root": folder.root, "output": tmp_path / "out"}
+        main(Config(**{**defaults, "device": "cpu", "precision": "fp32", **settings}))
+
+    return run
+
+
+def read_csv(path):
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return list(csv.reader(file))
+
+
+def counted_by_hand(folder, output, names, classes=3):
+    """Confusion matrix of the written masks."""
+    truth = np.concatenate([read_mask(folder.mask_path(name)).ravel() for name in names])
+    found = np.concatenate([read_mask(output / "masks" / f"{name}.png").ravel() for name in names])
+    return np.array([[np.sum((truth == t) & (found == p)) for p in range(classes)] for t in range(classes)])
+
+
+def scores_by_hand(matrix):
+    """IoU, Dice, precision and recall of every class; all classes must be in truth and prediction."""
+    rows = []
+    for index in range(len(matrix)):
+        hit, truth, found = matrix[index, index], matrix[index].sum(), matrix[:, index].sum()
+        rows.append([hit / (truth + found - hit), 2 * hit / (truth + found), hit / found, hit / truth])
+    return np.array(rows)
+
+
+def test_tables_equal_a_count_by_hand(score, folder, tmp_path):
+    score()
+    matrix = counted_by_hand(folder, tmp_path / "out", ["cells_1", "cells_2"])
+    assert matrix.sum() == 31 * 53 + 64 * 40
+    header, *rows = read_csv(tmp_path / "out" / "confusion_matrix.csv")
+    assert header[1:] == [row[0] for row in rows] == list(CLASS_NAMES)
+    assert np.array_equal([list(map(int, row[1:])) for row in rows], matrix)
+    header, *rows = read_csv(tmp_path / "out" / "metrics.csv")
+    assert header == ["class", "iou", "dice", "precision", "recall"]
+    assert [row[0] for row in rows] == [*CLASS_NAMES, "mean", "overall accuracy", "frequency-weighted IoU"]
+    per_class = scores_by_hand(matrix)
+    values = [list(map(float, row[1:])) for row in rows]
+    assert np.allclose(values[:4], [*per_class, per_class.mean(0)], atol=1e-6)
+    assert values[4] == pytest.approx([np.trace(matrix) / matrix.sum()], abs=1e-6)
+    assert values[5] == pytest.approx([(matrix.sum(1) / matrix.sum()) @ per_class[:, 0]], abs=1e-6)
+
+
+def test_printed_table_is_the_same_in_percent(score, tmp_path, capsys):
+    score()
+    output = capsys.readouterr().out
+    for name, *values in read_csv(tmp_path / "out" / "metrics.csv")[1:]:
+        line = re.search(rf"^{name} +(.*)$", output, re.MULTILINE)
+        assert [float(value) for value in line[1].split()] == pytest.approx(
+            [100 * float(value) for value in values], abs=0.00501
+        )
+
+
+def test_masks_are_those_of_the_predictor(score, weights, folder, tmp_path):
+    score()
+    unet = Unet(weights, "cpu", "fp32")
+    assert sorted(path.name for path in (tmp_path / "out" / "masks").iterdir()) == ["cells_1.png", "cells_2.png"]
+    for name in ("cells_1", "cells_2"):
+        with Image.open(tmp_path / "out" / "masks" / f"{name}.png") as mask:
+            assert mask.mode == "P"
+            assert np.array_equal(np.asarray(mask), unet.predict(folder.image_path(name)))
+
+
+def test_plots_are_pictures(score, tmp_path):
+    score()
+    for name in PLOTS:
+        with Image.open(tmp_path / "out" / name) as plot:
+            pixels = np.asarray(plot.convert("L"))
+        assert min(pixels.shape) > 100
+        assert pixels.min() < 100 < pixels.max()
+
+
+def test_data_set_is_only_read(score, folder):
+    before = snapshot(folder.root)
+    score()
+    assert snapshot(folder.root) == before
+
+
+@pytest.mark.parametrize(("split", "names"), [("train", ["cells_0"]), ("test", ["cells_0", "cells_2"])])
+def test_another_split(score, folder, tmp_path, capsys, split, names):
+    folder.write_split("test", ["cells_2", "cells_0"])
+    score(split=split)
+    assert sorted(path.stem for path in (tmp_path / "out" / "masks").iterdir()) == names
+    assert f"split {split}: {len(names)} pictures" in capsys.readouterr().out
+    matrix = [list(map(int, row[1:])) for row in read_csv(tmp_path / "out" / "confusion_matrix.csv")[1:]]
+    assert np.array_equal(matrix, counted_by_hand(folder, tmp_path / "out", names))
+
+
+def test_class_that_is_nowhere_is_left_out(score, weights, folder, tmp_path, capsys):
+    recode(folder, {2: 1})
+    score(model_path=favour(weights, tmp_path / "two.pth", nucleus=-1e6))
+    matrix = counted_by_hand(folder, tmp_path / "out", ["cells_1", "cells_2"])
+    assert matrix[2].sum() == matrix[:, 2].sum() == 0
+    rows = {name: values for name, *values in read_csv(tmp_path / "out" / "metrics.csv")}
+    assert rows["nucleus"] == ["", "", "", ""]
+    mean = scores_by_hand(matrix[:2, :2]).mean(0)
+    assert list(map(float, rows["mean"])) == pytest.approx(mean.tolist(), abs=1e-6)
+    output, warning = capsys.readouterr()
+    assert re.search(r"^nucleus +– +– +– +–$", output, re.MULTILINE)
+    assert "nucleus" not in warning
+
+
+def test_class_that_is_never_found_is_told(score, weights, tmp_path, capsys):
+    score(model_path=favour(weights, tmp_path / "blind.pth", nucleus=-1e6))
+    output, warning = capsys.readouterr()
+    assert re.search(r"^nucleus +0\.00 +0\.00 +– +0\.00$", output, re.MULTILINE)
+    assert "warning: class nucleus is in the truth but no pixel of it was found" in warning
+
+
+def test_one_class_everywhere_is_told(score, weights, tmp_path, capsys):
+    score(model_path=favour(weights, tmp_path / "cell.pth", cell=1e6))
+    assert "warning: every pixel was predicted as cell" in capsys.readouterr().err
+
+
+def test_names_in_chinese(score, folder, tmp_path):
+    names = ["背景", "细胞", "细胞 核"]
+    write_lines(folder.class_names_path, names)
+    score(model_path=save_untrained(tmp_path / "模型" / "best.pth", names), output=tmp_path / "结果 一")
+    assert [row[0] for row in read_csv(tmp_path / "结果 一" / "metrics.csv")[1:4]] == names
+    assert read_csv(tmp_path / "结果 一" / "confusion_matrix.csv")[0][1:] == names
+    assert all((tmp_path / "结果 一" / name).is_file() for name in PLOTS)
+
+
+def test_folder_is_by_default_the_one_of_the_training(score, folder, tmp_path, capsys):
+    path = save_untrained(tmp_path / "best.pth", settings={"voc_root": str(folder.root)})
+    score(model_path=path, voc_root=None)
+    assert f"data     {folder.root}, split val: 2 pictures" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("settings", [{}, {"voc_root": "gone/VOC2007"}])
+def test_no_folder_to_score_on(score, tmp_path, settings):
+    with pytest.raises(UserError, match="no such folder"):
+        score(model_path=save_untrained(tmp_path / "best.pth", settings=settings), voc_root=None)
+
+
+@pytest.mark.parametrize(
+    "names", [["background", "cell"], ["background", "nucleus", "cell"], ["background", "cell", "nucleus", "more"]]
+)
+def test_other_classes_than_those_of_the_model(score, weights, folder, tmp_path, names):
+    recode(folder, {2: 1})
+    write_lines(folder.class_names_path, names)
+    with pytest.raises(UserError) as caught:
+        score()
+    assert caught.value.subject == str(folder.class_names_path)
+    assert ", ".join(names) in caught.value.found
+    assert str(weights) in caught.value.expected
+    assert "background, cell, nucleus" in caught.value.expected
+    assert not (tmp_path / "out").exists()
+
+
+def test_folder_without_class_names(score, folder, tmp_path):
+    folder.class_names_path.unlink()
+    score()
+    assert [row[0] for row in read_csv(tmp_path / "out" / "metrics.csv")[1:4]] == list(CLASS_NAMES)
+
+
+def value_beyond_the_classes(folder):
+    recode(folder, {2: 5})
+    return "value 5"
+
+
+def black_and_white(folder):
+    recode(folder, {1: 255, 2: 255})
+    return "--map 0:0,255:1"
+
+
+def no_mask(folder):
+    folder.mask_path("cells_2").unlink()
+    return "no such mask"
+
+
+def no_picture(folder):
+    folder.image_path("cells_2").unlink()
+    return "no picture of this name"
+
+
+def truncated_picture(folder):
+    cut_off(folder.image_path("cells_2"))
+    return "truncated picture"
+
+
+def wrong_size(folder):
+    write_mask(folder.mask_path("cells_2"), np.zeros((40, 64), np.uint8))
+    return "a mask of 40×64"
+
+
+def empty_split(folder):
+    folder.write_split("val", [])
+    return "no names in this split file"
+
+
+def no_split(folder):
+    (folder.splits_dir / "val.txt").unlink()
+    return "no such file"
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        value_beyond_the_classes,
+        black_and_white,
+        no_mask,
+        no_picture,
+        truncated_picture,
+        wrong_size,
+        empty_split,
+        no_split,
+    ],
+)
+@pytest.mark.parametrize("named", [True, False])
+def test_faulty_data_are_told_before_anything_is_written(score, folder, tmp_path, spoil, named):
+    message = spoil(folder)
+    if not named:
+        folder.class_names_path.unlink()
+    with pytest.raises(UserError, match=message):
+        score(voc_root=VocFolder(folder.root).root)
+    assert not (tmp_path / "out").exists()
+
+
+def test_test_split_that_was_never_drawn(score, folder):
+    folder.write_split("test", [])
+    with pytest.raises(UserError, match="--overwrite") as caught:
+        score(split="test")
+    assert "--test-percent" in caught.value.remedy
+
+
+@pytest.mark.parametrize("locked", ["metrics.csv", "confusion_matrix.csv", "iou.png", "masks"])
+def test_output_that_cannot_be_written(score, tmp_path, locked):
+    obstacle = tmp_path / "out" / locked
+    obstacle.parent.mkdir()
+    obstacle.write_text("a file in the way", encoding="utf-8") if locked == "masks" else obstacle.mkdir()
+    with pytest.raises(UserError, match="it cannot be written"):
+        score()

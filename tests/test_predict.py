@@ -1,0 +1,369 @@
+"""predict.py: a picture, names that are asked for, a folder, the speed test."""
+
+import io
+import os
+import re
+import statistics
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scripts import cut_off, favour, save_as, save_untrained, snapshot
+
+from predict import Config, main
+from unet import Unet
+from utils.console import UserError
+from utils.demo import draw_sample
+from utils.images import read_image, read_mask, write_image
+from utils.palette import voc_palette
+
+GRAY = draw_sample(0, 64)[0][:48]
+RGB = np.stack([GRAY, GRAY // 2, 255 - GRAY], axis=-1)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    return save_untrained(tmp_path_factory.mktemp("weights") / "best.pth")
+
+
+@pytest.fixture
+def predict(weights, tmp_path):
+    """predict.py with a tiny network, writing to tmp_path/out."""
+
+    def run(**settings):
+        main(
+            Config(
+                **{"model_path": weights, "output": tmp_path / "out", "device": "cpu", "precision": "fp32", **settings}
+            )
+        )
+
+    return run
+
+
+def expected_mask(weights, path):
+    return Unet(weights, "cpu", "fp32").predict(path)
+
+
+def folder_of(tmp_path, **pictures):
+    for name, picture in pictures.items():
+        write_image(tmp_path / "in" / f"{name}.png", picture)
+    return tmp_path / "in"
+
+
+def counts_in(output):
+    """Pixels and share of every class, as printed."""
+    found = re.findall(r"^ +\d+ (\w+) +(\d+) pixels +([\d.]+)%$", output, re.MULTILINE)
+    return {name: (int(pixels), float(share)) for name, pixels, share in found}
+
+
+def test_picture_comes_with_its_index_mask(predict, weights, tmp_path, capsys):
+    path = folder_of(tmp_path, cells=RGB) / "cells.png"
+    predict(input=path)
+    assert sorted(snapshot(tmp_path / "out")) == ["cells.png", "cells_mask.png"]
+    with Image.open(tmp_path / "out" / "cells_mask.png") as mask:
+        assert mask.mode == "P"
+        assert mask.getpalette() == voc_palette().ravel().tolist()
+        assert np.array_equal(np.asarray(mask), expected_mask(weights, path))
+    output = capsys.readouterr().out
+    assert f"{path} → {tmp_path / 'out' / 'cells.png'}, {tmp_path / 'out' / 'cells_mask.png'}" in output
+    assert "background, cell, nucleus" in output
+
+
+@pytest.mark.parametrize("mix_type", ["blend", "mask", "cutout"])
+def test_mix_types(predict, weights, tmp_path, mix_type):
+    path = folder_of(tmp_path, cells=RGB) / "cells.png"
+    predict(input=path, mix_type=mix_type)
+    result = read_image(tmp_path / "out" / "cells.png").astype(int)
+    mask = expected_mask(weights, path)
+    found, colours = mask > 0, voc_palette()[mask].astype(int)
+    assert found.any()
+    assert not found.all()
+    if mix_type == "mask":
+        assert np.array_equal(result, colours)
+    elif mix_type == "cutout":
+        assert np.array_equal(result, RGB * found[..., None])
+    else:
+        assert np.array_equal(result[~found], RGB[~found])
+        assert np.abs(result - (RGB + colours) / 2)[found].max() <= 0.5
+
+
+@pytest.mark.parametrize(
+    ("name", "picture"),
+    [
+        ("gray.png", Image.fromarray(GRAY)),
+        ("gray.jpg", Image.fromarray(GRAY)),
+        ("rgba.png", Image.fromarray(np.dstack([RGB, GRAY]))),
+        ("palette.gif", Image.fromarray(RGB).convert("P")),
+        ("one bit.tif", Image.fromarray(GRAY > 80)),
+        ("cmyk.jpg", Image.fromarray(RGB).convert("CMYK")),
+        ("16 bit.png", Image.fromarray(GRAY.astype(np.uint16) * 200)),
+        ("16 bit.tif", Image.fromarray(GRAY.astype(np.uint16) * 200)),
+        ("odd.bmp", Image.fromarray(RGB[:37, :53])),
+        ("one pixel.png", Image.fromarray(RGB[:1, :1])),
+        ("一列 像素.png", Image.fromarray(RGB[:, :1])),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_kinds_of_pictures(predict, weights, tmp_path, name, picture):
+    path = tmp_path / "图片 集" / name
+    path.parent.mkdir()
+    picture.save(path)
+    predict(input=path, output=tmp_path / "结果 一", count=True)
+    mask = read_mask(tmp_path / "结果 一" / f"{path.stem}_mask.png")
+    assert mask.shape == picture.size[::-1]
+    assert np.array_equal(mask, expected_mask(weights, path))
+    assert read_image(tmp_path / "结果 一" / f"{path.stem}.png").shape == (*mask.shape, 3)
+
+
+def test_photo_taken_with_a_turned_camera_is_turned_upright(predict, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(RGB).save(tmp_path / "photo.jpg", exif=exif)
+    predict(input=tmp_path / "photo.jpg")
+    assert read_mask(tmp_path / "out" / "photo_mask.png").shape == (64, 48)
+
+
+def test_counts_are_those_of_the_mask(predict, weights, tmp_path, capsys):
+    path = folder_of(tmp_path, cells=RGB) / "cells.png"
+    predict(input=path, count=True)
+    counts = counts_in(capsys.readouterr().out)
+    pixels = np.bincount(expected_mask(weights, path).ravel(), minlength=3)
+    assert counts == {
+        name: (count, pytest.approx(100 * count / RGB[..., 0].size, abs=0.005))
+        for name, count in zip(["background", "cell", "nucleus"], pixels, strict=True)
+    }
+
+
+def test_counts_are_printed_on_request_only(predict, tmp_path, capsys):
+    predict(input=folder_of(tmp_path, cells=RGB) / "cells.png")
+    assert "pixels" not in capsys.readouterr().out
+
+
+def test_one_class_everywhere_is_told(predict, weights, tmp_path, capsys):
+    path = folder_of(tmp_path, cells=RGB) / "cells.png"
+    predict(input=path, model_path=favour(weights, tmp_path / "cell.pth", cell=1e6))
+    warning = capsys.readouterr().err
+    assert "warning: only one class was found in this picture (cell)" in warning
+    assert "0/255" in warning
+    predict(input=path)
+    assert "only one class" not in capsys.readouterr().err
+
+
+def test_names_are_asked_for_until_the_input_ends(predict, tmp_path, monkeypatch, capsys):
+    folder = folder_of(tmp_path, first=RGB, second=GRAY)
+    lines = [tmp_path / "nowhere.png", "", folder / "first.png", folder, f'"{folder / "second.png"}"  ']
+    monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{line}\n" for line in lines)))
+    predict()
+    output = capsys.readouterr().out
+    assert output.count("Input image filename:") == len(lines) + 1
+    assert re.search(r"error: .*nowhere.png\n  found:    no such picture", output)
+    assert output.count("Try again.") == 2
+    assert sorted(snapshot(tmp_path / "out")) == ["first.png", "first_mask.png", "second.png", "second_mask.png"]
+
+
+def test_picture_that_is_not_there(predict, tmp_path):
+    with pytest.raises(UserError, match="no such picture"):
+        predict(input=tmp_path / "nowhere.png")
+    assert not (tmp_path / "out").exists()
+
+
+def test_folder_with_faulty_files(predict, weights, tmp_path, capsys):
+    folder = folder_of(tmp_path, a=RGB, b=GRAY, c=RGB, d=GRAY[:30, :31])
+    cut_off(folder / "b.png")
+    (folder / "empty.jpg").write_bytes(b"")
+    (folder / "words.tif").write_bytes(b"these are words")
+    (folder / "notes.txt").write_text("not a picture at all", encoding="utf-8")
+    predict(mode="dir_predict", input=folder)
+    names = ["a.png", "a_mask.png", "c.png", "c_mask.png", "d.png", "d_mask.png"]
+    assert sorted(snapshot(tmp_path / "out")) == names
+    for name in "acd":
+        assert np.array_equal(
+            read_mask(tmp_path / "out" / f"{name}_mask.png"), expected_mask(weights, folder / f"{name}.png")
+        )
+    output, warning = capsys.readouterr()
+    assert f"3 of 6 pictures → {tmp_path / 'out'}" in output
+    assert "warning: 3 pictures were left out" in warning
+    for name in ("b.png", "empty.jpg", "words.tif"):
+        assert str(folder / name) in warning
+    assert "notes.txt" not in warning
+
+
+def test_counts_of_a_folder_are_summed(predict, weights, tmp_path, capsys):
+    folder = folder_of(tmp_path, a=RGB, b=GRAY[:30, :31])
+    predict(mode="dir_predict", input=folder, count=True)
+    counts = counts_in(capsys.readouterr().out)
+    masks = [expected_mask(weights, path).ravel() for path in folder.iterdir()]
+    assert [pixels for pixels, _ in counts.values()] == np.bincount(np.concatenate(masks), minlength=3).tolist()
+    assert sum(share for _, share in counts.values()) == pytest.approx(100, abs=0.02)
+
+
+def test_folder_in_which_one_class_is_found_everywhere(predict, weights, tmp_path, capsys):
+    folder = folder_of(tmp_path, a=RGB, b=GRAY)
+    predict(mode="dir_predict", input=folder, model_path=favour(weights, tmp_path / "cell.pth", background=1e6))
+    assert "warning: only one class was found in each of the 2 pictures" in capsys.readouterr().err
+
+
+def test_folder_in_which_nothing_can_be_read(predict, tmp_path):
+    folder = folder_of(tmp_path, a=RGB, b=GRAY)
+    for path in folder.iterdir():
+        cut_off(path)
+    with pytest.raises(UserError, match=r"(?s)none of its 2 pictures.*a\.png.*b\.png"):
+        predict(mode="dir_predict", input=folder)
+
+
+@pytest.mark.parametrize(("content", "found"), [({}, "no picture in this folder"), (None, "no such folder")])
+def test_folder_without_pictures(predict, tmp_path, content, found):
+    if content is not None:
+        (tmp_path / "in").mkdir()
+        (tmp_path / "in" / "notes.txt").write_text("no picture", encoding="utf-8")
+    with pytest.raises(UserError, match=found):
+        predict(mode="dir_predict", input=tmp_path / "in")
+
+
+def test_folder_mode_without_a_folder(predict):
+    with pytest.raises(UserError, match="--input"):
+        predict(mode="dir_predict")
+
+
+@pytest.mark.parametrize("other", ["a.tif", "a_mask.tif"])
+def test_picture_whose_result_would_replace_that_of_another(predict, weights, tmp_path, capsys, other):
+    folder = folder_of(tmp_path, a=RGB)
+    write_image(folder / other, GRAY)
+    predict(mode="dir_predict", input=folder)
+    assert sorted(snapshot(tmp_path / "out")) == ["a.png", "a_mask.png"]
+    assert np.array_equal(read_mask(tmp_path / "out" / "a_mask.png"), expected_mask(weights, folder / "a.png"))
+    warning = capsys.readouterr().err
+    assert "1 pictures were left out" in warning
+    assert f"{folder / other}\n" in warning
+
+
+@pytest.mark.parametrize("mode", ["predict", "dir_predict"])
+@pytest.mark.parametrize("output", ["in", "in/../in"])
+def test_results_never_go_among_the_pictures(predict, tmp_path, mode, output):
+    folder = folder_of(tmp_path, a=RGB, b=GRAY, b_mask=GRAY)
+    write_image(folder / "b.tif", GRAY)
+    before = snapshot(tmp_path)
+    source = folder if mode == "dir_predict" else folder / "b.tif"
+    with pytest.raises(UserError, match="--output"):
+        predict(mode=mode, input=source, output=tmp_path / output)
+    assert snapshot(tmp_path) == before
+
+
+@pytest.mark.parametrize("mode", ["predict", "dir_predict"])
+def test_output_that_cannot_be_written(predict, tmp_path, mode):
+    folder = folder_of(tmp_path, a=RGB)
+    (tmp_path / "file").write_text("no folder", encoding="utf-8")
+    source = folder if mode == "dir_predict" else folder / "a.png"
+    with pytest.raises(UserError, match="it cannot be written"):
+        predict(mode=mode, input=source, output=tmp_path / "file" / "out")
+
+
+def test_speed_is_the_mean_and_the_median_of_single_predictions(predict, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(Unet, "time_predictions", lambda self, image, repeats: [0.1, 0.6, 0.2])
+    predict(mode="fps", repeats=3)
+    assert "48×64, batch 1, 3 times after warm-up: mean 300.0 ms, median 200.0 ms, 3.33 pictures a second" in (
+        capsys.readouterr().out
+    )
+
+
+def test_speed_on_a_picture(predict, weights, tmp_path, capsys):
+    predict(mode="fps", input=folder_of(tmp_path, a=RGB[:30]) / "a.png", repeats=2)
+    mean, rate = re.search(r"30×64, .* 2 times .* mean ([\d.]+) ms, .* ([\d.]+) pict", capsys.readouterr().out).groups()
+    assert float(rate) == pytest.approx(1000 / float(mean), rel=0.1)
+    seconds = Unet(weights, "cpu", "fp32").time_predictions(RGB, repeats=5)
+    assert len(seconds) == 5
+    assert statistics.median(seconds) > 0
+
+
+def test_speed_of_no_repeats(predict):
+    with pytest.raises(UserError, match="--repeats"):
+        predict(mode="fps", repeats=0)
+
+
+class RunsAProgram:
+    """Pickled, it would make a folder when it is loaded."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def missing(path):
+    pass
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def truncated(path):
+    save_untrained(path)
+    cut_off(path)
+
+
+def words(path):
+    path.write_text("weights, they said", encoding="utf-8")
+
+
+def picture(path):
+    save_as(path, RGB, "PNG")
+
+
+def foreign(path):
+    torch.save({"layer.weight": torch.zeros(3)}, path)
+
+
+def list_of_tensors(path):
+    torch.save([torch.zeros(3)], path)
+
+
+def malicious(path):
+    torch.save({"model": RunsAProgram(path.with_name("executed"))}, path)
+
+
+def malicious_in_the_old_format(path):
+    torch.save({"model": RunsAProgram(path.with_name("executed"))}, path, _use_new_zipfile_serialization=False)
+
+
+@pytest.mark.parametrize(
+    ("make", "found"),
+    [
+        (missing, "no such file"),
+        (empty, "zero bytes"),
+        (truncated, "damaged or truncated"),
+        (words, "no checkpoint"),
+        (picture, "no checkpoint"),
+        (foreign, "format"),
+        (list_of_tensors, "format"),
+        (malicious, "it was not loaded"),
+        (malicious_in_the_old_format, "it was not loaded"),
+    ],
+)
+def test_checkpoint_that_is_none(predict, tmp_path, make, found):
+    path = tmp_path / "weights.pth"
+    make(path)
+    source = folder_of(tmp_path, a=RGB) / "a.png"
+    with pytest.raises(UserError) as caught:
+        predict(model_path=path, input=source)
+    assert caught.value.subject == str(path)
+    assert found in caught.value.found
+    assert not (tmp_path / "executed").exists()
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_a_path_the_newest_weights_are_taken(weights, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    config = Config(input=folder_of(tmp_path, a=RGB) / "a.png", device="cpu")
+    with pytest.raises(UserError, match="no trained weights"):
+        main(config)
+    for age, place in [(0, "model_data/unet_demo.pth"), (60, "logs/older/best.pth"), (30, "logs/newer/best.pth")]:
+        path = Path(place)
+        path.parent.mkdir(parents=True)
+        path.write_bytes(weights.read_bytes())
+        os.utime(path, (1e9 - age, 1e9 - age))
+        main(config)
+        assert f"model    {path}: " in capsys.readouterr().out
