@@ -22,9 +22,7 @@ class Config:
     model_path: Path | None = None  # checkpoint; None: the newest logs/*/best.pth, else the newest in model_data/
     input: Path | None = None  # picture (predict, fps) or folder (dir_predict); predict without it asks for names
     output: Path = Path("img_out")  # folder for the results: NAME.png to look at and NAME_mask.png with class indices
-    mix_type: Literal["blend", "mask", "cutout"] = (
-        "blend"  # classes over the picture, classes alone, or objects cut out
-    )
+    mix_type: Literal["blend", "mask", "cutout"] = "blend"  # classes over the picture, alone, or objects cut out
     count: bool = False  # print pixels and share of every class
     repeats: int = 20  # fps: number of timed predictions
     device: str = "auto"  # auto, cpu, cuda, cuda:1, mps

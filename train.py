@@ -141,12 +141,14 @@ def main(config: Config) -> None:
 
 def check_config(config: Config) -> None:
     """Raises UserError for a number that cannot work, before anything is read."""
-    least = {"epochs": 1, "batch_size": 1, "freeze_batch_size": 1, "base_channels": 1, "depth": 1, "freeze_epochs": 0}
-    for name, minimum in least.items():
-        if getattr(config, name) < minimum:
+    from_one = ("epochs", "batch_size", "freeze_batch_size", "base_channels", "depth")
+    from_zero = ("freeze_epochs", "weight_decay", "dice_weight", "border_weight", "num_workers", "seed")
+    for name, minimum in {**dict.fromkeys(from_one, 1), **dict.fromkeys(from_zero, 0)}.items():
+        # Turned round, so that NaN fails too.
+        if not (getattr(config, name) or 0) >= minimum:
             flag = f"--{name.replace('_', '-')}"
             raise UserError(flag, str(getattr(config, name)), f"{minimum} or more", "choose another value")
-    if min(config.input_shape) < 1 or config.lr <= 0:
+    if min(config.input_shape) < 1 or not config.lr > 0:
         found = f"--input-shape {config.input_shape}, --lr {config.lr}"
         raise UserError("settings", found, "numbers above 0", "choose other values")
     if config.freeze_epochs >= config.epochs and config.freeze_epochs:
@@ -158,7 +160,7 @@ def check_config(config: Config) -> None:
 
 def read_data(config: Config) -> Data:
     """The checked data set; the demo set is drawn when it is asked for and not there."""
-    if config.voc_root == DEMO and not DEMO.exists():
+    if config.voc_root == DEMO and not (VocFolder(DEMO).splits_dir / "test.txt").exists():
         print(f"drawing the demo set into {DEMO}")
         make_demo(DEMO)
     data = load_data(VocFolder(config.voc_root))

@@ -75,7 +75,8 @@ def resnet50(in_channels: int, unpadded_pool: bool) -> StageEncoder:
     net = models.resnet50(weights=None)
     if in_channels != 3:
         net.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
-    pool = nn.MaxPool2d(3, stride=2, ceil_mode=True) if unpadded_pool else net.maxpool
+    # Zeros after the last row change no maximum of values that come out of a ReLU; this is ceil_mode, which ONNX export lacks.
+    pool = nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), nn.MaxPool2d(3, stride=2)) if unpadded_pool else net.maxpool
     stages = [
         OrderedDict(conv1=net.conv1, bn1=net.bn1, relu=net.relu),
         OrderedDict(maxpool=pool, layer1=net.layer1),

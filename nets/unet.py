@@ -64,16 +64,14 @@ class UpBlock(nn.Module):
     upsampling: `transposed` (2×2 up-convolution, as in the paper); `bilinear` after a 1×1 convolution to the width of the
     skip, which commutes with the interpolation and is four times cheaper before it; `aligned`, bilinear at full width with
     align_corners=True, as other repositories have it (it depends on the size of the tensor, so tiles differ slightly from
-    the whole picture). skip_channels 0: nothing to join.
+    the whole picture). channels: (deep, skip, mid, out); skip 0: nothing to join. fit: how maps of different size are made
+    to fit, `none` (they agree), `pad` the enlarged map, or `crop` the encoder's (the paper's unpadded convolutions).
     """
 
-    def __init__(
-        self, channels: tuple[int, int, int, int], norm: str, upsampling: str, skip: str = "concat", padding: int = 1
-    ):
+    def __init__(self, channels: tuple[int, int, int, int], norm: str, upsampling: str, skip: str, fit: str):
         super().__init__()
         deep, skip_channels, mid, out = channels
-        self.skip = skip
-        self.padding = padding
+        self.skip, self.fit = skip, fit
         up_channels = deep if upsampling == "aligned" else skip_channels if skip == "add" and skip_channels else out
         if upsampling == "transposed":
             self.up: nn.Module = nn.ConvTranspose2d(deep, up_channels, 2, stride=2)
@@ -83,25 +81,28 @@ class UpBlock(nn.Module):
         else:
             self.up = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)
         joined = up_channels + skip_channels if skip == "concat" else up_channels
-        self.conv = DoubleConv(joined, mid, out, norm, padding)
+        self.conv = DoubleConv(joined, mid, out, norm, padding=0 if fit == "crop" else 1)
 
     def forward(self, deep: Tensor, skip: Tensor | None) -> Tensor:
         deep = self.up(deep)
         if skip is None:
             return self.conv(deep)
-        if self.padding:
-            deep = fit_map(deep, skip)
-        else:
+        if self.fit == "pad":
+            deep = pad_like(deep, skip)
+        elif self.fit == "crop":
             skip = crop_centre(skip, deep.shape[-2], deep.shape[-1])
         return self.conv(torch.cat((skip, deep), dim=1) if self.skip == "concat" else skip + deep)
 
 
-def fit_map(x: Tensor, like: Tensor) -> Tensor:
-    """Zero-pad or crop (N, C, H, W) to the size of `like`: ⌊d/2⌋ rows before, the rest after (as Pytorch-UNet does)."""
+def pad_like(x: Tensor, like: Tensor) -> Tensor:
+    """Zero-pad (N, C, H, W) to the size of `like`: ⌊d/2⌋ rows before, the rest after (as Pytorch-UNet does)."""
     rows, columns = like.shape[-2] - x.shape[-2], like.shape[-1] - x.shape[-1]
-    if not rows and not columns:
-        return x
     return F.pad(x, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
+
+
+def to_multiple(length: int, stride: int) -> int:
+    """What is missing from `length` to a multiple of `stride`; written so that torch.export sees that the sum is one."""
+    return (length + stride - 1) // stride * stride - length
 
 
 def crop_centre(x: Tensor, height: int, width: int) -> Tensor:
@@ -113,9 +114,9 @@ def crop_centre(x: Tensor, height: int, width: int) -> Tensor:
 class Decoder(nn.Module):
     """The expanding path, from the deepest map up, one step for each tuple (deep, skip, mid, out) of channels."""
 
-    def __init__(self, steps: Sequence[tuple[int, int, int, int]], norm: str, upsampling: str, skip: str, padding: int):
+    def __init__(self, steps: Sequence[tuple[int, int, int, int]], norm: str, upsampling: str, skip: str, fit: str):
         super().__init__()
-        self.steps = nn.ModuleList(UpBlock(channels, norm, upsampling, skip, padding) for channels in steps)
+        self.steps = nn.ModuleList(UpBlock(channels, norm, upsampling, skip, fit) for channels in steps)
         self.out_channels = steps[-1][-1]
 
     def forward(self, maps: list[Tensor]) -> Tensor:
@@ -164,7 +165,7 @@ class UNet(nn.Module):
             rows, columns = (4 - height + 2 * self.margin) % self.stride, (4 - width + 2 * self.margin) % self.stride
             return F.pad(image, (0, columns, 0, rows), mode="reflect")
         if self.pad_picture:
-            rows, columns = -height % self.stride, -width % self.stride
+            rows, columns = to_multiple(height, self.stride), to_multiple(width, self.stride)
         else:
             rows, columns = max(self.stride - height, 0), max(self.stride - width, 0)
         return F.pad(image, (0, columns, 0, rows), mode="replicate")
@@ -231,7 +232,7 @@ def build(
 
         encoder, outs = ENCODERS[backbone](in_channels, aligned)
         steps = decoder_steps(encoder.out_channels, outs, halve=False)
-    decoder = Decoder(steps, norm, upsampling, skip, padding=0 if valid else 1)
+    decoder = Decoder(steps, norm, upsampling, skip, fit="crop" if valid else "none" if pad_picture else "pad")
     margin = 6 * (1 << depth) - 4 if valid else 0
     net = UNet(encoder, decoder, num_classes, pad_picture=pad_picture, margin=margin)
     for part in (encoder, decoder, net.head) if backbone == "plain" else (decoder, net.head):

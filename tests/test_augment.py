@@ -151,7 +151,7 @@ def test_pictures_no_larger_than_the_crop_are_shifted_by_whole_pixels():
 @pytest.mark.parametrize("interpolation", [cv2.INTER_LINEAR, cv2.INTER_NEAREST])
 def test_a_crop_is_resampled_as_if_from_the_whole_picture(offset, interpolation):
     y, x = np.mgrid[:12, :14].astype(np.float32)
-    map_x, map_y = 0.9 * x + 0.2 * y + offset[1], 0.8 * y - 0.1 * x + offset[0]
+    map_x, map_y = 0.93 * x + 0.21 * y + offset[1], 0.83 * y - 0.13 * x + offset[0]
     expected = cv2.remap(IMAGE, map_x, map_y, interpolation, borderMode=cv2.BORDER_REFLECT)
     assert np.abs(resample(IMAGE, map_x, map_y, interpolation).astype(int) - expected).max() <= 1
 

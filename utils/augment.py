@@ -107,9 +107,9 @@ def _draw_centre(source: int, size: int, shift: float, rng: np.random.Generator)
     """Middle of the crop on one axis: anywhere that the crop fits, else near the picture's middle."""
     middle = (source - 1) / 2
     free = (source - size) / 2
-    # Whole pixels where only whole pixels are asked for: no resampling blur without a reason.
-    offset = np.round(rng.uniform(-free, free) + free) - free if free > 0 else np.round(rng.normal(0, shift))
-    return np.float32(middle + offset)
+    offset = rng.uniform(-free, free) if free > 0 else rng.normal(0, shift)
+    # The crop begins on a whole pixel: no resampling blur without a reason.
+    return np.float32(middle + np.round(offset + free) - free)
 
 
 def _draw_factor(spread: float, rng: np.random.Generator) -> float:
@@ -125,8 +125,10 @@ def resample(array: np.ndarray, map_x: np.ndarray, map_y: np.ndarray, interpolat
 
 
 def _window(coordinate: np.ndarray, length: int) -> slice:
-    low = min(max(int(coordinate.min()) - _REMAP_MARGIN, 0), length - 1)
-    return slice(low, max(min(int(coordinate.max()) + _REMAP_MARGIN + 1, length), low + 1))
+    low, high = int(coordinate.min()) - _REMAP_MARGIN, int(coordinate.max()) + _REMAP_MARGIN
+    # What lies outside is mirrored, so the part must hold its mirror image.
+    low, high = min(low, 2 * length - high), max(high, -low)
+    return slice(max(low, 0), min(high + 1, length))
 
 
 def change_values(image: np.ndarray, settings: Augmentation, rng: np.random.Generator) -> np.ndarray:

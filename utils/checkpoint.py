@@ -1,6 +1,7 @@
 """The checkpoint: one self-describing file that holds numbers and plain text only, never pickled objects."""
 
 import pickle
+import struct
 import zipfile
 from dataclasses import asdict, dataclass, field, fields
 from http.client import HTTPException
@@ -15,6 +16,21 @@ from utils.files import replacing
 
 FORMAT = "unet-segmentation"
 VERSION = 1
+# What torch.load raises for damaged files of one format or another, beside UnpicklingError.
+DAMAGE_ERRORS = (
+    OSError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    OverflowError,
+    MemoryError,
+    struct.error,
+    zipfile.BadZipFile,
+)
 
 
 @dataclass
@@ -42,8 +58,9 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write so that a crash at any instant leaves the old or the new file, whole. Raises UserError."""
     # `asdict` would deep-copy every tensor.
     content = {f.name: getattr(checkpoint, f.name) for f in fields(checkpoint)}
-    with replacing(path) as temporary:
-        torch.save({"format": FORMAT, "version": VERSION, **content}, temporary)
+    # To an open file, because a full disk is a RuntimeError where PyTorch opens the file itself.
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        torch.save({"format": FORMAT, "version": VERSION, **content}, file)
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
@@ -111,19 +128,22 @@ def load_weights_only(path: str | Path) -> Any:
     if not path.stat().st_size:
         raise UserError(path, "an empty file (zero bytes)", expected, remedy)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
         with path.open("rb") as file:
             start = file.read(8)
-        if zipfile.is_zipfile(path) or start[:1] == pickle.PROTO:
-            raise UserError(
-                path,
-                "a pickle that holds more than tensors and plain values; it could run any program, so it was not loaded",
-                "a checkpoint of tensors and plain values",
-                "save the weights again where they were made, with torch.save(net.state_dict(), PATH)",
-            ) from None
-        raise UserError(path, f"a file that is no checkpoint (it begins with {start!r})", expected, remedy) from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        if not start.startswith((b"PK", pickle.PROTO)):
+            raise UserError(path, f"a file that is no checkpoint (it begins with {start!r})", expected, remedy)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        # torch.save writes pickles of protocol 2; only those can be called damaged.
+        if "Unsupported operand" in str(error) and start[:2] in (b"PK", b"\x80\2"):
+            raise UserError(path, "a damaged file (its pickle cannot be read)", expected, remedy) from None
+        raise UserError(
+            path,
+            "a pickle that holds more than tensors and plain values; it could run any program, so it was not loaded",
+            "a checkpoint of tensors and plain values",
+            "save the weights again where they were made, with torch.save(net.state_dict(), PATH)",
+        ) from None
+    except DAMAGE_ERRORS as error:
         raise UserError(path, f"a damaged or truncated file ({_first_line(error)})", expected, remedy) from None
 
 

@@ -160,7 +160,10 @@ def draw_sample(seed: int, size: int = 256) -> tuple[np.ndarray, np.ndarray]:
 
 
 def make_demo(root: Path, count: int = 40, val: int = 8) -> None:
-    """Write a VOC folder of `count` pictures (picture i is drawn from seed i), the last `val` of them for validation."""
+    """Write a VOC folder of `count` pictures (picture i is drawn from seed i), the last `val` of them for validation.
+
+    test.txt is written last: where it is, the folder is complete.
+    """
     folder = VocFolder(root)
     names = [f"cells_{index:02d}" for index in range(count)]
     for index, name in enumerate(progress(names, "drawing", "picture")):

@@ -110,6 +110,8 @@ class BorderWeights:
             x, y, width, height = cv2.boundingRect(inside)
             window = np.s_[max(y - reach, 0) : y + height + reach, max(x - reach, 0) : x + width + reach]
             distance = cv2.distanceTransform(1 - inside[window], cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+            # Their last bits vary from call to call in OpenCV; the squares are whole numbers.
+            distance = np.sqrt(np.rint(distance**2))
             second[window] = np.minimum(second[window], np.maximum(nearest[window], distance))
             nearest[window] = np.minimum(nearest[window], distance)
         return (self.w0 * np.exp(-((nearest + second) ** 2) / (2 * self.sigma**2))).astype(np.float32)

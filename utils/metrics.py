@@ -22,10 +22,10 @@ class ConfusionMatrix:
         if truth.shape != prediction.shape:
             raise ValueError(f"truth has shape {tuple(truth.shape)}, prediction {tuple(prediction.shape)}")
         valid = truth != IGNORE_INDEX
-        index = truth[valid] * self.num_classes + prediction[valid]
-        counts = torch.bincount(index, minlength=self.num_classes**2)
-        if len(counts) > self.num_classes**2 or int(prediction.max() if prediction.numel() else 0) >= self.num_classes:
-            raise ValueError(f"class indices must be below {self.num_classes} (or 255 in the truth)")
+        pair = torch.stack((truth[valid], prediction[valid]))
+        if pair.numel() and (int(pair.min()) < 0 or int(pair.max()) >= self.num_classes):
+            raise ValueError(f"class indices must be in 0 … {self.num_classes - 1} (or 255 in the truth)")
+        counts = torch.bincount(pair[0] * self.num_classes + pair[1], minlength=self.num_classes**2)
         self.counts += counts.reshape(self.num_classes, self.num_classes)
 
     def scores(self) -> "Scores":

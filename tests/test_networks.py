@@ -1,0 +1,336 @@
+"""What every member of the family must do."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from nets.unet import UNet, build
+
+SMALL = {"num_classes": 3, "base_channels": 4, "depth": 2}
+FAMILY = {
+    "plain": SMALL,
+    "gray": {**SMALL, "in_channels": 1},
+    "five channels": {**SMALL, "in_channels": 5},
+    "deep": {**SMALL, "depth": 4},
+    "group norm": {**SMALL, "norm": "group"},
+    "no norm": {**SMALL, "norm": "none"},
+    "bilinear": {**SMALL, "upsampling": "bilinear"},
+    "Pytorch-UNet's bilinear": {**SMALL, "upsampling": "aligned", "pad_picture": False},
+    "Pytorch-UNet's transposed": {**SMALL, "pad_picture": False},
+    "add": {**SMALL, "skip": "add"},
+    "add bilinear": {**SMALL, "skip": "add", "upsampling": "bilinear"},
+    "dropout": {**SMALL, "dropout": 0.5},
+    "vgg": {"num_classes": 3, "backbone": "vgg"},
+    "vgg_bn": {"num_classes": 3, "backbone": "vgg_bn", "in_channels": 1},
+    "unet-pytorch's vgg": {"num_classes": 3, "backbone": "vgg", "norm": "none", "upsampling": "aligned"},
+    "resnet50": {"num_classes": 3, "backbone": "resnet50", "upsampling": "bilinear"},
+    "resnet50 add": {"num_classes": 3, "backbone": "resnet50", "skip": "add"},
+    "unet-pytorch's resnet50": {"num_classes": 3, "backbone": "resnet50", "norm": "none", "upsampling": "aligned"},
+}
+PAPER = {"num_classes": 2, "in_channels": 1, "base_channels": 4, "norm": "none", "padding": "valid"}
+
+
+def make(**arguments) -> UNet:
+    torch.manual_seed(0)
+    return build(**arguments)
+
+
+def picture(net_arguments: dict, height: int = 64, width: int = 64, count: int = 2) -> torch.Tensor:
+    return torch.randn(
+        count, net_arguments.get("in_channels", 3), height, width, generator=torch.Generator().manual_seed(1)
+    )
+
+
+def assert_close(found: torch.Tensor, expected: torch.Tensor, tolerance: float = 1e-4) -> None:
+    """Largest difference relative to the largest value: logits of untrained deep networks can be large."""
+    assert (found - expected).abs().max() <= tolerance * expected.abs().max()
+
+
+@pytest.fixture(params=FAMILY.values(), ids=FAMILY.keys())
+def member(request) -> dict:
+    return request.param
+
+
+@pytest.mark.parametrize("size", [(64, 64), (65, 47), (33, 96), (1, 1)])
+def test_logits_have_the_size_of_the_picture(member, size):
+    net = make(**member).eval()
+    with torch.inference_mode():
+        assert net(picture(member, *size, count=1)).shape == (1, 3, *size)
+
+
+def test_gradients_reach_every_parameter(member):
+    net = make(**member).train()
+    net(picture(member)).square().mean().backward()
+    without = [name for name, p in net.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert not without
+
+
+def test_state_dict_round_trip_gives_equal_logits(member):
+    net, other = make(**member).eval(), build(**member).eval()
+    buffer = io.BytesIO()
+    torch.save(net.state_dict(), buffer)
+    buffer.seek(0)
+    other.load_state_dict(torch.load(buffer, weights_only=True))
+    with torch.inference_mode():
+        assert torch.equal(net(picture(member)), other(picture(member)))
+
+
+def test_pictures_of_a_batch_do_not_influence_each_other_in_eval(member):
+    net, images = make(**member).eval(), picture(member)
+    with torch.inference_mode():
+        together, alone = net(images), torch.cat([net(images[:1]), net(images[1:])])
+    assert_close(together, alone)
+
+
+def test_channels_last_equals_contiguous(member):
+    net, images = make(**member).eval(), picture(member)
+    with torch.inference_mode():
+        contiguous = net(images)
+        channels_last = net.to(memory_format=torch.channels_last)(images.to(memory_format=torch.channels_last))
+    assert_close(channels_last, contiguous)
+
+
+def test_bfloat16_is_close_to_float32(member):
+    net, images = make(**member).eval(), picture(member)
+    with torch.inference_mode():
+        exact = net(images)
+        with torch.autocast("cpu", torch.bfloat16):
+            rough = net(images).float()
+    assert_close(rough, exact, 0.06)
+
+
+def test_freezing_holds_parameters_and_statistics_still_and_survives_train(member):
+    net = make(**member)
+    net.freeze_encoder(True)
+    net.train()
+    encoder = {k: v.clone() for k, v in net.encoder.state_dict().items()}
+    head = net.head.weight.clone()
+    optimizer = torch.optim.AdamW(net.parameters(), lr=0.1, weight_decay=0.1)
+    for _ in range(2):
+        optimizer.zero_grad()
+        net(picture(member)).square().mean().backward()
+        optimizer.step()
+    assert all(torch.equal(v, encoder[k]) for k, v in net.encoder.state_dict().items())
+    assert not torch.equal(net.head.weight, head)
+    net.freeze_encoder(False)
+    assert all(p.requires_grad for p in net.parameters())
+    assert all(m.training for m in net.modules())
+
+
+@pytest.mark.parametrize("name", ["plain", "vgg_bn", "resnet50"])
+def test_saving_memory_changes_neither_loss_nor_gradients_nor_statistics(name):
+    grads, running = [], []
+    for save in (False, True):
+        net = make(**FAMILY[name]).train()
+        if save:
+            net.save_memory()
+        net(picture(FAMILY[name])).square().mean().backward()
+        grads.append([p.grad for p in net.parameters()])
+        running.append([b for key, b in net.named_buffers() if "running" in key])
+    for one, other in zip(*grads, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-2, atol=1e-4)
+    for one, other in zip(*running, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-2, atol=1e-4)
+
+
+def saved_bytes(net: UNet, images: torch.Tensor) -> int:
+    total = 0
+
+    def count(tensor):
+        nonlocal total
+        total += tensor.nbytes
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda t: t):
+        net(images).sum()
+    return total
+
+
+def test_saving_memory_saves_memory():
+    plain, saving = make(**FAMILY["plain"]).train(), make(**FAMILY["plain"]).train()
+    saving.save_memory()
+    assert saved_bytes(saving, picture(SMALL)) < 0.5 * saved_bytes(plain, picture(SMALL))
+
+
+def test_parameter_counts_worked_out_by_hand():
+    def count(net):
+        return sum(p.numel() for p in net.parameters())
+
+    assert count(make(num_classes=2, in_channels=1, base_channels=64, norm="none", padding="valid")) == 31_030_658
+    # One level: two convolutions 3→4, 4→4; two 4→8, 8→8; up 8→4; two 8→4, 4→4; head 4→3; two norm values a channel.
+    convolutions = 9 * (3 * 4 + 4 * 4 + 4 * 8 + 8 * 8 + 8 * 4 + 4 * 4) + (8 * 4 * 4 + 4) + (4 * 3 + 3)
+    assert count(make(num_classes=3, base_channels=4, depth=1)) == convolutions + 2 * (4 + 4 + 8 + 8 + 4 + 4)
+
+
+def test_the_papers_network_has_the_papers_sizes():
+    with torch.device("meta"):
+        net = build(2, 1, base_channels=64, norm="none", padding="valid")
+        assert net(torch.zeros(1, 1, 572, 572)).shape == (1, 2, 388, 388)
+
+
+@pytest.mark.parametrize("height, width", [(188, 188), (185, 201), (220, 187)])
+def test_unpadded_convolutions_take_92_pixels_off_each_side_of_any_picture(height, width):
+    with torch.inference_mode():
+        assert make(**PAPER)(picture(PAPER, height, width)).shape == (2, 2, height - 184, width - 184)
+
+
+def test_unpadded_logits_do_not_depend_on_what_lies_beyond_their_reach():
+    net, image = make(**PAPER).eval(), picture(PAPER, 220, 220, count=1)
+    with torch.inference_mode():
+        whole, part = net(image), net(image[..., 16:204, 16:204])
+    assert_close(part, whole[..., 16:20, 16:20])
+
+
+def test_too_small_a_picture_for_unpadded_convolutions_names_the_smallest():
+    with pytest.raises(ValueError, match="at least 185×185"):
+        make(**PAPER)(picture(PAPER, 184, 300))
+
+
+def test_the_papers_weights_have_the_papers_spread():
+    net = make(num_classes=2, in_channels=1, base_channels=64, norm="none", padding="valid")
+    deep = net.encoder.levels[3][3].weight
+    assert deep.std().item() == pytest.approx((2 / (9 * 512)) ** 0.5, rel=0.01)
+
+
+@pytest.mark.parametrize("backbone", ["vgg", "vgg_bn", "resnet50"])
+def test_encoder_maps_equal_torchvisions_features(backbone):
+    models = pytest.importorskip("torchvision").models
+    reference = {"vgg": models.vgg16, "vgg_bn": models.vgg16_bn, "resnet50": models.resnet50}[backbone]().eval()
+    encoder = make(num_classes=2, backbone=backbone).encoder.eval()
+    encoder.load_state_dict(encoder.rename(reference.state_dict()))
+    image = picture({})
+    with torch.inference_mode():
+        maps = encoder(image)
+        if backbone == "resnet50":
+            stem = reference.relu(reference.bn1(reference.conv1(image)))
+            expected = [stem]
+            x = reference.maxpool(stem)
+            for layer in (reference.layer1, reference.layer2, reference.layer3, reference.layer4):
+                x = layer(x)
+                expected.append(x)
+        else:
+            expected, x = [], image
+            for module in reference.features:
+                if isinstance(module, nn.MaxPool2d):
+                    expected.append(x)
+                x = module(x)
+    assert tuple(m.shape[1] for m in maps) == encoder.out_channels
+    assert [64 // m.shape[-1] for m in maps] == list(encoder.reductions)
+    assert all(torch.equal(a, b) for a, b in zip(maps, expected, strict=True))
+
+
+def test_gray_input_takes_the_sum_of_imagenets_first_convolution():
+    models = pytest.importorskip("torchvision").models
+    weights = models.vgg16().state_dict()
+    encoder = make(num_classes=2, backbone="vgg", in_channels=1).encoder
+    encoder.load_state_dict(encoder.rename(weights))
+    assert torch.equal(encoder.levels[0][0].weight, weights["features.0.weight"].sum(1, keepdim=True))
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        ({"backbone": "vgg19"}, "'vgg19'; there are: plain, vgg, vgg_bn, resnet50"),
+        ({"norm": "layer"}, "there are: batch, group, none"),
+        ({"upsampling": "nearest"}, "there are: transposed, bilinear, aligned"),
+        ({"skip": "mul"}, "there are: concat, add"),
+        ({"padding": "full"}, "there are: same, valid"),
+        ({"num_classes": 0}, "num_classes is 0"),
+        ({"num_classes": -1}, "num_classes is -1"),
+        ({"in_channels": 0}, "in_channels is 0"),
+        ({"depth": 0}, "depth is 0"),
+        ({"depth": 8}, "between 1 and 7"),
+        ({"backbone": "vgg", "padding": "valid"}, "plain backbone"),
+    ],
+)
+def test_what_makes_no_network_is_told_with_what_exists(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        build(**{"num_classes": 2, **arguments})
+
+
+EXPORTED = [
+    "plain",
+    "bilinear",
+    "group norm",
+    "add",
+    "Pytorch-UNet's bilinear",
+    "vgg",
+    "resnet50",
+    "unet-pytorch's resnet50",
+]
+DYNAMIC = {2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO}
+
+
+@pytest.mark.parametrize("name", EXPORTED)
+def test_exported_program_equals_eager_at_another_size(name):
+    net, arguments = make(**FAMILY[name]).eval(), FAMILY[name]
+    # The exporter makes "there is something to pad" a condition; ONNX, below, has no such conditions.
+    program = torch.export.export(net, (picture(arguments, 61, 93),), dynamic_shapes=(DYNAMIC,))
+    image = picture(arguments, 97, 163)
+    with torch.inference_mode():
+        assert_close(program.module()(image), net(image))
+
+
+@pytest.mark.parametrize("name", ["plain", "add bilinear", "Pytorch-UNet's bilinear", "unet-pytorch's resnet50"])
+def test_onnx_runtime_equals_eager_at_another_size(name, tmp_path):
+    pytest.importorskip("onnxscript")
+    runtime = pytest.importorskip("onnxruntime")
+    net, arguments = make(**FAMILY[name]).eval(), FAMILY[name]
+    program = torch.export.export(net, (picture(arguments, 61, 93),), dynamic_shapes=(DYNAMIC,))
+    torch.onnx.export(program, verbose=False).save(tmp_path / "net.onnx")
+    session = runtime.InferenceSession(tmp_path / "net.onnx")
+    for size in ((64, 96), (97, 163)):
+        image = picture(arguments, *size)
+        (found,) = session.run(None, {session.get_inputs()[0].name: image.numpy()})
+        with torch.inference_mode():
+            assert_close(torch.from_numpy(found), net(image))
+
+
+@pytest.mark.parametrize("name", ["plain", "resnet50"])
+def test_compiled_network_equals_eager(name):
+    net, images = make(**FAMILY[name]).eval(), picture(FAMILY[name])
+    compiled = torch.compile(net, backend="aot_eager")
+    with torch.inference_mode():
+        assert_close(compiled(images), net(images))
+
+
+def test_the_network_learns_a_picture_by_heart():
+    net = make(**SMALL, in_channels=1)
+    rng = np.random.default_rng(0)
+    mask = torch.from_numpy(rng.integers(0, 3, (1, 4, 4))).repeat_interleave(8, 1).repeat_interleave(8, 2)
+    image = mask[:, None].float() + 0.1 * torch.randn(1, 1, 32, 32)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=0.02)
+    for _ in range(40):
+        optimizer.zero_grad()
+        loss = F.cross_entropy(net(image), mask)
+        loss.backward()
+        optimizer.step()
+    assert (net(image).argmax(1) == mask).float().mean() > 0.98
+
+
+def test_summary_counts_by_hand():
+    from nets.summary import measure
+
+    with torch.device("meta"):
+        net = build(3, 1, base_channels=4, depth=1)
+    first, deep, up, head = measure(net, (2, 1, 16, 16))
+    assert (
+        first.shape == (4, 16, 16) and deep.shape == (8, 8, 8) and up.shape == (4, 16, 16) and head.shape == (3, 16, 16)
+    )
+    assert first.multiply_adds == 9 * 16 * 16 * (1 * 4 + 4 * 4)
+    assert deep.multiply_adds == 9 * 8 * 8 * (4 * 8 + 8 * 8)
+    assert up.multiply_adds == 4 * 8 * 8 * 8 * 4 + 9 * 16 * 16 * (8 * 4 + 4 * 4)
+    assert head.multiply_adds == 16 * 16 * 4 * 3
+    assert sum(level.parameters for level in (first, deep, up, head)) == sum(p.numel() for p in net.parameters())
+
+
+def test_every_part_of_the_family_is_covered():
+    from nets.unet import BACKBONES, NORMS, SKIPS, UPSAMPLINGS
+
+    for key, names in {"backbone": BACKBONES, "norm": NORMS, "skip": SKIPS, "upsampling": UPSAMPLINGS}.items():
+        defaults = {"backbone": "plain", "norm": "batch", "skip": "concat", "upsampling": "transposed"}
+        assert {member.get(key, defaults[key]) for member in FAMILY.values()} == set(names)
