@@ -88,6 +88,7 @@ def test_history_has_a_row_for_every_epoch(finished):
     assert lines[0] == "epoch,lr,train_loss,val_loss,miou,seconds,images_per_second"
     rows = read_history(run_dir / "history.csv")
     assert [row.epoch for row in rows] == [1, 2, 3]
+    assert rows[0].lr > rows[1].lr > rows[2].lr
     for row in rows:
         assert 0 < row.lr <= 1e-2
         assert row.train_loss > 0
@@ -203,6 +204,12 @@ def test_same_seed_same_run(folder, logs):
     assert differing(weights_of(logs / "a" / "last.pth"), weights_of(logs / "c" / "last.pth"))
 
 
+def test_every_epoch_sees_other_crops(folder, logs):
+    # Steps too small to move a weight: the loss changes with the crops alone.
+    main(tiny(folder, logs, epochs=3, lr=1e-12, weight_decay=0.0))
+    assert len({row[2] for row in scores_of(logs / "run")}) == 3
+
+
 def test_interrupted_run_goes_on_as_if_nothing_had_happened(tmp_path, monkeypatch):
     folder, logs = make_voc(tmp_path / "voc", count=5), tmp_path / "logs"
     settings = {"epochs": 4, "batch_size": 3, "freeze_epochs": 1}
@@ -226,16 +233,17 @@ def test_interrupted_run_goes_on_as_if_nothing_had_happened(tmp_path, monkeypatc
         assert not differing(weights_of(logs / "whole" / name), weights_of(logs / "broken" / name))
 
 
-def test_best_checkpoint_survives_resuming_with_worse_scores(finished, tmp_path):
+def test_going_on_from_an_older_checkpoint_keeps_the_best_one(finished, tmp_path):
     folder, run_dir = finished
     copy = shutil.copytree(run_dir, tmp_path / "run")
     content = torch.load(copy / "last.pth", weights_only=True)
-    content["training"]["best"] = 2.0
+    content["training"].update(epoch=2, best=2.0)
     torch.save(content, copy / "last.pth")
     best = (copy / "best.pth").read_bytes()
     main(tiny(folder, tmp_path, epochs=4, lr=1e-2, resume=copy / "last.pth"))
     assert (copy / "best.pth").read_bytes() == best
     assert load_checkpoint(copy / "last.pth").training["epoch"] == 4
+    assert [row[0] for row in scores_of(copy)] == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize(

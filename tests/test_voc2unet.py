@@ -275,9 +275,10 @@ def test_mapping_twice_is_mapping_once(tmp_path):
     assert snapshot(tmp_path) == once
 
 
-def test_another_map_starts_from_the_originals(tmp_path):
+def test_another_map_starts_from_the_originals(tmp_path, capsys):
     folder = make_pairs(tmp_path, values=[0, 128, 255])
     check(folder, map="0:0,128:1,255:1")
+    assert re.search(r"^ +1 +class_1 +180 +62\.50% +6$", capsys.readouterr().out, re.MULTILINE)
     check(folder, map="0:2,128:0,255:1")
     assert np.array_equal(read_masks(folder)["slice_1.png"][0], np.resize([2, 0, 1], 8))
 

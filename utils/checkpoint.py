@@ -1,12 +1,14 @@
 """The checkpoint: one self-describing file that holds numbers and plain text only, never pickled objects."""
 
 import pickle
+import re
 import struct
 import zipfile
 from dataclasses import asdict, dataclass, field, fields
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
 
 import torch
 from torch import Tensor
@@ -152,22 +154,24 @@ def imagenet_weights(url: str, folder: Path = Path("model_data")) -> dict[str, T
     path = folder / url.rsplit("/", 1)[1]
     if not path.is_file():
         print(f"downloading {url} to {path}")
-        try:
-            with replacing(path) as temporary:
+        with replacing(path) as temporary:
+            try:
                 torch.hub.download_url_to_file(url, str(temporary))
-        except (UserError, RuntimeError, HTTPException) as error:
-            raise UserError(
-                path,
-                f"no such file, and it cannot be downloaded ({getattr(error, 'found', error)})",
-                f"the ImageNet weights {path.name}",
-                f"get {url} on another machine and put it there, or train from scratch with --no-pretrained",
-            ) from None
+            except (URLError, HTTPException, RuntimeError) as error:
+                raise UserError(
+                    path,
+                    f"no such file, and it cannot be downloaded ({error})",
+                    f"the ImageNet weights {path.name}",
+                    f"get {url} on another machine and put it there, or train from scratch with --no-pretrained",
+                ) from None
     return load_weights_only(path)
 
 
 def newest_checkpoint(logs: Path = Path("logs"), model_data: Path = Path("model_data")) -> Path:
     """The newest logs/*/best.pth, else the newest weights in model_data/. Raises UserError if there are none."""
-    found = list(logs.glob("*/best.pth")) or [p for ending in ("pth", "pt") for p in model_data.glob(f"*.{ending}")]
+    # torchvision's ImageNet weights end in eight digits of their hash; they are where networks start, not networks.
+    own = [p for p in (*model_data.glob("*.pth"), *model_data.glob("*.pt")) if not re.search(r"-[0-9a-f]{8}$", p.stem)]
+    found = list(logs.glob("*/best.pth")) or own
     if not found:
         raise UserError(
             f"{logs}/*/best.pth",
