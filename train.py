@@ -54,6 +54,9 @@ class Config:
     voc_root: Path = DEMO  # VOC folder; for your own data: Path("VOCdevkit/VOC2007")
     num_classes: int | None = None  # need not be set: the data know their classes; if set, it is checked
     input_shape: tuple[int, int] = (512, 512)  # height and width of the training crops; at most the largest picture
+    fit: Literal["crop", "letterbox"] = (
+        "crop"  # crop: native resolution; letterbox: whole pictures scaled to input_shape
+    )
     in_channels: Literal[1, 3] = 3  # 3: RGB, 1: gray
     augmentation: Literal["none", "light", "default", "strong"] = "default"  # how strongly pictures are varied
     # Network
@@ -213,7 +216,8 @@ def make_network(config: Config, data: Data) -> tuple[UNet, Checkpoint]:
         class_names=data.class_names,
         palette=voc_palette(num_classes).tolist(),
         normalisation=normalisation.to_dict(),
-        input_shape=data.fit_crop(config.input_shape, net.stride),
+        input_shape=data.fit_crop(config.input_shape, net.stride) if config.fit == "crop" else config.input_shape,
+        fit=config.fit,
         settings=config_to_dict(config),
     )
     return net, checkpoint
@@ -279,10 +283,11 @@ def make_loaders(
         data.train,
         in_channels,
         crop=(crop[0] + 2 * margin, crop[1] + 2 * margin),
-        crops_per_picture=data.crops_per_picture(crop),
+        crops_per_picture=data.crops_per_picture(crop) if config.fit == "crop" else 1,
         augmentation=STRENGTHS[config.augmentation],
         seed=config.seed,
         border=BorderWeights(config.border_weight, config.border_sigma) if config.border_weight else None,
+        letterboxed=config.fit == "letterbox",
     )
     val = SegmentationDataset(data.folder, data.val, in_channels)
     batches = EpochBatches(len(train), config.batch_size, config.seed)

@@ -22,6 +22,7 @@ from utils.checkpoint import (
 from utils.console import UserError, note
 from utils.engine import Precision, choose_device, choose_precision
 from utils.images import image_to_array, read_image, to_channels, to_uint8_rgb
+from utils.letterbox import letterbox, undo_letterbox
 from utils.normalise import Normalisation, to_tensor
 from utils.palette import blend, colorize, cutout, voc_palette
 
@@ -84,7 +85,7 @@ class Unet:
         self.num_classes = len(self.class_names)
         self.in_channels = checkpoint.network["in_channels"]
         self.backbone = checkpoint.network.get("backbone", "plain")
-        self.input_shape = tuple(checkpoint.input_shape)
+        self.input_shape, self.fit = tuple(checkpoint.input_shape), checkpoint.fit
         self.palette = voc_palette()
         self.palette[: len(checkpoint.palette)] = checkpoint.palette
         self.normalisation = Normalisation(**checkpoint.normalisation)
@@ -94,11 +95,16 @@ class Unet:
     def logits(self, images: Tensor) -> Tensor:
         """(N, C, H, W) uint8 or uint16 on any device → (N, num_classes, H, W) float32 on this predictor's device."""
         self.net.eval()
-        batch = self.normalisation(images.to(self.device, non_blocking=True))
+        picture = images.shape[-2:]
+        images = images.to(self.device, non_blocking=True)
+        if self.fit == "letterbox":
+            images = letterbox(images, self.input_shape)
+        batch = self.normalisation(images)
         if self.net.margin:
             batch = mirror(batch, self.net.margin)
         with self.precision.autocast():
-            return self.net(batch.contiguous(memory_format=torch.channels_last)).float()
+            logits = self.net(batch.contiguous(memory_format=torch.channels_last)).float()
+        return undo_letterbox(logits, picture) if self.fit == "letterbox" else logits
 
     def predict(self, image: Picture) -> np.ndarray:
         """Class indices (H, W) uint8. An image is a path, a PIL picture or an array (H, W) or (H, W, 3), uint8 or uint16."""

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from utils.augment import Augmentation, augment
 from utils.console import UserError, progress, warn
 from utils.images import read_image, read_mask, to_channels
+from utils.letterbox import letterbox, letterbox_mask
 from utils.losses import BorderWeights
 from utils.normalise import Normalisation, measure_normalisation, to_tensor
 from utils.voc import MaskScan, VocFolder, check_classes, resolve_class_names, scan_pairs
@@ -80,8 +81,9 @@ def load_data(folder: VocFolder) -> Data:
 class SegmentationDataset(Dataset):
     """Picture (C, h, w) uint8 or uint16, mask (h, w) uint8, and, where `border` is given, weights (h, w) float32.
 
-    With `crop` and `augmentation`, an index of epoch e is e · len(dataset) + i: the random crop that it gives depends on
-    (seed, e, i) alone, whatever the number of workers. Without them, item i is the whole picture i.
+    letterboxed: whole pictures are scaled to `crop` instead of being cut. With `crop` and `augmentation`, an index of
+    epoch e is e · len(dataset) + i: the random crop that it gives depends on (seed, e, i) alone, whatever the number of
+    workers. Without them, item i is the whole picture i.
     """
 
     def __init__(
@@ -94,10 +96,11 @@ class SegmentationDataset(Dataset):
         augmentation: Augmentation | None = None,
         seed: int = 0,
         border: BorderWeights | None = None,
+        letterboxed: bool = False,
     ):
         self.folder, self.names, self.in_channels = folder, list(names), in_channels
         self.crop, self.augmentation, self.seed = crop, augmentation, seed
-        self.crops_per_picture, self.border = crops_per_picture, border
+        self.crops_per_picture, self.border, self.letterboxed = crops_per_picture, border, letterboxed
         self._cache: dict[int, tuple[np.ndarray, ...]] = {}
         self._cached_bytes = 0
 
@@ -118,12 +121,22 @@ class SegmentationDataset(Dataset):
             return self._cache[picture]
         name = self.names[picture]
         image, mask = read_image(self.folder.image_path(name)), read_mask(self.folder.mask_path(name))
+        if self.letterboxed:
+            image, mask = letterbox_pair(image, mask, self.crop)
         arrays = (image, mask, self.border(mask, self.folder.read_objects(name))) if self.border else (image, mask)
         size = sum(array.nbytes for array in arrays)
         if self._cached_bytes + size <= CACHE_BYTES:
             self._cache[picture] = arrays
             self._cached_bytes += size
         return arrays
+
+
+def letterbox_pair(image: np.ndarray, mask: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Picture (H, W) or (H, W, 3) and mask (H, W) fitted into `size`; the bars are gray and ignored."""
+    boxed = letterbox(to_tensor(image.reshape(*mask.shape, -1)).unsqueeze(0), size)[0].permute(1, 2, 0).numpy()
+    return np.ascontiguousarray(boxed.reshape(*size, *image.shape[2:])), letterbox_mask(
+        torch.from_numpy(mask), size
+    ).numpy()
 
 
 class EpochBatches:
