@@ -4,14 +4,16 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from utils.console import UserError, progress, quoted, run_script, warn
 from utils.files import replacing
-from utils.images import read_image, read_mask, write_image, write_mask
-from utils.labelme import BACKGROUND_LABEL, IGNORE_LABEL, Annotation, rasterise, read_annotation
+from utils.images import read_image, read_mask, read_size, write_image, write_mask
+from utils.labelme import BACKGROUND_LABEL, IGNORE_LABEL, Annotation, rasterise, rasterise_objects, read_annotation
 from utils.palette import IGNORE_INDEX
+from utils.transfer import raise_together
 from utils.voc import VocFolder, read_lines, write_lines
 
 
@@ -20,24 +22,39 @@ class Config:
     input: Path = Path("datasets/before")  # folder of labelme's .json files, and of their pictures unless embedded
     voc_root: Path = Path("VOCdevkit/VOC2007")  # VOC folder to fill; its pictures and masks are never overwritten
     labels: Path | None = None  # text file, one class name a line, that fixes their order; None: by first appearance
+    instances: bool = False  # write SegmentationObject too: shapes of one label and group_id are one numbered object
+    layout: Literal["voc", "paddleseg"] = "voc"  # paddleseg: annotations/ and class_names.txt in the input folder
+
+
+class PaddleSegFolder(VocFolder):
+    """The layout of PaddleSeg's converter: annotations/ and class_names.txt beside the annotated pictures."""
+
+    def __init__(self, root: Path):
+        super().__init__(root)
+        self.images_dir, self.masks_dir = self.root, self.root / "annotations"
 
 
 def main(config: Config) -> None:
-    folder = VocFolder(config.voc_root)
+    folder = VocFolder(config.voc_root) if config.layout == "voc" else PaddleSegFolder(config.input)
     paths = find_annotations(config.input)
-    shape_counts = check_annotations(config.input, paths)
+    shape_counts = check_annotations(config.input, paths, config.instances)
     class_names, origin = choose_class_names(folder, config.labels, shape_counts)
     class_index = {name: index for index, name in enumerate(class_names)}
-    refuse_to_overwrite(folder, paths, class_index)
+    refuse_to_overwrite(folder, paths, class_index, config.instances)
     # Class names first: masks without them would have no meaning if the run were cut short.
     if folder.read_class_names() != class_names:
         write_lines(folder.class_names_path, class_names)
-    pixel_counts, written = write_dataset(folder, paths, class_index)
-    print(f"{len(paths)} labelme file(s): {written} file(s) written, {2 * len(paths) - written} there already")
+    pixel_counts, written = write_dataset(folder, paths, class_index, config.instances)
+    there = (3 if config.instances else 2) * len(paths) - written
+    print(f"{len(paths)} labelme file(s): {written} file(s) written, {there} there already")
     print(f"class order: {origin}\n")
     print_classes(class_names, shape_counts, pixel_counts)
-    print(f"\nwritten to {config.voc_root}: JPEGImages, SegmentationClass, class_names.txt")
-    print(f"next: python voc2unet.py --voc-root {quoted(config.voc_root)}")
+    objects = [folder.objects_dir.name] if config.instances else []
+    parts = [folder.images_dir.name, folder.masks_dir.name, *objects, folder.class_names_path.name]
+    print(f"\nwritten to {folder.root}: {', '.join(parts[config.layout == 'paddleseg' :])}")
+    check = f"voc2unet.py --voc-root {quoted(config.voc_root)}"
+    into_voc = f"import_dataset.py --images {quoted(config.input)} --voc-root {quoted(config.voc_root)}"
+    print(f"next: python {check if config.layout == 'voc' else into_voc}")
 
 
 def find_annotations(folder: Path) -> list[Path]:
@@ -62,8 +79,8 @@ def output_name(path: Path) -> str:
     return path.stem.strip()
 
 
-def check_annotations(folder: Path, paths: Sequence[Path]) -> Counter[str]:
-    """Read every file, pictures too. Returns shapes per label in order of first appearance.
+def check_annotations(folder: Path, paths: Sequence[Path], instances: bool) -> Counter[str]:
+    """Read every file, pictures too, and number its objects if `instances`. Returns shapes per label in order of first appearance.
 
     Raises one UserError for all faulty files together.
     """
@@ -73,6 +90,8 @@ def check_annotations(folder: Path, paths: Sequence[Path]) -> Counter[str]:
     for path in progress(paths, "checking", "file"):
         try:
             annotation = read_annotation(path)
+            if instances:
+                rasterise_objects(annotation)
         except UserError as fault:
             faults.append(fault)
             continue
@@ -82,15 +101,6 @@ def check_annotations(folder: Path, paths: Sequence[Path]) -> Counter[str]:
         warn(remark)
     raise_together(folder, faults)
     return shape_counts
-
-
-def raise_together(subject: Path, faults: Sequence[UserError]) -> None:
-    """Raise nothing, the one fault, or a UserError that lists them all."""
-    if len(faults) == 1:
-        raise faults[0]
-    if faults:
-        found = f"{len(faults)} faults:\n\n" + "\n\n".join(map(str, faults)) + "\n"
-        raise UserError(subject, found, "none of these", "as said for each of them; nothing has been written")
 
 
 def choose_class_names(
@@ -160,28 +170,35 @@ def refuse_other_order(folder: VocFolder, existing: list[str], listed: list[str]
         )
 
 
-def refuse_to_overwrite(folder: VocFolder, paths: Sequence[Path], class_index: Mapping[str, int]) -> None:
-    """Raise UserError if the VOC folder holds another picture or mask under a name that is about to be written."""
+def refuse_to_overwrite(
+    folder: VocFolder, paths: Sequence[Path], class_index: Mapping[str, int], instances: bool
+) -> None:
+    """Raise UserError if the folder holds another picture or mask under a name that is about to be written."""
     pictures = standing_pictures(folder)
-    standing = [path for path in paths if output_name(path) in pictures or mask_path(folder, path).is_file()]
+    # Pictures that were annotated where they lie may differ in their last bits from what labelme embedded.
+    read_standing = read_size if isinstance(folder, PaddleSegFolder) else read_image
     faults = []
-    for path in progress(standing, "comparing", "file"):
+    for path in progress(paths, "comparing", "file"):
+        picture, masks = pictures.get(output_name(path)), mask_paths(folder, path, instances)
+        if picture is None and not any(target.is_file() for target in masks):
+            continue
         annotation = read_annotation(path)
-        for target, read, pixels in (
-            (pictures.get(output_name(path)), read_image, annotation.image),
-            (mask_path(folder, path), read_mask, paint_mask(annotation, class_index)),
-        ):
-            if target and target.is_file() and not holds(target, read, pixels):
+        shape_or_pixels = annotation.image.shape[:2] if read_standing is read_size else annotation.image
+        painted = paint_masks(annotation, class_index, instances)
+        there = [(target, read_mask, mask) for target, mask in zip(masks, painted, strict=True) if target.is_file()]
+        there += [(picture, read_standing, shape_or_pixels)] if picture else []
+        for target, read, content in there:
+            if not holds(target, read, content):
                 remedy = f"choose another --voc-root, rename {path.name}, or move the existing file away"
                 found = "a file of this name with other content; nothing is written over"
                 faults.append(UserError(target, found, f"what {path} converts to, or no file", remedy))
     raise_together(folder.root, faults)
 
 
-def holds(path: Path, read: Callable[[Path], np.ndarray], pixels: np.ndarray) -> bool:
-    """Whether a file reads as exactly these pixels; one that cannot be read does not."""
+def holds(path: Path, read: Callable[[Path], object], content: object) -> bool:
+    """Whether a file reads as exactly this; one that cannot be read does not."""
     try:
-        return np.array_equal(read(path), pixels)
+        return np.array_equal(read(path), content)
     except UserError:
         return False
 
@@ -190,28 +207,36 @@ def standing_pictures(folder: VocFolder) -> dict[str, Path]:
     return folder.images if folder.images_dir.is_dir() else {}
 
 
-def mask_path(folder: VocFolder, path: Path) -> Path:
-    return folder.mask_path(output_name(path))
+def mask_paths(folder: VocFolder, path: Path, instances: bool) -> list[Path]:
+    """Where the masks of a labelme file go: class indices, then objects if `instances`."""
+    targets = [folder.mask_path(output_name(path)), folder.objects_dir / f"{output_name(path)}.png"]
+    return targets[: 1 + instances]
 
 
-def paint_mask(annotation: Annotation, class_index: Mapping[str, int]) -> np.ndarray:
-    return rasterise(annotation.shapes, annotation.image.shape[:2], class_index)
+def paint_masks(annotation: Annotation, class_index: Mapping[str, int], instances: bool) -> list[np.ndarray]:
+    """Masks (H, W) uint8 in the order of `mask_paths`."""
+    masks = [rasterise(annotation.shapes, annotation.image.shape[:2], class_index)]
+    # The first class may be called otherwise than labelme's background.
+    return [*masks, rasterise_objects(annotation, next(iter(class_index)))] if instances else masks
 
 
-def write_dataset(folder: VocFolder, paths: Sequence[Path], class_index: Mapping[str, int]) -> tuple[np.ndarray, int]:
+def write_dataset(
+    folder: VocFolder, paths: Sequence[Path], class_index: Mapping[str, int], instances: bool
+) -> tuple[np.ndarray, int]:
     """Write the pictures and masks that are not there yet. Returns pixels per value, (256,) int64, and files written."""
     pictures = standing_pictures(folder)
     pixel_counts, written = np.zeros(256, np.int64), 0
     for path in progress(paths, "writing", "file"):
         annotation = read_annotation(path)
-        mask = paint_mask(annotation, class_index)
-        pixel_counts += np.bincount(mask.ravel(), minlength=256)
+        masks = paint_masks(annotation, class_index, instances)
+        pixel_counts += np.bincount(masks[0].ravel(), minlength=256)
         if output_name(path) not in pictures:
             write_picture(folder.images_dir / f"{output_name(path)}{annotation.suffix}", annotation)
             written += 1
-        if not mask_path(folder, path).is_file():
-            write_mask(mask_path(folder, path), mask)
-            written += 1
+        for target, mask in zip(mask_paths(folder, path, instances), masks, strict=True):
+            if not target.is_file():
+                write_mask(target, mask)
+                written += 1
     return pixel_counts, written
 
 

@@ -13,7 +13,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from nets.unet import UNet, build, crop_centre
 from unet import Unet, read_model
-from utils.augment import STRENGTHS
+from utils.augment import parse_augmentation
 from utils.checkpoint import (
     Checkpoint,
     config_to_dict,
@@ -58,7 +58,9 @@ class Config:
         "crop"  # crop: native resolution; letterbox: whole pictures scaled to input_shape
     )
     in_channels: Literal[1, 3] = 3  # 3: RGB, 1: gray
-    augmentation: Literal["none", "light", "default", "strong"] = "default"  # how strongly pictures are varied
+    augmentation: str = (
+        "default"  # none, light, default or strong; parts can be changed: "default,rotate=180,elastic=0"
+    )
     # Network
     backbone: Literal["plain", "vgg", "vgg_bn", "resnet50"] = "plain"  # encoder: the U-Net's own, VGG-16 or ResNet-50
     pretrained: bool = True  # vgg, vgg_bn and resnet50 start from ImageNet weights, in model_data/ or downloaded
@@ -154,6 +156,7 @@ def check_config(config: Config) -> None:
     if min(config.input_shape) < 1 or not config.lr > 0:
         found = f"--input-shape {config.input_shape}, --lr {config.lr}"
         raise UserError("settings", found, "numbers above 0", "choose other values")
+    parse_augmentation(config.augmentation)
     if config.freeze_epochs >= config.epochs and config.freeze_epochs:
         found = f"--freeze-epochs {config.freeze_epochs} of --epochs {config.epochs}"
         raise UserError(
@@ -284,7 +287,7 @@ def make_loaders(
         in_channels,
         crop=(crop[0] + 2 * margin, crop[1] + 2 * margin),
         crops_per_picture=data.crops_per_picture(crop) if config.fit == "crop" else 1,
-        augmentation=STRENGTHS[config.augmentation],
+        augmentation=parse_augmentation(config.augmentation),
         seed=config.seed,
         border=BorderWeights(config.border_weight, config.border_sigma) if config.border_weight else None,
         letterboxed=config.fit == "letterbox",

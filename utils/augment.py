@@ -1,9 +1,13 @@
 """Joint random transforms of picture and mask: one coordinate map, one resampling, then changes of the gray values."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 
 import cv2
 import numpy as np
+
+from utils.console import UserError
+from utils.palette import IGNORE_INDEX
 
 # Neighbours that the interpolation reads beyond the coordinates.
 _REMAP_MARGIN = 2
@@ -21,31 +25,60 @@ class Augmentation:
     shift: float = 16.0  # standard deviation, where the picture is no larger than the crop
     elastic: float = 5.0  # standard deviation of the displacements at the nodes of a coarse grid
     elastic_spacing: int = 96  # distance of those nodes
+    balance: float = 0.3  # share of the crops that are centred on a class drawn regardless of its frequency
+    mirror: bool = True  # what lies outside the picture is mirrored; otherwise its mask is ignored
     brightness: float = 0.1  # added, up to ± this
     contrast: float = 0.2  # factor between 1 / (1 + this) and 1 + this, about the picture's mean
     gamma: float = 0.3  # exponent between 1 / (1 + this) and 1 + this
+    saturation: float = 0.2  # colours: factor between 1 / (1 + this) and 1 + this
+    hue: float = 10.0  # colours: turned by up to ± this angle
     illumination: float = 0.15  # a linear gradient of up to ± this across the crop
     blur: float = 0.8  # standard deviation of up to this, half of the time
     noise: float = 0.03  # Gaussian, standard deviation of up to this
+    shot: float = 0.02  # Poisson: standard deviation of up to this at full brightness, less where it is darker
+    jpeg: int = 0  # 8 bits: compressed at a quality between this and 100
+    erase: float = 0.0  # a rectangle of up to this share of the crop is painted over, half of the time
 
 
+_LIGHT = Augmentation(
+    rotate=0, scale=0, shear=0, shift=0, elastic=0, brightness=0.05, contrast=0.1, gamma=0.1, saturation=0.1, hue=0,
+    illumination=0, blur=0, noise=0, shot=0,
+)  # fmt: skip
 STRENGTHS = {
-    "none": Augmentation(False, False, 0, 0, 0, 0, 0, 96, 0, 0, 0, 0, 0, 0),
-    "light": Augmentation(True, True, 0, 0, 0, 0, 0, 96, 0.05, 0.1, 0.1, 0, 0, 0),
+    "none": replace(_LIGHT, flip=False, turn=False, balance=0, brightness=0, contrast=0, gamma=0, saturation=0),
+    "light": _LIGHT,
     "default": Augmentation(),
     "strong": Augmentation(
-        rotate=45,
-        scale=0.4,
-        shear=10,
-        shift=32,
-        elastic=10,
-        brightness=0.2,
-        contrast=0.4,
-        gamma=0.5,
-        illumination=0.3,
-        noise=0.06,
+        rotate=45, scale=0.4, shear=10, shift=32, elastic=10, brightness=0.2, contrast=0.4, gamma=0.5, saturation=0.4,
+        hue=20, illumination=0.3, blur=1.2, noise=0.06, shot=0.05, jpeg=50, erase=0.1,
     ),
-}
+}  # fmt: skip
+
+
+def parse_augmentation(text: str) -> Augmentation:
+    """`STRENGTH`, or `STRENGTH,PART=NUMBER,…` with some parts changed. Raises UserError for a name that does not exist."""
+    strength, *changes = (part.strip() for part in text.split(","))
+    kinds = {f.name: f.type for f in fields(Augmentation)}
+    parts = {}
+    for change in changes:
+        name, _, number = change.partition("=")
+        try:
+            parts[name] = kinds[name](float(number))
+        except (KeyError, ValueError):
+            raise UserError(
+                f"--augmentation {text}",
+                f"{change!r}",
+                f"PART=NUMBER with a part of {', '.join(kinds)}",
+                "for example rotate=180",
+            ) from None
+    if strength not in STRENGTHS:
+        raise UserError(
+            f"--augmentation {text}",
+            f"the strength {strength!r}",
+            ", ".join(STRENGTHS),
+            "for example default,rotate=180",
+        )
+    return replace(STRENGTHS[strength], **parts)
 
 
 def augment(
@@ -60,27 +93,27 @@ def augment(
 
     image (H, W) or (H, W, 3), uint8 or uint16; mask (H, W) uint8; weights (H, W) float32, which follow the warp and come
     back as a third array. All come back in `size` and in their own type: the mask resampled by nearest neighbour, the
-    others linearly, what lies outside mirrored (as in the paper).
+    others linearly, what lies outside mirrored (as in the paper), or ignored in the mask.
     """
-    coordinates = draw_map(mask.shape, size, settings, rng)
+    coordinates = draw_map(mask, size, settings, rng)
     image = change_values(resample(image, *coordinates, cv2.INTER_LINEAR), settings, rng)
-    mask = resample(mask, *coordinates, cv2.INTER_NEAREST)
+    mask = resample(mask, *coordinates, cv2.INTER_NEAREST, None if settings.mirror else IGNORE_INDEX)
     if weights is None:
         return image, mask
     return image, mask, resample(weights, *coordinates, cv2.INTER_LINEAR)
 
 
 def draw_map(
-    source: tuple[int, int], size: tuple[int, int], settings: Augmentation, rng: np.random.Generator
+    mask: np.ndarray, size: tuple[int, int], settings: Augmentation, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """x and y in the source, (h, w) float32 each, of every pixel of the crop: crop ∘ shift ∘ affine ∘ elastic."""
-    (height, width), (h, w) = source, size
-    matrix = _draw_affine(settings, rng)
+    h, w = size
+    matrix, (middle_y, middle_x) = _draw_affine(settings, rng), _draw_middle(mask, size, settings, rng)
     # Distances from the crop's middle, so that turning and scaling leave the middle where it is.
     x = np.arange(w, dtype=np.float32) - (w - 1) / 2
     y = np.arange(h, dtype=np.float32)[:, None] - (h - 1) / 2
-    map_x = matrix[0, 0] * x + matrix[0, 1] * y + _draw_centre(width, w, settings.shift, rng)
-    map_y = matrix[1, 0] * x + matrix[1, 1] * y + _draw_centre(height, h, settings.shift, rng)
+    map_x = matrix[0, 0] * x + (matrix[0, 1] * y + middle_x)
+    map_y = matrix[1, 0] * x + (matrix[1, 1] * y + middle_y)
     if settings.elastic:
         nodes = (h // settings.elastic_spacing + 3, w // settings.elastic_spacing + 3)
         for coordinate in (map_x, map_y):
@@ -103,25 +136,50 @@ def _draw_affine(settings: Augmentation, rng: np.random.Generator) -> np.ndarray
     return matrix.astype(np.float32)
 
 
-def _draw_centre(source: int, size: int, shift: float, rng: np.random.Generator) -> np.float32:
-    """Middle of the crop on one axis: anywhere that the crop fits, else near the picture's middle."""
-    middle = (source - 1) / 2
-    free = (source - size) / 2
-    offset = rng.uniform(-free, free) if free > 0 else rng.normal(0, shift)
-    # The crop begins on a whole pixel: no resampling blur without a reason.
-    return np.float32(middle + np.round(offset + free) - free)
+def _draw_middle(
+    mask: np.ndarray, size: tuple[int, int], settings: Augmentation, rng: np.random.Generator
+) -> tuple[np.float32, np.float32]:
+    """y and x of the crop's middle in the source: anywhere that the crop fits, else near the picture's middle."""
+    wanted = _draw_pixel_of_a_class(mask, rng) if rng.random() < settings.balance else (None, None)
+    middles = []
+    for length, side, pixel in zip(mask.shape, size, wanted, strict=True):
+        free = (length - side) / 2
+        if free <= 0:
+            offset = rng.normal(0, settings.shift)
+        elif pixel is None:
+            offset = rng.uniform(-free, free)
+        else:
+            offset = np.clip(pixel - (length - 1) / 2, -free, free)
+        # The crop begins on a whole pixel: no resampling blur without a reason.
+        middles.append(np.float32((length - 1) / 2 + np.round(offset + free) - free))
+    return middles[0], middles[1]
+
+
+def _draw_pixel_of_a_class(mask: np.ndarray, rng: np.random.Generator, tries: int = 256) -> tuple[int, int]:
+    """A pixel (y, x) of a class drawn with equal chances among those met at `tries` random pixels: no search of the mask."""
+    y, x = rng.integers(mask.shape[0], size=tries), rng.integers(mask.shape[1], size=tries)
+    classes = mask[y, x]
+    known = np.unique(classes[classes != IGNORE_INDEX])
+    chosen = rng.choice(np.flatnonzero(classes == rng.choice(known))) if len(known) else 0
+    return int(y[chosen]), int(x[chosen])
 
 
 def _draw_factor(spread: float, rng: np.random.Generator) -> float:
     return float(np.exp(rng.uniform(-1, 1) * np.log1p(spread)))
 
 
-def resample(array: np.ndarray, map_x: np.ndarray, map_y: np.ndarray, interpolation: int) -> np.ndarray:
-    """(H, W) or (H, W, 3) at the source coordinates (h, w) float32, the outside mirrored. interpolation: cv2.INTER_…"""
+def resample(
+    array: np.ndarray, map_x: np.ndarray, map_y: np.ndarray, interpolation: int, outside: int | None = None
+) -> np.ndarray:
+    """(H, W) or (H, W, 3) at the source coordinates (h, w) float32. interpolation: cv2.INTER_…
+
+    Beyond the picture: mirrored, or the value `outside`.
+    """
     window_x, window_y = _window(map_x, array.shape[1]), _window(map_y, array.shape[0])
     # Only the part that the crop needs, so that a picture of any size costs the same (and stays below cv2's 32767 pixels).
-    part = array[window_y, window_x]
-    return cv2.remap(part, map_x - window_x.start, map_y - window_y.start, interpolation, borderMode=cv2.BORDER_REFLECT)
+    part, map_x, map_y = array[window_y, window_x], map_x - window_x.start, map_y - window_y.start
+    border = cv2.BORDER_REFLECT if outside is None else cv2.BORDER_CONSTANT
+    return cv2.remap(part, map_x, map_y, interpolation, borderMode=border, borderValue=outside or 0)
 
 
 def _window(coordinate: np.ndarray, length: int) -> slice:
@@ -132,18 +190,66 @@ def _window(coordinate: np.ndarray, length: int) -> slice:
 
 
 def change_values(image: np.ndarray, settings: Augmentation, rng: np.random.Generator) -> np.ndarray:
-    """Brightness, contrast, gamma, uneven light, blur and noise. image (H, W) or (H, W, 3), uint8 or uint16; same back."""
+    """Tone, colour, uneven light, blur, noise, compression, erasing. image (H, W) or (H, W, 3), uint8 or uint16; same back."""
     top = np.iinfo(image.dtype).max
-    values = tone_curve(top, float(image.mean()) / top, settings, rng)
+    values = tone_curve(top, cv2.mean(image)[0] / top, settings, rng)
     # A table does in one pass what three powers and products would do pixel by pixel.
     changed = cv2.LUT(image, values) if image.dtype == np.uint8 else values[image]
+    if image.ndim == 3 and (settings.saturation or settings.hue):
+        changed = cv2.transform(changed, _draw_colour_matrix(settings, rng))
     if settings.illumination:
         changed *= _draw_light(changed.shape, settings.illumination, rng)
     if settings.blur and rng.random() < 0.5:
         changed = cv2.GaussianBlur(changed, (0, 0), rng.uniform(0.1, 1) * settings.blur)
-    if settings.noise:
-        changed += rng.standard_normal(changed.shape, dtype=np.float32) * (rng.uniform(0, settings.noise) * top)
-    return np.clip(changed + 0.5, 0, top).astype(image.dtype)
+    if settings.noise or settings.shot:
+        changed = add_noise(changed, top, settings, rng)
+    changed = np.clip(changed + 0.5, 0, top, out=changed).astype(image.dtype)
+    if settings.jpeg and image.dtype == np.uint8:
+        quality = int(rng.integers(settings.jpeg, 101))
+        changed = cv2.imdecode(
+            cv2.imencode(".jpg", changed, (cv2.IMWRITE_JPEG_QUALITY, quality))[1], cv2.IMREAD_UNCHANGED
+        )
+    if settings.erase and rng.random() < 0.5:
+        changed = erase(changed, settings.erase, rng)
+    return changed
+
+
+def add_noise(values: np.ndarray, top: int, settings: Augmentation, rng: np.random.Generator) -> np.ndarray:
+    """Gaussian noise whose variance is that of the camera plus that of the light, which grows with the value (Poisson)."""
+    camera, light = rng.uniform(0, settings.noise) * top, rng.uniform(0, settings.shot) ** 2 * top
+    deviation = cv2.sqrt(np.maximum(values * light + camera**2, 0)) if light else camera
+    bank = _noise_bank()
+    if values.size > bank.size:
+        return values + deviation * rng.standard_normal(values.shape, dtype=np.float32)
+    start = rng.integers(bank.size - values.size + 1)
+    return values + deviation * bank[start : start + values.size].reshape(values.shape)
+
+
+@lru_cache(maxsize=1)
+def _noise_bank() -> np.ndarray:
+    """Standard normal numbers: taking a random stretch of them is ten times faster than drawing new ones."""
+    return np.random.default_rng(0).standard_normal(1 << 22, dtype=np.float32)
+
+
+def _draw_colour_matrix(settings: Augmentation, rng: np.random.Generator) -> np.ndarray:
+    """3×3 float32: turns colours about the gray axis and stretches their distance from it; gray stays gray."""
+    angle = np.deg2rad(rng.uniform(-settings.hue, settings.hue))
+    axis = np.full(3, 3**-0.5)
+    gray = np.outer(axis, axis)
+    cross = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
+    turn = np.cos(angle) * (np.eye(3) - gray) + np.sin(angle) * cross
+    return (gray + _draw_factor(settings.saturation, rng) * turn).astype(np.float32)
+
+
+def erase(image: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+    """A rectangle of up to `share` of the area in the picture's mean colour (Zhong et al. 2017, random erasing)."""
+    area, shape = rng.uniform(0, share), np.exp(rng.uniform(-1, 1))
+    height, width = (
+        max(int(side * (area * k) ** 0.5), 1) for side, k in zip(image.shape, (shape, 1 / shape), strict=False)
+    )
+    y, x = rng.integers(max(image.shape[0] - height, 0) + 1), rng.integers(max(image.shape[1] - width, 0) + 1)
+    image[y : y + height, x : x + width] = image.mean((0, 1)).round()
+    return image
 
 
 def tone_curve(top: int, mean: float, settings: Augmentation, rng: np.random.Generator) -> np.ndarray:

@@ -20,6 +20,8 @@ BACKGROUND_LABEL = "_background_"  # painted as 0: a hole in the shapes under it
 IGNORE_LABEL = "__ignore__"  # painted as 255
 LINE_WIDTH, POINT_RADIUS = 10, 5  # labelme's own, in pixels
 COORDINATE_LIMIT = 1e5  # Pillow paints larger circles for minutes and wraps around beyond 2^31
+MOST_OBJECTS = 254  # of a picture: masks have 8 bits, and 255 means ignored
+LARGE_FILE = 1 << 24  # bytes of JSON that are looked through for shapes before they are parsed
 
 # Shape type → fewest and most points.
 POINT_COUNTS = {
@@ -78,7 +80,8 @@ def read_annotation(path: Path) -> Annotation:
     content = _read_json(path)
     remarks: list[str] = []
     if content.get("imageData"):
-        image, picture = _embedded_picture(path, content["imageData"], remarks)
+        # Taken out: nothing may hold on to the text of a large picture while it is decoded.
+        image, picture = _embedded_picture(path, _decode_base64(f"{path}, imageData", content.pop("imageData")), remarks)
     else:
         image, picture = _picture_beside(path, content.get("imagePath"), remarks)
     shapes = tuple(_parse_shape(f"{path}, shape {number}", raw) for number, raw in enumerate(content["shapes"], 1))
@@ -100,9 +103,35 @@ def rasterise(shapes: Iterable[Shape], size: tuple[int, int], class_index: Mappi
     Returns (H, W) uint8. Raises KeyError for a label without an index.
     """
     values = {**class_index, BACKGROUND_LABEL: 0, IGNORE_LABEL: IGNORE_INDEX}
+    return _paint_all(((shape, values[shape.label]) for shape in shapes), size)
+
+
+def rasterise_objects(annotation: Annotation, background: str = BACKGROUND_LABEL) -> np.ndarray:
+    """The mask of SegmentationObject: objects numbered 1, 2, … as first drawn, painted like `rasterise` paints classes.
+
+    Shapes of one label and group_id are one object; `_background_` and the label `background` are 0, `__ignore__` is 255.
+    Returns (H, W) uint8. Raises UserError for more than 254 objects.
+    """
+    values: dict[object, int] = {BACKGROUND_LABEL: 0, background: 0, IGNORE_LABEL: IGNORE_INDEX}
+    keys: list[object] = []
+    count = 0
+    for order, shape in enumerate(annotation.shapes):
+        group = order if shape.group_id is None else repr(shape.group_id)
+        keys.append(shape.label if shape.label in values else (shape.label, group))
+        if keys[-1] not in values:
+            values[keys[-1]] = count = count + 1
+    if count > MOST_OBJECTS:
+        remedy = "leave out --instances, cut the picture into tiles, or join shapes of one object by labelme's group_id"
+        found, expected = f"{count} objects", f"at most {MOST_OBJECTS}, because object masks have 8 bits"
+        raise UserError(annotation.path, found, expected, remedy)
+    shapes = zip(annotation.shapes, (values[key] for key in keys), strict=True)
+    return _paint_all(shapes, annotation.image.shape[:2])
+
+
+def _paint_all(shapes: Iterable[tuple[Shape, int]], size: tuple[int, int]) -> np.ndarray:
     canvas = Image.new("L", (size[1], size[0]))
-    for shape in shapes:
-        _paint(canvas, shape, values[shape.label])
+    for shape, value in shapes:
+        _paint(canvas, shape, value)
     return np.array(canvas)
 
 
@@ -134,31 +163,37 @@ def _paint_disc(draw: ImageDraw.ImageDraw, centre: tuple[float, float], radius: 
 
 def _read_json(path: Path) -> dict:
     expected = "a JSON file as labelme writes it, in UTF-8 or GB18030"
+    other_kind = UserError(path, "JSON without a list of shapes", expected, "move files of another kind elsewhere")
     try:
-        data = path.read_bytes()
+        text = _read_text(path)
+        # Parsed, numbers take ten times their text's memory: large files of another kind are turned away before.
+        if len(text) > LARGE_FILE and '"shapes"' not in text:
+            raise other_kind
+        content = json.loads(text)
     except OSError as error:
         raise UserError(path, f"it cannot be read ({error.strerror})", expected, "check its permissions") from None
-    try:
-        content = json.loads(_decode_text(data))
     except (ValueError, RecursionError) as error:
         remedy = "take the file from a backup, or annotate the picture again"
         raise UserError(path, f"malformed JSON ({error})", expected, remedy) from None
+    except MemoryError:
+        found = f"{path.stat().st_size >> 20} MB of JSON, which this machine's memory does not hold"
+        raise UserError(path, found, expected, "split the picture into tiles and annotate these") from None
     if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
-        raise UserError(path, "JSON without a list of shapes", expected, "move files of another kind elsewhere")
+        raise other_kind
     return content
 
 
-def _decode_text(data: bytes) -> str:
+def _read_text(path: Path) -> str:
     """UTF-8 as labelme writes it, or the GB18030 that older versions wrote on a Chinese Windows."""
+    data = path.read_bytes()
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
         return data.decode("gb18030")
 
 
-def _embedded_picture(path: Path, image_data: object, remarks: list[str]) -> tuple[np.ndarray, bytes]:
+def _embedded_picture(path: Path, data: bytes, remarks: list[str]) -> tuple[np.ndarray, bytes]:
     """The picture in `imageData` and its bytes, or no bytes where `read_image` would turn them."""
-    data = _decode_base64(f"{path}, imageData", image_data)
     image = decode_image(data, f"{path}, imageData")
     if not data.startswith(b"\xff\xd8\xff"):
         return image, data

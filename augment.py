@@ -1,0 +1,80 @@
+"""Write augmented copies of the training pictures of a VOC folder, with their masks, into a new VOC folder."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from utils.augment import augment, parse_augmentation
+from utils.console import UserError, progress, quoted, run_script
+from utils.files import replacing
+from utils.images import read_image, read_mask, write_image, write_mask
+from utils.voc import VocFolder, write_lines
+
+
+@dataclass
+class Config:
+    """Settings of the copies."""
+
+    voc_root: Path = Path("VOCdevkit/VOC2007")  # VOC folder to read
+    output: Path = Path("VOCdevkit/augmented")  # VOC folder to write; must not hold pictures yet
+    copies: int = 3  # augmented copies of each training picture, beside the picture itself
+    augmentation: str = (
+        "default"  # none, light, default or strong; parts can be changed: "default,rotate=180,elastic=0"
+    )
+    seed: int = 0  # same seed, same copies
+
+
+def main(config: Config) -> None:
+    settings = parse_augmentation(config.augmentation)
+    if config.copies < 1:
+        raise UserError(f"--copies {config.copies}", "no copies", "1 or more", "choose another number")
+    source, target = VocFolder(config.voc_root), VocFolder(config.output)
+    if target.images_dir.exists() and any(target.images_dir.iterdir()):
+        raise UserError(target.images_dir, "pictures", "a new or empty folder", "choose another --output")
+    others = [split for split in ("val", "test") if has_names(source, split)]
+    splits = {split: source.read_split(split) for split in ("train", *others)}
+    names = list(dict.fromkeys(name for members in splits.values() for name in members))
+    taken = [f"{name}_aug{copy}" for name in splits["train"] for copy in range(1, config.copies + 1)]
+    for name in set(taken) & set(names):
+        raise UserError(source.image_path(name), "a name that a copy would take", "another name", "rename this picture")
+    for name in progress(names, "copying", "picture"):
+        copy_pair(source, target, name)
+    for index, name in enumerate(progress(splits["train"], "augmenting", "picture")):
+        image, mask = read_image(source.image_path(name)), read_mask(source.mask_path(name))
+        for copy in range(1, config.copies + 1):
+            rng = np.random.default_rng((config.seed, copy, index))
+            new_image, new_mask = augment(image, mask, mask.shape, settings, rng)
+            write_image(target.images_dir / f"{name}_aug{copy}.png", new_image)
+            write_mask(target.mask_path(f"{name}_aug{copy}"), new_mask)
+    training = [*splits["train"], *taken]
+    # Last, so that an interrupted run leaves no folder that looks complete.
+    for split, members in {**splits, "train": training, "trainval": [*training, *splits.get("val", [])]}.items():
+        target.write_split(split, members)
+    print(
+        f"{len(splits['train'])} training pictures became {len(training)} in {target.root}; the other splits are as they were"
+    )
+    print(f"\nnext: python train.py --voc-root {quoted(target.root)}")
+
+
+def has_names(folder: VocFolder, split: str) -> bool:
+    path = folder.splits_dir / f"{split}.txt"
+    return path.is_file() and bool(path.read_text(encoding="utf-8-sig").strip())
+
+
+def copy_pair(source: VocFolder, target: VocFolder, name: str) -> None:
+    """The picture file and the mask file as they are, and the class names."""
+    image, mask = source.image_path(name), source.mask_path(name)
+    read_image(image)
+    read_mask(mask)
+    for old, new in ((image, target.images_dir / image.name), (mask, target.mask_path(name))):
+        with replacing(new) as temporary:
+            shutil.copyfile(old, temporary)
+    class_names = source.read_class_names()
+    if class_names and not target.class_names_path.exists():
+        write_lines(target.class_names_path, class_names)
+
+
+if __name__ == "__main__":
+    run_script(main, Config, __doc__)
