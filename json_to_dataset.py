@@ -80,7 +80,7 @@ def output_name(path: Path) -> str:
 
 
 def check_annotations(folder: Path, paths: Sequence[Path], instances: bool) -> Counter[str]:
-    """Read every file, pictures too, and number its objects if `instances`. Returns shapes per label in order of first appearance.
+    """Read every file, pictures too. Returns shapes per label in order of first appearance.
 
     Raises one UserError for all faulty files together.
     """

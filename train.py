@@ -111,7 +111,9 @@ def main(config: Config) -> None:
     unet = Unet.from_network(trainer.average.module, checkpoint, precision)
     run_dir, done, best = open_run(config, checkpoint, trainer)
     print_plan(config, data, unet, schedule, run_dir)
-    draw_samples(run_dir / "train_batch.png", batches.preview(train_set), columns=4)
+    draw_samples(
+        run_dir / "train_batch.png", batches.preview(train_set), columns=min(4, config.batch_size, len(train_set))
+    )
 
     class_weights = make_class_weights(config, data, precision.device)
 

@@ -100,9 +100,12 @@ def test_turns_and_flips_are_exact_and_all_eight_occur():
     assert seen == set(range(8))
 
 
-def test_flips_alone_keep_the_axes():
-    four = [MASK, MASK[::-1], MASK[:, ::-1], MASK[::-1, ::-1]]
-    results = [augment(IMAGE, MASK, (40, 60), replace(NONE, flip=True), rng(seed))[1] for seed in range(40)]
+@pytest.mark.parametrize("part", ["flip", "turn"])
+def test_flips_or_turns_alone_give_four_pictures(part):
+    mask = MASK[:, :40]
+    flips = [mask, mask[::-1], mask[:, ::-1], mask[::-1, ::-1]]
+    four = flips if part == "flip" else [np.rot90(mask, k) for k in range(4)]
+    results = [augment(mask, mask, (40, 40), replace(NONE, **{part: True}), rng(seed))[1] for seed in range(40)]
     assert all(sum((result == option).all() for option in four) == 1 for result in results)
     assert all(any((result == option).all() for result in results) for option in four)
 
@@ -217,6 +220,15 @@ def test_brightness_and_contrast_stay_in_their_ranges():
     ]
     assert 27 <= min(spread) < 32
     assert 100 < max(spread) <= 113
+
+
+def test_noise_and_blur_leave_the_mean():
+    flat = np.full((200, 200), 128, np.uint8)
+    for seed in range(5):
+        noisy = change_values(flat, replace(NONE, noise=0.05), rng(seed))
+        assert noisy.mean() == pytest.approx(128, abs=0.2)
+        blurred = change_values(noisy, replace(NONE, blur=2.0), rng(seed))
+        assert blurred.mean() == pytest.approx(noisy.mean(), abs=0.2)
 
 
 def test_values_stay_within_the_type_instead_of_wrapping_round():

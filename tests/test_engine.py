@@ -191,6 +191,7 @@ def test_a_restored_training_goes_on_as_if_never_stopped(tmp_path, precision):
     train_one_epoch(restored, batches(3, seed=1), criterion, first_step=3)
     for one, other in ((straight.net, restored.net), (straight.average.module, restored.average.module)):
         assert_same_state(one.state_dict(), other.state_dict(), atol=0, rtol=0)
+    assert restored.scaler.state_dict() == straight.scaler.state_dict()
 
 
 def to_logits(images: Tensor) -> Tensor:

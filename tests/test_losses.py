@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from utils.demo import draw_sample
 from utils.losses import BorderWeights, balanced_class_weights, criterion, cross_entropy, dice_loss
 
 CLASSES = 4
@@ -20,6 +21,11 @@ def sample(seed: int = 0, ignored: bool = True, absent: bool = False) -> tuple[T
     if ignored:
         target[torch.rand(target.shape, generator=generator) < 0.3] = 255
     return logits.requires_grad_(), target
+
+
+def border_of(target: Tensor) -> Tensor:
+    """Some weights between 0 and 10."""
+    return 10 * torch.rand(target.shape, generator=torch.Generator().manual_seed(9)).double()
 
 
 def pixels(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -75,7 +81,7 @@ def test_cross_entropy_equals_the_formula(case):
 @pytest.mark.parametrize("case", CASES)
 def test_weighted_cross_entropy_equals_the_formula(case, weights, with_border):
     logits, target = sample(**case)
-    border = 10 * torch.rand(target.shape, generator=torch.Generator().manual_seed(9)).double() if with_border else None
+    border = border_of(target) if with_border else None
     naive = naive_cross_entropy(logits, target, weights, border if with_border else 0.0)
     assert_same(cross_entropy(logits, target, weights, border), naive, logits)
 
@@ -99,6 +105,17 @@ def test_undecided_logits():
     assert cross_entropy(logits, target).item() == pytest.approx(math.log(4))
     # Each class: truth 1 pixel, probabilities sum to 1, 1/4 of them in the right place.
     assert dice_loss(logits, target).item() == pytest.approx(1 - (2 / 4 + 1) / (1 + 1 + 1))
+
+
+@pytest.mark.parametrize("with_border", [False, True])
+def test_only_the_proportions_of_the_weights_count(with_border):
+    logits, target = sample()
+    weights, border = torch.tensor([0.1, 2.0, 5.0, 0.7]).double(), border_of(target)
+    losses = [
+        cross_entropy(logits, target, scale * weights, scale * border if with_border else None).item()
+        for scale in (1.0, 1e-3)
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
 def test_right_logits_cost_nothing_and_wrong_ones_much():
@@ -214,6 +231,6 @@ def test_border_weights_are_between_objects_of_one_class():
 
 
 def test_border_weights_are_the_same_every_time():
-    mask = (three_objects() > 0).astype(np.uint8)
+    _, mask = draw_sample(0, 64)
     first, *others = (BorderWeights()(mask) for _ in range(50))
     assert all(np.array_equal(first, other) for other in others)

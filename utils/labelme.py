@@ -81,7 +81,8 @@ def read_annotation(path: Path) -> Annotation:
     remarks: list[str] = []
     if content.get("imageData"):
         # Taken out: nothing may hold on to the text of a large picture while it is decoded.
-        image, picture = _embedded_picture(path, _decode_base64(f"{path}, imageData", content.pop("imageData")), remarks)
+        data = _decode_base64(f"{path}, imageData", content.pop("imageData"))
+        image, picture = _embedded_picture(path, data, remarks)
     else:
         image, picture = _picture_beside(path, content.get("imagePath"), remarks)
     shapes = tuple(_parse_shape(f"{path}, shape {number}", raw) for number, raw in enumerate(content["shapes"], 1))

@@ -1,0 +1,64 @@
+"""augment.py: copies on disk."""
+
+import numpy as np
+import pytest
+from scripts import make_voc
+
+from augment import Config, main
+from utils.augment import STRENGTHS, Augmentation, parse_augmentation
+from utils.console import UserError
+from utils.images import read_image, read_mask
+from utils.voc import VocFolder
+
+
+def run(tmp_path, output="out", **changes):
+    folder = make_voc(tmp_path / "voc", 4) if not (tmp_path / "voc").exists() else VocFolder(tmp_path / "voc")
+    main(Config(voc_root=folder.root, output=tmp_path / output, **changes))
+    return folder, VocFolder(tmp_path / output)
+
+
+def test_pictures_copies_and_splits(tmp_path, capsys):
+    source, target = run(tmp_path, copies=3)
+    assert len(target.read_split("train")) == 3 * 4 and target.read_split("val") == source.read_split("val")
+    assert target.read_class_names() == source.read_class_names()
+    assert "python train.py --voc-root" in capsys.readouterr().out
+    for name in source.read_split("trainval") if (source.splits_dir / "trainval.txt").exists() else source.images:
+        assert target.image_path(name).read_bytes() == source.image_path(name).read_bytes()
+        assert target.mask_path(name).read_bytes() == source.mask_path(name).read_bytes()
+    for name in target.read_split("train"):
+        image, mask = read_image(target.image_path(name)), read_mask(target.mask_path(name))
+        assert image.shape == mask.shape and mask.max() <= 2
+    first, second = (read_image(target.image_path(f"cells_0_aug{k}")) for k in (1, 2))
+    assert not np.array_equal(first, second)
+
+
+def test_the_same_seed_writes_the_same_copies(tmp_path):
+    _, one = run(tmp_path, "one", copies=1)
+    _, two = run(tmp_path, "two", copies=1)
+    _, other = run(tmp_path, "other", copies=1, seed=1)
+    name = "cells_1_aug1"
+    assert np.array_equal(read_image(one.image_path(name)), read_image(two.image_path(name)))
+    assert not np.array_equal(read_image(one.image_path(name)), read_image(other.image_path(name)))
+
+
+def test_nothing_is_written_over(tmp_path):
+    run(tmp_path, copies=1)
+    with pytest.raises(UserError, match="new or empty folder"):
+        run(tmp_path, copies=1)
+    with pytest.raises(UserError, match="no copies"):
+        run(tmp_path, "fresh", copies=0)
+
+
+def test_parts_are_changed_by_name():
+    assert parse_augmentation("strong") == STRENGTHS["strong"]
+    changed = parse_augmentation("light, rotate=180, flip=0, jpeg=40")
+    assert (changed.rotate, changed.flip, changed.jpeg) == (180.0, False, 40)
+    assert changed.contrast == STRENGTHS["light"].contrast and isinstance(changed, Augmentation)
+
+
+@pytest.mark.parametrize(
+    "text, word", [("huge", "none, light, default, strong"), ("light,spin=3", "rotate"), ("light,rotate=x", "rotate")]
+)
+def test_unknown_names_are_told_with_what_exists(text, word):
+    with pytest.raises(UserError, match=word):
+        parse_augmentation(text)
