@@ -1,6 +1,6 @@
 """Random transforms: picture and mask move as one, exactly where exactness is possible, the same for the same seed."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import cv2
 import numpy as np
@@ -31,7 +31,13 @@ VALUES = {
     "illumination": 0.4,
     "blur": 2.0,
     "noise": 0.1,
+    "shot": 0.1,
+    "saturation": 0.5,
+    "hue": 60.0,
+    "jpeg": 10,
+    "erase": 0.3,
 }
+COLOUR, EIGHT_BITS = ("saturation", "hue"), ("jpeg",)
 
 
 def rng(seed: int) -> np.random.Generator:
@@ -191,14 +197,53 @@ def test_masks_keep_their_values(seed, source, size, strength):
     assert set(np.unique(warped)) <= set(np.unique(mask))
 
 
+def test_every_part_is_tested_here():
+    special = {"balance", "mirror", "elastic_spacing"}
+    assert {f.name for f in fields(Augmentation)} == GEOMETRY.keys() | VALUES.keys() | special
+
+
 @pytest.mark.parametrize("part", VALUES)
 def test_each_change_of_values_changes_values_only(part):
     settings = replace(NONE, **{part: VALUES[part]})
     for image in (IMAGE, IMAGE[..., 0], IMAGE.astype(np.uint16) * 257):
         results = [change_values(image, settings, rng(seed)) for seed in range(5)]
         assert all(result.shape == image.shape and result.dtype == image.dtype for result in results)
-        assert any((result != image).any() for result in results)
+        applies = (part not in COLOUR or image.ndim == 3) and (part not in EIGHT_BITS or image.dtype == np.uint8)
+        assert any((result != image).any() for result in results) == applies
     np.testing.assert_array_equal(augment(IMAGE, MASK, (40, 60), settings, rng(0))[1], MASK)
+
+
+def test_half_of_the_crops_are_centred_on_a_class_where_asked():
+    mask = np.zeros((200, 300), np.uint8)
+    mask[90:120, 60:90] = 3
+    mask[:, 200:] = 255
+
+    def share(balance: float, value: int) -> float:
+        crops = [augment(mask, mask, (32, 32), replace(NONE, balance=balance), rng(seed))[1] for seed in range(300)]
+        return np.mean([(crop == value).any() for crop in crops])
+
+    # 61 × 61 of 169 × 269 places show some of the object; of the crops that are centred on a class, half are on it.
+    assert share(0.0, 3) == pytest.approx(0.08, abs=0.04)
+    assert share(1.0, 3) == pytest.approx(0.54, abs=0.08)
+    assert share(1.0, 255) < share(0.0, 255)
+
+
+@pytest.mark.parametrize("value", [0, 255])
+def test_a_mask_of_one_value_can_be_balanced(value):
+    mask = np.full((40, 60), value, np.uint8)
+    _, crop = augment(mask, mask, (16, 16), replace(NONE, balance=1.0), rng(0))
+    assert (crop == value).all()
+
+
+def test_what_lies_outside_is_mirrored_or_ignored():
+    mask = np.full((40, 60), 7, np.uint8)
+    mirrored_image, mirrored_mask = augment(IMAGE, mask, (64, 80), NONE, rng(0))
+    image, ignored = augment(IMAGE, mask, (64, 80), replace(NONE, mirror=False), rng(0))
+    np.testing.assert_array_equal(image, mirrored_image)
+    assert (mirrored_mask == 7).all()
+    assert (ignored[12:52, 10:70] == 7).all()
+    assert (ignored == 7).sum() == 40 * 60
+    assert (ignored == 255).sum() == 64 * 80 - 40 * 60
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -220,6 +265,46 @@ def test_brightness_and_contrast_stay_in_their_ranges():
     ]
     assert 27 <= min(spread) < 32
     assert 100 < max(spread) <= 113
+
+
+def test_contrast_leaves_the_mean_of_a_colour_picture():
+    picture = np.full((20, 20, 3), (170, 60, 70), np.uint8)
+    picture[:10] += 20
+    for seed in range(10):
+        changed = change_values(picture, replace(NONE, contrast=0.4), rng(seed))
+        assert changed.mean() == pytest.approx(picture.mean(), abs=0.6)
+
+
+@pytest.mark.parametrize("part", COLOUR)
+def test_colour_changes_keep_gray_and_brightness(part):
+    settings = replace(NONE, **{part: VALUES[part]})
+    gray = np.repeat(MASK[..., None], 3, axis=2)
+    soft = (IMAGE // 3 + 80).astype(np.uint8)
+    for seed in range(5):
+        assert np.abs(change_values(gray, settings, rng(seed)).astype(int) - gray).max() <= 1
+        changed = change_values(soft, settings, rng(seed))
+        assert np.abs(changed.mean(2) - soft.mean(2)).max() < 2
+
+
+def test_shot_noise_grows_with_the_light():
+    halves = np.full((100, 200), 40, np.uint8)
+    halves[:, 100:] = 160
+    noisy = [change_values(halves, replace(NONE, shot=0.1), rng(seed)) for seed in range(10)]
+    dark, light = np.mean([(n[:, :100].std(), n[:, 100:].std()) for n in noisy], axis=0)
+    assert light == pytest.approx(2 * dark, rel=0.1)
+
+
+def test_erasing_paints_one_rectangle_half_of_the_time():
+    areas = []
+    for seed in range(60):
+        changed = change_values(IMAGE, replace(NONE, erase=0.3), rng(seed))
+        rows, columns = np.nonzero((changed != IMAGE).any(2))
+        areas.append(len(rows) / MASK.size)
+        if len(rows):
+            patch = changed[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+            assert (patch == patch[0, 0]).all()
+    assert 0.3 < np.mean(np.array(areas) == 0) < 0.7
+    assert 0.2 < max(areas) <= 0.31
 
 
 def test_noise_and_blur_leave_the_mean():

@@ -151,7 +151,7 @@ def test_border_weights_reach_the_loss():
 
 
 def test_a_loss_that_is_no_number_ends_the_training():
-    with pytest.raises(UserError, match="NaN") as error:
+    with pytest.raises(UserError, match="nan") as error:
         train_one_epoch(trainer_of(network()), batches(2), lambda x, y: criterion(x, y) * math.nan, first_step=0)
     assert "--lr" in error.value.remedy
 

@@ -24,7 +24,7 @@ class Augmentation:
     shear: float = 5.0  # up to ± this angle
     shift: float = 16.0  # standard deviation, where the picture is no larger than the crop
     elastic: float = 5.0  # standard deviation of the displacements at the nodes of a coarse grid
-    elastic_spacing: int = 96  # distance of those nodes
+    elastic_spacing: int = 96  # distance of those nodes, about
     balance: float = 0.3  # share of the crops that are centred on a class drawn regardless of its frequency
     mirror: bool = True  # what lies outside the picture is mirrored; otherwise its mask is ignored
     brightness: float = 0.1  # added, up to ± this
@@ -115,7 +115,8 @@ def draw_map(
     map_x = matrix[0, 0] * x + (matrix[0, 1] * y + middle_x)
     map_y = matrix[1, 0] * x + (matrix[1, 1] * y + middle_y)
     if settings.elastic:
-        nodes = (h // settings.elastic_spacing + 3, w // settings.elastic_spacing + 3)
+        # At least the paper's 3×3 grid.
+        nodes = tuple(max(round(side / settings.elastic_spacing), 3) for side in size)
         for coordinate in (map_x, map_y):
             displacement = rng.standard_normal(nodes, dtype=np.float32) * settings.elastic
             coordinate += cv2.resize(displacement, (w, h), interpolation=cv2.INTER_CUBIC)
@@ -192,7 +193,8 @@ def _window(coordinate: np.ndarray, length: int) -> slice:
 def change_values(image: np.ndarray, settings: Augmentation, rng: np.random.Generator) -> np.ndarray:
     """Tone, colour, uneven light, blur, noise, compression, erasing. image (H, W) or (H, W, 3), uint8 or uint16; same back."""
     top = np.iinfo(image.dtype).max
-    values = tone_curve(top, cv2.mean(image)[0] / top, settings, rng)
+    channels = 1 if image.ndim == 2 else image.shape[2]
+    values = tone_curve(top, sum(cv2.mean(image)) / channels / top, settings, rng)
     # A table does in one pass what three powers and products would do pixel by pixel.
     changed = cv2.LUT(image, values) if image.dtype == np.uint8 else values[image]
     if image.ndim == 3 and (settings.saturation or settings.hue):

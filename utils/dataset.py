@@ -63,6 +63,9 @@ def load_data(folder: VocFolder) -> Data:
             "make one from labelme files (python json_to_dataset.py), or run python train.py for the built-in demo set",
         )
     train, val = folder.read_split("train"), folder.read_split("val")
+    both = set(train) & set(val)
+    if both:
+        warn(f"{len(both)} pictures are in train.txt and in val.txt, such as {min(both)}: the scores will flatter")
     scans: list[MaskScan] = []
     for scan in progress(scan_pairs(folder, train + val), "checking masks", "mask", len(train) + len(val)):
         if isinstance(scan, UserError):

@@ -163,10 +163,10 @@ def train_one_epoch(
     trainer.net.train()
     losses = [trainer.step(first_step + i, *batch, criterion=criterion) for i, batch in enumerate(loader)]
     mean = torch.stack(losses).mean().item()
-    if math.isnan(mean):
+    if not math.isfinite(mean):
         raise UserError(
             "training",
-            "a loss that is no number (NaN)",
+            f"a loss that is no finite number ({mean})",
             "a finite loss",
             "lower the rate (--lr), or try --precision fp32",
         )

@@ -1,0 +1,142 @@
+"""What each member of the family costs: parameters, operations, time to train and to predict a picture, peak memory.
+
+python benchmarks/networks.py --output docs/networks.md
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import tyro
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from nets.summary import measure
+from nets.unet import build
+from utils.engine import choose_device, choose_precision
+from utils.losses import criterion
+
+ALIGNED = {"norm": "none", "upsampling": "aligned"}
+MEMBERS = {
+    "plain, 16 channels (the default)": {"base_channels": 16},
+    "plain, 32": {"base_channels": 32},
+    "plain, 64": {"base_channels": 64},
+    "plain, 64, bilinear": {"base_channels": 64, "upsampling": "bilinear"},
+    "plain, 64, skip by addition": {"base_channels": 64, "skip": "add"},
+    "plain, 64, save_memory": {"base_channels": 64, "save_memory": True},
+    "the paper's own (512×512 in, 328×328 out)": {"base_channels": 64, "norm": "none", "padding": "valid"},
+    "vgg": {"backbone": "vgg"},
+    "vgg_bn": {"backbone": "vgg_bn"},
+    "resnet50": {"backbone": "resnet50"},
+    "unet-pytorch's vgg": {"backbone": "vgg", **ALIGNED},
+    "unet-pytorch's resnet50": {"backbone": "resnet50", **ALIGNED},
+    "Pytorch-UNet's bilinear": {"base_channels": 64, "upsampling": "aligned", "pad_picture": False},
+}
+
+
+@dataclass
+class Config:
+    """Settings of the benchmark."""
+
+    output: Path | None = None  # Markdown file to write; None: print only
+    device: str = "auto"  # auto, cpu, cuda
+    size: int = 512  # height and width
+    batch_size: int = 2  # pictures a step
+    steps: int = 3  # timed steps, after one that does not count; the median is reported
+    member: str | None = None  # measure one member and print JSON (each runs in a process of its own)
+
+
+def measure_member(config: Config) -> dict:
+    """Seconds a picture and peak bytes of one member, in this process."""
+    arguments = dict(MEMBERS[config.member])
+    save_memory = arguments.pop("save_memory", False)
+    with torch.device("meta"):
+        levels = measure(build(2, **arguments), (1, 3, config.size, config.size))
+    precision = choose_precision("auto", choose_device(config.device))
+    net = build(2, **arguments).to(precision.device, memory_format=torch.channels_last)
+    if save_memory:
+        net.save_memory()
+    images = torch.randn(config.batch_size, 3, config.size, config.size, device=precision.device)
+    images = images.contiguous(memory_format=torch.channels_last)
+    side = config.size - 2 * net.margin
+    masks = torch.randint(0, 2, (config.batch_size, side, side), device=precision.device)
+    optimizer = torch.optim.AdamW(net.parameters(), fused=True)
+
+    def train() -> None:
+        with precision.autocast():
+            logits = net(images)
+        optimizer.zero_grad(set_to_none=True)
+        criterion(logits, masks).backward()
+        optimizer.step()
+
+    @torch.inference_mode()
+    def predict() -> None:
+        with precision.autocast():
+            net(images).argmax(1).to(torch.uint8).cpu()
+
+    train_seconds = time_steps(train, config)
+    net.eval()
+    return {
+        "parameters": sum(level.parameters for level in levels),
+        "gflop": 2 * sum(level.multiply_adds for level in levels) / 1e9,
+        "train": train_seconds / config.batch_size,
+        "predict": time_steps(predict, config) / config.batch_size,
+        "peak": peak_bytes(precision.device),
+        "precision": str(precision),
+    }
+
+
+def time_steps(step, config: Config) -> float:
+    seconds = []
+    for _ in range(config.steps + 1):
+        start = time.perf_counter()
+        step()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds[1:])
+
+
+def peak_bytes(device: torch.device) -> int:
+    """Most memory that the process held at once (on CUDA: that PyTorch held on the card)."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def main(config: Config) -> None:
+    if config.member:
+        print(json.dumps(measure_member(config)))
+        return
+    lines = []
+    for member in MEMBERS:
+        command = [sys.executable, __file__, "--member", member, "--device", config.device]
+        command += ["--size", str(config.size), "--batch-size", str(config.batch_size), "--steps", str(config.steps)]
+        row = json.loads(
+            subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout.splitlines()[-1]
+        )
+        lines.append(f"| {member} | {row['parameters'] / 1e6:.2f} | {row['gflop']:.0f} | {row['train'] * 1000:.0f} "
+                     f"| {row['predict'] * 1000:.0f} | {row['peak'] / 2**30:.2f} |")  # fmt: skip
+        print(lines[-1], flush=True)
+    table = "\n".join(
+        [
+            f"`python benchmarks/networks.py`: {config.size}×{config.size}, batch {config.batch_size}, two classes, "
+            f"{row['precision']}, PyTorch {torch.__version__}. GFLOP: to predict one picture. Peak: of the whole process.",
+            "",
+            "| network | M parameters | GFLOP | train, ms a picture | predict, ms a picture | peak, GiB |",
+            "| --- | --- | --- | --- | --- | --- |",
+            *lines,
+        ]
+    )
+    if config.output:
+        config.output.write_text(f"# What the networks cost\n\n{table}\n", encoding="utf-8", newline="\n")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Config, description=__doc__))
