@@ -20,9 +20,7 @@ class Config:
     voc_root: Path = Path("VOCdevkit/VOC2007")  # VOC folder to read
     output: Path = Path("VOCdevkit/augmented")  # VOC folder to write; must not hold pictures yet
     copies: int = 3  # augmented copies of each training picture, beside the picture itself
-    augmentation: str = (
-        "default"  # none, light, default or strong; parts can be changed: "default,rotate=180,elastic=0"
-    )
+    augmentation: str = "default"  # none, light, default, strong; or with parts: default,rotate=180,elastic=0
     seed: int = 0  # same seed, same copies
 
 

@@ -54,13 +54,9 @@ class Config:
     voc_root: Path = DEMO  # VOC folder; for your own data: Path("VOCdevkit/VOC2007")
     num_classes: int | None = None  # need not be set: the data know their classes; if set, it is checked
     input_shape: tuple[int, int] = (512, 512)  # height and width of the training crops; at most the largest picture
-    fit: Literal["crop", "letterbox"] = (
-        "crop"  # crop: native resolution; letterbox: whole pictures scaled to input_shape
-    )
+    fit: Literal["crop", "letterbox"] = "crop"  # native resolution, or whole pictures scaled to input_shape
     in_channels: Literal[1, 3] = 3  # 3: RGB, 1: gray
-    augmentation: str = (
-        "default"  # none, light, default or strong; parts can be changed: "default,rotate=180,elastic=0"
-    )
+    augmentation: str = "default"  # none, light, default, strong; or with parts: default,rotate=180,elastic=0
     # Network
     backbone: Literal["plain", "vgg", "vgg_bn", "resnet50"] = "plain"  # encoder: the U-Net's own, VGG-16 or ResNet-50
     pretrained: bool = True  # vgg, vgg_bn and resnet50 start from ImageNet weights, in model_data/ or downloaded

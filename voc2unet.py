@@ -1,48 +1,68 @@
-"""Check a VOC folder, mend the coding of its masks on request, and write its split files."""
+"""Check a VOC folder, mend the coding of its masks on request, describe it, and write its split files."""
 
-import re
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
-from utils.console import UserError, progress, quoted, run_script, warn
-from utils.files import replacing
-from utils.images import read_mask, write_mask
+from utils.console import UserError, quoted, run_script, warn
+from utils.doctor import Findings, check_pictures, check_values, examine, report
+from utils.mending import Mending, write_mended
+from utils.pairing import Fault, list_pairs
 from utils.palette import IGNORE_INDEX
-from utils.voc import MaskScan, VocFolder, check_classes, is_image, resolve_class_names, scan_pairs
+from utils.sheets import draw_contact_sheet, draw_statistics
+from utils.splits import Kind, draw, draw_folds, group_keys, join_groups, sizes_of
+from utils.statistics import Statistics, describe, save_statistics
+from utils.voc import VocFolder, resolve_class_names, write_lines
 
 
 @dataclass
 class Config:
-    """Settings of the check and the split."""
+    """Settings of the check, the mending and the split."""
 
     voc_root: Path = Path("VOCdevkit/VOC2007")  # VOC folder
+    # Splits
     val_percent: float = 20.0  # share of the pictures for validation
     test_percent: float = 0.0  # share of the pictures kept apart for a last test
-    split: Literal["random", "contiguous"] = "random"  # contiguous: the last names in order, for slices or video frames
-    seed: int = 0  # of the random split: same seed, same split
-    overwrite: bool = False  # draw the split anew although split files exist
-    map: str | None = None  # mend mask values: OLD:NEW,…, such as 0:0,255:1; the originals go to SegmentationClass.orig
+    split: Kind = "random"  # stratified: rare classes on all sides; contiguous: the last names in order, for slices
+    group: str | None = None  # pattern on the name, such as ^[^_]+: names with the same match stay on one side
+    folds: int = 0  # also write fold0_train.txt, fold0_val.txt, …: every name outside the test validates once
+    seed: int = 0  # of the draw: same seed, same split
+    overwrite: bool = False  # draw the splits anew although split files exist
+    # Mending, into new masks; the originals go to SegmentationClass.orig, mask_map.json says what was done
+    fix: bool = (
+        False  # what leaves no choice: names, file types, 16 bits, three equal channels, EXIF; --map, --colors do too
+    )
+    map: str | None = None  # mask values: OLD:NEW,…, such as 0:0,255:1; * stands for all others
+    colors: str | None = None  # colours to classes: voc, msrc2, camvid, or a text file with a line R G B NAME a colour
+    nearest: int = 0  # how far a value or colour may be from the nearest one that --map or --colors names
 
 
 def main(config: Config) -> None:
     check_percents(config)
     folder = VocFolder(config.voc_root)
-    names = paired_names(folder)
-    if config.map is None:
-        scans = scan_all(folder, names)
-        class_names = check_values(folder, scans)
-    else:
-        table, source = parse_map(config.map), OriginalMasks(config.voc_root)
-        # What the masks are going to hold is checked before any is written.
-        scans = map_scans(scan_all(source, names), table)
-        class_names = check_mapped(folder, scans, config.map)
-        mend_masks(folder, source, names, table)
-    print_values(scans, class_names)
-    write_splits(config, folder, names)
+    mending = Mending(config.voc_root, config.fix, config.map, config.colors, config.nearest)
+    pairs, faults = list_pairs(folder, mending)
+    findings = examine(pairs, mending)
+    class_names = named_classes(folder, mending)
+    faults += findings.faults + check_values(folder, findings, class_names, mending) + check_pictures(findings)
+    if not pairs:
+        faults.append(
+            Fault(
+                "folders without pairs", folder.root, "no pair of picture and mask", "pairs of one name", "put them in"
+            )
+        )
+    # What the masks are going to hold is checked before any is written.
+    report(folder, faults, len(pairs))
+    if mending.active:
+        write_mended(folder, mending, pairs, [one.mended for one in findings.seen])
+    class_names = settle_classes(folder, mending, class_names, findings)
+    statistics = describe(findings, class_names)
+    save_statistics(folder, statistics, findings.seen)
+    print_statistics(folder, statistics)
+    draw_statistics(folder, statistics, findings)
+    draw_contact_sheet(folder, findings.seen, class_names)
+    write_splits(config, folder, findings)
     print(f"\nnext: python train.py --voc-root {quoted(folder.root)}")
 
 
@@ -53,200 +73,125 @@ def check_percents(config: Config) -> None:
         raise UserError("split", found, "percentages from 0 that leave something to train on", "choose smaller ones")
 
 
-def paired_names(folder: VocFolder) -> list[str]:
-    """Names that have a picture and a mask, in natural order. Raises UserError for a mask that has no picture."""
-    for part in (folder.root, folder.images_dir, folder.masks_dir):
-        if not part.is_dir():
-            raise UserError(
-                part,
-                "no such folder",
-                "a VOC folder with pictures in JPEGImages and masks in SegmentationClass",
-                f"put them there, or convert labelme files: python json_to_dataset.py --voc-root {quoted(folder.root)}",
-            )
-    pictures = folder.images
-    masks = {path.stem: path for path in folder.masks_dir.iterdir() if is_image(path)}
-    for name, path in masks.items():
-        if name not in pictures:
-            near = [other for other in pictures if name.startswith(other) or other.startswith(name)]
-            hint = f" (did you mean {near[0]}?)" if near else ""
-            raise UserError(
-                path,
-                "no picture of the same name in JPEGImages" + hint,
-                f"a picture {name}.jpg or .png, …",
-                "rename or remove it",
-            )
-        if path.suffix != ".png":
-            raise UserError(
-                path, f"a mask in a {path.suffix} file", f"{name}.png", "save the mask as PNG, without smoothing"
-            )
-    bare = [name for name in pictures if name not in masks]
-    if bare:
-        warn(f"{len(bare)} pictures without a mask are left out, such as {pictures[bare[0]].name}")
-    names = sorted((name for name in pictures if name in masks), key=natural_key)
-    if not names:
-        raise UserError(folder.root, "no pair of picture and mask", "pairs of one name", "put pictures and masks in")
+def named_classes(folder: VocFolder, mending: Mending) -> list[str] | None:
+    """Class names from class_names.txt or, where there is none, from the colour table; None without either."""
+    names, table = folder.read_class_names(), mending.table
+    if table and names and names != table.class_names:
+        raise UserError(
+            folder.class_names_path,
+            f"{', '.join(names[:8])}, …",
+            f"the classes of the table {table.name}, in its order: {', '.join(table.class_names[:8])}, …",
+            "remove the file, which is then written from the table, or use a table of these classes",
+        )
+    return names or (table.class_names if table else None)
+
+
+def settle_classes(folder: VocFolder, mending: Mending, names: list[str] | None, findings: Findings) -> list[str]:
+    """The class names; written where they come from a colour table, said where they are made up."""
+    path = folder.class_names_path
+    if mending.table and not path.is_file():
+        write_lines(path, names)
+        print(f"classes  {len(names)} names written to {path}")
+    if names is None:
+        names = resolve_class_names(folder, findings.counts)
+        print(f"no {path}: the classes are called {', '.join(names)} (one name a line names them)")
     return names
 
 
-def natural_key(name: str) -> list[tuple[int, int, str]]:
-    """Sorts slice_9 before slice_10."""
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name)]
+def print_statistics(folder: VocFolder, statistics: Statistics) -> None:
+    """A line for each value, with pixels, share and number of masks; objects; pictures; proposals."""
+    total = sum(one.pixels for one in statistics.classes) + statistics.ignored_pixels
+    rows = [(one.index, one.name, one.pixels, one.pictures) for one in statistics.classes]
+    if statistics.ignored_pixels:
+        rows.append((IGNORE_INDEX, "(ignored)", statistics.ignored_pixels, statistics.ignored_pictures))
+    width = max(len(row[1]) for row in rows)
+    print(f"{statistics.pictures} pairs\nvalue  {'class':<{width}}        pixels    share   masks")
+    for value, name, pixels, masks in rows:
+        print(f"{value:5d}  {name:<{width}} {pixels:13d} {pixels / total:8.2%} {masks:7d}")
+    for one in statistics.classes:
+        if one.objects:
+            print(f"objects  {one.name}: {one.objects} of {one.object_smallest} … {one.object_largest} pixels, "
+                  f"median about {one.object_median:.0f}")  # fmt: skip
+    levels = statistics.intensity_percentiles
+    depths = ", ".join(statistics.bits)
+    print(f"pictures {', '.join([*statistics.sizes][:4])}; {', '.join(statistics.channels)}; {depths} bits; "
+          f"98 % of the values in {levels['1']:g} … {levels['99']:g}")  # fmt: skip
+    for one in statistics.proposals:
+        print(f"propose  {one.flags}   ({one.reason})")
+    print(f"saved    {folder.root / 'dataset.json'}, dataset.png, contact_sheet.png (look whether the masks fit)")
 
 
-def parse_map(text: str) -> np.ndarray:
-    """`OLD:NEW,…` as a table (256,) uint8 from old value to new; values that are not named stay."""
-    table, named = np.arange(256, dtype=np.uint8), set()
-    for entry in text.split(","):
-        match = re.fullmatch(r"\s*(\d+)\s*:\s*(\d+)\s*", entry)
-        if not match or max(map(int, match.groups())) > 255:
-            raise UserError(
-                f"--map {text}", f"the entry {entry!r}", "OLD:NEW with numbers 0 … 255", "for example --map 0:0,255:1"
-            )
-        old, new = map(int, match.groups())
-        if old in named:
-            raise UserError(f"--map {text}", f"the value {old} twice", "each OLD once", "choose one NEW for it")
-        named.add(old)
-        table[old] = new
-    return table
-
-
-class OriginalMasks(VocFolder):
-    """The same folder with its masks as they were before any mending."""
-
-    def kept_path(self, name: str) -> Path:
-        return self.root / f"{self.masks_dir.name}.orig" / f"{name}.png"
-
-    def mask_path(self, name: str) -> Path:
-        kept = self.kept_path(name)
-        return kept if kept.exists() else super().mask_path(name)
-
-
-def map_scans(scans: list[MaskScan], table: np.ndarray) -> list[MaskScan]:
-    """What the masks hold after going through `table`."""
-    mapped = []
-    for scan in scans:
-        counts = np.zeros_like(scan.counts)
-        np.add.at(counts, table, scan.counts)
-        mapped.append(MaskScan(scan.name, scan.size, counts))
-    return mapped
-
-
-def check_mapped(folder: VocFolder, scans: list[MaskScan], mapping: str) -> list[str]:
-    """`check_values` of mapped scans, for a message that names the map."""
-    try:
-        return check_values(folder, scans)
-    except UserError as error:
-        raise UserError(
-            f"--map {mapping}",
-            f"it would give {error.subject} {error.found}",
-            error.expected,
-            "correct the map, which always starts from the original masks; nothing was written",
-        ) from None
-
-
-def mend_masks(folder: VocFolder, source: OriginalMasks, names: list[str], table: np.ndarray) -> None:
-    """Write every mask anew through `table`, always from its original, which is kept in SegmentationClass.orig."""
-    for name in progress(names, "mending masks", "mask"):
-        kept = source.kept_path(name)
-        if not kept.exists():
-            with replacing(kept) as temporary:
-                shutil.copy2(folder.mask_path(name), temporary)
-        write_mask(folder.mask_path(name), table[read_mask(kept)])
-    changes = ", ".join(f"{old} → {table[old]}" for old in np.flatnonzero(table != np.arange(256)))
-    originals = source.kept_path(names[0]).parent
-    print(
-        f"mended   {len(names)} masks in {folder.masks_dir} ({changes or 'nothing to change'}); originals in {originals}"
-    )
-
-
-def scan_all(folder: VocFolder, names: list[str]) -> list[MaskScan]:
-    """All scans. Raises one UserError that lists every faulty pair."""
-    results = list(progress(scan_pairs(folder, names), "checking pairs", "pair", len(names)))
-    faults = [result for result in results if isinstance(result, UserError)]
-    if faults:
-        listed = "\n\n".join(str(fault) for fault in faults[:20]) + ("\n\n…" if len(faults) > 20 else "")
-        raise UserError(
-            folder.root,
-            f"{len(faults)} of {len(names)} pairs with a fault (listed below)",
-            "pictures and masks that can be read and are of one size",
-            f"mend these files and run this again; no split file was written\n\n{listed}",
-        )
-    return [result for result in results if isinstance(result, MaskScan)]
-
-
-def check_values(folder: VocFolder, scans: list[MaskScan]) -> list[str]:
-    """The class names. Raises UserError for values that are no class indices; warns of masks with background only."""
-    total = sum(scan.counts for scan in scans)
-    class_names = resolve_class_names(folder, total)
-    check_classes(folder, scans, class_names)
-    if folder.read_class_names() is None:
-        values = [int(value) for value in np.flatnonzero(total[:IGNORE_INDEX])]
-        if values != list(range(len(values))):
-            mapping = ",".join(f"{value}:{index}" for index, value in enumerate(values))
-            command = f"python voc2unet.py --voc-root {quoted(folder.root)} --map {mapping}"
-            white = f"255 means 'ignore'; where it is a class, add ,255:{len(values)}; " if total[IGNORE_INDEX] else ""
-            raise UserError(
-                folder.masks_dir,
-                f"the values {', '.join(map(str, values[:12]))} and no {folder.class_names_path.name}",
-                "class indices 0, 1, 2, … without gaps, or a class_names.txt that names every index",
-                f"{command}   ({white}or write class_names.txt)",
-            )
-        print(
-            f"no {folder.class_names_path}: the classes are called {', '.join(class_names)} (one name a line names them)"
-        )
-    empty = [scan.name for scan in scans if scan.counts[0] == scan.counts.sum()]
-    if empty:
-        warn(f"{len(empty)} masks hold background only, such as {empty[0]}.png")
-    return class_names
-
-
-def print_values(scans: list[MaskScan], class_names: list[str]) -> None:
-    """A line for each value: class, pixels, share, number of masks that hold it."""
-    total = sum(scan.counts for scan in scans)
-    names = {**dict(enumerate(class_names)), IGNORE_INDEX: "(ignored)"}
-    width = max(len(name) for name in names.values())
-    print(f"{len(scans)} pairs\nvalue  {'class':<{width}}        pixels    share   masks")
-    for value in sorted({*range(len(class_names)), *np.flatnonzero(total).tolist()}):
-        masks = sum(scan.counts[value] > 0 for scan in scans)
-        print(f"{value:5d}  {names[value]:<{width}} {total[value]:13d} {total[value] / total.sum():8.2%} {masks:7d}")
-
-
-def write_splits(config: Config, folder: VocFolder, names: list[str]) -> None:
-    """train, val, trainval and test; existing ones are kept, and checked, unless `overwrite`."""
-    existing = any((folder.splits_dir / f"{split}.txt").exists() for split in ("train", "val"))
-    if existing and not config.overwrite:
+def write_splits(config: Config, folder: VocFolder, findings: Findings) -> None:
+    """train, val, trainval and test, then the folds; existing files are kept, and checked, unless `overwrite`."""
+    names = [one.name for one in findings.seen]
+    if any((folder.splits_dir / f"{split}.txt").exists() for split in ("train", "val")) and not config.overwrite:
         keep_splits(folder, names)
-        return
-    splits = draw_split(names, config)
-    for split, members in splits.items():
-        folder.write_split(split, members)
-    sizes = ", ".join(f"{split} {len(members)}" for split, members in splits.items())
-    print(f"\nsplit ({config.split}) written to {folder.splits_dir}: {sizes}")
+    else:
+        splits = draw_splits(config, findings)
+        for split, members in splits.items():
+            folder.write_split(split, members)
+        sizes = ", ".join(f"{split} {len(members)}" for split, members in splits.items())
+        print(f"\nsplit ({config.split}) written to {folder.splits_dir}: {sizes}")
+    warn_of_copies(folder, findings)
+    if config.folds:
+        write_folds(config, folder, findings)
 
 
-def draw_split(names: list[str], config: Config) -> dict[str, list[str]]:
-    """Lists of names (each in natural order) by split; the last names, or random ones, go to val and test."""
-    if len(names) == 1:
-        warn("there is one pair only: it is used for training and for validation, so the scores mean little")
+def draw_splits(config: Config, findings: Findings) -> dict[str, list[str]]:
+    """Lists of names, each in natural order, by split."""
+    names = [one.name for one in findings.seen]
+    groups, present = drawing_groups(config, findings, names)
+    if len(groups) == 1:
+        what = "one pair only" if len(names) == 1 else "one group of names only"
+        warn(f"there is {what}: it is used for training and for validation, so the scores mean little")
         return {"train": names, "val": names, "trainval": names, "test": []}
-    order = list(range(len(names)))
-    if config.split == "random":
-        order = np.random.default_rng(config.seed).permutation(len(names)).tolist()
-    test = round(len(names) * config.test_percent / 100)
-    val = max(round(len(names) * config.val_percent / 100), 1)
-    train = max(len(names) - val - test, 1)
-    parts = {"train": order[:train], "val": order[train : train + val], "test": order[train + val :]}
-    parts["trainval"] = parts["train"] + parts["val"]
-    return {split: [names[index] for index in sorted(parts[split])] for split in ("train", "val", "trainval", "test")}
+    sizes = sizes_of(len(names), config.val_percent, config.test_percent)
+    train, val, test = draw(groups, sizes, config.split, present, config.seed)
+    parts = {"train": train, "val": val, "trainval": sorted(train + val), "test": test}
+    return {split: [names[index] for index in part] for split, part in parts.items()}
+
+
+def drawing_groups(config: Config, findings: Findings, names: list[str]) -> tuple[list[list[int]], np.ndarray]:
+    """Groups of indices into `names` that stay together, and which class is in which picture, (N, C) bool."""
+    seen = {one.name: one for one in findings.seen}
+    keys = group_keys(names, config.group)
+    # Copies of one picture would tell the validation what was trained on.
+    copies = names if config.split == "contiguous" else [seen[name].digest for name in names]
+    labels = np.flatnonzero(findings.counts[:IGNORE_INDEX])
+    present = np.array([np.isin(labels, [*seen[name].values]) for name in names])
+    return join_groups(keys, copies), present
+
+
+def write_folds(config: Config, folder: VocFolder, findings: Findings) -> None:
+    """foldI_train.txt and foldI_val.txt of all names outside test.txt."""
+    existing = sorted(folder.splits_dir.glob("fold*_*.txt"))
+    if existing and not config.overwrite:
+        print(f"kept     {len(existing)} fold files in {folder.splits_dir}; --overwrite draws them anew")
+        return
+    test = folder.splits_dir / "test.txt"
+    apart = set(folder.read_split("test")) if test.is_file() and test.read_text("utf-8").strip() else set()
+    names = [one.name for one in findings.seen if one.name not in apart]
+    groups, present = drawing_groups(config, findings, names)
+    parts = draw_folds(groups, config.folds, config.split, present, config.seed)
+    for path in existing:
+        path.unlink()
+    for fold, part in enumerate(parts):
+        inside = set(part)
+        folder.write_split(f"fold{fold}_val", [names[index] for index in part])
+        folder.write_split(f"fold{fold}_train", [name for index, name in enumerate(names) if index not in inside])
+    print(
+        f"folds    {config.folds} written to {folder.splits_dir}: to validate {', '.join(str(len(part)) for part in parts)}"
+    )
 
 
 def keep_splits(folder: VocFolder, names: list[str]) -> None:
     """Say what the split files hold. Raises UserError for one that is missing or empty, or a name that has no pair."""
     listed: set[str] = set()
+    known = set(names)
     for split in ("train", "val"):
         members = folder.read_split(split)
         for name in members:
-            if name not in names:
+            if name not in known:
                 raise UserError(
                     folder.splits_dir / f"{split}.txt",
                     f"the name {name}, which has no pair of picture and mask",
@@ -255,8 +200,18 @@ def keep_splits(folder: VocFolder, names: list[str]) -> None:
                 )
         listed.update(members)
         print(f"\nkept     {folder.splits_dir / f'{split}.txt'}: {len(members)} names", end="")
-    missing = len(set(names) - listed)
+    missing = len(known - listed)
     print(f"\n         {missing} pairs are in neither; --overwrite draws the split anew" if missing else "")
+
+
+def warn_of_copies(folder: VocFolder, findings: Findings) -> None:
+    """Say which pictures are to train and, under this or another name, to validate."""
+    digests = {one.name: one.digest for one in findings.seen}
+    train, val = ({digests[name]: name for name in folder.read_split(split)} for split in ("train", "val"))
+    both = sorted(train.keys() & val.keys())
+    if both and set(train.values()) != set(val.values()):
+        warn(f"{len(both)} pictures are in train and in val, such as {train[both[0]]} and {val[both[0]]}: the scores will be "
+             "too good; --overwrite draws the split anew and keeps copies together")  # fmt: skip
 
 
 if __name__ == "__main__":

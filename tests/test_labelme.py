@@ -17,7 +17,16 @@ from PIL import Image
 from json_to_dataset import Config, main
 from utils.console import UserError
 from utils.images import read_image, read_mask
-from utils.labelme import BACKGROUND_LABEL, IGNORE_LABEL, Shape, rasterise, read_annotation
+from utils.labelme import (
+    BACKGROUND_LABEL,
+    IGNORE_LABEL,
+    Annotation,
+    Shape,
+    rasterise,
+    rasterise_objects,
+    read_annotation,
+)
+from utils.voc import VocFolder
 
 ROOT = Path(__file__).parents[1]
 SAMPLES = ROOT / "datasets" / "before"
@@ -607,3 +616,134 @@ def test_target_that_cannot_be_written(tmp_path, obstacle):
     write_json(tmp_path / "in" / "a.json", labelme_content(shape_entry()))
     with pytest.raises(UserError, match="it cannot be written"):
         main(Config(input=tmp_path / "in", voc_root=tmp_path / "voc"))
+
+
+# Objects
+
+
+def box(label: str, low: int, high: int, group_id: object = None) -> dict:
+    return shape_entry(label, [[low, low], [high, high]], "rectangle", group_id=group_id)
+
+
+def test_objects_are_numbered_as_first_drawn(tmp_path):
+    shapes = [
+        box("cell", 0, 3),
+        box("nucleus", 5, 8, group_id=1),
+        box("cell", 10, 13, group_id=1),
+        box("nucleus", 15, 18, group_id=1),
+        box(BACKGROUND_LABEL, 6, 7),
+        box("cell", 20, 23),
+        box(IGNORE_LABEL, 25, 28),
+    ]
+    write_json(tmp_path / "in" / "a.json", labelme_content(*shapes))
+    config = Config(input=tmp_path / "in", voc_root=tmp_path / "voc", instances=True)
+    main(config)
+    objects = VocFolder(tmp_path / "voc").read_objects("a")
+    assert [objects[y, y] for y in (2, 5, 6, 12, 17, 22, 27, 35)] == [1, 2, 0, 3, 2, 4, 255, 0]
+    classes = read_mask(tmp_path / "voc" / "SegmentationClass" / "a.png")
+    np.testing.assert_array_equal(objects == 0, classes == 0)
+    before = snapshot(tmp_path / "voc")
+    main(config)
+    assert snapshot(tmp_path / "voc") == before
+
+
+def test_other_name_of_the_background_is_no_object(tmp_path):
+    write_json(tmp_path / "in" / "a.json", labelme_content(box("grass", 0, 30), box("cell", 5, 8)))
+    (tmp_path / "voc").mkdir()
+    (tmp_path / "voc" / "class_names.txt").write_text("grass\ncell\n", encoding="utf-8")
+    main(Config(input=tmp_path / "in", voc_root=tmp_path / "voc", instances=True))
+    assert set(np.unique(VocFolder(tmp_path / "voc").read_objects("a"))) == {0, 1}
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["cell", "nucleus"]), st.sampled_from([None, 0, 7]), st.integers(0, 30)), max_size=12
+    )
+)
+def test_random_objects_equal_labelme(drawn):
+    to_label = pytest.importorskip("labelme.utils", exc_type=ImportError).shapes_to_label
+    content = [box(label, low, low + 6, group_id) for label, group_id, low in drawn]
+    shapes = [Shape(c["label"], np.array(c["points"], float), "rectangle", c["group_id"]) for c in content]
+    annotation = Annotation(Path("a.json"), np.zeros((HEIGHT, WIDTH), np.uint8), None, ".png", tuple(shapes), ())
+    _, expected = to_label((HEIGHT, WIDTH), content, CLASS_INDEX)
+    np.testing.assert_array_equal(rasterise_objects(annotation), expected)
+
+
+@pytest.mark.parametrize(("count", "passes"), [(254, True), (255, False)])
+def test_at_most_254_objects(tmp_path, count, passes):
+    write_json(tmp_path / "in" / "a.json", labelme_content(*[box("cell", 0, 3)] * count))
+    config = Config(input=tmp_path / "in", voc_root=tmp_path / "voc", instances=True)
+    if passes:
+        main(config)
+        assert VocFolder(tmp_path / "voc").read_objects("a").max() == 254
+        return
+    with pytest.raises(UserError, match=r"(?s)a\.json\n.*255 objects.*at most 254.*group_id"):
+        main(config)
+    assert not (tmp_path / "voc").exists()
+
+
+def test_other_object_mask_is_kept(tmp_path):
+    config = Config(input=tmp_path / "in", voc_root=tmp_path / "voc", instances=True)
+    write_json(tmp_path / "in" / "a.json", labelme_content(box("cell", 0, 3), box("cell", 5, 8)))
+    main(config)
+    write_json(tmp_path / "in" / "a.json", labelme_content(box("cell", 0, 3, 1), box("cell", 5, 8, 1)))
+    with pytest.raises(UserError, match=r"SegmentationObject.a\.png\n  found:    a file of this name with other"):
+        main(config)
+
+
+# PaddleSeg's layout
+
+
+def test_layout_of_paddleseg_in_place(tmp_path, capsys):
+    pictures = {"a": picture_bytes("JPEG"), "b": picture_bytes()}
+    for name, ending in (("a", "jpg"), ("b", "png")):
+        content = labelme_content(box("细胞", 0, 9), imageData=None, imagePath=f"{name}.{ending}")
+        write_json(tmp_path / "in" / f"{name}.json", content)
+        (tmp_path / "in" / f"{name}.{ending}").write_bytes(pictures[name])
+    write_json(tmp_path / "in" / "c.json", labelme_content(box("nucleus", 0, 9)))
+    config = Config(input=tmp_path / "in", voc_root=tmp_path / "voc", layout="paddleseg", instances=True)
+    main(config)
+    written = sorted(set(snapshot(tmp_path / "in")) - {"a.json", "b.json", "c.json", "a.jpg", "b.png"})
+    masks = [f"{part}/{name}.png" for part in ("SegmentationObject", "annotations") for name in "abc"]
+    assert written == [*masks[:3], *masks[3:], "c.png", "class_names.txt"]
+    assert (tmp_path / "in" / "class_names.txt").read_text(encoding="utf-8") == "_background_\n细胞\nnucleus\n"
+    assert (read_mask(tmp_path / "in" / "annotations" / "c.png") == 2).sum() == 100
+    output = capsys.readouterr().out
+    folders = f"--images {tmp_path / 'in'} --voc-root {tmp_path / 'voc'}"
+    assert output.endswith(f"next: python import_dataset.py {folders}\n")
+    assert not (tmp_path / "voc").exists()
+    before = snapshot(tmp_path / "in")
+    main(config)
+    assert snapshot(tmp_path / "in") == before
+
+
+def test_picture_beside_its_file_need_not_equal_the_embedded_one(tmp_path):
+    write_json(tmp_path / "in" / "a.json", labelme_content(box("cell", 0, 9)))
+    (tmp_path / "in" / "a.jpg").write_bytes(picture_bytes("JPEG"))
+    config = Config(input=tmp_path / "in", layout="paddleseg")
+    main(config)
+    assert not (tmp_path / "in" / "a.png").exists()
+    (tmp_path / "in" / "a.jpg").write_bytes(picture_bytes("JPEG", (HEIGHT, WIDTH + 1)))
+    with pytest.raises(UserError, match=r"a\.jpg"):
+        main(config)
+
+
+# Large files
+
+
+def test_large_file_of_another_kind_is_not_parsed(tmp_path, monkeypatch):
+    monkeypatch.setattr("utils.labelme.LARGE_FILE", 100)
+    monkeypatch.setattr("utils.labelme.json.loads", lambda text: pytest.fail("parsed"))
+    path = write_json(tmp_path / "coco.json", {"annotations": [{"id": number} for number in range(99)]})
+    with pytest.raises(UserError, match="JSON without a list of shapes"):
+        read_annotation(path)
+
+
+def test_file_beyond_the_memory(tmp_path, monkeypatch):
+    def refuse(text):
+        raise MemoryError
+
+    monkeypatch.setattr("utils.labelme.json.loads", refuse)
+    with pytest.raises(UserError, match=r"a\.json\n  found:    0 MB of JSON"):
+        read_annotation(write_json(tmp_path / "a.json", labelme_content(shape_entry())))

@@ -15,6 +15,7 @@ from utils.images import read_image, read_mask, to_channels
 from utils.letterbox import letterbox, letterbox_mask
 from utils.losses import BorderWeights
 from utils.normalise import Normalisation, measure_normalisation, to_tensor
+from utils.statistics import fresh_statistics
 from utils.voc import MaskScan, VocFolder, check_classes, resolve_class_names, scan_pairs
 
 # Pictures of small data sets stay decoded in memory, up to this many bytes a process.
@@ -66,11 +67,7 @@ def load_data(folder: VocFolder) -> Data:
     both = set(train) & set(val)
     if both:
         warn(f"{len(both)} pictures are in train.txt and in val.txt, such as {min(both)}: the scores will flatter")
-    scans: list[MaskScan] = []
-    for scan in progress(scan_pairs(folder, train + val), "checking masks", "mask", len(train) + len(val)):
-        if isinstance(scan, UserError):
-            raise scan
-        scans.append(scan)
+    scans = fresh_statistics(folder, train + val) or scan_all(folder, train + val)
     class_names = resolve_class_names(folder, sum(scan.counts for scan in scans))
     check_classes(folder, scans, class_names)
     class_pixels = sum(scan.counts for scan in scans[: len(train)])[: len(class_names)]
@@ -79,6 +76,16 @@ def load_data(folder: VocFolder) -> Data:
             warn(f"no training mask has a pixel of class {index} ({class_names[index]}): it cannot be learnt")
     sizes = [scan.size for scan in scans]
     return Data(folder, train, val, class_names, sizes[: len(train)], sizes[len(train) :], class_pixels)
+
+
+def scan_all(folder: VocFolder, names: Sequence[str]) -> list[MaskScan]:
+    """Read all pairs of these names. Raises UserError for the first fault."""
+    scans: list[MaskScan] = []
+    for scan in progress(scan_pairs(folder, names), "checking masks", "mask", len(names)):
+        if isinstance(scan, UserError):
+            raise scan
+        scans.append(scan)
+    return scans
 
 
 class SegmentationDataset(Dataset):

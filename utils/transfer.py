@@ -3,8 +3,9 @@
 import filecmp
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,7 +16,7 @@ import numpy as np
 from utils.console import UserError, progress
 from utils.files import replacing
 from utils.images import read_image, read_mask, write_image, write_mask
-from utils.voc import VocFolder
+from utils.voc import VocFolder, read_lines, write_lines
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Item:
 
     target: Path
     source: Path
-    kind: Literal["picture", "mask"]
+    kind: Literal["picture", "mask", "colours"]  # colours: a mask that is not yet class indices
     pixels: Callable[[], np.ndarray] | None = None
 
 
@@ -37,69 +38,81 @@ def raise_together(subject: Path, faults: Sequence[UserError]) -> None:
         raise UserError(subject, found, "none of these", "as said for each of them; nothing has been written")
 
 
-def check_all(subject: Path, checks: Iterable[Callable[[], None]], total: int, unit: str) -> None:
-    """Run all checks in threads. Raises one UserError for all that raise one."""
+def check_all(subject: Path, checks: Sequence[Callable[[], None]], unit: str) -> None:
+    """Run all checks in threads (decoding releases the lock). Raises one UserError for all that raise one."""
 
     def fault(check: Callable[[], None]) -> UserError | None:
         try:
-            check()
+            return check()
         except UserError as error:
             return error
-        return None
 
     with ThreadPoolExecutor() as pool:
-        faults = list(progress(pool.map(fault, checks), "checking", unit, total))
+        faults = list(progress(pool.map(fault, checks), "checking", unit, len(checks)))
     raise_together(subject, [found for found in faults if found])
 
 
-def transfer(folder: VocFolder, items: Sequence[Item], link: bool = False) -> tuple[int, int]:
-    """Write what is not there yet. Returns how many files were written and how many stood there already.
+def transfer(folder: VocFolder, items: Sequence[Item], texts: Mapping[Path, Sequence[str]], link: bool = False) -> str:
+    """Write the pictures, masks and text files (target → lines) that are not there yet. Returns how many, in words.
 
-    Raises UserError, before anything is written, for every target that holds something else.
+    link: files that are taken as they are become hard links. Raises UserError, before anything is written, for all
+    targets that hold something else.
     """
-    missing = list(absent(folder, items))
-    for item in progress(missing, "writing", "file"):
-        write(item, link)
-    return len(missing), len(items) - len(missing)
-
-
-def absent(folder: VocFolder, items: Sequence[Item]) -> Iterator[Item]:
     pictures = folder.images if folder.images_dir.is_dir() else {}
-    faults, missing = [], []
+    other = {path: "the imported one" for path, lines in texts.items() if path.exists() and not same(path, lines)}
+    missing = []
     for item in progress(items, "comparing", "file"):
+        # A picture of another ending would have the same name.
         standing = pictures.get(item.target.stem, item.target) if item.kind == "picture" else item.target
-        if not standing.is_file():
+        if not standing.exists():
             missing.append(item)
         elif standing != item.target or not holds(item):
-            found = "a file of this name with other content; nothing is written over"
-            remedy = f"choose another --voc-root, rename {item.source.name}, or move the existing file away"
-            faults.append(UserError(standing, found, f"what comes from {item.source}, or no file", remedy))
+            other[standing] = f"what comes from {item.source}"
+    found, remedy = "other content; nothing is written over", "choose another --voc-root, or move this file away"
+    faults = [UserError(path, found, f"{expected}, or no file", remedy) for path, expected in other.items()]
     raise_together(folder.root, faults)
-    return iter(missing)
+    missing_texts = [path for path in texts if not path.exists()]
+    for path in missing_texts:
+        write_lines(path, texts[path])
+    for item in progress(missing, "writing", "file"):
+        write(item, link)
+    written = len(missing) + len(missing_texts)
+    return f"{written} files written, {len(items) + len(texts) - written} there already"
+
+
+def same(path: Path, lines: Sequence[str]) -> bool:
+    return [line.strip() for line in read_lines(path, "move it away") if line.strip()] == list(lines)
 
 
 def holds(item: Item) -> bool:
-    """Whether the target holds what would be written."""
-    if item.pixels is None:
-        return item.target.samefile(item.source) or filecmp.cmp(item.source, item.target, shallow=False)
-    try:
-        return np.array_equal((read_mask if item.kind == "mask" else read_image)(item.target), item.pixels())
-    except UserError:
-        return False
+    """Whether the target holds what would be written, or did before voc2unet.py mended it and kept the original."""
+    kept = item.target.parent.with_name(f"{item.target.parent.name}.orig") / item.target.name
+    for path in (item.target, kept) if item.kind != "picture" else (item.target,):
+        with suppress(UserError, FileNotFoundError):
+            if item.pixels is None:
+                same_content = path.samefile(item.source) or filecmp.cmp(item.source, path, shallow=False)
+            else:
+                same_content = np.array_equal((read_mask if item.kind == "mask" else read_image)(path), item.pixels())
+            if same_content:
+                return True
+    return False
 
 
 def write(item: Item, link: bool) -> None:
-    if item.pixels is None:
-        (hard_link if link else copy)(item.source, item.target)
-    elif item.kind == "mask":
-        write_mask(item.target, item.pixels())
+    pixels = item.pixels and item.pixels()
+    if pixels is None and link:
+        hard_link(item.source, item.target)
+    elif pixels is not None and item.kind == "mask":
+        write_mask(item.target, pixels)
+    elif pixels is not None and (pixels.ndim == 2 or pixels.dtype == np.uint8):
+        write_image(item.target, pixels)
     else:
-        write_picture(item.target, item.pixels())
-
-
-def copy(source: Path, target: Path) -> None:
-    with replacing(target) as temporary:
-        shutil.copyfile(source, temporary)
+        with replacing(item.target) as temporary:
+            if pixels is None:
+                shutil.copyfile(item.source, temporary)
+            else:
+                # Pillow has no colours of 16 bits.
+                temporary.write_bytes(cv2.imencode(".png", pixels[..., ::-1])[1].tobytes())
 
 
 def hard_link(source: Path, target: Path) -> None:
@@ -109,13 +122,3 @@ def hard_link(source: Path, target: Path) -> None:
     except OSError as error:
         found = f"no hard link to {source} ({error.strerror or error})"
         raise UserError(target, found, "source and target on one disk that knows links", "leave out --link") from None
-
-
-def write_picture(path: Path, image: np.ndarray) -> None:
-    """PNG of (H, W) or (H, W, 3), uint8 or uint16."""
-    if image.ndim == 2 or image.dtype == np.uint8:
-        write_image(path, image)
-        return
-    # Pillow has no colours of 16 bits.
-    with replacing(path) as temporary:
-        temporary.write_bytes(cv2.imencode(".png", image[..., ::-1])[1].tobytes())

@@ -1,0 +1,53 @@
+"""Turn data sets as people have them into a VOC folder: pairs of files, TIFF stacks, or SBD with VOC2012."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from utils.console import UserError, quoted, run_script
+from utils.importers import import_pairs, import_sbd
+from utils.stacks import import_stack
+from utils.voc import VocFolder
+
+
+@dataclass
+class Config:
+    """Settings of the import. Files in the VOC folder are never overwritten."""
+
+    format: Literal["pairs", "stack", "sbd"] = "pairs"  # folders of files, multi-page TIFF, or .mat files
+    images: Path | None = None  # pairs: folder of pictures; stack: the TIFF of the pictures
+    masks: Path | None = None  # pairs: folder of masks (None: images/annotations, or images); stack: TIFF of the labels
+    sbd: Path | None = None  # sbd: the data set's folder with cls, img, train.txt and val.txt
+    voc: Path | None = None  # sbd: a VOC2012 folder to join with it; its own masks win
+    voc_root: Path = Path("VOCdevkit/VOC2007")  # VOC folder to fill
+    link: bool = False  # hard links to pictures instead of copies (same disk only)
+
+
+def main(config: Config) -> None:
+    folder = VocFolder(config.voc_root)
+    match config.format:
+        case "pairs":
+            lines = import_pairs(folder, given(config, "images"), config.masks, config.link)
+        case "stack":
+            lines = import_stack(folder, given(config, "images"), config.masks)
+        case "sbd":
+            lines = import_sbd(folder, given(config, "sbd"), config.voc, config.link)
+    print("\n".join(lines))
+    print(f"written to {folder.root}: JPEGImages, SegmentationClass")
+    if folder.masks_dir.is_dir():
+        print(f"next: python voc2unet.py --voc-root {quoted(folder.root)}")
+    else:
+        print(f"next: annotate them: labelme {quoted(folder.images_dir)}")
+
+
+def given(config: Config, setting: str) -> Path:
+    """A path that this format needs. Raises UserError where it is not set."""
+    path = getattr(config, setting)
+    if path is None:
+        found, remedy = f"not set, for --format {config.format}", f"pass --{setting}"
+        raise UserError(f"--{setting}", found, "what to import from", remedy)
+    return path
+
+
+if __name__ == "__main__":
+    run_script(main, Config, __doc__)

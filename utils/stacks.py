@@ -1,0 +1,188 @@
+"""Multi-page TIFF stacks → VOC folders, page by page."""
+
+import json
+import logging
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from tifffile import TiffPage
+
+from utils.console import UserError, progress
+from utils.files import replacing
+from utils.transfer import Item, transfer
+from utils.voc import VocFolder
+
+PERCENTILES = (0.1, 99.9)
+SAMPLE = 1 << 23  # values that the percentiles are taken from; smaller stacks give all of theirs
+TIFF_ERRORS = (tifffile.TiffFileError, OSError, ValueError, TypeError, KeyError, IndexError, struct.error, zlib.error)
+WHOLE_STACK = "a TIFF that opens in ImageJ with all its pages"
+
+
+def import_stack(folder: VocFolder, images: Path, masks: Path | None) -> list[str]:
+    """Unpack a stack of pictures, and one of as many labels, to STACK_000.png … Returns what was done.
+
+    Pages of 8 or 16 bits, gray or RGB, keep their values; others (float, signed, 32 bits) become 16 bits, scaled by
+    percentiles of the whole stack that scaling.json keeps. Raises UserError before anything is written.
+    """
+    name, scaling_path = images.stem.strip(), folder.root / "scaling.json"
+    with open_stack(images) as pictures:
+        low_high = check_pictures(images, pictures)
+        names = [f"{name}_{number:0{max(3, len(str(len(pictures) - 1)))}d}.png" for number in range(len(pictures))]
+        readers = [partial(read_picture, page, low_high) for page in pictures]
+        items = [Item(folder.images_dir / n, images, "picture", read) for n, read in zip(names, readers, strict=True)]
+        scaling = read_scaling(scaling_path)
+        with open_stack(masks or images) as labels:
+            if masks:
+                check_labels(masks, labels, images, pictures)
+                readers = [partial(read_label, page) for page in labels]
+                items += [Item(folder.masks_dir / n, masks, "mask", r) for n, r in zip(names, readers, strict=True)]
+            lines = [f"{len(pictures)} pages of {name}: {transfer(folder, items, {})}"]
+    if low_high:
+        entry = {"percentiles": list(PERCENTILES), "low": low_high[0], "high": low_high[1], "to": [0, 65535]}
+        if scaling.get(name) != entry:
+            with replacing(scaling_path) as temporary:
+                text = json.dumps({**scaling, name: entry}, indent=1, ensure_ascii=False)
+                temporary.write_text(text + "\n", encoding="utf-8")
+        lines.append(f"values {low_high[0]:g} … {low_high[1]:g} became 0 … 65535 (kept in {scaling_path})")
+    return lines
+
+
+def read_scaling(path: Path) -> dict:
+    """What is known of stacks unpacked before, by name."""
+    try:
+        known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    except (ValueError, OSError) as error:
+        raise UserError(path, f"no readable JSON ({error})", "numbers of stacks", "move the file away") from None
+    if not isinstance(known, dict):
+        raise UserError(path, "other JSON", "numbers of stacks", "move the file away")
+    return known
+
+
+@contextmanager
+def open_stack(path: Path) -> Iterator[list[TiffPage]]:
+    """The pages of a TIFF, their pixels not yet read. Raises UserError: no TIFF, a broken list of pages."""
+    logger, faults = logging.getLogger("tifffile"), _Complaints()
+    logger.addHandler(faults)
+    logger.propagate, propagate = False, logger.propagate
+    try:
+        stack = tifffile.TiffFile(path)
+        pages = list(stack.pages)
+        truncated = len(pages) == 1 and stack.is_imagej and len(stack.series[0].shape) > pages[0].ndim
+    except FileNotFoundError:
+        raise UserError(path, "no such file", "a multi-page TIFF", "check the path") from None
+    except TIFF_ERRORS as error:
+        raise _unreadable(path, str(error)) from None
+    finally:
+        logger.removeHandler(faults)
+        logger.propagate = propagate
+    with stack:
+        # tifffile ends a list of pages where it breaks, and only logs that.
+        if faults.texts or not pages:
+            raise _unreadable(path, f"its directory is broken after page {len(pages)}")
+        if truncated:
+            raise _unreadable(path, "one directory for all pages, as ImageJ writes beyond 4 GB: save it in parts")
+        yield pages
+
+
+class _Complaints(logging.Handler):
+    """Collects what tifffile says about lists of pages."""
+
+    def __init__(self):
+        super().__init__()
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "TiffPages" in (text := record.getMessage()):
+            self.texts.append(text)
+
+
+def _unreadable(where: object, detail: str) -> UserError:
+    remedy = "pip install imagecodecs, or save it" if "imagecodecs" in detail else "copy or export it again,"
+    return UserError(where, f"a TIFF that cannot be read ({detail})", WHOLE_STACK, f"{remedy} uncompressed")
+
+
+def check_pictures(path: Path, pages: list[TiffPage]) -> tuple[float, float] | None:
+    """Read every page. Returns the values that become 0 and 65535, or None where pages keep theirs.
+
+    Raises UserError for pages of other kinds than gray and RGB, or without a finite number.
+    """
+    kept = {page.dtype in (np.uint8, np.uint16, np.bool_) for page in pages}
+    samples = []
+    for page in progress(pages, "checking", "page"):
+        pixels = read_page(page)
+        if pixels.shape[2:] not in ((), (3,)) or pixels.dtype.kind not in "biuf" or len(kept) > 1:
+            found, remedy = f"shape {page.shape}, type {page.dtype}", "split channels, or unify the pages, in ImageJ"
+            raise UserError(subject(page), found, "pages (height, width) of one type, gray or RGB", remedy)
+        if kept == {False}:
+            values = pixels[np.isfinite(pixels)]
+            # A copy, for a view would hold the whole page.
+            samples.append(values[:: max(1, -(-values.size * len(pages) // SAMPLE))].copy())
+    if kept == {True}:
+        return None
+    values = np.concatenate(samples)
+    if not values.size:
+        raise UserError(path, "no finite number in any page", "numbers", "export the stack again")
+    low, high = np.percentile(values, PERCENTILES).tolist()
+    return low, high
+
+
+def subject(page: TiffPage) -> str:
+    return f"{page.parent.filehandle.path}, page {page.index + 1}"
+
+
+def read_page(page: TiffPage) -> np.ndarray:
+    """(H, W) or (H, W, C) values as stored; alpha is dropped. Raises UserError."""
+    try:
+        pixels = page.asarray()
+    except TIFF_ERRORS as error:
+        raise _unreadable(subject(page), str(error)) from None
+    if pixels.ndim == 3 and page.planarconfig == tifffile.PLANARCONFIG.SEPARATE:
+        pixels = np.moveaxis(pixels, 0, 2)
+    if pixels.ndim == 3:
+        # 0 marks a channel of unknown meaning, other numbers alpha.
+        pixels = pixels[..., : pixels.shape[2] - np.count_nonzero(page.extrasamples)]
+    return pixels[..., 0] if pixels.shape[2:] == (1,) else pixels
+
+
+def read_picture(page: TiffPage, low_high: tuple[float, float] | None) -> np.ndarray:
+    """(H, W) or (H, W, 3), uint8 or uint16, as a viewer shows it: colour tables and inverted gray values applied."""
+    pixels = read_page(page)
+    if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
+        return (page.colormap >> 8).astype(np.uint8).T[pixels]
+    if low_high:
+        low, high = low_high
+        scaled = (np.nan_to_num(pixels.astype(np.float64), nan=low) - low) / ((high - low) or 1)
+        pixels = (np.clip(scaled, 0, 1) * 65535 + 0.5).astype(np.uint16)
+    elif pixels.dtype == np.bool_:
+        pixels = pixels * np.uint8(255)
+    white_is_zero = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE
+    return np.iinfo(pixels.dtype).max - pixels if white_is_zero else pixels
+
+
+def check_labels(path: Path, labels: list[TiffPage], images: Path, pictures: list[TiffPage]) -> None:
+    """Raises UserError: another number of pages, other sizes, values that are no class indices of 8 bits."""
+    if len(labels) != len(pictures):
+        remedy = "pass the label stack that belongs to this picture stack"
+        raise UserError(path, f"{len(labels)} pages", f"as many as {images} has: {len(pictures)}", remedy)
+    for label, picture in progress(zip(labels, pictures, strict=True), "checking", "page", len(labels)):
+        size, wanted = read_label(label).shape, read_page(picture).shape
+        if size != wanted[:2]:
+            found, expected = f"{size[0]}×{size[1]} (height×width)", f"the size of the picture: {wanted[0]}×{wanted[1]}"
+            remedy = "export the labels in the pictures' size; class indices must not be interpolated"
+            raise UserError(subject(label), found, expected, remedy)
+
+
+def read_label(page: TiffPage) -> np.ndarray:
+    """(H, W) uint8 of the stored values, whatever their type. Raises UserError for others than 0 … 255."""
+    values = read_page(page)
+    if values.ndim != 2 or not np.isin(values, np.arange(256)).all():
+        found = f"values from {values.min():g} to {values.max():g}, shape {values.shape}"
+        remedy = "export class indices; objects that are numbered one by one must get their class's number"
+        raise UserError(subject(page), found, "one channel of whole numbers 0 … 255", remedy)
+    return values.astype(np.uint8)

@@ -1,0 +1,179 @@
+"""What a VOC folder holds: printed, saved as dataset.json, drawn for people, and turned into proposals for training."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from hashlib import blake2b
+
+import numpy as np
+
+from utils.doctor import Findings, Seen
+from utils.palette import IGNORE_INDEX
+from utils.voc import MaskScan, VocFolder, write_lines
+
+FORMAT = 1
+PERCENTILES = (0.1, 1, 25, 50, 75, 99, 99.9)
+STRIDE = 32  # input sizes are multiples of it: what the deepest of the networks needs
+LARGE = 512  # larger pictures are not trained on whole
+STEP_PIXELS = 4 * 512 * 512  # of one step: what 4 crops of the default size have
+
+
+@dataclass(frozen=True)
+class ClassStatistics:
+    """One class. pictures: those that have it; sizes of its connected parts in pixels, the median to within 5 %."""
+
+    index: int
+    name: str
+    pixels: int
+    share: float
+    pictures: int
+    objects: int
+    object_smallest: int
+    object_median: float
+    object_large: float  # 95 % are no larger
+    object_largest: int
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """Flags of train.py, and why."""
+
+    flags: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """The content of dataset.json but for its fingerprint and its list of pairs. Sizes are height×width."""
+
+    pictures: int
+    sizes: dict[str, int]
+    channels: dict[str, int]
+    bits: dict[str, int]
+    intensity_percentiles: dict[str, float]
+    intensity_histogram: list[float] = field(repr=False)  # 64 shares of pixels, from black to white
+    classes: list[ClassStatistics]
+    ignored_pixels: int
+    ignored_pictures: int
+    proposals: list[Proposal]
+
+
+def describe(findings: Findings, class_names: Sequence[str]) -> Statistics:
+    """Statistics of at least one pair."""
+    seen, counts = findings.seen, findings.counts
+    deep = any(one.bits == 16 for one in seen)
+    histogram = findings.histogram if deep else findings.histogram[::257]
+    places = np.searchsorted(histogram.cumsum(), np.array(PERCENTILES) / 100 * histogram.sum())
+    classes = []
+    for index, name in enumerate(class_names):
+        objects, pictures = findings.objects[index], sum(index in one.values for one in seen)
+        sizes = (objects.smallest, objects.quantile(0.5), objects.quantile(0.95), objects.largest)
+        share = counts[index] / max(counts[:IGNORE_INDEX].sum(), 1)
+        classes.append(ClassStatistics(index, name, int(counts[index]), float(share), pictures, objects.count, *sizes))
+    return Statistics(
+        pictures=len(seen),
+        sizes=_most_common(f"{one.size[0]}×{one.size[1]}" for one in seen),
+        channels=_most_common(
+            ("gray" if one.channels == 1 else "RGB, all equal") if one.gray else "RGB" for one in seen
+        ),
+        bits=_most_common(str(one.bits) for one in seen),
+        intensity_percentiles={f"{p:g}": float(place) for p, place in zip(PERCENTILES, places, strict=True)},
+        intensity_histogram=[float(part.sum() / histogram.sum()) for part in np.array_split(histogram, 64)],
+        classes=classes,
+        ignored_pixels=int(counts[IGNORE_INDEX]),
+        ignored_pictures=sum(IGNORE_INDEX in one.values for one in seen),
+        proposals=propose(seen, classes),
+    )
+
+
+def _most_common(values: object) -> dict[str, int]:
+    return dict(Counter(values).most_common(20))
+
+
+def propose(seen: Sequence[Seen], classes: Sequence[ClassStatistics]) -> list[Proposal]:
+    """Settings of train.py for these pictures, each with its reason."""
+    fit = _propose_fit(seen, classes)
+    height, width = map(int, fit.flags.split()[-2:])
+    pixels = sum(one.size[0] * one.size[1] for one in seen)
+    crops = max(round(pixels / (height * width)), len(seen)) if "crop" in fit.flags else len(seen)
+    batch = max(min(round(STEP_PIXELS / (height * width)), crops // 8, 16), 1)
+    small = "8 steps an epoch" if batch == crops // 8 else f"{batch * height * width / 1e6:.1f} M pixels a step"
+    proposals = [fit, Proposal(f"--batch-size {batch}", f"about {crops} crops an epoch; {small}")]
+    gray = all(one.gray for one in seen)
+    proposals.append(
+        Proposal(
+            f"--in-channels {1 if gray else 3}", "all pictures are gray" if gray else "there are pictures in colour"
+        )
+    )
+    present = [one for one in classes if one.pixels]
+    rarest = min(present, key=lambda one: one.share)
+    balanced = rarest.share < 0.2 / len(present)
+    reason = f"class {rarest.name} has {rarest.share:.2%} of the pixels: " + (
+        "too few for equal weights" if balanced else "the Dice loss makes up for that"
+    )
+    proposals.append(Proposal(f"--class-weights {'balanced' if balanced else 'none'}", reason))
+    return proposals
+
+
+def _propose_fit(seen: Sequence[Seen], classes: Sequence[ClassStatistics]) -> Proposal:
+    """Crops or whole pictures, and their size: from the sizes of the pictures and of the objects in them."""
+    height, width = (max(sides) for sides in zip(*(one.size for one in seen), strict=True))
+    crop = tuple(min(-(-side // STRIDE) * STRIDE, LARGE) for side in (height, width))
+    if max(height, width) <= LARGE:
+        return Proposal(
+            f"--fit crop --input-shape {crop[0]} {crop[1]}", "whole pictures fit in a crop: nothing is scaled"
+        )
+    # As if they were discs.
+    large = max((one.object_large for one in classes if one.objects), default=0) ** 0.5 * 1.13
+    small = min((one.object_median for one in classes if one.objects), default=0) ** 0.5 * 1.13
+    scale = LARGE / max(height, width)
+    scaled = f"scaled to {LARGE} the small ones have {small * scale:.0f} of {small:.0f} pixels across"
+    if large > LARGE and small * scale > 8:
+        reason = f"objects of up to {large:.0f} pixels across do not fit in a crop; {scaled}"
+        return Proposal(f"--fit letterbox --input-shape {LARGE} {LARGE}", reason)
+    reason = f"pictures of up to {height}×{width}: crops keep objects as sharp as they are; {scaled}"
+    return Proposal(f"--fit crop --input-shape {crop[0]} {crop[1]}", reason)
+
+
+def save_statistics(folder: VocFolder, statistics: Statistics, seen: Sequence[Seen]) -> None:
+    """Write dataset.json. One line a pair, so that the file stays readable."""
+    names = [one.name for one in seen]
+    pairs = {
+        one.name: f"{one.size[0]}×{one.size[1]}" + "".join(f" {v}:{n}" for v, n in one.values.items()) for one in seen
+    }
+    fingerprint = _fingerprint(folder, names)
+    content = {"format": FORMAT, "fingerprint": fingerprint, **asdict(statistics), "pairs": pairs}
+    write_lines(folder.root / "dataset.json", [json.dumps(content, ensure_ascii=False, indent=1)])
+
+
+def fresh_statistics(folder: VocFolder, names: Sequence[str]) -> list[MaskScan] | None:
+    """What dataset.json says of these pairs, or None where it is missing, or older than any picture or mask it lists."""
+    try:
+        content = json.loads((folder.root / "dataset.json").read_text(encoding="utf-8"))
+        pairs = content["pairs"]
+        if content["format"] != FORMAT or content["fingerprint"] != _fingerprint(folder, list(pairs)):
+            return None
+        return [_parse_scan(name, pairs[name]) for name in names]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _parse_scan(name: str, text: str) -> MaskScan:
+    size, *entries = text.split()
+    height, width = size.split("×")
+    counts = np.zeros(256, np.int64)
+    for entry in entries:
+        value, pixels = entry.split(":")
+        counts[int(value)] = int(pixels)
+    return MaskScan(name, (int(height), int(width)), counts)
+
+
+def _fingerprint(folder: VocFolder, names: Sequence[str]) -> str:
+    """Of the names, sizes and times of the files. Raises OSError or KeyError where one is missing."""
+    total = blake2b(digest_size=16)
+    for name in names:
+        for path in (folder.images[name], folder.mask_path(name)):
+            state = path.stat()
+            total.update(f"{path.name}|{state.st_size}|{state.st_mtime_ns}\n".encode())
+    return total.hexdigest()
