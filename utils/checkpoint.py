@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, field, fields
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 
 import torch
 from torch import Tensor
@@ -157,7 +156,7 @@ def imagenet_weights(url: str, folder: Path = Path("model_data")) -> dict[str, T
         with replacing(path) as temporary:
             try:
                 torch.hub.download_url_to_file(url, str(temporary))
-            except (URLError, HTTPException, RuntimeError) as error:
+            except (OSError, HTTPException, RuntimeError) as error:
                 raise UserError(
                     path,
                     f"no such file, and it cannot be downloaded ({error})",
