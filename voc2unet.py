@@ -29,10 +29,8 @@ class Config:
     folds: int = 0  # also write fold0_train.txt, fold0_val.txt, …: every name outside the test validates once
     seed: int = 0  # of the draw: same seed, same split
     overwrite: bool = False  # draw the splits anew although split files exist
-    # Mending, into new masks; the originals go to SegmentationClass.orig, mask_map.json says what was done
-    fix: bool = (
-        False  # what leaves no choice: names, file types, 16 bits, three equal channels, EXIF; --map, --colors do too
-    )
+    # Mending: the originals go to SegmentationClass.orig, and mask_map.json says what was done
+    fix: bool = False  # mend what leaves no choice: names, file types, bit depth, EXIF; included in --map and --colors
     map: str | None = None  # mask values: OLD:NEW,…, such as 0:0,255:1; * stands for all others
     colors: str | None = None  # colours to classes: voc, msrc2, camvid, or a text file with a line R G B NAME a colour
     nearest: int = 0  # how far a value or colour may be from the nearest one that --map or --colors names

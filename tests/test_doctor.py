@@ -110,6 +110,21 @@ def test_near_misses_of_names_are_proposed_and_mended(folder, picture, mask):
     assert snapshot(folder.root) == once
 
 
+def test_faults_inside_a_mask_of_another_name_are_found_at_once(folder):
+    add(folder, "x", None)
+    save_as(folder.masks_dir / "x_GT.bmp", voc_palette()[MASK])
+    message = str(fault(folder))
+    assert "\n1 masks without a picture\n" in message
+    assert "\n1 masks in RGB colours\n" in message
+    check(VocFolder(folder.root), colors=str(write_own_table(folder.root.parent)))
+    assert np.array_equal(read_mask(folder.mask_path("x")), MASK)
+
+
+def write_own_table(place):
+    write_lines(place / "table.txt", ["0 0 0 background", "128 0 0 cell", "0 128 0 nucleus"])
+    return place / "table.txt"
+
+
 def test_two_masks_that_may_be_meant_are_not_guessed(folder):
     add(folder, "x", None)
     for name in ("x_mask", "x_label"):
@@ -249,6 +264,12 @@ def test_jpeg_masks_in_gray(folder):
     assert error.remedy.endswith(command(folder, "--map", "0:0,255:1", "--nearest", "60"))
     check(folder, map="0:0,255:1", nearest=60)
     assert np.array_equal(read_mask(folder.mask_path("a")), np.kron(MASK > 0, np.ones((9, 9))))
+
+
+def test_colour_table_says_nothing_of_a_gray_jpeg(folder, tmp_path):
+    make_jpeg_masks(folder, rgb=False)
+    write_lines(tmp_path / "table.txt", ["0 0 0 background", "255 0 0 cell", "0 255 0 nucleus"])
+    assert "a JPEG" in fault(folder, colors=str(tmp_path / "table.txt"), nearest=60).found
 
 
 def test_jpeg_masks_in_colours(folder, tmp_path):

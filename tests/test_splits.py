@@ -1,6 +1,7 @@
 """Splits: disjoint, complete, no group torn, rare classes on both sides, every name once in the folds."""
 
 from collections import Counter
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ def make_present(count, seed, classes=4):
 def test_parts_are_disjoint_complete_and_tear_no_group(lengths, kind, val, test, seed):
     groups, count = make_groups(lengths), sum(lengths)
     parts = draw(groups, sizes_of(count, val, test), kind, make_present(count, seed), seed)
-    assert sorted(sum(parts, [])) == list(range(count))
+    assert sorted(chain(*parts)) == list(range(count))
     for part in parts:
         assert part == sorted(part)
         for group in groups:
@@ -54,7 +55,7 @@ def test_folds_hold_every_name_once(lengths, kind, folds, seed):
     groups, count = make_groups(lengths), sum(lengths)
     folds = min(folds, len(groups))
     parts = draw_folds(groups, folds, kind, make_present(count, seed), seed)
-    assert sorted(sum(parts, [])) == list(range(count))
+    assert sorted(chain(*parts)) == list(range(count))
     assert all(parts)
     assert all(len(set(group) & set(part)) in (0, len(group)) for group in groups for part in parts)
 
@@ -133,7 +134,7 @@ def test_keys_of_two_kinds_are_joined():
 def test_joined_groups_share_no_key(pairs):
     first, second = ([str(value) for value in values] for values in zip(*pairs, strict=True))
     groups = join_groups(first, second)
-    assert sorted(sum(groups, [])) == list(range(len(pairs)))
+    assert sorted(chain(*groups)) == list(range(len(pairs)))
     for keys in (first, second):
         assert max(Counter(key for group in groups for key in {keys[index] for index in group}).values()) == 1
 

@@ -111,7 +111,8 @@ class Mending:
             codes = self._mapped(pair.mask, codes, steps)
         if size and codes.shape != size:
             codes = self._turned(pair, codes, size, steps)
-        if steps and not self.active:
+        # Where the name differs too, that is a fault of the name.
+        if steps and not self.active and pair.mask.stem == pair.name:
             found = f"a mask in a {pair.mask.suffix} file"
             raise MaskFault(
                 "masks that are no PNG", pair.mask, found, self.command(fix=True), expected=f"{pair.name}.png"
@@ -129,8 +130,9 @@ class Mending:
                 raise error from None
         if codes.ndim == 3 and codes.dtype == np.uint16:
             codes = (codes >> 8).astype(np.uint8)
+        chosen = self.values is not None or (self.table is not None and codes.ndim == 3)
         with path.open("rb") as file:
-            if file.read(2) != b"\xff\xd8" or self.nearest:
+            if file.read(2) != b"\xff\xd8" or (self.nearest and chosen):
                 return codes
         colours = codes.ndim == 3 and bool((codes != codes[..., :1]).any())
         number = len(colour_counts(codes)) if colours else len(np.unique(codes))
@@ -215,10 +217,8 @@ class Mending:
             steps.append("turned as the EXIF orientation of its picture says")
             return np.array(Image.fromarray(mask).transpose(turn))
         found = f"a mask of {mask.shape[0]}×{mask.shape[1]} (height×width)"
-        kind, remedy = (
-            "masks of another size",
-            "export the mask in its picture's size; indices must not be interpolated",
-        )
+        kind = "masks of another size than their picture"
+        remedy = "export the mask in the picture's size; class indices must not be interpolated"
         if turn is not None:
             kind, remedy = "masks of pictures that EXIF turns", self.command(fix=True)
             found += ": the picture before its EXIF orientation turns it upright"
@@ -321,6 +321,7 @@ def write_mended(folder: VocFolder, mending: Mending, pairs: Sequence[Pair], pla
         # Only what differs is written, so that running again leaves even the times of the files.
         if pair.mask == target or not _holds(target, [mask.digest]):
             write_mask(target, mending.read(Pair(pair.name, pair.picture, kept), mask.size)[0])
-    steps = dict.fromkeys(step for _, mask in changes for step in mask.steps)
+    renamed = "other names and file types → NAME.png"
+    steps = dict.fromkeys(renamed if s.startswith("file ") else s for _, mask in changes for s in mask.steps)
     listed = "; ".join([*steps][:6]) + "; …" * (len(steps) > 6)
     print(f"mended   {len(changes)} masks in {folder.masks_dir} ({listed or 'as before'}); originals in {kept_dir}")

@@ -52,11 +52,10 @@ def list_pairs(folder: VocFolder, mending: Mending) -> tuple[list[Pair], list[Fa
         masks |= {name: path for name, path in found.items() if name in pictures}
         single = [name for name in found if name not in masks]
         near = _near_misses([name for name in pictures if name not in masks], single)
-        if mending.active:
-            masks |= {name: found[other] for other, name in near.items()}
-            single = [name for name in single if name not in near]
+        # They are read in any case, for the faults that they have besides.
+        masks |= {name: found[other] for other, name in near.items()}
         if source == folder.masks_dir:
-            names = sorted(pictures)
+            names, single = sorted(pictures), [name for name in single if name not in near or not mending.active]
             faults += [_without_picture(found[name], near.get(name), names, mending) for name in single]
     pairs = [Pair(name, pictures[name], masks[name]) for name in sorted(masks, key=natural_key)]
     bare = [path for name, path in pictures.items() if name not in masks]

@@ -57,13 +57,16 @@ def class_colours(count: int) -> np.ndarray:
 def _draw_sizes(axes: Axes, statistics: Statistics, findings: Findings, colours: np.ndarray) -> None:
     edges = 2 ** (np.arange(257) / SIZE_BINS)
     counted = [one for one in statistics.classes if one.objects]
+    curves = []
     for one in counted:
-        # Four bins in one: a curve instead of a comb.
-        bins = findings.objects[one.index].bins.reshape(-1, 4).sum(1)
         label = f"{one.name}: {one.objects}, median {one.object_median:.0f}"
-        axes.stairs(
-            bins, edges[::4], color=colours[one.index], linewidth=1.5, label=label if len(counted) <= 10 else None
-        )
+        curves.append((label, colours[one.index], findings.objects[one.index].bins))
+    if len(curves) > 8:
+        total = sum(bins for _, _, bins in curves)
+        curves = [(f"all classes: {total.sum()}", "black", total)]
+    for label, colour, bins in curves:
+        # Four bins in one: a curve instead of a comb.
+        axes.stairs(bins.reshape(-1, 4).sum(1), edges[::4], color=colour, linewidth=1.5, label=label)
     axes.set(title="objects (connected parts), by size in pixels", ylabel="number")
     if counted:
         smallest, largest = min(one.object_smallest for one in counted), max(one.object_largest for one in counted)

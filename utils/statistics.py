@@ -98,8 +98,8 @@ def propose(seen: Sequence[Seen], classes: Sequence[ClassStatistics]) -> list[Pr
     pixels = sum(one.size[0] * one.size[1] for one in seen)
     crops = max(round(pixels / (height * width)), len(seen)) if "crop" in fit.flags else len(seen)
     batch = max(min(round(STEP_PIXELS / (height * width)), crops // 8, 16), 1)
-    small = "8 steps an epoch" if batch == crops // 8 else f"{batch * height * width / 1e6:.1f} M pixels a step"
-    proposals = [fit, Proposal(f"--batch-size {batch}", f"about {crops} crops an epoch; {small}")]
+    reason = f"about {crops} crops an epoch: {-(-crops // batch)} steps of {batch * height * width / 1e6:.1f} M pixels"
+    proposals = [fit, Proposal(f"--batch-size {batch}", reason)]
     gray = all(one.gray for one in seen)
     proposals.append(
         Proposal(
