@@ -14,13 +14,7 @@ from torch.utils.tensorboard import SummaryWriter
 from nets.unet import UNet, build, crop_centre
 from unet import Unet, read_model
 from utils.augment import parse_augmentation
-from utils.checkpoint import (
-    Checkpoint,
-    config_to_dict,
-    imagenet_weights,
-    misfits,
-    table_of_misfits,
-)
+from utils.checkpoint import Checkpoint, config_to_dict, imagenet_weights, misfits, table_of_misfits
 from utils.console import UserError, progress, quoted, run_script, warn
 from utils.dataset import (
     Data,

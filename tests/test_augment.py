@@ -15,15 +15,7 @@ RNG = np.random.default_rng(0)
 MASK = RNG.integers(0, 200, (40, 60)).astype(np.uint8)
 IMAGE = RNG.integers(0, 256, (40, 60, 3), np.uint8)
 SIZES = [(16, 16), (40, 60), (1, 1), (7, 60), (64, 96), (41, 61), (45, 75)]
-GEOMETRY = {
-    "rotate": 45.0,
-    "scale": 0.4,
-    "shear": 20.0,
-    "shift": 20.0,
-    "elastic": 8.0,
-    "flip": True,
-    "turn": True,
-}
+GEOMETRY = {"rotate": 45.0, "scale": 0.4, "shear": 20.0, "shift": 20.0, "elastic": 8.0, "flip": True, "turn": True}
 VALUES = {
     "brightness": 0.3,
     "contrast": 0.5,

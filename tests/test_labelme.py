@@ -242,12 +242,7 @@ def test_windows_separators_in_image_path(tmp_path, image_data):
 
 @pytest.mark.parametrize(
     ("image_path", "there"),
-    [
-        ("renamed.jpg", "a.png"),
-        ("a.json", "a.TIF"),
-        (None, "a.jpeg"),
-        ("C:\\data\\scan 7.png", "scan 7.png"),
-    ],
+    [("renamed.jpg", "a.png"), ("a.json", "a.TIF"), (None, "a.jpeg"), ("C:\\data\\scan 7.png", "scan 7.png")],
 )
 def test_picture_under_another_name_is_found_and_said(tmp_path, capsys, image_path, there):
     content = labelme_content(shape_entry(), imagePath=image_path, imageData=None)

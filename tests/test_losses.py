@@ -63,11 +63,7 @@ def assert_same(loss: Tensor, naive: Tensor, logits: Tensor) -> None:
     torch.testing.assert_close(gradient, expected, atol=1e-6, rtol=1e-4)
 
 
-CASES = [
-    {"seed": 0, "ignored": False},
-    {"seed": 1, "ignored": True},
-    {"seed": 2, "ignored": True, "absent": True},
-]
+CASES = [{"seed": 0, "ignored": False}, {"seed": 1, "ignored": True}, {"seed": 2, "ignored": True, "absent": True}]
 
 
 @pytest.mark.parametrize("case", CASES)

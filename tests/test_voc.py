@@ -210,8 +210,7 @@ def test_faults_are_yielded_in_order_between_the_good_ones(folder):
 
 
 @pytest.mark.parametrize(
-    ("values", "expected"),
-    [([0, 255], True), ([0], False), ([255], False), ([0, 1, 255], False), ([0, 254], False)],
+    ("values", "expected"), [([0, 255], True), ([0], False), ([255], False), ([0, 1, 255], False), ([0, 254], False)]
 )
 def test_black_and_white_masks_are_recognised(values, expected):
     assert looks_like_0_255(histogram(values)) is expected

@@ -151,10 +151,7 @@ def growing_average(memory: float) -> Callable[[list[Tensor], list[Tensor], Tens
 
 
 def train_one_epoch(
-    trainer: Trainer,
-    loader: Iterable[tuple[Tensor, ...]],
-    criterion: Callable[..., Tensor],
-    first_step: int,
+    trainer: Trainer, loader: Iterable[tuple[Tensor, ...]], criterion: Callable[..., Tensor], first_step: int
 ) -> float:
     """Train on every batch of `loader` (see `Trainer.step`); returns the mean loss.
 

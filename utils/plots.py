@@ -34,7 +34,7 @@ def draw_curves(
     axes.set(xlabel="epoch", ylabel=label)
     axes.grid(alpha=0.3)
     axes.legend()
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_class_bars(path: Path, class_names: Sequence[str], values: np.ndarray, title: str) -> None:
@@ -47,7 +47,7 @@ def draw_class_bars(path: Path, class_names: Sequence[str], values: np.ndarray, 
     axes.invert_yaxis()
     axes.set(xlim=(0, 1.12), title=title)
     axes.spines[["top", "right"]].set_visible(False)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_confusion_matrix(path: Path, class_names: Sequence[str], matrix: np.ndarray) -> None:
@@ -65,7 +65,7 @@ def draw_confusion_matrix(path: Path, class_names: Sequence[str], matrix: np.nda
             share = shares[row, column]
             axes.text(column, row, f"{share:.2f}", ha="center", va="center", color="white" if share > 0.5 else "black")
     figure.colorbar(image, shrink=0.8)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_samples(path: Path, samples: Sequence[tuple[np.ndarray, np.ndarray | None]], columns: int) -> None:
@@ -103,7 +103,7 @@ def montage(tiles: Sequence[np.ndarray], columns: int, gap: int = 4) -> np.ndarr
     return sheet
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
     installed = set(font_manager.get_font_names())
     families = ["DejaVu Sans", *(font for font in CJK_FONTS if font in installed)]
     with matplotlib.rc_context({"font.family": families}), replacing(path) as temporary:
