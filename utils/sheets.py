@@ -10,8 +10,7 @@ from matplotlib.patches import Patch
 from utils.doctor import SIZE_BINS, Findings, Seen
 from utils.images import read_image, read_mask
 from utils.palette import voc_palette
-from utils.plots import save_figure
-from utils.plots import montage, overlay_tile
+from utils.plots import montage, overlay_tile, save_figure
 from utils.statistics import Statistics
 from utils.voc import VocFolder
 

@@ -1,0 +1,84 @@
+"""Milliseconds a sample of the joint augmentation, beside the same kinds of transforms in torchvision v2, on one core.
+
+python benchmarks/augmentation.py
+"""
+
+import statistics
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import tyro
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from utils.augment import STRENGTHS, augment
+from utils.demo import draw_sample
+
+
+@dataclass
+class Config:
+    """Settings of the benchmark."""
+
+    size: int = 512  # height and width of picture and crop
+    repeats: int = 30  # timed samples; the median is reported
+
+
+def torchvision_default() -> v2.Compose:
+    """What `default` does to gray pictures, as torchvision v2 has it: flips, one affine, elastic, tone, noise."""
+    default = STRENGTHS["default"]
+    return v2.Compose(
+        [
+            v2.RandomHorizontalFlip(),
+            v2.RandomVerticalFlip(),
+            v2.RandomAffine(default.rotate, scale=(1 - default.scale, 1 + default.scale), interpolation=2),
+            v2.ElasticTransform(alpha=50.0, sigma=5.0),
+            v2.ColorJitter(brightness=default.brightness, contrast=default.contrast, saturation=default.saturation),
+            v2.ToDtype({tv_tensors.Image: torch.float32, tv_tensors.Mask: torch.uint8}, scale=True),
+            v2.GaussianNoise(sigma=default.noise),
+        ]
+    )
+
+
+def median_ms(call, repeats: int) -> float:
+    call(0)
+    seconds = []
+    for index in range(repeats):
+        start = time.perf_counter()
+        call(index)
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds) * 1000
+
+
+def main(config: Config) -> None:
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    gray, mask = draw_sample(0, config.size)
+    pictures = {"gray": gray, "RGB": np.stack([gray] * 3, axis=2)}
+    transform = torchvision_default()
+    print(
+        "| augmentation | " + " | ".join(f"{name}, ms" for name in pictures) + " |\n| --- |" + " --- |" * len(pictures)
+    )
+    for strength, settings in STRENGTHS.items():
+        ms = [
+            median_ms(
+                lambda i, p=p, s=settings: augment(p, mask, mask.shape, s, np.random.default_rng(i)), config.repeats
+            )
+            for p in pictures.values()
+        ]
+        print(f"| ours, {strength} | " + " | ".join(f"{value:.1f}" for value in ms) + " |")
+    ms = []
+    for picture in pictures.values():
+        image = tv_tensors.Image(torch.from_numpy(np.atleast_3d(picture)).permute(2, 0, 1).contiguous())
+        target = tv_tensors.Mask(torch.from_numpy(mask))
+        ms.append(median_ms(lambda i, a=image, b=target: transform(a, b), config.repeats))
+    print("| torchvision v2, the parts of default | " + " | ".join(f"{value:.1f}" for value in ms) + " |")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Config, description=__doc__))
