@@ -2,7 +2,7 @@
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -23,6 +23,7 @@ from utils.dataset import (
     load_data,
     make_loader,
     measure_split,
+    measure_split_range,
     same_size_batches,
 )
 from utils.demo import make_demo
@@ -199,8 +200,11 @@ def make_network(config: Config, data: Data) -> tuple[UNet, Checkpoint]:
     if start:
         load_matching(net, start, config.model_path)
         normalisation = Normalisation(**start.normalisation)
+        if normalisation.range_16bit is None:
+            normalisation = replace(normalisation, range_16bit=measure_split_range(data.folder, data.train))
     elif config.pretrained and config.backbone != "plain":
-        normalisation = load_pretrained(net, config)
+        limits = measure_split_range(data.folder, data.train)
+        normalisation = replace(load_pretrained(net, config), range_16bit=limits)
     else:
         normalisation = measure_split(data.folder, data.train, config.in_channels)
     if config.save_memory:
@@ -283,8 +287,9 @@ def make_loaders(
         seed=config.seed,
         border=BorderWeights(config.border_weight, config.border_sigma) if config.border_weight else None,
         letterboxed=config.fit == "letterbox",
+        range_16bit=checkpoint.normalisation["range_16bit"],
     )
-    val = SegmentationDataset(data.folder, data.val, in_channels)
+    val = SegmentationDataset(data.folder, data.val, in_channels, range_16bit=train.range_16bit)
     batches = EpochBatches(len(train), config.batch_size, config.seed)
     val_batches = same_size_batches(data.val_sizes, config.batch_size * crop[0] * crop[1])
     return train, batches, make_loader(train, batches, workers, device), make_loader(val, val_batches, workers, device)

@@ -23,7 +23,7 @@ from utils.console import UserError, note
 from utils.engine import Precision, choose_device, choose_precision
 from utils.images import image_to_array, read_image, to_channels, to_uint8_rgb
 from utils.letterbox import letterbox, undo_letterbox
-from utils.normalise import Normalisation, to_tensor
+from utils.normalise import Normalisation, stretch, to_tensor
 from utils.palette import blend, colorize, cutout, voc_palette
 
 Picture = str | Path | Image.Image | np.ndarray
@@ -143,7 +143,8 @@ class Unet:
         return seconds[warm_up:]
 
     def _picture_logits(self, image: Picture) -> Tensor:
-        array = np.ascontiguousarray(to_channels(as_array(image), self.in_channels))
+        array = stretch(as_array(image), self.normalisation.range_16bit)
+        array = np.ascontiguousarray(to_channels(array, self.in_channels))
         return self.logits(to_tensor(array).unsqueeze(0))[0]
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from utils.normalise import Normalisation, measure_normalisation, to_tensor
+from utils.normalise import Normalisation, measure_normalisation, measure_range, stretch, to_tensor
 
 PICTURES = [np.random.default_rng(seed).integers(0, 200, (9 + seed, 7, 3)).astype(np.uint8) for seed in range(3)]
 IMAGENET = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -58,3 +58,18 @@ def test_plain_values_rebuild_it():
     values = measured.to_dict()
     assert all(isinstance(number, float) for numbers in values.values() for number in numbers)
     assert Normalisation(**values)(to_tensor(PICTURES[0])[None]).equal(measured(to_tensor(PICTURES[0])[None]))
+
+
+def test_the_range_of_16_bit_pictures_leaves_out_a_thousandth_on_each_side():
+    values = np.repeat(np.arange(1000, 2000, dtype=np.uint16), 10).reshape(100, 100)
+    values[0, 0], values[-1, -1] = 0, 65535
+    assert measure_range([values, np.zeros((5, 5), np.uint8)]) == (1000, 1999)
+    assert measure_range([np.zeros((5, 5), np.uint8)]) is None
+
+
+def test_stretching_by_hand():
+    image = np.array([[0, 1000, 1500, 2000, 65535]], np.uint16)
+    assert stretch(image, (1000, 2000)).tolist() == [[0, 0, 32768, 65535, 65535]]
+    assert stretch(image, None) is image
+    gray = np.zeros((2, 2), np.uint8)
+    assert stretch(gray, (1000, 2000)) is gray

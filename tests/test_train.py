@@ -20,7 +20,7 @@ from utils.checkpoint import load_checkpoint
 from utils.console import UserError
 from utils.demo import CLASS_NAMES
 from utils.history import read_history
-from utils.images import read_image, read_mask, write_mask
+from utils.images import read_image, read_mask, write_image, write_mask
 from utils.voc import write_lines
 
 PICTURES = ["loss.png", "miou.png", "train_batch.png", "val_epoch.png"]
@@ -593,3 +593,23 @@ def test_black_and_white_masks_are_told_with_the_command_that_mends_them(tmp_pat
     with pytest.raises(UserError) as caught:
         main(tiny(folder, logs))
     assert f'python voc2unet.py --voc-root "{folder.root}" --map 0:0,255:1 ' in caught.value.remedy
+
+
+def test_twelve_bit_pictures_fill_the_range_in_training_and_prediction(tmp_path):
+    folder = make_voc(tmp_path / "voc", 3)
+    for path in folder.images.values():
+        write_image(path, read_image(path).astype(np.uint16) * 16)
+    run_dir = tmp_path / "run"
+    train.main(
+        train.Config(voc_root=folder.root, base_channels=4, depth=2, epochs=1, save_dir=tmp_path, run_name="run",
+                     device="cpu", precision="fp32")
+    )  # fmt: skip
+    low, high = load_checkpoint(run_dir / "best.pth").normalisation["range_16bit"]
+    assert 0 <= low < 1000 and 2000 < high < 4096
+    unet = Unet(run_dir / "best.pth", device="cpu", precision="fp32")
+    image = read_image(folder.image_path("cells_0"))
+    seen = []
+    unet.net.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    unet.predict(image)
+    spread = unet.normalisation.std[0] * (seen[0].max() - seen[0].min()).item()
+    assert spread == pytest.approx(1.0, abs=0.02)

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from utils.console import UserError, progress, warn
 from utils.images import read_image, read_mask, to_channels
 from utils.letterbox import letterbox, letterbox_mask
 from utils.losses import BorderWeights
-from utils.normalise import Normalisation, measure_normalisation, to_tensor
+from utils.normalise import Normalisation, measure_normalisation, measure_range, stretch, to_tensor
 from utils.statistics import fresh_statistics
 from utils.voc import MaskScan, VocFolder, check_classes, resolve_class_names, scan_pairs
 
@@ -107,10 +108,12 @@ class SegmentationDataset(Dataset):
         seed: int = 0,
         border: BorderWeights | None = None,
         letterboxed: bool = False,
+        range_16bit: Sequence[int] | None = None,
     ):
         self.folder, self.names, self.in_channels = folder, list(names), in_channels
         self.crop, self.augmentation, self.seed = crop, augmentation, seed
         self.crops_per_picture, self.border, self.letterboxed = crops_per_picture, border, letterboxed
+        self.range_16bit = range_16bit
         self._cache: dict[int, tuple[np.ndarray, ...]] = {}
         self._cached_bytes = 0
 
@@ -131,6 +134,7 @@ class SegmentationDataset(Dataset):
             return self._cache[picture]
         name = self.names[picture]
         image, mask = read_image(self.folder.image_path(name)), read_mask(self.folder.mask_path(name))
+        image = stretch(image, self.range_16bit)
         if self.letterboxed:
             image, mask = letterbox_pair(image, mask, self.crop)
         arrays = (image, mask, self.border(mask, self.folder.read_objects(name))) if self.border else (image, mask)
@@ -207,7 +211,19 @@ def collate(samples: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
 
 def measure_split(folder: VocFolder, names: Sequence[str], in_channels: int, at_most: int = 200) -> Normalisation:
     """Normalisation from up to `at_most` pictures, spread evenly over the names. Raises UserError for a bad picture."""
-    chosen = [names[i] for i in np.linspace(0, len(names) - 1, min(len(names), at_most)).round().astype(int)]
+    limits = measure_split_range(folder, names, at_most)
     with ThreadPoolExecutor() as pool:
-        images = pool.map(lambda name: to_channels(read_image(folder.image_path(name)), in_channels), chosen)
-        return measure_normalisation(images)
+        images = pool.map(lambda path: to_channels(stretch(read_image(path), limits), in_channels),
+                          chosen_paths(folder, names, at_most))  # fmt: skip
+        return replace(measure_normalisation(images), range_16bit=limits)
+
+
+def measure_split_range(folder: VocFolder, names: Sequence[str], at_most: int = 200) -> tuple[int, int] | None:
+    """`measure_range` of up to `at_most` pictures, spread evenly over the names."""
+    with ThreadPoolExecutor() as pool:
+        return measure_range(pool.map(read_image, chosen_paths(folder, names, at_most)))
+
+
+def chosen_paths(folder: VocFolder, names: Sequence[str], at_most: int) -> list[Path]:
+    steps = np.linspace(0, len(names) - 1, min(len(names), at_most)).round().astype(int)
+    return [folder.image_path(names[index]) for index in steps]

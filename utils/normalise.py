@@ -1,6 +1,6 @@
 """From picture values to network input: one scaling, stored in the checkpoint, used alike in training and prediction."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,15 +15,17 @@ FULL_SCALE = {torch.uint8: 255.0, torch.uint16: 65535.0}
 class Normalisation:
     """(value / full scale − mean) / std for each channel. mean, std: one number a channel, in units of the full scale.
 
-    A 16-bit picture is divided by 65535; because mean and std are those of the training pictures, cameras that use only
-    a part of the 16 bits still fill the network's input range.
+    range_16bit: (low, high) values that 16-bit pictures are stretched from to the full scale by `stretch` when they are
+    read, in training and prediction alike; None: as they are.
     """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    range_16bit: tuple[int, int] | None = None
 
-    def to_dict(self) -> dict[str, list[float]]:
-        return {"mean": list(self.mean), "std": list(self.std)}
+    def to_dict(self) -> dict[str, list[float] | list[int] | None]:
+        limits = list(self.range_16bit) if self.range_16bit else None
+        return {"mean": list(self.mean), "std": list(self.std), "range_16bit": limits}
 
     def __call__(self, images: Tensor) -> Tensor:
         """(N, C, H, W) uint8, uint16 or float32 → (N, C, H, W) float32, on the same device and in the same layout."""
@@ -36,6 +38,30 @@ class Normalisation:
 def to_tensor(image: np.ndarray) -> Tensor:
     """(H, W, C) uint8 or uint16 array → (C, H, W) tensor of the same type, without a copy (channels-last strides)."""
     return torch.from_numpy(image).permute(2, 0, 1)
+
+
+def stretch(image: np.ndarray, limits: Sequence[int] | None) -> np.ndarray:
+    """A uint16 picture with `limits` (low, high) mapped to 0 … 65535 and what lies beyond clipped; any other as it is."""
+    if image.dtype != np.uint16 or limits is None:
+        return image
+    low, high = limits
+    table = np.clip((np.arange(65536) - low) / max(high - low, 1), 0, 1) * 65535
+    return np.round(table).astype(np.uint16)[image]
+
+
+def measure_range(images: Iterable[np.ndarray]) -> tuple[int, int] | None:
+    """The 0.1 and 99.9 percentile of all values of the uint16 pictures among `images`; None where there are none.
+
+    A camera of 12 bits fills a sixteenth of the range; without this, brightness changes made for the full range drown it.
+    """
+    counts = np.zeros(65536, np.int64)
+    for image in images:
+        if image.dtype == np.uint16:
+            counts += np.bincount(image.ravel(), minlength=65536)
+    if not counts.any():
+        return None
+    low, high = np.searchsorted(counts.cumsum(), counts.sum() * np.array([0.001, 0.999]))
+    return int(low), max(int(high), int(low) + 1)
 
 
 def measure_normalisation(images: Iterable[np.ndarray]) -> Normalisation:
