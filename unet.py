@@ -100,11 +100,28 @@ class Unet:
         if self.fit == "letterbox":
             images = letterbox(images, self.input_shape)
         batch = self.normalisation(images)
-        if self.net.margin:
-            batch = mirror(batch, self.net.margin)
         with self.precision.autocast():
-            logits = self.net(batch.contiguous(memory_format=torch.channels_last)).float()
+            logits = self._overlap_tiles(batch) if self.net.margin else self._forward(batch)
         return undo_letterbox(logits, picture) if self.fit == "letterbox" else logits
+
+    def _forward(self, batch: Tensor) -> Tensor:
+        return self.net(batch.contiguous(memory_format=torch.channels_last)).float()
+
+    def _overlap_tiles(self, batch: Tensor) -> Tensor:
+        """The paper's overlap-tile strategy (figure 2): tiles of 572 pixels give 388 each, missing context is mirrored.
+
+        Of the 388, the last 4 overlap with the next tile, so that tiles begin at multiples of the strides and agree with
+        the picture as a whole.
+        """
+        height, width = batch.shape[-2:]
+        step, context = 384, 2 * self.net.margin + 4
+        mirrored = mirror(batch, self.net.margin)
+        rows = []
+        for y in range(0, height, step):
+            band = mirrored[..., y : y + step + context, :]
+            tiles = [self._forward(band[..., x : x + step + context])[..., :step, :step] for x in range(0, width, step)]
+            rows.append(torch.cat(tiles, dim=-1))
+        return torch.cat(rows, dim=-2)
 
     def predict(self, image: Picture) -> np.ndarray:
         """Class indices (H, W) uint8. An image is a path, a PIL picture or an array (H, W) or (H, W, 3), uint8 or uint16."""

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import nn
 
 from nets.unet import build
-from unet import Unet, as_array, reflected
+from unet import Unet, as_array, mirror, reflected
 from utils.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from utils.console import UserError
 from utils.engine import Precision
@@ -276,3 +276,22 @@ def test_predictions_are_timed_one_by_one(unet, monkeypatch):
     assert len(unet.time_predictions(PICTURE, repeats=4, warm_up=2)) == 4
     assert len(calls) == 6
     assert unet.get_fps(PICTURE, repeats=2) > 0
+
+
+@pytest.mark.parametrize("size", [(30, 50), (384, 390), (500, 800)])
+def test_overlapping_tiles_of_the_papers_network_equal_the_picture_as_a_whole(tmp_path, size):
+    arguments = {"num_classes": 2, "in_channels": 1, "base_channels": 2, "norm": "none", "padding": "valid"}
+    torch.manual_seed(0)
+    net = build(**arguments)
+    save_checkpoint(
+        tmp_path / "paper.pth",
+        Checkpoint(model=net.state_dict(), network=arguments, class_names=["a", "b"], palette=[[0, 0, 0], [128, 0, 0]],
+                   normalisation={"mean": [0.5], "std": [0.25]}, input_shape=(64, 64)),
+    )  # fmt: skip
+    unet = Unet(tmp_path / "paper.pth", device="cpu", precision="fp32")
+    images = torch.randint(0, 256, (1, 1, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        whole = net.eval()(mirror(unet.normalisation(images), net.margin))
+    tiled = unet.logits(images)
+    assert tiled.shape == (1, 2, *size)
+    torch.testing.assert_close(tiled, whole, rtol=1e-4, atol=1e-5)
