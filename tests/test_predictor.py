@@ -294,4 +294,4 @@ def test_overlapping_tiles_of_the_papers_network_equal_the_picture_as_a_whole(tm
         whole = net.eval()(mirror(unet.normalisation(images), net.margin))
     tiled = unet.logits(images)
     assert tiled.shape == (1, 2, *size)
-    torch.testing.assert_close(tiled, whole, rtol=1e-4, atol=1e-5)
+    assert (tiled - whole).abs().max() < 1e-4 * whole.abs().max()
