@@ -270,7 +270,7 @@ def test_onnx_runtime_equals_eager_at_another_size(name, tmp_path):
     runtime = pytest.importorskip("onnxruntime")
     net, arguments = make(**FAMILY[name]).eval(), FAMILY[name]
     program = torch.export.export(net, (picture(arguments, 61, 93),), dynamic_shapes=(DYNAMIC,))
-    torch.onnx.export(program, verbose=False).save(tmp_path / "net.onnx")
+    torch.onnx.export(program, dynamo=True, verbose=False).save(tmp_path / "net.onnx")
     session = runtime.InferenceSession(tmp_path / "net.onnx")
     for size in ((64, 96), (97, 163)):
         image = picture(arguments, *size)
