@@ -1,5 +1,6 @@
 """Pictures for people: curves, bars per class, the confusion matrix, montages of overlays."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 from matplotlib import font_manager
 from matplotlib.figure import Figure
 
+from utils.console import warn
 from utils.files import replacing
 from utils.images import to_uint8_rgb, write_image
 from utils.palette import blend, outline, voc_palette
@@ -104,7 +106,12 @@ def montage(tiles: Sequence[np.ndarray], columns: int, gap: int = 4) -> np.ndarr
 
 
 def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure, with a font for Chinese letters where the machine has one; where it has none, say so."""
     installed = set(font_manager.get_font_names())
     families = ["DejaVu Sans", *(font for font in CJK_FONTS if font in installed)]
-    with matplotlib.rc_context({"font.family": families}), replacing(path) as temporary:
-        figure.savefig(temporary, dpi=120)
+    with warnings.catch_warnings(record=True) as caught, matplotlib.rc_context({"font.family": families}):
+        warnings.filterwarnings("always", message="Glyph")
+        with replacing(path) as temporary:
+            figure.savefig(temporary, dpi=120)
+    if any("Glyph" in str(warning.message) for warning in caught):
+        warn(f"{path} shows boxes for some letters: install a font such as {CJK_FONTS[0]} and draw it again")
