@@ -72,7 +72,7 @@ def check_split(folder: VocFolder, names: list[str], unet: Unet) -> None:
             folder.class_names_path,
             f"classes {', '.join(own)}",
             f"the classes of {unet.model_path}: {', '.join(unet.class_names)}",
-            "score with a model of these classes, or on the data that belong to the model",
+            "choose a model of these classes by --model-path logs/<run>/best.pth, or other data by --voc-root",
         )
     resolve_class_names(folder, sum(scan.counts for scan in scans))
     check_classes(folder, scans, unet.class_names)

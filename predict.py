@@ -44,6 +44,8 @@ def main(config: Config) -> None:
 
 def predict_file(config: Config, unet: Unet, path: Path) -> None:
     """Predict one picture, write the result and say what was found."""
+    if path.is_dir():
+        raise UserError(path, "a folder", "a picture", "for all pictures of a folder: --mode dir_predict")
     keep_apart(path.parent, config.output)
     image = read_image(path)
     mask = unet.predict(image)

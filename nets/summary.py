@@ -18,7 +18,7 @@ class Config:
     backbone: Literal["plain", "vgg", "vgg_bn", "resnet50"] = "plain"  # encoder
     num_classes: int = 2  # classes, the background counted
     in_channels: int = 3  # channels of the picture
-    base_channels: int = 64  # plain: width of the first level
+    base_channels: int = 16  # plain: width of the first level; 64 in the paper
     depth: int = 4  # plain: number of times the resolution is halved
     norm: Literal["batch", "group", "none"] = "batch"  # normalisation
     upsampling: Literal["transposed", "bilinear", "aligned"] = "transposed"  # how the decoder enlarges

@@ -367,3 +367,9 @@ def test_without_a_path_the_newest_weights_are_taken(weights, tmp_path, monkeypa
         os.utime(path, (1e9 - age, 1e9 - age))
         main(config)
         assert f"model    {path}: " in capsys.readouterr().out
+
+
+def test_a_folder_for_a_picture_is_told_the_mode(tmp_path):
+    model = save_untrained(tmp_path / "model.pth")
+    with pytest.raises(UserError, match="--mode dir_predict"):
+        main(Config(model_path=model, input=tmp_path, output=tmp_path / "out", device="cpu"))

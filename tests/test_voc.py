@@ -245,3 +245,21 @@ def test_a_value_without_class_name_is_a_user_error(folder):
 def test_numbered_classes_fit_their_masks(folder):
     add(folder, "a", [[0, 4, 255]])
     assert checked(folder, "a") == [f"class_{index}" for index in range(5)]
+
+
+def test_a_misspelt_split_names_those_that_exist(tmp_path):
+    folder = VocFolder(tmp_path)
+    folder.write_split("train", ["a"])
+    folder.write_split("val", ["b"])
+    with pytest.raises(UserError) as error:
+        folder.read_split("trian")
+    assert "one of: train, val" in str(error.value) and "--overwrite" not in str(error.value)
+
+
+def test_an_empty_line_between_class_names_would_move_the_next_ones_up(tmp_path):
+    folder = VocFolder(tmp_path)
+    folder.class_names_path.write_text("background\n\ncell\n", encoding="utf-8")
+    with pytest.raises(UserError, match="an empty line 2"):
+        folder.read_class_names()
+    folder.class_names_path.write_text("background\ncell\n\n\n", encoding="utf-8")
+    assert folder.read_class_names() == ["background", "cell"]

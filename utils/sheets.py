@@ -26,7 +26,9 @@ def draw_statistics(folder: VocFolder, statistics: Statistics, findings: Finding
     figure.suptitle(f"{folder.root.name}: {statistics.pictures} pictures")
     colours = class_colours(len(statistics.classes))
     drawn = bars.barh(
-        [one.name for one in shown], [one.share for one in shown], color=[colours[one.index] for one in shown]
+        [shortened(one.name) for one in shown],
+        [one.share for one in shown],
+        color=[colours[one.index] for one in shown],
     )
     bars.bar_label(drawn, [f"{one.share:.1%}, in {one.pictures} pictures" for one in shown], padding=3)
     bars.invert_yaxis()
@@ -58,7 +60,7 @@ def _draw_sizes(axes: Axes, statistics: Statistics, findings: Findings, colours:
     counted = [one for one in statistics.classes if one.objects]
     curves = []
     for one in counted:
-        label = f"{one.name}: {one.objects}, median {one.object_median:.0f}"
+        label = f"{shortened(one.name)}: {one.objects}, median {one.object_median:.0f}"
         curves.append((label, colours[one.index], findings.objects[one.index].bins))
     if len(curves) > 8:
         total = sum(bins for _, _, bins in curves)
@@ -104,7 +106,7 @@ def draw_contact_sheet(folder: VocFolder, seen: Sequence[Seen], class_names: Seq
         place = {"ha": "center", "va": "center", "fontsize": 6.5, "parse_math": False}
         figure.text(x / width, y / (height + legend), name, **place)
     colours = class_colours(len(class_names))
-    patches = [Patch(color=colours[index], label=class_names[index].replace("$", r"\$")) for index in shown]
+    patches = [Patch(color=colours[index], label=shortened(class_names[index]).replace("$", r"\$")) for index in shown]
     if patches:
         figure.legend(handles=patches, loc="lower left", ncols=columns, frameon=False, fontsize=9)
     save_figure(figure, folder.root / "contact_sheet.png")
@@ -119,3 +121,8 @@ def choose(seen: Sequence[Seen], classes: int) -> list[Seen]:
     spread = np.linspace(0, len(seen) - 1, AT_MOST).round().astype(int).tolist()
     chosen.update(dict.fromkeys(spread))
     return [seen[index] for index in sorted(list(chosen)[:AT_MOST])]
+
+
+def shortened(name: str, most: int = 22) -> str:
+    """A name that leaves room for the picture beside it."""
+    return name if len(name) <= most else f"{name[: most - 1]}…"

@@ -13,6 +13,8 @@ from utils.files import replacing
 from utils.images import IMAGE_SUFFIXES, read_image, read_mask
 from utils.palette import IGNORE_INDEX
 
+SPLITS = ("train", "val", "trainval", "test")
+
 
 class VocFolder:
     """A folder in the layout of PASCAL VOC. Nothing is read before it is asked for; nothing is created."""
@@ -62,6 +64,11 @@ class VocFolder:
     def read_split(self, split: str) -> list[str]:
         """Names listed in ImageSets/Segmentation/SPLIT.txt; any line ending, blanks around names and empty lines pass."""
         path = self.splits_dir / f"{split}.txt"
+        others = sorted(other.stem for other in self.splits_dir.glob("*.txt"))
+        if split not in SPLITS and not path.is_file():
+            raise UserError(
+                path, "no such split", f"one of: {', '.join(others) or 'none is there yet'}", "check the spelling"
+            )
         remedy = f"write the split files: {self._split_command(split)}"
         names = [line.strip() for line in read_lines(path, remedy) if line.strip()]
         if not names:
@@ -82,7 +89,14 @@ class VocFolder:
         """Names from class_names.txt, background first, or None where there is no such file."""
         if not self.class_names_path.is_file():
             return None
-        names = [line.strip() for line in read_lines(self.class_names_path, "") if line.strip()]
+        names = [line.strip() for line in read_lines(self.class_names_path, "")]
+        while names and not names[-1]:
+            names.pop()
+        if "" in names:
+            found = f"an empty line {names.index('') + 1} between names"
+            raise UserError(
+                self.class_names_path, found, "a name on every line", "fill it in: the next names would move up"
+            )
         if len(names) < 2:
             raise UserError(
                 self.class_names_path,
