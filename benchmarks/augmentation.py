@@ -17,7 +17,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from utils.augment import STRENGTHS, augment
+from utils.augment import STRENGTHS, augment, parse_augmentation
 from utils.demo import draw_sample
 
 
@@ -29,18 +29,23 @@ class Config:
     repeats: int = 30  # timed samples; the median is reported
 
 
-def torchvision_default() -> v2.Compose:
-    """What `default` does to gray pictures, as torchvision v2 has it: flips, one affine, elastic, tone, noise."""
-    default = STRENGTHS["default"]
+# The same kinds of transforms on both sides: flips, one affine, elastic, tone, Gaussian noise.
+PARTS = "default,turn=0,rotate=10,scale=0.1,elastic=2,noise=0.02,gamma=0"
+
+
+def torchvision_parts() -> v2.Compose:
+    """The kinds of transforms of PARTS, each a pass of its own."""
+    parts = parse_augmentation(PARTS)
+    scale = (1 / (1 + parts.scale), 1 + parts.scale)
     return v2.Compose(
         [
             v2.RandomHorizontalFlip(),
             v2.RandomVerticalFlip(),
-            v2.RandomAffine(default.rotate, scale=(1 - default.scale, 1 + default.scale), interpolation=2),
+            v2.RandomAffine(parts.rotate, scale=scale, interpolation=2),
             v2.ElasticTransform(alpha=50.0, sigma=5.0),
-            v2.ColorJitter(brightness=default.brightness, contrast=default.contrast, saturation=default.saturation),
+            v2.ColorJitter(brightness=parts.brightness, contrast=parts.contrast, saturation=parts.saturation),
             v2.ToDtype({tv_tensors.Image: torch.float32, tv_tensors.Mask: torch.uint8}, scale=True),
-            v2.GaussianNoise(sigma=default.noise),
+            v2.GaussianNoise(sigma=parts.noise),
         ]
     )
 
@@ -60,11 +65,11 @@ def main(config: Config) -> None:
     torch.set_num_threads(1)
     gray, mask = draw_sample(0, config.size)
     pictures = {"gray": gray, "RGB": np.stack([gray] * 3, axis=2)}
-    transform = torchvision_default()
+    transform = torchvision_parts()
     print(
         "| augmentation | " + " | ".join(f"{name}, ms" for name in pictures) + " |\n| --- |" + " --- |" * len(pictures)
     )
-    for strength, settings in STRENGTHS.items():
+    for strength, settings in {**STRENGTHS, PARTS: parse_augmentation(PARTS)}.items():
         ms = [
             median_ms(
                 lambda i, p=p, s=settings: augment(p, mask, mask.shape, s, np.random.default_rng(i)), config.repeats
@@ -77,7 +82,11 @@ def main(config: Config) -> None:
         image = tv_tensors.Image(torch.from_numpy(np.atleast_3d(picture)).permute(2, 0, 1).contiguous())
         target = tv_tensors.Mask(torch.from_numpy(mask))
         ms.append(median_ms(lambda i, a=image, b=target: transform(a, b), config.repeats))
-    print("| torchvision v2, the parts of default | " + " | ".join(f"{value:.1f}" for value in ms) + " |")
+    print(
+        "| torchvision v2, the kinds of transforms of the row above | "
+        + " | ".join(f"{value:.1f}" for value in ms)
+        + " |"
+    )
 
 
 if __name__ == "__main__":
