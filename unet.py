@@ -131,6 +131,11 @@ class Unet:
         """Probabilities (num_classes, H, W) float32 that sum to 1 over the classes."""
         return self._picture_logits(image).softmax(0).cpu().numpy()
 
+    def predict_with_certainty(self, image: Picture) -> tuple[np.ndarray, np.ndarray]:
+        """Class indices and their certainty, both (H, W) uint8; certainty: 255 times the largest probability, rounded."""
+        largest, mask = self._picture_logits(image).softmax(0).max(0)
+        return mask.to(torch.uint8).cpu().numpy(), (largest * 255).round().to(torch.uint8).cpu().numpy()
+
     def detect_image(self, image: Picture, mix_type: str = "blend") -> Image.Image:
         """The picture with its classes laid over it (`blend`), the classes in colours (`mask`), or cut out (`cutout`)."""
         array = as_array(image)

@@ -86,6 +86,13 @@ def test_predictions_equal_those_by_hand(path, unet):
     np.testing.assert_allclose(probabilities.sum(0), 1, atol=1e-5)
 
 
+def test_certainty_is_the_largest_probability(unet):
+    mask, certainty = unet.predict_with_certainty(PICTURE)
+    assert certainty.dtype == np.uint8
+    np.testing.assert_array_equal(mask, unet.predict(PICTURE))
+    np.testing.assert_allclose(certainty, unet.predict_proba(PICTURE).max(0) * 255, atol=0.51)
+
+
 def test_a_path_a_pil_image_and_an_array_are_one_picture(unet, tmp_path):
     expected = unet.predict(PICTURE)
     write_image(tmp_path / "图 像.png", PICTURE)
