@@ -10,7 +10,6 @@ import numpy as np
 from unet import Unet
 from utils.console import UserError, progress, run_script, warn
 from utils.images import read_image, write_image, write_mask
-from utils.palette import IGNORE_INDEX
 from utils.voc import list_images
 
 
@@ -23,6 +22,7 @@ class Config:
     input: Path | None = None  # picture (predict, fps) or folder (dir_predict); predict without it asks for names
     output: Path = Path("img_out")  # folder for the results: NAME.png to look at and NAME_mask.png with class indices
     mix_type: Literal["blend", "mask", "cutout"] = "blend"  # classes over the picture, alone, or objects cut out
+    overwrite: bool = False  # replace results that are there already
     count: bool = False  # print pixels and share of every class
     repeats: int = 20  # fps: number of timed predictions
     device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
@@ -47,13 +47,14 @@ def predict_file(config: Config, unet: Unet, path: Path) -> None:
     if path.is_dir():
         raise UserError(path, "a folder", "a picture", "for all pictures of a folder: --mode dir_predict")
     keep_apart(path.parent, config.output)
-    image = read_image(path)
-    mask = unet.predict(image)
-    picture_path, mask_path = write_result(config, unet, path, image, mask)
-    print(f"{path} → {picture_path}, {mask_path}")
+    target = config.output / path.stem
+    keep_what_exists(config, [target])
+    found = process(config, unet, path, read_image(path), target)
+    print(f"{path} → {', '.join(map(str, found.files))}")
     if config.count:
-        print_counts(unet, mask)
-    say_if_one_class(unet, mask)
+        print_counts(unet, found.counts)
+    if found.only_class is not None:
+        warn(ONE_CLASS.format(f"this picture ({unet.class_names[found.only_class]})"))
 
 
 def ask_and_predict(config: Config, unet: Unet) -> None:
@@ -84,6 +85,7 @@ def predict_folder(config: Config, unet: Unet) -> None:
         raise UserError(
             config.input, "no picture in this folder", "pictures", "check the path; subfolders are not searched"
         )
+    keep_what_exists(config, [config.output / path.stem for path in paths])
     total, failed, one_class = np.zeros(256, np.int64), [], 0
     for path in progress(paths, "predicting", "picture"):
         try:
@@ -92,11 +94,9 @@ def predict_folder(config: Config, unet: Unet) -> None:
         except UserError as error:
             failed.append(error)
             continue
-        mask = unet.predict(image)
-        write_result(config, unet, path, image, mask)
-        counts = np.bincount(mask.ravel(), minlength=256)
-        total += counts
-        one_class += int((counts > 0).sum() == 1)
+        found = process(config, unet, path, image, config.output / path.stem)
+        total += found.counts
+        one_class += found.only_class is not None
     done = len(paths) - len(failed)
     if not done:
         faults = "\n".join(str(error) for error in failed)
@@ -126,12 +126,48 @@ def measure_speed(config: Config, unet: Unet) -> None:
           f"mean {mean * 1000:.1f} ms, median {median * 1000:.1f} ms, {1 / mean:.2f} pictures a second")  # fmt: skip
 
 
-def write_result(config: Config, unet: Unet, path: Path, image: np.ndarray, mask: np.ndarray) -> tuple[Path, Path]:
-    """Write NAME.png and NAME_mask.png into the output folder."""
-    targets = config.output / f"{path.stem}.png", config.output / f"{path.stem}_mask.png"
-    write_image(targets[0], unet.render(image, mask, config.mix_type))
-    write_mask(targets[1], mask)
-    return targets
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What one picture gave. files: those written, the picture to look at first; counts: (256,) int64 pixels a class."""
+
+    files: tuple[Path, ...]
+    counts: np.ndarray
+
+    @property
+    def only_class(self) -> int | None:
+        """The class of all pixels, or None where there are several."""
+        present = np.flatnonzero(self.counts)
+        return int(present[0]) if len(present) == 1 else None
+
+
+def process(config: Config, unet: Unet, path: Path, image: np.ndarray, target: Path) -> Found:
+    """Predict one picture, write all that is asked for and say what was found; the only way to do so.
+
+    path: where the picture (H, W[, 3]) came from; target: folder and name of its results, without an ending.
+    """
+    picture_path, mask_path = output_paths(config, target)
+    mask = unet.predict(image)
+    write_image(picture_path, unet.render(image, mask, config.mix_type))
+    # The mask comes last: where there is one, the picture is done.
+    write_mask(mask_path, mask)
+    return Found((picture_path, mask_path), np.bincount(mask.ravel(), minlength=256))
+
+
+def output_paths(config: Config, target: Path) -> list[Path]:
+    """All that `process` writes for a picture: NAME.png to look at first, NAME_mask.png with class indices last."""
+    return [target.with_name(f"{target.name}{ending}") for ending in (".png", "_mask.png")]
+
+
+def keep_what_exists(config: Config, targets: list[Path]) -> None:
+    """Raises UserError if a result is there already, unless told to overwrite."""
+    if config.overwrite:
+        return
+    there = [path for target in targets for path in output_paths(config, target) if path.exists()]
+    if there:
+        found = "a result of this name" if len(there) == 1 else f"a result of this name, and {len(there) - 1} more"
+        raise UserError(
+            there[0], found, "no file that would be replaced", "pass --overwrite, or choose another --output"
+        )
 
 
 def keep_apart(pictures: Path, output: Path) -> None:
@@ -152,9 +188,8 @@ def check_free_name(path: Path, paths: list[Path]) -> None:
             raise UserError(path, found, "one picture a name", "rename one of them")
 
 
-def print_counts(unet: Unet, mask_or_counts: np.ndarray) -> None:
-    """Pixels and share of every class, of a mask (H, W) or of counts (256,)."""
-    counts = mask_or_counts if mask_or_counts.ndim == 1 else np.bincount(mask_or_counts.ravel(), minlength=IGNORE_INDEX)
+def print_counts(unet: Unet, counts: np.ndarray) -> None:
+    """Pixels and share of every class; counts: (256,)."""
     width = max(len(name) for name in unet.class_names)
     for index, name in enumerate(unet.class_names):
         print(f"  {index:3d} {name:<{width}} {counts[index]:12d} pixels {counts[index] / counts.sum():8.2%}")
@@ -164,12 +199,6 @@ ONE_CLASS = (
     "only one class was found in {}. Usual reasons: the masks in training were coded 0/255 (check them: python voc2unet.py), "
     "too little training, or a picture unlike the training pictures (size of the objects, brightness, colours)"
 )
-
-
-def say_if_one_class(unet: Unet, mask: np.ndarray) -> None:
-    found = np.unique(mask)
-    if len(found) == 1:
-        warn(ONE_CLASS.format(f"this picture ({unet.class_names[found[0]]})"))
 
 
 if __name__ == "__main__":

@@ -147,7 +147,7 @@ def test_one_class_everywhere_is_told(predict, weights, tmp_path, capsys):
     warning = capsys.readouterr().err
     assert "warning: only one class was found in this picture (cell)" in warning
     assert "0/255" in warning
-    predict(input=path)
+    predict(input=path, overwrite=True)
     assert "only one class" not in capsys.readouterr().err
 
 
@@ -260,6 +260,21 @@ def test_output_that_cannot_be_written(predict, tmp_path, mode):
         predict(mode=mode, input=source, output=tmp_path / "file" / "out")
 
 
+@pytest.mark.parametrize("mode", ["predict", "dir_predict"])
+@pytest.mark.parametrize("standing", ["a.png", "a_mask.png"])
+def test_results_that_exist_are_kept_unless_told(predict, weights, tmp_path, mode, standing):
+    folder = folder_of(tmp_path, a=RGB)
+    source = folder if mode == "dir_predict" else folder / "a.png"
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / standing).write_text("corrected by hand", encoding="utf-8")
+    before = snapshot(tmp_path)
+    with pytest.raises(UserError, match=rf"(?s){standing}.*--overwrite"):
+        predict(mode=mode, input=source)
+    assert snapshot(tmp_path) == before
+    predict(mode=mode, input=source, overwrite=True)
+    assert np.array_equal(read_mask(tmp_path / "out" / "a_mask.png"), expected_mask(weights, folder / "a.png"))
+
+
 def test_speed_is_the_mean_and_the_median_of_single_predictions(predict, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(Unet, "time_predictions", lambda self, image, repeats: [0.1, 0.6, 0.2])
     predict(mode="fps", repeats=3)
@@ -357,7 +372,7 @@ def test_checkpoint_that_is_none(predict, tmp_path, make, found):
 
 def test_without_a_path_the_newest_weights_are_taken(weights, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    config = Config(input=folder_of(tmp_path, a=RGB) / "a.png", device="cpu")
+    config = Config(input=folder_of(tmp_path, a=RGB) / "a.png", device="cpu", overwrite=True)
     with pytest.raises(UserError, match="no trained weights"):
         main(config)
     for age, place in [(0, "model_data/unet_demo.pth"), (60, "logs/older/best.pth"), (30, "logs/newer/best.pth")]:
