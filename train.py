@@ -47,6 +47,7 @@ class Config:
 
     # Data
     voc_root: Path = DEMO  # VOC folder; for your own data: Path("VOCdevkit/VOC2007")
+    fold: int | None = None  # train on foldK_train.txt, validate on foldK_val.txt, which voc2unet.py --folds writes
     num_classes: int | None = None  # need not be set: the data know their classes; if set, it is checked
     input_shape: tuple[int, int] = (512, 512)  # height and width of the training crops; at most the largest picture
     fit: Literal["crop", "letterbox"] = "crop"  # native resolution, or whole pictures scaled to input_shape
@@ -162,7 +163,7 @@ def read_data(config: Config) -> Data:
     if config.voc_root == DEMO and not (VocFolder(DEMO).splits_dir / "test.txt").exists():
         print(f"drawing the demo set into {DEMO}")
         make_demo(DEMO)
-    data = load_data(VocFolder(config.voc_root))
+    data = load_data(VocFolder(config.voc_root), config.fold)
     if config.num_classes not in (None, len(data.class_names)):
         raise UserError(
             f"--num-classes {config.num_classes}",
@@ -369,7 +370,8 @@ def print_result(config: Config, run_dir: Path, history: History, scores: Scores
     print(f"pictures    {run_dir / 'train_batch.png'}, val_epoch.png, loss.png, miou.png")
     print("next        score it, then look at a picture:")
     weights, picture = quoted(run_dir / "best.pth"), quoted(data.folder.image_path(data.val[0]))
-    print(f"  python get_miou.py --model-path {weights} --voc-root {quoted(config.voc_root)}")
+    split = "" if config.fold is None else f" --split fold{config.fold}_val"
+    print(f"  python get_miou.py --model-path {weights} --voc-root {quoted(config.voc_root)}{split}")
     print(f"  python predict.py --model-path {weights} --input {picture}")
 
 

@@ -345,6 +345,19 @@ def test_split_files_of_any_making_are_read(folder, logs, capsys):
     assert "2 pictures to train, 1 to validate" in capsys.readouterr().out
 
 
+def test_a_fold_is_trained_on_and_scored(folder, logs, capsys):
+    folder.write_split("fold1_train", ["cells_2", "cells_0"])
+    folder.write_split("fold1_val", ["cells_1"])
+    main(tiny(folder, logs, fold=1, epochs=1))
+    output = capsys.readouterr().out
+    assert "2 pictures to train, 1 to validate" in output
+    assert f"--voc-root {folder.root} --split fold1_val\n" in output
+    get_miou.main(get_miou.Config(logs / "run/best.pth", split="fold1_val", output=logs / "miou"))
+    assert [path.name for path in (logs / "miou/masks").iterdir()] == ["cells_1.png"]
+    with pytest.raises(UserError, match=r"one of: fold1_train, fold1_val, .*\n.*voc2unet.py --voc-root .* --folds 5"):
+        main(tiny(folder, logs, fold=2))
+
+
 def test_masks_of_background_only_are_a_warning(folder, logs, capsys):
     recode(folder, {1: 0, 2: 0})
     main(tiny(folder, logs, epochs=1))

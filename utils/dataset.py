@@ -55,8 +55,8 @@ class Data:
         return read_image(self.folder.image_path(name)), read_mask(self.folder.mask_path(name))
 
 
-def load_data(folder: VocFolder) -> Data:
-    """Read the splits train and val and check every mask in them. Raises UserError for the first fault."""
+def load_data(folder: VocFolder, fold: int | None = None) -> Data:
+    """Read the splits train and val, or those of a fold, and check every mask. Raises UserError for the first fault."""
     if not folder.root.is_dir():
         raise UserError(
             folder.root,
@@ -64,10 +64,12 @@ def load_data(folder: VocFolder) -> Data:
             "a VOC folder with JPEGImages, SegmentationClass and ImageSets/Segmentation",
             "make one from labelme files (python json_to_dataset.py), or run python train.py for the built-in demo set",
         )
-    train, val = folder.read_split("train"), folder.read_split("val")
+    prefix = "" if fold is None else f"fold{fold}_"
+    train, val = folder.read_split(f"{prefix}train"), folder.read_split(f"{prefix}val")
     both = set(train) & set(val)
     if both:
-        warn(f"{len(both)} pictures are in train.txt and in val.txt, such as {min(both)}: the scores will flatter")
+        files = f"{prefix}train.txt and in {prefix}val.txt"
+        warn(f"{len(both)} pictures are in {files}, such as {min(both)}: the scores will flatter")
     scans = fresh_statistics(folder, train + val) or scan_all(folder, train + val)
     class_names = resolve_class_names(folder, sum(scan.counts for scan in scans))
     check_classes(folder, scans, class_names)

@@ -66,9 +66,9 @@ class VocFolder:
         path = self.splits_dir / f"{split}.txt"
         others = sorted(other.stem for other in self.splits_dir.glob("*.txt"))
         if split not in SPLITS and not path.is_file():
-            raise UserError(
-                path, "no such split", f"one of: {', '.join(others) or 'none is there yet'}", "check the spelling"
-            )
+            folds = f", or write folds: python voc2unet.py --voc-root {quoted(self.root)} --folds 5"
+            remedy = "check the spelling" + folds * split.startswith("fold")
+            raise UserError(path, "no such split", f"one of: {', '.join(others) or 'none is there yet'}", remedy)
         remedy = f"write the split files: {self._split_command(split)}"
         names = [line.strip() for line in read_lines(path, remedy) if line.strip()]
         if not names:
