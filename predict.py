@@ -10,6 +10,7 @@ import numpy as np
 from unet import Unet
 from utils.console import UserError, progress, run_script, warn
 from utils.images import read_image, write_image, write_mask
+from utils.onnx_model import OPSET, export_onnx
 from utils.voc import list_images
 
 
@@ -17,14 +18,15 @@ from utils.voc import list_images
 class Config:
     """Settings of a prediction."""
 
-    mode: Literal["predict", "dir_predict", "fps"] = "predict"  # one picture, a folder, or a speed test
+    mode: Literal["predict", "dir_predict", "fps", "export_onnx"] = "predict"  # a picture, a folder, speed, ONNX file
     model_path: Path | None = None  # checkpoint; None: the newest logs/*/best.pth, else the newest in model_data/
     input: Path | None = None  # picture (predict, fps) or folder (dir_predict); predict without it asks for names
     output: Path = Path("img_out")  # folder for the results: NAME.png to look at and NAME_mask.png with class indices
     mix_type: Literal["blend", "mask", "cutout"] = "blend"  # classes over the picture, alone, or objects cut out
     overwrite: bool = False  # replace results that are there already
     count: bool = False  # print pixels and share of every class
-    repeats: int = 20  # fps: number of timed predictions
+    repeats: int = 20  # fps, export_onnx: number of timed predictions
+    argmax: bool = False  # export_onnx: the file gives classes (N, H, W) uint8 instead of logits
     device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # number format of the network
 
@@ -36,6 +38,8 @@ def main(config: Config) -> None:
         predict_folder(config, unet)
     elif config.mode == "fps":
         measure_speed(config, unet)
+    elif config.mode == "export_onnx":
+        export(config, unet)
     elif config.input:
         predict_file(config, unet, config.input)
     else:
@@ -114,8 +118,7 @@ def predict_folder(config: Config, unet: Unet) -> None:
 
 def measure_speed(config: Config, unet: Unet) -> None:
     """Time single predictions, from a picture in memory to its mask in memory."""
-    if config.repeats < 1:
-        raise UserError("--repeats", str(config.repeats), "1 or more", "choose another number")
+    check_repeats(config)
     if config.input:
         image = read_image(config.input)
     else:
@@ -124,6 +127,39 @@ def measure_speed(config: Config, unet: Unet) -> None:
     mean, median = statistics.mean(seconds), statistics.median(seconds)
     print(f"{image.shape[0]}×{image.shape[1]}, batch 1, {config.repeats} times after warm-up: "
           f"mean {mean * 1000:.1f} ms, median {median * 1000:.1f} ms, {1 / mean:.2f} pictures a second")  # fmt: skip
+
+
+def check_repeats(config: Config) -> None:
+    if config.repeats < 1:
+        raise UserError("--repeats", str(config.repeats), "1 or more", "choose another number")
+
+
+def export(config: Config, unet: Unet) -> None:
+    """Write the network as an ONNX file, then compare it with PyTorch on a picture: results and speed."""
+    check_repeats(config)
+    single_file = config.output.suffix.lower() == ".onnx"
+    path = config.output if single_file else config.output / f"{unet.model_path.stem}.onnx"
+    if unet.model_path.suffix.lower() == ".onnx":
+        raise UserError(unet.model_path, "an ONNX file", "weights of PyTorch (.pth)", "pass the file it was made from")
+    if path.exists() and not config.overwrite:
+        raise UserError(path, "a file of this name", "a new file", "pass --overwrite, or choose another --output")
+    image = read_image(config.input or Path(__file__).with_name("img") / "cells_a.png")
+    exact = Unet(unet.model_path, "cpu", "fp32")
+    export_onnx(path, exact.net, exact.describe(), config.argmax)
+    exported = Unet(path, config.device)
+    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, opset {OPSET}, {exported.net.extra_repr()}")
+    equal = (exported.predict(image) == exact.predict(image)).mean()
+    compared = f"{equal:.4%} of the pixels equal"
+    if not config.argmax:
+        difference = np.abs(exported.predict_proba(image) - exact.predict_proba(image)).max()
+        compared = f"largest difference of probabilities {difference:.1e}, {compared}"
+    print(f"beside PyTorch, on a picture of {image.shape[0]}×{image.shape[1]}: {compared}")
+    if equal < 0.999:
+        warn("the ONNX file finds other classes than PyTorch does; do not use it")
+    rivals = [("ONNX Runtime", exported), ("PyTorch", exact), ("PyTorch", unet)]
+    for name, each in rivals[: 2 if str(unet.precision) == str(exact.precision) else 3]:
+        median = statistics.median(each.time_predictions(image, config.repeats))
+        print(f"  {name:<12} {median * 1000:8.1f} ms a picture (median of {config.repeats}), {each.precision}")
 
 
 @dataclass(frozen=True, eq=False)

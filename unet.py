@@ -24,6 +24,7 @@ from utils.engine import Precision, choose_device, choose_precision
 from utils.images import image_to_array, read_image, to_channels, to_uint8_rgb
 from utils.letterbox import letterbox, undo_letterbox
 from utils.normalise import Normalisation, stretch, to_tensor
+from utils.onnx_model import OnnxNetwork
 from utils.palette import blend, colorize, cutout, voc_palette
 
 Picture = str | Path | Image.Image | np.ndarray
@@ -41,12 +42,13 @@ class Unet:
     ):
         """Load a checkpoint (None: the newest logs/*/best.pth, else the newest weights in model_data/).
 
-        Weights of unet-pytorch and Pytorch-UNet load as they are. precision: auto, fp32, bf16 or fp16. overrides: fields
+        Weights of unet-pytorch and Pytorch-UNet load as they are; an ONNX file of `--mode export_onnx` runs through ONNX
+        Runtime, in float32, with its own normalisation. precision: auto, fp32, bf16 or fp16. overrides: fields
         of the checkpoint to replace: class_names, palette, normalisation, input_shape. Raises UserError for a checkpoint
         that is missing, damaged or of an unknown format.
         """
         self.model_path = Path(model_path) if model_path else newest_checkpoint()
-        checkpoint = read_model(self.model_path)
+        net, checkpoint, choice = open_model(self.model_path, choose_precision(precision, choose_device(device)))
         for name, value in overrides.items():
             if name not in ("class_names", "palette", "normalisation", "input_shape"):
                 raise TypeError(f"Unet() has no argument {name!r}")
@@ -58,17 +60,7 @@ class Unet:
                 f"{len(checkpoint.class_names)} classes: {', '.join(checkpoint.class_names)}",
                 "give as many class names as the network has classes, the background first",
             )
-        net = build(**checkpoint.network)
-        found = misfits(net.state_dict(), checkpoint.model)
-        if any(found.values()):
-            raise UserError(
-                self.model_path,
-                f"weights that do not fit the network ({checkpoint.network})",
-                "a weight for every layer, and no others",
-                f"use an unchanged copy of the file\n{table_of_misfits(found)}",
-            )
-        net.load_state_dict(checkpoint.model)
-        self._adopt(net, checkpoint, choose_precision(precision, choose_device(device)))
+        self._adopt(net, checkpoint, choice)
 
     @classmethod
     def from_network(cls, net: nn.Module, checkpoint: Checkpoint, precision: Precision) -> "Unet":
@@ -83,6 +75,7 @@ class Unet:
         self.net = net.to(self.device, memory_format=torch.channels_last).eval()
         self.class_names = list(checkpoint.class_names)
         self.num_classes = len(self.class_names)
+        self.network = checkpoint.network
         self.in_channels = checkpoint.network["in_channels"]
         self.backbone = checkpoint.network.get("backbone", "plain")
         self.input_shape, self.fit = tuple(checkpoint.input_shape), checkpoint.fit
@@ -90,6 +83,20 @@ class Unet:
         self.palette[: len(checkpoint.palette)] = checkpoint.palette
         self.normalisation = Normalisation(**checkpoint.normalisation)
         self.settings, self.scores = checkpoint.settings, checkpoint.scores
+
+    def describe(self) -> Checkpoint:
+        """What a checkpoint says beside its weights."""
+        return Checkpoint(
+            model={},
+            network=self.network,
+            class_names=self.class_names,
+            palette=self.palette[: self.num_classes].tolist(),
+            normalisation=self.normalisation.to_dict(),
+            input_shape=self.input_shape,
+            fit=self.fit,
+            scores=self.scores,
+            settings=self.settings,
+        )
 
     @torch.inference_mode()
     def logits(self, images: Tensor) -> Tensor:
@@ -192,6 +199,25 @@ def as_array(image: Picture) -> np.ndarray:
     if not gray_or_rgb or image.dtype not in (np.uint8, np.uint16) or not image.size:
         raise ValueError(f"array of shape {image.shape}, {image.dtype}; expected (H, W) or (H, W, 3), uint8 or uint16")
     return image
+
+
+def open_model(path: Path, precision: Precision) -> tuple[nn.Module, Checkpoint, Precision]:
+    """A network with its weights, what its file says of it, and what it computes in. Raises UserError."""
+    if path.suffix.lower() == ".onnx":
+        net = OnnxNetwork(path, precision.device)
+        return net, net.checkpoint, Precision(precision.device, None)
+    checkpoint = read_model(path)
+    net = build(**checkpoint.network)
+    found = misfits(net.state_dict(), checkpoint.model)
+    if any(found.values()):
+        raise UserError(
+            path,
+            f"weights that do not fit the network ({checkpoint.network})",
+            "a weight for every layer, and no others",
+            f"use an unchanged copy of the file\n{table_of_misfits(found)}",
+        )
+    net.load_state_dict(checkpoint.model)
+    return net, checkpoint, precision
 
 
 def read_model(path: Path) -> Checkpoint:
