@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from unet import Unet
-from utils.console import UserError, progress, run_script, warn
+from utils.console import UserError, counted, progress, run_script, warn
 from utils.files import replacing
 from utils.images import read_image, read_mask, write_mask
 from utils.metrics import ConfusionMatrix, Scores
@@ -45,7 +45,7 @@ def main(config: Config) -> None:
         write_mask(config.output / "masks" / f"{name}.png", mask)
     scores = matrix.scores()
     print(f"model    {unet.model_path}, {unet.precision}")
-    print(f"data     {folder.root}, split {config.split}: {len(names)} pictures\n")
+    print(f"data     {folder.root}, split {config.split}: {counted(len(names), 'picture')}\n")
     print_table(unet.class_names, scores)
     write_tables(config.output, unet.class_names, scores)
     for name, values, label in (("iou", scores.iou, "IoU"), ("precision", scores.precision, "Precision"),
@@ -85,7 +85,7 @@ def percent(value: float) -> str:
 def print_table(class_names: list[str], scores: Scores) -> None:
     """One line a class, then the means; in percent."""
     width = max(len("frequency-weighted IoU"), *(len(name) for name in class_names))
-    print(f"{'class':<{width}}    IoU   Dice  precision  recall")
+    print(f"{'class, in %':<{width}}    IoU   Dice  precision  recall")
     for name, *row in zip(class_names, scores.iou, scores.dice, scores.precision, scores.recall, strict=True):
         iou, dice, precision, recall = map(percent, row)
         print(f"{name:<{width}} {iou:>6} {dice:>6} {precision:>10} {recall:>7}")

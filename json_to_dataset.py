@@ -8,9 +8,9 @@ from typing import Literal
 
 import numpy as np
 
-from utils.console import UserError, progress, quoted, run_script, warn
+from utils.console import UserError, counted, progress, quoted, run_script, warn
 from utils.files import replacing
-from utils.images import read_image, read_mask, read_size, write_image, write_mask
+from utils.images import read_image, read_mask, write_image, write_mask
 from utils.labelme import BACKGROUND_LABEL, IGNORE_LABEL, Annotation, rasterise, rasterise_objects, read_annotation
 from utils.palette import IGNORE_INDEX
 from utils.transfer import raise_together
@@ -46,7 +46,7 @@ def main(config: Config) -> None:
         write_lines(folder.class_names_path, class_names)
     pixel_counts, written = write_dataset(folder, paths, class_index, config.instances)
     there = (3 if config.instances else 2) * len(paths) - written
-    print(f"{len(paths)} labelme file(s): {written} file(s) written, {there} there already")
+    print(f"{counted(len(paths), 'labelme file')}: {counted(written, 'file')} written, {there} there already")
     print(f"class order: {origin}\n")
     print_classes(class_names, shape_counts, pixel_counts)
     objects = [folder.objects_dir.name] if config.instances else []
@@ -176,17 +176,18 @@ def refuse_to_overwrite(
     """Raise UserError if the folder holds another picture or mask under a name that is about to be written."""
     pictures = standing_pictures(folder)
     # Pictures that were annotated where they lie may differ in their last bits from what labelme embedded.
-    read_standing = read_size if isinstance(folder, PaddleSegFolder) else read_image
+    same_pixels = not isinstance(folder, PaddleSegFolder)
     faults = []
     for path in progress(paths, "comparing", "file"):
         picture, masks = pictures.get(output_name(path)), mask_paths(folder, path, instances)
         if picture is None and not any(target.is_file() for target in masks):
             continue
         annotation = read_annotation(path)
-        shape_or_pixels = annotation.image.shape[:2] if read_standing is read_size else annotation.image
         painted = paint_masks(annotation, class_index, instances)
         there = [(target, read_mask, mask) for target, mask in zip(masks, painted, strict=True) if target.is_file()]
-        there += [(picture, read_standing, shape_or_pixels)] if picture else []
+        if picture:
+            image = annotation.image
+            there.append((picture, read_image, image) if same_pixels else (picture, size_of, image.shape[:2]))
         for target, read, content in there:
             if not holds(target, read, content):
                 remedy = f"choose another --voc-root, rename {path.name}, or move the existing file away"
@@ -201,6 +202,10 @@ def holds(path: Path, read: Callable[[Path], object], content: object) -> bool:
         return np.array_equal(read(path), content)
     except UserError:
         return False
+
+
+def size_of(picture: Path) -> tuple[int, int]:
+    return read_image(picture).shape[:2]
 
 
 def standing_pictures(folder: VocFolder) -> dict[str, Path]:
@@ -254,11 +259,13 @@ def print_classes(class_names: Sequence[str], shape_counts: Counter[str], pixel_
     rows = [(index, name, shape_counts[name]) for index, name in enumerate(class_names)]
     # Line 1 of class_names.txt may call the background differently from labelme.
     rows[0] = (0, class_names[0], sum(shape_counts[label] for label in {class_names[0], BACKGROUND_LABEL}))
-    rows.append((IGNORE_INDEX, f"{IGNORE_LABEL} (left out of training and scores)", shape_counts[IGNORE_LABEL]))
+    ignored = f"{IGNORE_LABEL} (left out of training, scores and the shares above)"
+    rows.append((IGNORE_INDEX, ignored, shape_counts[IGNORE_LABEL]))
+    counted_pixels = max(pixel_counts[:IGNORE_INDEX].sum(), 1)
     print(f"{'index':>5} {'shapes':>8} {'pixels':>12} {'share':>8}  class")
     for index, name, shapes in rows:
-        pixels = pixel_counts[index]
-        print(f"{index:5d} {shapes:8d} {pixels:12d} {pixels / pixel_counts.sum():8.2%}  {name}")
+        pixels, total = pixel_counts[index], pixel_counts.sum() if index == IGNORE_INDEX else counted_pixels
+        print(f"{index:5d} {shapes:8d} {pixels:12d} {pixels / total:8.2%}  {name}")
         if shapes and not pixels:
             warn(f"class {name}: {shapes} shape(s), but no pixel: they lie under later shapes or off the picture")
 

@@ -15,7 +15,7 @@ from nets.unet import UNet, build, crop_centre
 from unet import Unet, read_model
 from utils.augment import parse_augmentation
 from utils.checkpoint import Checkpoint, config_to_dict, imagenet_weights, misfits, table_of_misfits
-from utils.console import UserError, progress, quoted, run_script, warn
+from utils.console import UserError, counted, progress, quoted, run_script, warn
 from utils.dataset import (
     Data,
     EpochBatches,
@@ -104,7 +104,10 @@ def main(config: Config) -> None:
     run_dir, done, best = open_run(config, checkpoint, trainer)
     print_plan(config, data, unet, schedule, run_dir)
     draw_samples(
-        run_dir / "train_batch.png", batches.preview(train_set), columns=min(4, config.batch_size, len(train_set))
+        run_dir / "train_batch.png",
+        batches.preview(train_set),
+        columns=min(4, config.batch_size, len(train_set)),
+        titles=["augmented crops, with their masks"],
     )
 
     class_weights = make_class_weights(config, data, precision.device)
@@ -129,7 +132,7 @@ def main(config: Config) -> None:
         save_run(run_dir, checkpoint, trainer, row, best, improved)
         history.add(row)
         log_to_board(board, row)
-        print(f"epoch {row.epoch:4d}  loss {train_loss:.4f}  val_loss {val_loss:.4f}  mIoU {row.miou:.4f}"
+        print(f"epoch {row.epoch:4d}  loss {train_loss:.4f}  val_loss {val_loss:.4f}  mIoU {row.miou:7.2%}"
               f"{' *' if improved else '  '}  {seconds:5.1f} s")  # fmt: skip
         if row.epoch == config.epochs or time.perf_counter() - drawn > 15:
             draw_run(run_dir, history, unet, data)
@@ -340,19 +343,20 @@ def draw_run(run_dir: Path, history: History, unet: Unet, data: Data) -> None:
     history.draw()
     pairs = [data.read_pair(name) for name in data.val[:4]]
     rows = [row for image, mask in pairs for row in ((image, None), (image, mask), (image, unet.predict(image)))]
-    draw_samples(run_dir / "val_epoch.png", rows, columns=3)
+    draw_samples(run_dir / "val_epoch.png", rows, columns=3, titles=("picture", "truth", "prediction"))
 
 
 def print_plan(config: Config, data: Data, unet: Unet, schedule: Schedule, run_dir: Path) -> None:
     """What is about to happen, in four lines."""
     parameters = sum(p.numel() for p in unet.net.parameters())
     height, width = unet.input_shape
-    print(f"data     {config.voc_root}: {len(data.train)} pictures to train, {len(data.val)} to validate; "
+    print(f"data     {config.voc_root}: {counted(len(data.train), 'picture')} to train, {len(data.val)} to validate; "
           f"classes: {', '.join(data.class_names)}")  # fmt: skip
     print(f"network  {unet.backbone} U-Net, {parameters / 1e6:.2f} M parameters, {unet.precision}")
     for phase in schedule.phases:
-        print(f"plan     {phase.epochs} epochs of {schedule.steps(phase) // phase.epochs} steps, {phase.batch_size} crops of "
-              f"{height}×{width} each{', the encoder frozen' if phase.frozen else ''}")  # fmt: skip
+        steps, crops = counted(schedule.steps(phase) // phase.epochs, "step"), counted(phase.batch_size, "crop")
+        print(f"plan     {counted(phase.epochs, 'epoch')} of {steps}, {crops} of {height}×{width} each"
+              f"{', the encoder frozen' if phase.frozen else ''}")  # fmt: skip
     print(f"run      {run_dir}")
 
 
@@ -365,7 +369,9 @@ def print_result(config: Config, run_dir: Path, history: History, scores: Scores
             )
     best = max(history.rows, key=lambda row: row.miou)
     seconds = sum(row.seconds for row in history.rows)
-    print(f"\nbest mIoU {best.miou:.4f} in epoch {best.epoch}; {seconds:.0f} s for {len(history.rows)} epochs")
+    print(
+        f"\nbest mIoU {best.miou:.2%} in epoch {best.epoch}; {seconds:.0f} s for {counted(len(history.rows), 'epoch')}"
+    )
     print(f"checkpoint  {run_dir / 'best.pth'}")
     print(f"pictures    {run_dir / 'train_batch.png'}, val_epoch.png, loss.png, miou.png")
     print("next        score it, then look at a picture:")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.console import UserError, quoted, run_script, warn
+from utils.console import UserError, counted, quoted, run_script, warn
 from utils.doctor import Findings, check_pictures, check_values, examine, report
 from utils.mending import Mending, write_mended
 from utils.pairing import Fault, list_pairs
@@ -61,7 +61,8 @@ def main(config: Config) -> None:
     draw_statistics(folder, statistics, findings)
     draw_contact_sheet(folder, findings.seen, class_names)
     write_splits(config, folder, findings)
-    print(f"\nnext: python train.py --voc-root {quoted(folder.root)}")
+    settings = " ".join(one.flags for one in statistics.proposals)
+    print(f"\nnext: python train.py --voc-root {quoted(folder.root)} {settings}")
 
 
 def check_percents(config: Config) -> None:
@@ -98,14 +99,15 @@ def settle_classes(folder: VocFolder, mending: Mending, names: list[str] | None,
 
 def print_statistics(folder: VocFolder, statistics: Statistics) -> None:
     """A line for each value, with pixels, share and number of masks; objects; pictures; proposals."""
-    total = sum(one.pixels for one in statistics.classes) + statistics.ignored_pixels
-    rows = [(one.index, one.name, one.pixels, one.pictures) for one in statistics.classes]
-    if statistics.ignored_pixels:
-        rows.append((IGNORE_INDEX, "(ignored)", statistics.ignored_pixels, statistics.ignored_pictures))
+    ignored, total = statistics.ignored_pixels, sum(one.pixels for one in statistics.classes)
+    rows = [(one.index, one.name, one.pixels, one.share, one.pictures) for one in statistics.classes]
+    if ignored:
+        share = ignored / (total + ignored)
+        rows.append((IGNORE_INDEX, "(ignored)", ignored, share, statistics.ignored_pictures))
     width = max(len(row[1]) for row in rows)
-    print(f"{statistics.pictures} pairs\nvalue  {'class':<{width}}        pixels    share   masks")
-    for value, name, pixels, masks in rows:
-        print(f"{value:5d}  {name:<{width}} {pixels:13d} {pixels / total:8.2%} {masks:7d}")
+    print(f"{counted(statistics.pictures, 'pair')}\nvalue  {'class':<{width}}        pixels    share   masks")
+    for value, name, pixels, share, masks in rows:
+        print(f"{value:5d}  {name:<{width}} {pixels:13d} {share:8.2%} {masks:7d}")
     for one in statistics.classes:
         if one.objects:
             print(f"objects  {one.name}: {one.objects} of {one.object_smallest} … {one.object_largest} pixels, "
@@ -197,9 +199,10 @@ def keep_splits(folder: VocFolder, names: list[str]) -> None:
                     "correct the file, or draw the split anew with --overwrite",
                 )
         listed.update(members)
-        print(f"\nkept     {folder.splits_dir / f'{split}.txt'}: {len(members)} names", end="")
+        print(f"\nkept     {folder.splits_dir / f'{split}.txt'}: {counted(len(members), 'name')}", end="")
     missing = len(known - listed)
-    print(f"\n         {missing} pairs are in neither; --overwrite draws the split anew" if missing else "")
+    left = f"{counted(missing, 'pair')} in neither; --overwrite draws the split anew"
+    print(f"\n         {left}" if missing else "")
 
 
 def warn_of_copies(folder: VocFolder, findings: Findings) -> None:
@@ -208,8 +211,9 @@ def warn_of_copies(folder: VocFolder, findings: Findings) -> None:
     train, val = ({digests[name]: name for name in folder.read_split(split)} for split in ("train", "val"))
     both = sorted(train.keys() & val.keys())
     if both and set(train.values()) != set(val.values()):
-        warn(f"{len(both)} pictures are in train and in val, such as {train[both[0]]} and {val[both[0]]}: the scores will be "
-             "too good; --overwrite draws the split anew and keeps copies together")  # fmt: skip
+        such = f"{train[both[0]]} and {val[both[0]]}"
+        warn(f"{counted(len(both), 'picture')} in train and in val, such as {such}: the scores will be too good; --overwrite "
+             "draws the split anew and keeps copies together")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -114,8 +114,8 @@ def test_faults_inside_a_mask_of_another_name_are_found_at_once(folder):
     add(folder, "x", None)
     save_as(folder.masks_dir / "x_GT.bmp", voc_palette()[MASK])
     message = str(fault(folder))
-    assert "\n1 masks without a picture\n" in message
-    assert "\n1 masks in RGB colours\n" in message
+    assert "\n1 mask of a name like that of a picture\n" in message
+    assert "\n1 mask in RGB colours\n" in message
     check(VocFolder(folder.root), colors=str(write_own_table(folder.root.parent)))
     assert np.array_equal(read_mask(folder.mask_path("x")), MASK)
 
@@ -190,8 +190,11 @@ def test_masks_in_colours(folder, alpha):
     error = fault(folder)
     shares = "0 0 0 (50.00%), 128 0 0 (33.33%), 0 128 0 (16.67%)"
     assert error.found == f"a mask of RGB colours: {shares}; the same in 2 more, such as b.png"
-    assert error.remedy == "   or   ".join(command(folder, "--colors", name) for name in ("voc", "msrc2"))
+    # A built-in table with other classes than class_names.txt is no help.
+    assert error.remedy.startswith(command(folder, "--colors", "colours.txt") + "   after writing colours.txt")
     folder.class_names_path.unlink()
+    error = fault(folder)
+    assert error.remedy == "   or   ".join(command(folder, "--colors", name) for name in ("voc", "msrc2"))
     obey(folder, error.remedy)
     assert np.array_equal(read_mask(folder.mask_path("c")), MASK)
     assert folder.read_class_names() == load_table("voc").class_names
@@ -266,6 +269,18 @@ def test_jpeg_masks_in_gray(folder):
     assert np.array_equal(read_mask(folder.mask_path("a")), np.kron(MASK > 0, np.ones((9, 9))))
 
 
+def test_jpeg_masks_of_three_gray_levels(folder):
+    for name in "abc":
+        mask = np.kron(MASK, np.ones((9, 9), np.uint8))
+        save_as(
+            folder.images_dir / f"{name}.png", np.random.default_rng(ord(name)).integers(0, 256, mask.shape, np.uint8)
+        )
+        save_as(folder.mask_path(name), mask * np.uint8(120) + 10, "JPEG")
+    assert fault(folder).remedy.endswith(
+        command(folder, "--map", "10:0,130:1,250:2", "--nearest", "60").replace("250", "255")
+    )
+
+
 def test_colour_table_says_nothing_of_a_gray_jpeg(folder, tmp_path):
     make_jpeg_masks(folder, rgb=False)
     write_lines(tmp_path / "table.txt", ["0 0 0 background", "255 0 0 cell", "0 255 0 nucleus"])
@@ -277,7 +292,11 @@ def test_jpeg_masks_in_colours(folder, tmp_path):
     make_jpeg_masks(folder, rgb=True)
     error = fault(folder)
     assert "different colours" in error.found
-    assert error.remedy.endswith(command(folder, "--colors", "voc", "--nearest", "60"))
+    assert command(folder, "--colors", "colours.txt", "--nearest", "60") in error.remedy
+    assert error.remedy.endswith("a line R G B NAME a class (most frequent in this mask: 126 0 1, 0 1 0)")
+    write_lines(folder.class_names_path, load_table("voc").class_names)
+    assert fault(folder).remedy.endswith(command(folder, "--colors", "voc", "--nearest", "60"))
+    folder.class_names_path.unlink()
     write_lines(tmp_path / "table.txt", ["0 0 0 background", "127 0 0 cell"])
     check(folder, colors=str(tmp_path / "table.txt"), nearest=70)
     # Subsampled colours are smeared over two pixels on either side.
@@ -332,16 +351,16 @@ def test_masks_of_one_value(folder, capsys):
     add(folder, "f", np.full((3, 4), 255, np.uint8))
     check(folder)
     warnings = capsys.readouterr().err
-    assert "warning: 1 masks hold background only, such as d.png\n" in warnings
-    assert "warning: 1 masks are all one class, such as e.png\n" in warnings
-    assert "warning: 1 masks hold nothing but 255 (ignored), such as f.png\n" in warnings
+    assert "warning: 1 mask holds background only, such as d.png\n" in warnings
+    assert "warning: 1 mask is all one class, such as e.png\n" in warnings
+    assert "warning: 1 mask holds nothing but 255 (ignored), such as f.png\n" in warnings
 
 
 def test_black_and_white_mask_beside_masks_with_classes(folder, capsys):
     add(folder, "d", (MASK > 0) * np.uint8(255))
     check(folder)
     assert (
-        "warning: 1 masks hold 0 and 255 only, beside masks with classes, such as d.png (6 pixels of 255); 255 means "
+        "warning: 1 mask holds 0 and 255 only, beside masks with classes, such as d.png (6 pixels of 255); 255 means "
         "'ignore': where white is a class, draw it in the index of that class\n"
     ) in capsys.readouterr().err
 
@@ -356,8 +375,8 @@ def test_copies_under_another_name(folder, capsys):
     folder.write_split("val", ["c", "copy"])
     check(folder)
     warnings = capsys.readouterr().err
-    assert "warning: 1 pictures are copies of another, such as copy.bmp (the same pixels as a.png); " in warnings
-    assert "warning: 1 pictures are in train and in val, such as a and copy: the scores will be too good" in warnings
+    assert "warning: 1 picture is the same as another, such as copy.bmp (the same pixels as a.png); " in warnings
+    assert "warning: 1 picture in train and in val, such as a and copy: the scores will be too good" in warnings
     for seed in range(6):
         check(VocFolder(folder.root), overwrite=True, seed=seed, val_percent=50)
         train = folder.read_split("train")
@@ -373,8 +392,8 @@ def test_gray_among_colour_and_8_among_16_bits(folder, capsys):
     check(folder)
     warnings = capsys.readouterr().err
     remedy = "train on one kind, unless prediction will meet both"
-    assert f"warning: 1 pictures are in colour, beside 2 that are gray, such as a.png; {remedy}\n" in warnings
-    assert f"warning: 1 pictures are of 16 bits, beside 2 that are of 8 bits, such as c.png; {remedy}\n" in warnings
+    assert f"warning: 1 picture is in colour, beside 2 that are gray, such as a.png; {remedy}\n" in warnings
+    assert f"warning: 1 picture is of 16 bits, beside 2 that are of 8 bits, such as c.png; {remedy}\n" in warnings
 
 
 def test_files_that_cannot_be_read(folder):
@@ -396,10 +415,10 @@ def test_faults_of_all_kinds_at_once(folder):
     message = str(fault(folder))
     assert "4 faults of 4 kinds in 3 pairs (listed below)" in message
     for kind in (
-        "masks in RGB colours",
-        "mask values that are no class",
-        "pictures of the same name",
-        "masks without a picture",
+        "mask in RGB colours",
+        "mask with values beyond the classes",
+        "picture of the same name",
+        "mask without a picture",
     ):
         assert f"\n1 {kind}\n" in message
     assert message.count("\n  to do:    ") == 5

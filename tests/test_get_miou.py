@@ -122,7 +122,7 @@ def test_another_split(score, folder, tmp_path, capsys, split, names):
     folder.write_split("test", ["cells_2", "cells_0"])
     score(split=split)
     assert sorted(path.stem for path in (tmp_path / "out" / "masks").iterdir()) == names
-    assert f"split {split}: {len(names)} pictures" in capsys.readouterr().out
+    assert f"split {split}: {len(names)} picture" in capsys.readouterr().out
     matrix = [list(map(int, row[1:])) for row in read_csv(tmp_path / "out" / "confusion_matrix.csv")[1:]]
     assert np.array_equal(matrix, counted_by_hand(folder, tmp_path / "out", names))
 

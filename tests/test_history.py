@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 
+from utils.console import UserError
 from utils.history import History, Row, read_history
 from utils.images import read_image
 from utils.palette import voc_palette
@@ -105,6 +106,28 @@ def test_the_confusion_matrix_shows_shares_of_the_truth(tmp_path):
     assert (right != drawn([[1, 0], [0, 0]])).any()
 
 
+@pytest.mark.parametrize("damage", ["epoch\n1,2,3\n", "epoch,lr\n1\n", "lr\n1\n", "epoch;lr\n1;0,1\n", "\xff\n1"])
+def test_a_damaged_history_is_told(tmp_path, damage):
+    (tmp_path / "history.csv").write_bytes(damage.encode("latin-1"))
+    with pytest.raises(UserError, match="a damaged table"):
+        read_history(tmp_path / "history.csv")
+
+
+def test_a_class_without_truth_has_no_shares(tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr("utils.plots.save_figure", lambda figure, path: figures.append(figure))
+    draw_confusion_matrix(tmp_path / "matrix.png", ["background", "cell"], np.array([[3, 1], [0, 0]]))
+    assert [text.get_text() for text in figures[0].axes[0].texts] == ["0.75", "0.25", "–", "–"]
+
+
+@pytest.mark.parametrize(("losses", "scale"), [([60, 2, 0.5], "log"), ([2, 1, 0.5], "linear"), ([np.nan], "linear")])
+def test_a_large_first_loss_does_not_flatten_the_others(tmp_path, monkeypatch, losses, scale):
+    figures = []
+    monkeypatch.setattr("utils.plots.save_figure", lambda figure, path: figures.append(figure))
+    draw_curves(tmp_path / "loss.png", range(len(losses)), {"validation": losses}, "loss")
+    assert figures[0].axes[0].get_yscale() == scale
+
+
 def test_the_confusion_matrix_of_many_classes(tmp_path):
     draw_confusion_matrix(tmp_path / "matrix.png", [f"class {k}" for k in range(26)], np.eye(26, dtype=np.int64))
     assert np.ptp(read_image(tmp_path / "matrix.png")) > 100
@@ -133,7 +156,9 @@ def test_a_tile_shows_the_classes():
     red, green, blue = tile[20, 20].astype(int)
     assert red > 105
     assert green == blue < 90
-    np.testing.assert_array_equal(tile[20, 29], voc_palette()[1])
+    for y, x in ((20, 29), (20, 10), (10, 20), (29, 20)):
+        np.testing.assert_array_equal(tile[y, x], voc_palette()[1])
+    assert (tile[9, 20] == 100).all()
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 500), (700, 2), (600, 600, 3)])
@@ -151,6 +176,19 @@ def test_a_montage_puts_tiles_in_rows():
     assert (sheet[6:, :5] == 30).all()
     assert (sheet[5] == 255).all()
     assert (sheet[6:, 6:] == 255).all()
+
+
+def test_titles_stand_above_the_columns(tmp_path):
+    samples = [(np.full((20, 20), 100, np.uint8), None)] * 4
+    draw_samples(tmp_path / "plain.png", samples, columns=2)
+    draw_samples(tmp_path / "titled.png", samples, columns=2, titles=["picture", "truth"])
+    plain, titled = read_image(tmp_path / "plain.png"), read_image(tmp_path / "titled.png")
+    above = len(titled) - len(plain)
+    np.testing.assert_array_equal(titled[above:], plain)
+    assert above > 0
+    left, right = np.array_split(titled[:above], 2, axis=1)
+    assert left.min() < 100
+    assert right.min() < 100
 
 
 def test_samples_with_and_without_masks(tmp_path):

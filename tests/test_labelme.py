@@ -343,7 +343,7 @@ def test_samples_end_to_end(converted):
 def test_samples_end_to_end_output(converted):
     voc_root, result = converted
     lines = result.stdout.splitlines()
-    assert "2 labelme file(s): 4 file(s) written, 0 there already" in lines
+    assert "2 labelme files: 4 files written, 0 there already" in lines
     assert "class order: first appearance over the files sorted by name" in lines
     assert lines[-1] == f'next: python voc2unet.py --voc-root "{voc_root}"'
     rows = {line.split()[4]: line.split()[:3] for line in lines if line.strip()[:1].isdigit() and "%" in line}

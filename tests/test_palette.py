@@ -62,7 +62,12 @@ def test_cutout_blackens_the_background_only():
     assert (cut[MASK != 0] == 100).all()
 
 
-def test_outline_marks_pixels_whose_right_or_lower_neighbour_differs():
-    mask = np.array([[0, 0, 1], [0, 0, 1], [2, 2, 2]], np.uint8)
-    np.testing.assert_array_equal(outline(mask), [[0, 1, 0], [1, 1, 1], [0, 0, 0]])
+def test_outline_runs_inside_an_object_on_all_its_sides():
+    mask = np.zeros((6, 6), np.uint8)
+    mask[1:5, 1:5] = 1
+    inside = np.zeros((6, 6), bool)
+    inside[2:4, 2:4] = True
+    np.testing.assert_array_equal(outline(mask), (mask == 1) & ~inside)
+    touching = np.array([[0, 1, 1, 1, 2, 2]], np.uint8)
+    np.testing.assert_array_equal(outline(touching), [[0, 1, 0, 1, 1, 0]])
     assert not outline(np.full((3, 3), 7, np.uint8)).any()

@@ -135,7 +135,7 @@ def test_from_raw_masks_to_a_scored_model(tmp_path):
     learn = run("train.py", *command_in(mend.stdout, "train.py"), *small, "--device", "cpu", cwd=tmp_path)
     assert learn.returncode == 0, learn.stderr
     (run_dir,) = (tmp_path / "logs").iterdir()
-    best = float(re.search(r"best mIoU ([\d.]+)", learn.stdout)[1])
+    best = float(re.search(r"best mIoU ([\d.]+)%", learn.stdout)[1]) / 100
 
     score = run("get_miou.py", *command_in(learn.stdout, "get_miou.py"), "--device", "cpu", cwd=tmp_path)
     assert score.returncode == 0, score.stderr

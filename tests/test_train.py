@@ -145,7 +145,7 @@ def test_printed_score_is_that_of_get_miou(tmp_path, capsys):
     mask[:, 40:] = 255
     write_mask(folder.mask_path("cells_2"), mask)
     main(tiny(folder, tmp_path / "logs", epochs=3, lr=1e-2, augmentation="none"))
-    printed = float(re.search(r"best mIoU ([\d.]+) in epoch", capsys.readouterr().out)[1])
+    printed = float(re.search(r"best mIoU ([\d.]+)% in epoch", capsys.readouterr().out)[1]) / 100
     run_dir, output = tmp_path / "logs" / "run", tmp_path / "out"
     get_miou.main(get_miou.Config(run_dir / "best.pth", output=output, device="cpu", precision="fp32"))
     mean = re.search(r"^mean,([\d.]+)", (output / "metrics.csv").read_text("utf-8-sig"), re.MULTILINE)[1]
@@ -251,7 +251,7 @@ def test_going_on_from_an_older_checkpoint_keeps_the_best_one(finished, tmp_path
     [
         ("best.pth", {"epochs": 5}, "weights without training state"),
         ("last.pth", {"epochs": 3}, "a run that has done its 3 epochs"),
-        ("last.pth", {"epochs": 5, "base_channels": 8}, "'base_channels': 4"),
+        ("last.pth", {"epochs": 5, "base_channels": 8}, "a run with base_channels 4"),
         ("gone.pth", {"epochs": 5}, "no such file"),
     ],
 )
@@ -264,6 +264,15 @@ def test_run_that_cannot_go_on(finished, tmp_path, name, settings, found):
     assert caught.value.subject == str(copy / name)
     assert found in caught.value.found
     assert snapshot(copy) == before
+
+
+def test_run_of_another_fold_cannot_go_on(finished, tmp_path):
+    folder, run_dir = finished
+    for split in ("train", "val"):
+        folder.write_split(f"fold0_{split}", folder.read_split(split))
+    copy = shutil.copytree(run_dir, tmp_path / "run")
+    with pytest.raises(UserError, match=r"found:    a run with fold None\n.*a run with fold 0\n"):
+        main(tiny(folder, tmp_path, epochs=5, fold=0, resume=copy / "last.pth"))
 
 
 def test_run_with_other_classes_cannot_go_on(finished, folder, tmp_path):
@@ -620,7 +629,7 @@ def test_twelve_bit_pictures_fill_the_range_in_training_and_prediction(tmp_path)
     low, high = load_checkpoint(run_dir / "best.pth").normalisation["range_16bit"]
     assert 0 <= low < 1000 and 2000 < high < 4096
     unet = Unet(run_dir / "best.pth", device="cpu", precision="fp32")
-    image = read_image(folder.image_path("cells_0"))
+    image = np.linspace(0, 4095, 48 * 48).astype(np.uint16).reshape(48, 48)
     seen = []
     unet.net.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     unet.predict(image)

@@ -5,8 +5,10 @@ import shlex
 
 import numpy as np
 import pytest
+import tyro
 from scripts import cut_off, save_as, snapshot
 
+import train
 import voc2unet
 from utils import mending
 from utils.console import UserError
@@ -138,8 +140,8 @@ def test_existing_split_is_kept_unless_overwritten(tmp_path, capsys):
     output = capsys.readouterr().out
     assert without_statistics(snapshot(tmp_path)) == before
     assert "train.txt: 2 names" in output
-    assert "val.txt: 1 names" in output
-    assert "2 pairs are in neither" in output
+    assert "val.txt: 1 name\n" in output
+    assert "2 pairs in neither" in output
     check(folder, overwrite=True)
     assert sorted(read_splits(folder)["trainval"]) == sorted(folder.images)
 
@@ -183,9 +185,9 @@ def test_pixels_of_every_value_are_listed(tmp_path, capsys):
     check(folder)
     table = [line.split() for line in capsys.readouterr().out.splitlines() if re.match(r" +\d+ ", line)]
     assert table == [
-        ["0", "background", "16", "50.00%", "2"],
+        ["0", "background", "16", "57.14%", "2"],
         ["1", "cell", "0", "0.00%", "0"],
-        ["2", "nucleus", "12", "37.50%", "2"],
+        ["2", "nucleus", "12", "42.86%", "2"],
         ["255", "(ignored)", "4", "12.50%", "1"],
     ]
 
@@ -199,7 +201,10 @@ def test_next_command_can_be_pasted(tmp_path, capsys):
     folder = make_pairs(tmp_path / "我的 数据")
     check(folder)
     command = re.search(r"next: (.*)", capsys.readouterr().out)[1]
-    assert shlex.split(command) == ["python", "train.py", "--voc-root", str(folder.root)]
+    python, script, *flags = shlex.split(command)
+    assert (python, script, flags[:2]) == ("python", "train.py", ["--voc-root", str(folder.root)])
+    proposed = tyro.cli(train.Config, args=flags)
+    assert (proposed.input_shape, proposed.in_channels, proposed.batch_size) == ((32, 32), 1, 1)
 
 
 def test_masks_in_0_and_255_are_told_with_the_command_that_mends_them(tmp_path):
@@ -418,7 +423,7 @@ def test_picture_without_a_mask_is_left_out(tmp_path, capsys):
     folder = make_pairs(tmp_path, 4)
     folder.mask_path("slice_3").unlink()
     check(folder)
-    assert "warning: 1 pictures without a mask are left out, such as slice_3.png" in capsys.readouterr().err
+    assert "warning: 1 picture without a mask is left out, such as slice_3.png" in capsys.readouterr().err
     assert sorted(read_splits(folder)["trainval"]) == ["slice_1", "slice_2", "slice_4"]
 
 

@@ -19,8 +19,9 @@ VOC_NAMES = """
 background aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person pottedplant
 sheep sofa train tvmonitor
 """
-# MSRC-v2: the 21 classes of Shotton et al. 2009 (TextonBoost) in the colours of the data set's own ReadMe. Horse and
-# mountain are too rare to learn, and the ReadMe advises to treat them as void.
+# MSRC-v2: the 21 classes of Shotton et al. 2009 (TextonBoost) in the colours of the data set's own ReadMe; compared with
+# data/Msrc/createMsrcClassColorTable.m of github.com/aosokin/submodular-relaxation. Horse and mountain are too rare to
+# learn, and the ReadMe advises to treat them as void.
 MSRC2 = """
 128 0 0 building; 0 128 0 grass; 128 128 0 tree; 0 0 128 cow; 0 128 128 sheep; 128 128 128 sky; 192 0 0 aeroplane
 64 128 0 water; 192 128 0 face; 64 0 128 car; 192 0 128 bicycle; 64 128 128 flower; 192 128 128 sign; 0 64 0 bird
@@ -28,7 +29,9 @@ MSRC2 = """
 0 0 0 void; 128 0 128 void; 64 0 0 void
 """
 # CamVid: the 32 colours of its label_colors.txt (Brostow et al. 2009), grouped into the 11 classes of the SegNet
-# tutorial in its order. The second road and pavement colours (255 69 0, 60 40 222) are the tutorial's own.
+# tutorial in its order, as camvidPixelLabelIDs of MATLAB's semantic segmentation example does; compared with that and
+# with segmentation/README.md of github.com/zhouyuan888888/Public-datasets-preprocessing. The colours 255 69 0 and
+# 60 40 222 are the tutorial's own (github.com/iArunava/scratchai, DataLoader/color_code.py).
 CAMVID = """
 128 128 128 sky
 128 0 0 building; 0 128 64 building; 64 192 0 building; 64 0 64 building; 192 0 128 building
@@ -107,6 +110,16 @@ def colour_counts(rgb: np.ndarray) -> dict[int, int]:
     colours, counts = np.unique(pack(rgb), return_counts=True)
     order = np.argsort(-counts, kind="stable")
     return dict(zip(colours[order].tolist(), counts[order].tolist(), strict=True))
+
+
+def main_colours(counts: dict[int, int], at_most: int = 8) -> list[int]:
+    """Packed colours with 0.5 % of the pixels or more, the most frequent first, each at least 64 from the ones before."""
+    kept: list[int] = []
+    for colour, count in counts.items():
+        near = any(np.linalg.norm(np.subtract(unpack(colour), unpack(other))) < 64 for other in kept)
+        if count >= 0.005 * sum(counts.values()) and not near and len(kept) < at_most:
+            kept.append(colour)
+    return kept
 
 
 def in_words(counts: dict[int, int], pixels: int, at_most: int = 8) -> str:

@@ -53,6 +53,11 @@ def quoted(path: object) -> str:
     return f'"{text}"' if any(c in text for c in " &()'") else text
 
 
+def counted(number: int, thing: str) -> str:
+    """`1 pair`, `2 pairs`."""
+    return f"{number} {thing}{'s' * (number != 1)}"
+
+
 def progress(items: Iterable, description: str, unit: str, total: int | None = None) -> tqdm:
     """The progress bar of every script: on standard error, gone when finished, absent where that is no terminal."""
     return tqdm(items, desc=description, unit=unit, total=total, leave=False, dynamic_ncols=True, disable=None)

@@ -1,5 +1,6 @@
 """The doctor of a VOC folder: pairs pictures with masks, reads each once, and names every fault with what mends it."""
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,7 @@ import cv2
 import numpy as np
 
 from utils.colors import BUILT_IN, in_words
-from utils.console import UserError, progress, warn
+from utils.console import UserError, counted, progress, warn
 from utils.images import read_image
 from utils.mending import MaskFault, MendedMask, Mending, Pair, digest
 from utils.pairing import Fault
@@ -144,13 +145,15 @@ def _object_sizes(mask: np.ndarray, values: dict[int, int]) -> dict[int, np.ndar
 
 
 def colour_remedy(colours: Counter, mending: Mending) -> str:
-    """The commands whose table has every colour found, or the table to write."""
-    fitting = [name for name, table in BUILT_IN.items() if set(colours) <= set(table.packed.tolist())]
+    """The commands whose table has every colour found, and the folder's classes, or the table to write."""
+    names = VocFolder(mending.root).read_class_names()
+    tables = {name: table for name, table in BUILT_IN.items() if names in (None, table.class_names)}
+    fitting = [name for name, table in tables.items() if set(colours) <= set(table.packed.tolist())]
     if fitting:
         return "   or   ".join(mending.command(colors=name) for name in fitting)
     found = in_words(dict(colours.most_common()), colours.total())
-    command = mending.command(colors="colours.txt")
-    return f"{command}   after writing colours.txt, a line R G B NAME for each of the colours {found}"
+    command, order = mending.command(colors="colours.txt"), ", in the order of class_names.txt," if names else ""
+    return f"{command}   after writing colours.txt, a line R G B NAME{order} for each of the colours {found}"
 
 
 def check_values(
@@ -165,7 +168,7 @@ def check_values(
         try:
             check_classes(folder, [scan], names)
         except UserError as error:
-            faults.append(_to_fault("mask values that are no class", error))
+            faults.append(_to_fault("masks with values beyond the classes", error))
     if class_names is None and not faults and not findings.faults:
         faults += _gaps(folder, findings.counts, mending)
     if mending.map is not None:
@@ -185,7 +188,7 @@ def _gaps(folder: VocFolder, total: np.ndarray, mending: Mending) -> list[Fault]
     white = f"255 means 'ignore'; where it is a class, add ,255:{len(values)}; " if total[IGNORE_INDEX] else ""
     return [
         Fault(
-            "mask values with gaps",
+            "masks with gaps in their values",
             folder.masks_dir,
             f"the values {', '.join(map(str, values[:12]))}{', …' * (len(values) > 12)} and no {folder.class_names_path.name}",
             "class indices 0, 1, 2, … without gaps, or a class_names.txt that names every index",
@@ -217,7 +220,7 @@ def check_pictures(findings: Findings) -> list[Fault]:
         other = first.setdefault(one.digest, one)
         if other is not one:
             found, remedy = f"the same pixels as {other.picture.name}", "remove one of each"
-            faults.append(Fault("pictures are copies of another", one.picture, found, remedy=remedy, stops=False))
+            faults.append(Fault("pictures are the same as another", one.picture, found, remedy=remedy, stops=False))
     remedy = "train on one kind, unless prediction will meet both"
     colour = {one.picture: "gray" if one.gray else "in colour" for one in findings.seen}
     depth = {one.picture: f"of {one.bits} bits" for one in findings.seen}
@@ -239,7 +242,10 @@ def report(folder: VocFolder, faults: Sequence[Fault], pairs: int) -> None:
     for kind, group in groups.items():
         if kind not in stopping:
             found, remedy = (f" ({group[0].found})" if group[0].found else ""), group[0].remedy
-            warn(f"{len(group)} {kind}, such as {Path(group[0].path).name}{found}" + (f"; {remedy}" if remedy else ""))
+            warn(
+                f"{_in_number(len(group), kind)}, such as {Path(group[0].path).name}{found}"
+                + (f"; {remedy}" if remedy else "")
+            )
     if not stopping:
         return
     if len(stopping) == 1:
@@ -250,13 +256,22 @@ def report(folder: VocFolder, faults: Sequence[Fault], pairs: int) -> None:
     number = sum(map(len, stopping.values()))
     raise UserError(
         folder.root,
-        f"{number} faults of {len(stopping)} kinds in {pairs} pairs (listed below)",
+        f"{number} faults of {len(stopping)} kinds in {counted(pairs, 'pair')} (listed below)",
         "pictures and masks that can be read, belong together and hold class indices",
         f"mend these and run this again; nothing was written\n\n{listed}",
     )
 
 
+def _in_number(number: int, kind: str) -> str:
+    """`2 masks hold …` or `1 mask holds …`."""
+    if number == 1:
+        kind = re.sub(r"^(\w+)s\b", r"\1", kind).replace(" are ", " is ", 1).replace(" hold ", " holds ", 1)
+    return f"{number} {kind}"
+
+
 def _group_in_words(kind: str, group: Sequence[Fault]) -> str:
     files = "\n".join(f"  {fault.path}: {fault.found}" for fault in group[:3])
     more = f"\n  … and {len(group) - 3} more" if len(group) > 3 else ""
-    return f"{len(group)} {kind}\n{files}{more}\n  expected: {group[0].expected}\n  to do:    {group[0].remedy}"
+    return (
+        f"{_in_number(len(group), kind)}\n{files}{more}\n  expected: {group[0].expected}\n  to do:    {group[0].remedy}"
+    )

@@ -56,8 +56,12 @@ class History:
 
 
 def read_history(path: Path) -> list[Row]:
-    """Rows of a history.csv; empty where there is no file."""
+    """Rows of a history.csv; empty where there is no file. Raises UserError for a damaged one."""
     if not path.is_file():
         return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return [Row(int(row.pop("epoch")), **{k: float(v) for k, v in row.items()}) for row in csv.DictReader(file)]
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return [Row(int(row.pop("epoch")), **{k: float(v) for k, v in row.items()}) for row in csv.DictReader(file)]
+    except (ValueError, TypeError, KeyError, csv.Error):
+        remedy = "move the file away; the run then goes on with a new one"
+        raise UserError(path, "a damaged table, or one changed by hand", "what train.py wrote", remedy) from None

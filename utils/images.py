@@ -11,8 +11,6 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import (
     BITSPERSAMPLE,
-    IMAGELENGTH,
-    IMAGEWIDTH,
     PHOTOMETRIC_INTERPRETATION,
     PLANAR_CONFIGURATION,
     SAMPLEFORMAT,
@@ -96,19 +94,6 @@ def read_mask(path: str | Path) -> np.ndarray:
         raise _not_a_picture(path, data) from None
     except (*DECODE_ERRORS, Image.DecompressionBombError) as error:
         raise UserError(path, f"a damaged or truncated mask ({error})", expected, "copy or export it again") from None
-
-
-def read_size(path: str | Path) -> tuple[int, int]:
-    """(height, width) of an upright picture or mask, from the header alone where the format allows."""
-    path = Path(path)
-    try:
-        with Image.open(path) as image:
-            # Pillow gives a TIFF's size before turning in some versions, after it in others.
-            size = (image.tag_v2[IMAGEWIDTH], image.tag_v2[IMAGELENGTH]) if image.format == "TIFF" else image.size
-            width, height = size
-            return (width, height) if image.getexif().get(0x0112, 1) in (5, 6, 7, 8) else (height, width)
-    except (*DECODE_ERRORS, Image.DecompressionBombError):
-        return read_image(path).shape[:2]
 
 
 def to_channels(image: np.ndarray, in_channels: int) -> np.ndarray:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from utils.colors import ColorTable, colour_counts, in_words, load_table
+from utils.colors import BUILT_IN, ColorTable, colour_counts, in_words, load_table, main_colours, unpack
 from utils.console import UserError, progress, quoted
 from utils.files import replacing
 from utils.images import read_image, read_mask, write_mask
@@ -135,16 +135,35 @@ class Mending:
             if file.read(2) != b"\xff\xd8" or (self.nearest and chosen):
                 return codes
         colours = codes.ndim == 3 and bool((codes != codes[..., :1]).any())
-        number = len(colour_counts(codes)) if colours else len(np.unique(codes))
-        what = "colours" if colours else "gray values"
-        mapping = {"colors": self.colors or "voc"} if colours else {"map": self.map or "0:0,255:1"}
+        counts = colour_counts(codes if colours else np.dstack([codes] * 3)[..., :3])
+        what = f"{len(counts)} different {'colours' if colours else 'gray values'}"
         raise MaskFault(
             "masks in JPEG files",
             path,
-            f"a JPEG ({number} different {what}: its compression smears class indices)",
+            f"a JPEG ({what}: its compression smears class indices)",
             "export it as PNG from the program that drew it; where that is lost, take the nearest value or colour: "
-            + self.command(**mapping, nearest=60),
+            + (self._nearest_colours if colours else self._nearest_values)(main_colours(counts)),
         )
+
+    def _nearest_colours(self, colours: Sequence[int]) -> str:
+        """The command for a smeared mask in these packed colours: with the table of the folder's classes, if one is known."""
+        names = VocFolder(self.root).read_class_names()
+        known = (
+            [self.colors] if self.colors else [name for name, table in BUILT_IN.items() if table.class_names == names]
+        )
+        if known:
+            return self.command(colors=known[0], nearest=60)
+        order = ", in the order of class_names.txt" if names else ""
+        listed = ", ".join(" ".join(map(str, unpack(colour))) for colour in colours)
+        return (
+            f"{self.command(colors='colours.txt', nearest=60)}   after writing colours.txt, a line R G B NAME a class{order} "
+            f"(most frequent in this mask: {listed})"
+        )
+
+    def _nearest_values(self, colours: Sequence[int]) -> str:
+        values = sorted(255 if value > 247 else value * (value > 8) for value in (unpack(gray)[0] for gray in colours))
+        found = ",".join(f"{value}:{index}" for index, value in enumerate(values)) if len(values) > 1 else "0:0,255:1"
+        return self.command(map=self.map or found, nearest=60)
 
     def _from_colours(self, path: Path, rgb: np.ndarray, steps: list[str]) -> np.ndarray:
         if self.table:
@@ -152,7 +171,7 @@ class Mending:
             if strange:
                 far = max(float(self.table.distances(colour).min()) for colour in strange)
                 raise MaskFault(
-                    "masks with colours that are not in the table",
+                    "masks with colours outside the table",
                     path,
                     f"colours that are not in {self.table.name}: {in_words(strange, mask.size)}",
                     f"add them to the table, or take the nearest colour ({far:.0f} is the largest distance in this mask): "

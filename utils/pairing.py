@@ -106,11 +106,12 @@ def _without_picture(path: Path, near: str | None, pictures: Sequence[str], mend
         if path.stem.startswith(name) or name.startswith(path.stem):
             near = near or name
     found = "no picture of the same name in JPEGImages" + (f" (did you mean {near}?)" if near else "")
-    return Fault("masks without a picture", path, found, f"a picture {path.stem}.jpg or .png, …", remedy)
+    kind = "masks of a name like that of a picture" if near else "masks without a picture"
+    return Fault(kind, path, found, f"a picture {path.stem}.jpg or .png, …", remedy)
 
 
 def _by_hand(folder: VocFolder, pair: Pair) -> Fault:
     kept, current = originals_dir(folder) / pair.mask.name, mask_in_place(folder, pair)
     remedy = f"remove {quoted(kept)} if the new mask is the right one, or {quoted(current)} if the original is"
     expected = "the mask that mending wrote, because it starts from the original again"
-    return Fault("masks changed since they were mended", current, "another content than was written", expected, remedy)
+    return Fault("masks changed since mending", current, "another content than was written", expected, remedy)

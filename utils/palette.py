@@ -36,8 +36,11 @@ def cutout(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def outline(mask: np.ndarray) -> np.ndarray:
-    """(H, W) bool: pixels whose right or lower neighbour has another class index."""
+    """(H, W) bool: pixels of a class, not the background, that have a neighbour of another index on one of four sides."""
     edge = np.zeros(mask.shape, bool)
-    edge[:, :-1] |= mask[:, :-1] != mask[:, 1:]
-    edge[:-1] |= mask[:-1] != mask[1:]
-    return edge
+    across, down = mask[:, :-1] != mask[:, 1:], mask[:-1] != mask[1:]
+    edge[:, :-1] |= across
+    edge[:, 1:] |= across
+    edge[:-1] |= down
+    edge[1:] |= down
+    return edge & (mask != 0)

@@ -17,7 +17,7 @@ from utils.palette import blend, outline, voc_palette
 
 # Tried in this order for letters that matplotlib's own font lacks, such as Chinese class names.
 CJK_FONTS = ("Noto Sans CJK SC", "Microsoft YaHei", "SimHei", "PingFang SC", "WenQuanYi Micro Hei", "Arial Unicode MS")
-TILE = 384
+TILE, TITLE = 384, 28  # pixels: side of a tile, height of the titles above
 
 
 def draw_curves(
@@ -33,6 +33,11 @@ def draw_curves(
         best = int(np.nanargmax(values)) if not np.all(np.isnan(values)) else 0
         axes.plot(x[best], values[best], "k*", markersize=10, label=f"best: {values[best]:.4f} (epoch {x[best]})")
         axes.set_ylim(0, top)
+    finite = [value for values in curves.values() for value in values if 0 < value < np.inf]
+    if top is None and finite and max(finite) > 10 * min(finite):
+        # The first loss may be many times the others, and would flatten them.
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
     axes.set(xlabel="epoch", ylabel=label)
     axes.grid(alpha=0.3)
     axes.legend()
@@ -47,13 +52,14 @@ def draw_class_bars(path: Path, class_names: Sequence[str], values: np.ndarray, 
     axes.bar_label(bars, ["–" if np.isnan(v) else f"{v:.3f}" for v in values], padding=3)
     axes.set_yticks(range(len(values)), class_names)
     axes.invert_yaxis()
-    axes.set(xlim=(0, 1.12), title=title)
+    # Beyond 1 there is room for the numbers only.
+    axes.set(xlim=(0, 1.12), xticks=np.linspace(0, 1, 6), title=title)
     axes.spines[["top", "right"]].set_visible(False)
     save_figure(figure, path)
 
 
 def draw_confusion_matrix(path: Path, class_names: Sequence[str], matrix: np.ndarray) -> None:
-    """Rows truth, columns prediction, each row as shares of its truth; matrix (K, K) pixel counts."""
+    """Rows truth, columns prediction, each row as shares of its truth, – without any; matrix (K, K) pixel counts."""
     shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
     side = 2.5 + 0.55 * len(class_names)
     figure = Figure(figsize=(side + 1, side), layout="constrained")
@@ -64,15 +70,26 @@ def draw_confusion_matrix(path: Path, class_names: Sequence[str], matrix: np.nda
     axes.set(xlabel="prediction", ylabel="truth", title="share of each true class")
     if len(class_names) <= 25:
         for row, column in np.ndindex(shares.shape):
-            share = shares[row, column]
-            axes.text(column, row, f"{share:.2f}", ha="center", va="center", color="white" if share > 0.5 else "black")
+            share, colour = shares[row, column], "white" if shares[row, column] > 0.5 else "black"
+            text = f"{share:.2f}" if matrix[row].any() else "–"
+            axes.text(column, row, text, ha="center", va="center", color=colour)
     figure.colorbar(image, shrink=0.8)
     save_figure(figure, path)
 
 
-def draw_samples(path: Path, samples: Sequence[tuple[np.ndarray, np.ndarray | None]], columns: int) -> None:
-    """Pictures (H, W[, C]) with their masks (H, W) laid over them, or as they are where the mask is None, in a grid."""
-    write_image(path, montage([overlay_tile(image, mask) for image, mask in samples], columns))
+def draw_samples(
+    path: Path, samples: Sequence[tuple[np.ndarray, np.ndarray | None]], columns: int, titles: Sequence[str] = ()
+) -> None:
+    """Pictures (H, W[, C]) with their masks (H, W) laid over them, or as they are where the mask is None, in a grid.
+
+    titles: ASCII texts above the first columns.
+    """
+    sheet = montage([overlay_tile(image, mask) for image, mask in samples], columns)
+    strip = np.full((TITLE if titles else 0, *sheet.shape[1:]), 255, np.uint8)
+    for column, title in enumerate(titles):
+        place = (column * (TILE + 4) + 4, TITLE - 9)
+        cv2.putText(strip, title, place, cv2.FONT_HERSHEY_SIMPLEX, 0.55, (0, 0, 0), 1, cv2.LINE_AA)
+    write_image(path, np.concatenate([strip, sheet]))
 
 
 def overlay_tile(image: np.ndarray, mask: np.ndarray | None, side: int = TILE) -> np.ndarray:
@@ -82,8 +99,6 @@ def overlay_tile(image: np.ndarray, mask: np.ndarray | None, side: int = TILE) -
         tile = blend(tile, mask, voc_palette(), 0.35)
         edge = outline(mask)
         tile[edge] = voc_palette()[mask[edge]]
-        # Black outlines (of the background beside a class) would read as a class of their own.
-        tile[edge & (mask == 0)] = 255
     height, width = tile.shape[:2]
     factor = side / max(height, width)
     size = (max(round(width * factor), 1), max(round(height * factor), 1))

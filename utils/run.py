@@ -28,23 +28,32 @@ def start_run(run_dir: Path, checkpoint: Checkpoint) -> None:
 def resume_run(path: Path, checkpoint: Checkpoint, trainer: Trainer, epochs: int) -> tuple[int, float]:
     """Put the trainer where the last.pth at `path` left it; returns the epochs done and the best mIoU so far.
 
-    Raises UserError if that run had another network or other classes, or has done all `epochs`.
+    Raises UserError if that run had another network, other classes or another fold, or has done all `epochs`.
     """
     last = load_checkpoint(path)
-    if not last.training or last.network != checkpoint.network or last.class_names != checkpoint.class_names:
-        raise UserError(
-            path,
-            f"network {last.network}, classes {last.class_names}"
-            if last.training
-            else "weights without training state",
-            f"the last.pth of a run with network {checkpoint.network} and classes {checkpoint.class_names}",
-            "resume with the settings of that run (config.json beside it), or start from its weights by --model-path",
+    there, here = _what_must_agree(last), _what_must_agree(checkpoint)
+    differing = [name for name in {**there, **here} if there.get(name) != here.get(name)]
+    if not last.training or differing:
+        remedy = (
+            "resume with the settings of that run (config.json beside it), or start from its weights by --model-path"
         )
+        found = f"a run with {_listed(there, differing)}" if last.training else "weights without training state"
+        expected = f"the last.pth of a run with {_listed(here, differing)}" if differing else "the last.pth of a run"
+        raise UserError(path, found, expected, remedy)
     done = last.training["epoch"]
     if done >= epochs:
         raise UserError(path, f"a run that has done its {done} epochs", "epochs left to do", "raise --epochs")
     trainer.load_state(last.training, last.model)
     return done, last.training["best"]
+
+
+def _what_must_agree(checkpoint: Checkpoint) -> dict[str, object]:
+    classes = ", ".join(checkpoint.class_names)
+    return {**checkpoint.network, "classes": classes, "fold": checkpoint.settings.get("fold")}
+
+
+def _listed(values: dict[str, object], names: list[str]) -> str:
+    return ", ".join(f"{name} {values.get(name)}" for name in names)
 
 
 def save_run(run_dir: Path, checkpoint: Checkpoint, trainer: Trainer, row: Row, best: float, improved: bool) -> None:

@@ -2,8 +2,6 @@
 
 import json
 import logging
-import struct
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -15,12 +13,14 @@ from tifffile import TiffPage
 
 from utils.console import UserError, progress
 from utils.files import replacing
+from utils.images import DECODE_ERRORS
 from utils.transfer import Item, transfer
 from utils.voc import VocFolder
 
 PERCENTILES = (0.1, 99.9)
 SAMPLE = 1 << 23  # values that the percentiles are taken from; smaller stacks give all of theirs
-TIFF_ERRORS = (tifffile.TiffFileError, OSError, ValueError, TypeError, KeyError, IndexError, struct.error, zlib.error)
+# RuntimeError: whatever imagecodecs raises, which tifffile decodes with where it is installed.
+TIFF_ERRORS = (tifffile.TiffFileError, RuntimeError, *DECODE_ERRORS)
 WHOLE_STACK = "a TIFF that opens in ImageJ with all its pages"
 
 
