@@ -1,6 +1,9 @@
 """The predictor: a checkpoint, or a network in training, turned into a function from pictures to masks."""
 
+import math
 import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +12,8 @@ from PIL import Image, ImageOps
 from torch import Tensor, nn
 
 from nets.foreign import recognise
-from nets.unet import build
+from nets.geometry import Geometry, measure_geometry
+from nets.unet import UNet, build
 from utils.checkpoint import (
     Checkpoint,
     is_own_format,
@@ -19,13 +23,15 @@ from utils.checkpoint import (
     parse_checkpoint,
     table_of_misfits,
 )
-from utils.console import UserError, note
+from utils.console import UserError, note, progress
 from utils.engine import Precision, choose_device, choose_precision
 from utils.images import image_to_array, read_image, to_channels, to_uint8_rgb
 from utils.letterbox import letterbox, undo_letterbox
+from utils.maps import certainty, classes, probabilities
 from utils.normalise import Normalisation, stretch, to_tensor
 from utils.onnx_model import OnnxNetwork
 from utils.palette import blend, colorize, cutout, voc_palette
+from utils.tiling import Grid, from_all_sides, make_grid, mean_logits, tile_side, tiled
 
 Picture = str | Path | Image.Image | np.ndarray
 MIX_TYPES = ("blend", "mask", "cutout")
@@ -38,15 +44,22 @@ class Unet:
     """
 
     def __init__(
-        self, model_path: str | Path | None = None, device: str = "auto", precision: str = "auto", **overrides
+        self,
+        model_path: str | Path | Sequence[str | Path] | None = None,
+        device: str = "auto",
+        precision: str = "auto",
+        tta: bool = False,
+        **overrides,
     ):
         """Load a checkpoint (None: the newest logs/*/best.pth, else the newest weights in model_data/).
 
+        Several paths make an ensemble: the mean of their probabilities. tta: the mean over flips and turns by 90° too.
         Weights of unet-pytorch and Pytorch-UNet load as they are; an ONNX file of `--mode export_onnx` runs through ONNX
         Runtime, in float32, with its own normalisation. precision: auto, fp32, bf16 or fp16. overrides: fields
         of the checkpoint to replace: class_names, palette, normalisation, input_shape. Raises UserError for a checkpoint
-        that is missing, damaged or of an unknown format.
+        that is missing, damaged or of an unknown format, and for several that do not agree in their classes.
         """
+        model_path, *others = model_path if isinstance(model_path, (list, tuple)) else [model_path]
         self.model_path = Path(model_path) if model_path else newest_checkpoint()
         net, checkpoint, choice = open_model(self.model_path, choose_precision(precision, choose_device(device)))
         for name, value in overrides.items():
@@ -61,6 +74,9 @@ class Unet:
                 "give as many class names as the network has classes, the background first",
             )
         self._adopt(net, checkpoint, choice)
+        self.tta = tta
+        for path in others:
+            self._join(Unet(path, device, precision, tta, **overrides))
 
     @classmethod
     def from_network(cls, net: nn.Module, checkpoint: Checkpoint, precision: Precision) -> "Unet":
@@ -83,6 +99,29 @@ class Unet:
         self.palette[: len(checkpoint.palette)] = checkpoint.palette
         self.normalisation = Normalisation(**checkpoint.normalisation)
         self.settings, self.scores = checkpoint.settings, checkpoint.scores
+        self.tta, self.members = False, [self]
+        self.tile_size: int | None = None  # side of tiles in pixels; None: by the memory that is free
+
+    def _join(self, other: "Unet") -> None:
+        """Take another network into the ensemble. Raises UserError if it has other classes."""
+        if other.class_names != self.class_names:
+            raise UserError(
+                other.model_path,
+                f"classes {', '.join(other.class_names)}",
+                f"the classes of {self.model_path}: {', '.join(self.class_names)}",
+                "an ensemble needs models that were trained on the same classes: leave one of them out",
+            )
+        self.members.append(other)
+
+    @property
+    def origin(self) -> str:
+        """The checkpoints of all members, as shown to people."""
+        return " + ".join(str(member.model_path) for member in self.members)
+
+    @cached_property
+    def geometry(self) -> Geometry:
+        # An ONNX file cannot be looked into, but says what network it was.
+        return measure_geometry(self.net.eval() if isinstance(self.net, UNet) else build(**self.network).eval())
 
     def describe(self) -> Checkpoint:
         """What a checkpoint says beside its weights."""
@@ -100,48 +139,91 @@ class Unet:
 
     @torch.inference_mode()
     def logits(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) uint8 or uint16 on any device → (N, num_classes, H, W) float32 on this predictor's device."""
-        self.net.eval()
-        picture = images.shape[-2:]
+        """(N, C, H, W) uint8 or uint16 on any device → (N, num_classes, H, W) float32 on this predictor's device.
+
+        Of this network alone; validation uses it. Large pictures go through the same tiles as in `predict`.
+        """
         images = images.to(self.device, non_blocking=True)
-        if self.fit == "letterbox":
-            images = letterbox(images, self.input_shape)
-        batch = self.normalisation(images)
-        with self.precision.autocast():
-            logits = self._overlap_tiles(batch) if self.net.margin else self._forward(batch)
-        return undo_letterbox(logits, picture) if self.fit == "letterbox" else logits
+        grid = self._grid(images.shape[-2:], len(images))
+        bands = tiled(
+            grid,
+            lambda top, bottom: images[..., top:bottom, :],
+            lambda band, left, right: self._logits(band[..., left:right]),
+        )
+        return torch.cat([torch.cat(list(pieces), dim=-1) for pieces in bands], dim=-2)
+
+    def _logits(self, images: Tensor) -> Tensor:
+        """Like `logits`, of pictures or tiles that are not cut further."""
+        self.net.eval()
+        boxed = letterbox(images, self.input_shape) if self.fit == "letterbox" else images
+        batch = self.normalisation(boxed)
+        sides = from_all_sides(batch, self._forward, self.net.stride) if self.tta else [self._forward(batch)]
+        logits = mean_logits(sides)
+        return undo_letterbox(logits, images.shape[-2:]) if self.fit == "letterbox" else logits
 
     def _forward(self, batch: Tensor) -> Tensor:
-        return self.net(batch.contiguous(memory_format=torch.channels_last)).float()
+        if self.net.margin:
+            batch = mirror(batch, self.net.margin)
+        with self.precision.autocast():
+            return self.net(batch.contiguous(memory_format=torch.channels_last)).float()
 
-    def _overlap_tiles(self, batch: Tensor) -> Tensor:
-        """The paper's overlap-tile strategy (figure 2): tiles of 572 pixels give 388 each, missing context is mirrored.
+    def _grid(self, size: tuple[int, int], count: int = 1) -> Grid:
+        """The tiles of `count` pictures (height, width) that are predicted at once; one tile for letterboxed pictures."""
+        if any(member.fit == "letterbox" for member in self.members):
+            return make_grid(size, max(size), stride=1, reach=0, exact=True)
+        geometries = [member.geometry for member in self.members]
+        bytes_per_value = (self.precision.dtype or torch.float32).itemsize
+        values = max(geometry.values_per_pixel for geometry in geometries) * count
+        return make_grid(
+            size,
+            self.tile_size or tile_side(values * bytes_per_value, self.device),
+            math.lcm(*(geometry.stride for geometry in geometries)),
+            max(geometry.reach for geometry in geometries),
+            all(geometry.exact for geometry in geometries),
+        )
 
-        Of the 388, the last 4 overlap with the next tile, so that tiles begin at multiples of the strides and agree with
-        the picture as a whole.
+    @torch.inference_mode()
+    def bands(self, picture: np.ndarray, *outputs: Callable[[Tensor], Tensor]) -> Iterator[tuple[np.ndarray, ...]]:
+        """Predict by tiles; yields the rows of the picture in bands from top to bottom, one array (…, h, W) for each output.
+
+        outputs: functions of the logits (num_classes, h, w), such as those of utils/maps.py. A picture that is no array is
+        read by windows, and no more than a band is held in memory.
         """
-        height, width = batch.shape[-2:]
-        step, context = 384, 2 * self.net.margin + 4
-        mirrored = mirror(batch, self.net.margin)
-        rows = []
-        for y in range(0, height, step):
-            band = mirrored[..., y : y + step + context, :]
-            tiles = [self._forward(band[..., x : x + step + context])[..., :step, :step] for x in range(0, width, step)]
-            rows.append(torch.cat(tiles, dim=-1))
-        return torch.cat(rows, dim=-2)
+        grid = self._grid(picture.shape[:2])
+
+        def predict(band: np.ndarray, left: int, right: int) -> Tensor:
+            return mean_logits(member._logits(member._to_input(band[:, left:right])) for member in self.members)[0]
+
+        tiles = len(grid.rows) * len(grid.columns)
+        with progress((), "predicting", "tile", tiles if tiles > 1 else 0) as bar:
+            for pieces in tiled(grid, lambda top, bottom: picture[top:bottom], predict):
+                parts = []
+                for logits in pieces:
+                    parts.append([output(logits).cpu().numpy() for output in outputs])
+                    bar.update()
+                yield tuple(np.concatenate(arrays, axis=-1) for arrays in zip(*parts, strict=True))
+
+    def _to_input(self, image: np.ndarray) -> Tensor:
+        array = to_channels(stretch(image, self.normalisation.range_16bit), self.in_channels)
+        return to_tensor(np.ascontiguousarray(array)).unsqueeze(0).to(self.device, non_blocking=True)
+
+    def predict_as(self, image: Picture, *outputs: Callable[[Tensor], Tensor]) -> list[np.ndarray]:
+        """The picture as each of `outputs` (functions of utils/maps.py) has it, from one prediction: arrays (…, H, W)."""
+        bands = zip(*self.bands(as_array(image), *outputs), strict=True)
+        return [np.concatenate(arrays, axis=-2) for arrays in bands]
 
     def predict(self, image: Picture) -> np.ndarray:
         """Class indices (H, W) uint8. An image is a path, a PIL picture or an array (H, W) or (H, W, 3), uint8 or uint16."""
-        return self._picture_logits(image).argmax(0).to(torch.uint8).cpu().numpy()
+        return self.predict_as(image, classes)[0]
 
     def predict_proba(self, image: Picture) -> np.ndarray:
         """Probabilities (num_classes, H, W) float32 that sum to 1 over the classes."""
-        return self._picture_logits(image).softmax(0).cpu().numpy()
+        return self.predict_as(image, probabilities)[0]
 
     def predict_with_certainty(self, image: Picture) -> tuple[np.ndarray, np.ndarray]:
         """Class indices and their certainty, both (H, W) uint8; certainty: 255 times the largest probability, rounded."""
-        largest, mask = self._picture_logits(image).softmax(0).max(0)
-        return mask.to(torch.uint8).cpu().numpy(), (largest * 255).round().to(torch.uint8).cpu().numpy()
+        mask, sure = self.predict_as(image, classes, certainty)
+        return mask, sure
 
     def detect_image(self, image: Picture, mix_type: str = "blend") -> Image.Image:
         """The picture with its classes laid over it (`blend`), the classes in colours (`mask`), or cut out (`cutout`)."""
@@ -170,11 +252,6 @@ class Unet:
             self.predict(array)
             seconds.append(time.perf_counter() - start)
         return seconds[warm_up:]
-
-    def _picture_logits(self, image: Picture) -> Tensor:
-        array = stretch(as_array(image), self.normalisation.range_16bit)
-        array = np.ascontiguousarray(to_channels(array, self.in_channels))
-        return self.logits(to_tensor(array).unsqueeze(0))[0]
 
 
 def mirror(images: Tensor, margin: int) -> Tensor:
