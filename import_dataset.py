@@ -20,6 +20,9 @@ class Config:
     sbd: Path | None = None  # sbd: the data set's folder with cls, img, train.txt and val.txt
     voc: Path | None = None  # sbd: a VOC2012 folder to join with it; its own masks win
     voc_root: Path = Path("VOCdevkit/VOC2007")  # VOC folder to fill
+    scaling: Path | None = (
+        None  # stack of floats: scaling.json of the training data, to scale pictures to predict alike
+    )
     link: bool = False  # hard links to pictures instead of copies (same disk only)
 
 
@@ -29,13 +32,15 @@ def main(config: Config) -> None:
         case "pairs":
             lines = import_pairs(folder, given(config, "images"), config.masks, config.link)
         case "stack":
-            lines = import_stack(folder, given(config, "images"), config.masks)
+            lines = import_stack(folder, given(config, "images"), config.masks, config.scaling)
         case "sbd":
             lines = import_sbd(folder, given(config, "sbd"), config.voc, config.link)
     print("\n".join(lines))
     print(f"written to {folder.root}: JPEGImages, SegmentationClass")
     if folder.masks_dir.is_dir():
-        print(f"next: python voc2unet.py --voc-root {quoted(folder.root)}")
+        # Neighbouring slices look alike.
+        split = " --split contiguous" * (config.format == "stack")
+        print(f"next: python voc2unet.py --voc-root {quoted(folder.root)}{split}")
     else:
         print(f"next: annotate them: labelme {quoted(folder.images_dir)}")
 

@@ -148,6 +148,15 @@ def test_pictures_no_larger_than_the_crop_are_shifted_by_whole_pixels():
     assert all(abs(y - 40) < 25 and abs(x - 60) < 25 for y, x in places)
 
 
+def test_cubic_interpolation_sharpens_the_picture_alone():
+    turned = replace(NONE, rotate=30)
+    (linear, one), (cubic, two) = (
+        augment(IMAGE, MASK, MASK.shape, replace(turned, cubic=cubic), rng(0)) for cubic in (False, True)
+    )
+    np.testing.assert_array_equal(one, two)
+    assert cubic.std() > linear.std() + 1
+
+
 @pytest.mark.parametrize("offset", [(-25, -33), (-7, 0), (30, 45), (100, -200)])
 @pytest.mark.parametrize("interpolation", [cv2.INTER_LINEAR, cv2.INTER_NEAREST])
 def test_a_crop_is_resampled_as_if_from_the_whole_picture(offset, interpolation):
@@ -190,7 +199,7 @@ def test_masks_keep_their_values(seed, source, size, strength):
 
 
 def test_every_part_is_tested_here():
-    special = {"balance", "mirror", "elastic_spacing"}
+    special = {"balance", "cubic", "mirror", "elastic_spacing"}
     assert {f.name for f in fields(Augmentation)} == GEOMETRY.keys() | VALUES.keys() | special
 
 

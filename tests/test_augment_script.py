@@ -7,7 +7,7 @@ from scripts import make_voc
 from augment import Config, main
 from utils.augment import STRENGTHS, Augmentation, parse_augmentation
 from utils.console import UserError
-from utils.images import read_image, read_mask
+from utils.images import read_image, read_mask, write_image
 from utils.voc import VocFolder
 
 
@@ -39,6 +39,16 @@ def test_the_same_seed_writes_the_same_copies(tmp_path):
     name = "cells_1_aug1"
     assert np.array_equal(read_image(one.image_path(name)), read_image(two.image_path(name)))
     assert not np.array_equal(read_image(one.image_path(name)), read_image(other.image_path(name)))
+
+
+def test_colours_of_16_bits_stay_such(tmp_path):
+    folder = make_voc(tmp_path / "voc", 2)
+    for path in folder.images.values():
+        write_image(path, np.dstack([read_image(path).astype(np.uint16) * 200, np.zeros((48, 48, 2), np.uint16)]))
+    _, target = run(tmp_path, copies=1)
+    image = read_image(target.image_path("cells_0_aug1"))
+    assert image.dtype == np.uint16
+    assert image[..., 0].mean() > 5 * image[..., 2].mean() > 0
 
 
 def test_nothing_is_written_over(tmp_path):

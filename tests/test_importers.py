@@ -74,8 +74,8 @@ def test_pairs_in_two_folders_twice(tmp_path, capsys):
         f"SegmentationClass/{name}.png" for name in ("a", "b_mask")
     ]
     error = capsys.readouterr().err
-    assert "1 pictures without a mask are left out, such as" in error
-    assert "1 masks without a picture are left out, such as" in error
+    assert "pictures without a mask are left out: 1, such as" in error
+    assert "masks without a picture are left out: 1, such as" in error
     main(config)
     assert "2 pairs: 0 files written, 4 there already" in capsys.readouterr().out
     assert snapshot(tmp_path / "voc") == files
@@ -109,7 +109,7 @@ def test_coloured_masks_are_kept_for_the_doctor(tmp_path, ending, capsys):
         main(pairs(tmp_path))
         np.testing.assert_array_equal(read_image(tmp_path / "voc" / "SegmentationClass" / "x.png"), COLOURS)
     error = capsys.readouterr().err
-    assert "1 masks hold RGB colours" in error
+    assert "1 mask in RGB colours" in error
     assert "voc2unet.py" in error
 
 
@@ -131,7 +131,7 @@ def test_layout_of_paddleseg(tmp_path, above):
     [
         (["x.bmp", "x.JPG"], ["x.png"], ["x.bmp", "x.JPG", "two pictures of one name"]),
         (["x.bmp"], ["x.png", "x_GT.bmp"], ["x.png", "x_GT.bmp", "two masks of one name"]),
-        (["x.bmp"], ["y.png"], ["no mask that fits one of the 1 pictures"]),
+        (["x.bmp"], ["y.png"], ["no mask that fits one of the pictures (1)"]),
         ([], [], ["no mask that fits"]),
     ],
 )
@@ -310,6 +310,31 @@ def test_scaling_of_two_stacks_is_kept_and_holes_are_dark(tmp_path):
     assert not first[0, :2].any()
 
 
+def test_pictures_to_predict_are_scaled_as_those_of_the_training(tmp_path):
+    pages = STACK.astype(np.float32)
+    write_stack(tmp_path / "train vol.1.tif", pages)
+    main(stack(tmp_path))
+    write_stack(tmp_path / "new.tif", pages[::-1] * 0.5)
+    scaling = tmp_path / "voc" / "scaling.json"
+    main(stack(tmp_path, images=tmp_path / "new.tif", voc_root=tmp_path / "new", scaling=scaling))
+    known = [
+        next(iter(json.loads(path.read_text("utf-8")).values())) for path in (scaling, tmp_path / "new/scaling.json")
+    ]
+    assert known[0] == known[1]
+    halved = read_image(tmp_path / "new" / "JPEGImages" / "new_000.png")
+    np.testing.assert_allclose(
+        halved,
+        np.clip((pages[-1] * 0.5 - known[0]["low"]) / (known[0]["high"] - known[0]["low"]), 0, 1) * 65535,
+        atol=1,
+    )
+    for text in ("{}", '{"a": 1}', '{"a": {"low": 1}}'):
+        (tmp_path / "other.json").write_text(text, encoding="utf-8")
+        with pytest.raises(UserError, match="no scale of any stack"):
+            main(
+                stack(tmp_path, images=tmp_path / "new.tif", voc_root=tmp_path / "no", scaling=tmp_path / "other.json")
+            )
+
+
 def test_percentiles_of_large_stacks_are_sampled(tmp_path, monkeypatch):
     monkeypatch.setattr("utils.stacks.SAMPLE", 100)
     write_stack(tmp_path / "train vol.1.tif", np.linspace(0, 1, 4000, dtype=np.float32).reshape(4, 20, 50))
@@ -458,9 +483,11 @@ def test_trainaug(tmp_path, link, capsys):
         assert folder.mask_path(name).read_bytes() == VocFolder(config.voc).mask_path(name).read_bytes()
         assert folder.image_path(name).samefile(config.voc / "JPEGImages" / f"{name}.jpg") == link
     output = capsys.readouterr().out
-    assert "6 pairs, 4 of them VOC's: 15 files written, 0 there already" in output
-    assert "6 pairs, 4 of them VOC's: 0 files written, 15 there already" in output
+    assert "6 pairs, 4 of them VOC's: 16 files written, 0 there already" in output
+    assert "6 pairs, 4 of them VOC's: 0 files written, 16 there already" in output
     assert "train 4 (trainaug), val 2" in output
+    splits = config.voc_root / "ImageSets" / "Segmentation"
+    assert (splits / "trainaug.txt").read_bytes() == (splits / "train.txt").read_bytes()
 
 
 def test_sbd_alone(tmp_path):

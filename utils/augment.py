@@ -26,6 +26,7 @@ class Augmentation:
     elastic: float = 0.0  # standard deviation of the displacements at the nodes of a coarse grid
     elastic_spacing: int = 96  # distance of those nodes, about
     balance: float = 0.3  # share of the crops that are centred on a class drawn regardless of its frequency
+    cubic: bool = False  # pictures are resampled by cubic interpolation, sharper and slower than linear
     mirror: bool = True  # what lies outside the picture is mirrored; otherwise its mask is ignored
     brightness: float = 0.05  # added, up to ± this
     contrast: float = 0.1  # factor between 1 / (1 + this) and 1 + this, about the picture's mean
@@ -93,10 +94,11 @@ def augment(
 
     image (H, W) or (H, W, 3), uint8 or uint16; mask (H, W) uint8; weights (H, W) float32, which follow the warp and come
     back as a third array. All come back in `size` and in their own type: the mask resampled by nearest neighbour, the
-    others linearly, what lies outside mirrored (as in the paper), or ignored in the mask.
+    others linearly (the image cubically if `cubic`), what lies outside mirrored (as in the paper), or ignored in the mask.
     """
     coordinates = draw_map(mask, size, settings, rng)
-    image = change_values(resample(image, *coordinates, cv2.INTER_LINEAR), settings, rng)
+    interpolation = cv2.INTER_CUBIC if settings.cubic else cv2.INTER_LINEAR
+    image = change_values(resample(image, *coordinates, interpolation), settings, rng)
     mask = resample(mask, *coordinates, cv2.INTER_NEAREST, None if settings.mirror else IGNORE_INDEX)
     if weights is None:
         return image, mask

@@ -115,9 +115,13 @@ def to_uint8_rgb(image: np.ndarray) -> np.ndarray:
 
 
 def write_image(path: str | Path, image: np.ndarray) -> None:
-    """Write (H, W), (H, W, 3) or (H, W, 4) uint8, or (H, W) uint16, in the format of the file name's ending."""
+    """Write (H, W), (H, W, 3) or (H, W, 4) uint8, or (H, W) or (H, W, 3) uint16, in the format of the name's ending."""
     with replacing(Path(path)) as temporary:
-        Image.fromarray(image).save(temporary)
+        if image.dtype == np.uint16 and image.ndim == 3:
+            # Pillow has no colours of 16 bits.
+            temporary.write_bytes(cv2.imencode(temporary.suffix, image[..., ::-1])[1].tobytes())
+        else:
+            Image.fromarray(image).save(temporary)
 
 
 def write_mask(path: str | Path, mask: np.ndarray) -> None:

@@ -10,7 +10,7 @@ from PIL import Image
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
-from utils.console import UserError, note, warn
+from utils.console import UserError, counted, note, warn
 from utils.images import DECODE_ERRORS, read_image, read_mask
 from utils.palette import IGNORE_INDEX
 from utils.transfer import Item, check_all, transfer
@@ -49,9 +49,9 @@ def import_pairs(folder: VocFolder, images_dir: Path, masks_dir: Path | None, li
     texts = {folder.class_names_path: read_names(beside, "complete the file, or move it away")} if beside else {}
     done = transfer(folder, items, texts, link)
     if coloured:
-        kind = f"{len(coloured)} masks hold RGB colours, such as {coloured[0]}"
-        note(f"{kind}: copied as they are; voc2unet.py reports the colours and makes class indices of them (--colors)")
-    return [f"{len(pairs)} pairs: {done}"]
+        such = f"{counted(len(coloured), 'mask')} in RGB colours, such as {coloured[0]}"
+        note(f"{such}: copied as they are; voc2unet.py reports the colours and makes class indices of them (--colors)")
+    return [f"{counted(len(pairs), 'pair')}: {done}"]
 
 
 def find_pairs(images_dir: Path, masks_dir: Path) -> dict[str, tuple[Path, Path]]:
@@ -68,11 +68,11 @@ def find_pairs(images_dir: Path, masks_dir: Path) -> dict[str, tuple[Path, Path]
     orphans = [path for name, path in named if name not in pictures]
     for paths, kind in ((bare, "pictures without a mask"), (orphans, "masks without a picture")):
         if paths:
-            warn(f"{len(paths)} {kind} are left out, such as {paths[0]}")
+            warn(f"{kind} are left out: {len(paths)}, such as {paths[0]}")
     if not masks:
         raise UserError(
             masks_dir,
-            f"no mask that fits one of the {len(pictures)} pictures in {images_dir} by its name",
+            f"no mask that fits one of the pictures ({len(pictures)}) in {images_dir} by its name",
             f"masks called as their pictures, or with one of {MASK_SUFFIXES} after it; any picture ending",
             "rename them, or say where they are: --images FOLDER --masks FOLDER",
         )
@@ -144,10 +144,11 @@ def import_sbd(folder: VocFolder, sbd: Path, voc: Path | None, link: bool = Fals
         items += [Item(folder.mask_path(name), mask, "mask", pixels)]
         checks.append(partial(check_voc_pair, picture, mask))
     check_all(sbd, checks, "pair")
-    texts = {folder.splits_dir / "train.txt": train, folder.splits_dir / "val.txt": val}
+    splits = {"train": train, "val": val, **({"trainaug": train} if own else {})}
+    texts = {folder.splits_dir / f"{split}.txt": names for split, names in splits.items()}
     done = transfer(folder, items, {folder.class_names_path: VOC_CLASSES, **texts}, link)
     return [
-        f"{len(checks)} pairs, {len(own)} of them VOC's: {done}",
+        f"{counted(len(checks), 'pair')}, {len(own)} of them VOC's: {done}",
         f"split: train {len(train)}{' (trainaug)' if own else ''}, val {len(val)}",
     ]
 

@@ -11,7 +11,7 @@ import numpy as np
 import tifffile
 from tifffile import TiffPage
 
-from utils.console import UserError, progress
+from utils.console import UserError, counted, progress
 from utils.files import replacing
 from utils.images import DECODE_ERRORS
 from utils.transfer import Item, transfer
@@ -24,15 +24,18 @@ TIFF_ERRORS = (tifffile.TiffFileError, RuntimeError, *DECODE_ERRORS)
 WHOLE_STACK = "a TIFF that opens in ImageJ with all its pages"
 
 
-def import_stack(folder: VocFolder, images: Path, masks: Path | None) -> list[str]:
+def import_stack(folder: VocFolder, images: Path, masks: Path | None, like: Path | None = None) -> list[str]:
     """Unpack a stack of pictures, and one of as many labels, to STACK_000.png … Returns what was done.
 
     Pages of 8 or 16 bits, gray or RGB, keep their values; others (float, signed, 32 bits) become 16 bits, scaled by
-    percentiles of the whole stack that scaling.json keeps. Raises UserError before anything is written.
+    percentiles of the whole stack that scaling.json keeps, or as a scaling.json of other data (`like`) says. Raises
+    UserError before anything is written.
     """
     name, scaling_path = images.stem.strip(), folder.root / "scaling.json"
     with open_stack(images) as pictures:
         low_high = check_pictures(images, pictures)
+        if low_high and like:
+            low_high = widest_range(like)
         names = [f"{name}_{number:0{max(3, len(str(len(pictures) - 1)))}d}.png" for number in range(len(pictures))]
         readers = [partial(read_picture, page, low_high) for page in pictures]
         items = [Item(folder.images_dir / n, images, "picture", read) for n, read in zip(names, readers, strict=True)]
@@ -42,7 +45,7 @@ def import_stack(folder: VocFolder, images: Path, masks: Path | None) -> list[st
                 check_labels(masks, labels, images, pictures)
                 readers = [partial(read_label, page) for page in labels]
                 items += [Item(folder.masks_dir / n, masks, "mask", r) for n, r in zip(names, readers, strict=True)]
-            lines = [f"{len(pictures)} pages of {name}: {transfer(folder, items, {})}"]
+            lines = [f"{counted(len(pictures), 'page')} of {name}: {transfer(folder, items, {})}"]
     if low_high:
         entry = {"percentiles": list(PERCENTILES), "low": low_high[0], "high": low_high[1], "to": [0, 65535]}
         if scaling.get(name) != entry:
@@ -62,6 +65,16 @@ def read_scaling(path: Path) -> dict:
     if not isinstance(known, dict):
         raise UserError(path, "other JSON", "numbers of stacks", "move the file away")
     return known
+
+
+def widest_range(path: Path) -> tuple[float, float]:
+    """The values that became 0 and 65535 in the stacks of a scaling.json; of several, the lowest and the highest."""
+    try:
+        entries = read_scaling(path).values()
+        return min(float(one["low"]) for one in entries), max(float(one["high"]) for one in entries)
+    except (KeyError, TypeError, ValueError):
+        remedy = "pass the scaling.json that import_dataset.py wrote for the training data"
+        raise UserError(path, "no scale of any stack", "low and high for each stack", remedy) from None
 
 
 @contextmanager

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import cv2
 import numpy as np
 
 from utils.console import UserError, progress
@@ -102,17 +101,11 @@ def write(item: Item, link: bool) -> None:
     pixels = item.pixels and item.pixels()
     if pixels is None and link:
         hard_link(item.source, item.target)
-    elif pixels is not None and item.kind == "mask":
-        write_mask(item.target, pixels)
-    elif pixels is not None and (pixels.ndim == 2 or pixels.dtype == np.uint8):
-        write_image(item.target, pixels)
-    else:
+    elif pixels is None:
         with replacing(item.target) as temporary:
-            if pixels is None:
-                shutil.copyfile(item.source, temporary)
-            else:
-                # Pillow has no colours of 16 bits.
-                temporary.write_bytes(cv2.imencode(".png", pixels[..., ::-1])[1].tobytes())
+            shutil.copyfile(item.source, temporary)
+    else:
+        (write_mask if item.kind == "mask" else write_image)(item.target, pixels)
 
 
 def hard_link(source: Path, target: Path) -> None:
