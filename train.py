@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -27,18 +28,30 @@ from utils.dataset import (
     same_size_batches,
 )
 from utils.demo import make_demo
-from utils.engine import Precision, Trainer, choose_device, choose_precision, evaluate, train_one_epoch
+from utils.engine import (
+    Epoch,
+    Precision,
+    Trainer,
+    choose_device,
+    choose_precision,
+    evaluate,
+    make_optimizer,
+    set_determinism,
+    train_one_epoch,
+)
 from utils.history import History, Row
-from utils.losses import BorderWeights, balanced_class_weights, criterion
+from utils.losses import BorderWeights, Loss, balanced_class_weights, criterion
 from utils.metrics import Scores
 from utils.normalise import Normalisation
 from utils.palette import voc_palette
 from utils.plots import draw_samples
 from utils.run import log_to_board, resume_run, save_run, start_run
-from utils.schedule import Phase, Schedule
+from utils.schedule import Phase, Schedule, TimeBudget
 from utils.voc import VocFolder
 
 DEMO = Path("VOCdevkit/demo")
+LEARNING_RATES = {"adamw": 2e-3, "adam": 2e-3, "sgd": 5e-2}
+WEIGHT_DECAYS = {"adamw": 1e-2, "adam": 0.0, "sgd": 1e-4}
 
 
 @dataclass
@@ -69,19 +82,27 @@ class Config:
     # Optimisation
     epochs: int = 50  # passes over the training pictures, the frozen ones counted
     batch_size: int = 4  # crops a step
-    lr: float = 2e-3  # highest learning rate (AdamW), after a warm-up and before the cosine decay
+    max_minutes: float | None = None  # train for this long instead of for `epochs`; the learning rate is fitted to it
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"  # sgd: with Nesterov's momentum
+    lr: float | None = None  # highest learning rate; None: 0.002, for sgd 0.05
+    curve: Literal["cosine", "one_cycle", "step"] = "cosine"  # how the learning rate rises and falls
     encoder_lr_factor: float = 1.0  # the encoder's learning rate as a share of lr
-    weight_decay: float = 1e-2  # AdamW's decay of the weights
+    weight_decay: float | None = None  # None: 0.01 for adamw, 0 for adam, 0.0001 for sgd
+    momentum: float = 0.9  # of sgd; 0.99 in the paper
     dice_weight: float = 1.0  # weight of the Dice loss beside cross-entropy; 0: cross-entropy alone
+    dice_beta: float = 1.0  # of the Dice loss; above 1, missed pixels cost more than pixels too many
+    focal_gamma: float = 0.0  # above 0, pixels that are right already count less (focal loss; 2 in its paper)
     class_weights: Literal["none", "balanced"] = "none"  # balanced: rare classes weigh more in the cross-entropy
     border_weight: float = 0.0  # extra weight of pixels between touching objects (w0; 10 in the paper; 0: off)
     border_sigma: float = 5.0  # how far it reaches, in pixels
     freeze_epochs: int = 0  # first epochs in which the encoder is held still
     freeze_batch_size: int = 8  # crops a step in these
-    freeze_lr: float = 1e-3  # highest learning rate in these
+    freeze_lr: float | None = None  # highest learning rate in these; None: that of the others
     # Machine
     device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # number format; auto: the fastest that is safe
+    compile: bool = False  # torch.compile the network: minutes at the start, faster steps on some machines
+    deterministic: bool = False  # the same run to the last bit every time; slower on a GPU
     save_memory: bool = False  # keep fewer maps for the backward pass: less memory, a third more time
     num_workers: int | None = None  # processes that load pictures; None: chosen by the machine, 0: none
     seed: int = 0  # same seed, same data order, same crops, same initial weights
@@ -92,13 +113,16 @@ class Config:
 
 def main(config: Config) -> None:
     """Train, validate after every epoch, and leave a run folder with checkpoints, log and pictures."""
+    started = time.perf_counter()
     check_config(config)
+    set_determinism(config.deterministic)
     torch.manual_seed(config.seed)
     precision = choose_precision(config.precision, choose_device(config.device))
     data = read_data(config)
     net, checkpoint = make_network(config, data)
     train_set, batches, train_loader, val_loader = make_loaders(config, data, checkpoint, net.margin, precision.device)
-    schedule = make_schedule(config, len(train_set))
+    budget = TimeBudget(60 * config.max_minutes, started) if config.max_minutes else None
+    schedule = make_schedule(config, len(train_set), budget)
     trainer = make_trainer(config, net, checkpoint, schedule, precision)
     unet = Unet.from_network(trainer.average.module, checkpoint, precision)
     run_dir, done, best = open_run(config, checkpoint, trainer)
@@ -109,49 +133,67 @@ def main(config: Config) -> None:
         columns=min(4, config.batch_size, len(train_set)),
         titles=["augmented crops, with their masks"],
     )
+    history, board = History(run_dir / "history.csv", done), SummaryWriter(str(run_dir))
+    if budget:
+        budget.use(sum(row.seconds for row in history.rows))
+        if budget.progress() >= 1:
+            found = f"{sum(row.seconds for row in history.rows) / 60:.1f} minutes used, {config.max_minutes:g} allowed"
+            raise UserError(run_dir, found, "time left to train", "raise --max-minutes")
+    loss_of = make_criterion(config, data, precision.device)
+    if config.compile:
+        print(f"compiled in {trainer.compile(*next(iter(train_loader)), criterion=loss_of):.0f} s")
 
-    class_weights = make_class_weights(config, data, precision.device)
-
-    def loss_of(logits: torch.Tensor, *targets: torch.Tensor) -> torch.Tensor:
-        masks, *border = (crop_centre(target, *logits.shape[-2:]) for target in targets)
-        return criterion(logits, masks, config.dice_weight, class_weights, *border)
-
-    history, board, drawn = History(run_dir / "history.csv", done), SummaryWriter(str(run_dir)), time.perf_counter()
-    for epoch in range(done, config.epochs):
+    epochs, pictures = [], Pictures(run_dir, history, unet, data)
+    for epoch in schedule.epochs(done):
         start, phase = time.perf_counter(), schedule.phase(epoch)
         batches.epoch, batches.batch_size = epoch, phase.batch_size
         net.freeze_encoder(phase.frozen)
-        bar = progress(train_loader, f"epoch {epoch + 1}/{config.epochs}", "batch", len(batches))
-        train_loss = train_one_epoch(trainer, bar, loss_of, schedule.steps_before(epoch))
-        images_per_second = len(train_set) / (time.perf_counter() - start)
+        bar = progress(schedule.in_time(train_loader), f"epoch {epoch + 1}", "batch", len(batches))
+        trained = train_one_epoch(trainer, bar, loss_of, schedule.steps_before(epoch))
         val_loss, scores = evaluate(unet.logits, val_loader, loss_of, unet.num_classes, precision.device)
         lr, seconds = trainer.optimizer.param_groups[-1]["lr"], time.perf_counter() - start
-        row = Row(epoch + 1, lr, train_loss, val_loss, scores.miou, seconds, images_per_second)
+        row = Row(epoch + 1, lr, trained.loss, val_loss, scores.miou, seconds, trained.crops / trained.seconds)
         improved = math.isnan(best) or row.miou > best
         best = row.miou if improved else best
         save_run(run_dir, checkpoint, trainer, row, best, improved)
         history.add(row)
         log_to_board(board, row)
-        print(f"epoch {row.epoch:4d}  loss {train_loss:.4f}  val_loss {val_loss:.4f}  mIoU {row.miou:7.2%}"
+        print(f"epoch {row.epoch:4d}  loss {row.train_loss:.4f}  val_loss {val_loss:.4f}  mIoU {row.miou:7.2%}"
               f"{' *' if improved else '  '}  {seconds:5.1f} s")  # fmt: skip
-        if row.epoch == config.epochs or time.perf_counter() - drawn > 15:
-            draw_run(run_dir, history, unet, data)
-            drawn = time.perf_counter()
+        epochs.append(trained)
+        pictures.draw_sometimes()
+        if budget:
+            budget.reserve = time.perf_counter() - start - trained.seconds + pictures.seconds
+            trainer.total_steps = schedule.total_steps(schedule.steps_before(epoch + 1))
+    pictures.draw()
     board.close()
-    print_result(config, run_dir, history, scores, data)
+    print_result(config, run_dir, history, scores, data, epochs)
 
 
 def check_config(config: Config) -> None:
     """Raises UserError for a number that cannot work, before anything is read."""
     from_one = ("epochs", "batch_size", "freeze_batch_size", "base_channels", "depth")
-    from_zero = ("freeze_epochs", "weight_decay", "dice_weight", "border_weight", "num_workers", "seed")
+    from_zero = (
+        "freeze_epochs",
+        "weight_decay",
+        "momentum",
+        "dice_weight",
+        "focal_gamma",
+        "border_weight",
+        "num_workers",
+        "seed",
+    )
     for name, minimum in {**dict.fromkeys(from_one, 1), **dict.fromkeys(from_zero, 0)}.items():
         # Turned round, so that NaN fails too.
         if not (getattr(config, name) or 0) >= minimum:
             flag = f"--{name.replace('_', '-')}"
             raise UserError(flag, str(getattr(config, name)), f"{minimum} or more", "choose another value")
-    if min(config.input_shape) < 1 or not config.lr > 0:
-        found = f"--input-shape {config.input_shape}, --lr {config.lr}"
+    above_zero = ("lr", "freeze_lr", "max_minutes", "dice_beta")
+    values = [value for name in above_zero if (value := getattr(config, name)) is not None]
+    if min(config.input_shape) < 1 or not all(value > 0 for value in values):
+        found = ", ".join(
+            f"--{name.replace('_', '-')} {getattr(config, name)}" for name in ("input_shape", *above_zero)
+        )
         raise UserError("settings", found, "numbers above 0", "choose other values")
     parse_augmentation(config.augmentation)
     if config.freeze_epochs >= config.epochs and config.freeze_epochs:
@@ -299,11 +341,24 @@ def make_loaders(
     return train, batches, make_loader(train, batches, workers, device), make_loader(val, val_batches, workers, device)
 
 
-def make_schedule(config: Config, crops: int) -> Schedule:
+def make_schedule(config: Config, crops: int, budget: TimeBudget | None) -> Schedule:
     """The frozen phase, if any, and the rest."""
-    frozen = Phase(config.freeze_epochs, config.freeze_batch_size, config.freeze_lr, frozen=True)
-    rest = Phase(config.epochs - config.freeze_epochs, config.batch_size, config.lr)
-    return Schedule([frozen, rest] if frozen.epochs else [rest], crops)
+    lr = config.lr or LEARNING_RATES[config.optimizer]
+    frozen = Phase(config.freeze_epochs, config.freeze_batch_size, config.freeze_lr or lr, frozen=True)
+    rest = Phase(config.epochs - config.freeze_epochs, config.batch_size, lr)
+    return Schedule([frozen, rest] if frozen.epochs else [rest], crops, config.curve, budget)
+
+
+def make_criterion(config: Config, data: Data, device: torch.device) -> Callable[..., torch.Tensor]:
+    """The loss as a function of logits, masks and, where they are used, border weights."""
+    class_weights = make_class_weights(config, data, device)
+    loss = Loss(config.dice_weight, config.dice_beta, gamma=config.focal_gamma)
+
+    def loss_of(logits: torch.Tensor, *targets: torch.Tensor) -> torch.Tensor:
+        masks, *border = (crop_centre(target, *logits.shape[-2:]) for target in targets)
+        return criterion(logits, masks, loss, class_weights, *border)
+
+    return loss_of
 
 
 def make_class_weights(config: Config, data: Data, device: torch.device) -> torch.Tensor | None:
@@ -326,24 +381,43 @@ def make_trainer(
         {"params": [*net.decoder.parameters(), *net.head.parameters()], "factor": 1.0},
     ]
     normalise = Normalisation(**checkpoint.normalisation)
-    return Trainer(net, groups, config.weight_decay, schedule.lr, schedule.total_steps, normalise, precision)
+    decay = WEIGHT_DECAYS[config.optimizer] if config.weight_decay is None else config.weight_decay
+    optimizer = make_optimizer(config.optimizer, schedule.lr(0), decay, config.momentum, precision.device)
+    return Trainer(net, groups, optimizer, schedule.lr, schedule.total_steps(), normalise, precision)
 
 
 def open_run(config: Config, checkpoint: Checkpoint, trainer: Trainer) -> tuple[Path, int, float]:
     """The run's folder, the number of epochs already done and the best mIoU so far (NaN: none)."""
     if config.resume:
-        return config.resume.parent, *resume_run(config.resume, checkpoint, trainer, config.epochs)
+        epochs = math.inf if config.max_minutes else config.epochs
+        return config.resume.parent, *resume_run(config.resume, checkpoint, trainer, epochs)
     run_dir = config.save_dir / (config.run_name or datetime.now().strftime("%Y-%m-%d_%H-%M-%S"))
     start_run(run_dir, checkpoint)
     return run_dir, 0, math.nan
 
 
-def draw_run(run_dir: Path, history: History, unet: Unet, data: Data) -> None:
-    """Curves, and the first validation pictures beside their truth and their prediction."""
-    history.draw()
-    pairs = [data.read_pair(name) for name in data.val[:4]]
-    rows = [row for image, mask in pairs for row in ((image, None), (image, mask), (image, unet.predict(image)))]
-    draw_samples(run_dir / "val_epoch.png", rows, columns=3, titles=("picture", "truth", "prediction"))
+class Pictures:
+    """Curves, and the first validation pictures beside their truth and their prediction; `seconds` to draw them once."""
+
+    def __init__(self, run_dir: Path, history: History, unet: Unet, data: Data):
+        self.run_dir, self.history, self.unet, self.data = run_dir, history, unet, data
+        self.seconds, self.drawn = 0.0, time.perf_counter()
+
+    def draw(self) -> None:
+        start = time.perf_counter()
+        self.history.draw()
+        pairs = [self.data.read_pair(name) for name in self.data.val[:4]]
+        rows = [
+            row for image, mask in pairs for row in ((image, None), (image, mask), (image, self.unet.predict(image)))
+        ]
+        draw_samples(self.run_dir / "val_epoch.png", rows, columns=3, titles=("picture", "truth", "prediction"))
+        self.drawn = time.perf_counter()
+        self.seconds = self.drawn - start
+
+    def draw_sometimes(self) -> None:
+        """Every 15 seconds, and no more than a thirtieth of the time."""
+        if time.perf_counter() - self.drawn > max(15, 30 * self.seconds):
+            self.draw()
 
 
 def print_plan(config: Config, data: Data, unet: Unet, schedule: Schedule, run_dir: Path) -> None:
@@ -354,13 +428,18 @@ def print_plan(config: Config, data: Data, unet: Unet, schedule: Schedule, run_d
           f"classes: {', '.join(data.class_names)}")  # fmt: skip
     print(f"network  {unet.backbone} U-Net, {parameters / 1e6:.2f} M parameters, {unet.precision}")
     for phase in schedule.phases:
+        length = counted(phase.epochs, "epoch")
+        if schedule.budget and phase is schedule.phases[-1]:
+            length = f"{schedule.budget.seconds / 60:g} minutes in epochs"
         steps, crops = counted(schedule.steps(phase) // phase.epochs, "step"), counted(phase.batch_size, "crop")
-        print(f"plan     {counted(phase.epochs, 'epoch')} of {steps}, {crops} of {height}×{width} each"
+        print(f"plan     {length} of {steps}, {crops} of {height}×{width} each"
               f"{', the encoder frozen' if phase.frozen else ''}")  # fmt: skip
     print(f"run      {run_dir}")
 
 
-def print_result(config: Config, run_dir: Path, history: History, scores: Scores, data: Data) -> None:
+def print_result(
+    config: Config, run_dir: Path, history: History, scores: Scores, data: Data, epochs: list[Epoch]
+) -> None:
     """Where everything is, what looks wrong, and what to do next."""
     for name, iou, recall in zip(data.class_names, scores.iou, scores.recall, strict=True):
         if recall == 0:
@@ -369,9 +448,9 @@ def print_result(config: Config, run_dir: Path, history: History, scores: Scores
             )
     best = max(history.rows, key=lambda row: row.miou)
     seconds = sum(row.seconds for row in history.rows)
-    print(
-        f"\nbest mIoU {best.miou:.2%} in epoch {best.epoch}; {seconds:.0f} s for {counted(len(history.rows), 'epoch')}"
-    )
+    waited = sum(epoch.waited for epoch in epochs) / sum(epoch.seconds for epoch in epochs)
+    print(f"\nbest mIoU {best.miou:.2%} in epoch {best.epoch}; {seconds:.0f} s for {counted(len(history.rows), 'epoch')}, "
+          f"{waited:.1%} of the training waiting for pictures")  # fmt: skip
     print(f"checkpoint  {run_dir / 'best.pth'}")
     print(f"pictures    {run_dir / 'train_batch.png'}, val_epoch.png, loss.png, miou.png")
     print("next        score it, then look at a picture:")

@@ -9,7 +9,7 @@ from scripts import make_voc
 import train
 from utils.demo import draw_sample
 from utils.images import read_image
-from utils.losses import BorderWeights, balanced_class_weights, criterion
+from utils.losses import BorderWeights, Loss, balanced_class_weights, criterion
 
 
 def test_values_by_hand():
@@ -61,7 +61,7 @@ def test_weighted_cross_entropy_by_hand():
     border, classes = torch.tensor([[[3.0, 1.0, 9.0]]]), torch.tensor([1.0, 2.0])
     first, second = np.log(1 + np.exp(-2)), np.log(2)
     expected = (first * (1 + 3) + second * (2 + 1)) / (4 + 3)
-    found = criterion(logits, target, dice_weight=0, class_weights=classes, border=border)
+    found = criterion(logits, target, Loss(dice=0), classes, border)
     assert found.item() == pytest.approx(expected, rel=1e-5)
 
 

@@ -2,6 +2,9 @@
 
 import copy
 import math
+import shutil
+import time
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -17,6 +20,8 @@ from utils.engine import (
     describe_device,
     evaluate,
     growing_average,
+    make_optimizer,
+    set_determinism,
     train_one_epoch,
 )
 from utils.losses import criterion
@@ -26,6 +31,7 @@ CPU = torch.device("cpu")
 FP32 = Precision(CPU, None)
 NORMALISE = Normalisation((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 CLASSES = 3
+OPTIMIZER = make_optimizer("adamw", 0.02, 0.01, 0.9, CPU)
 
 
 def network(seed: int = 0) -> nn.Module:
@@ -51,7 +57,7 @@ def rate(step: int) -> float:
 
 def trainer_of(net: nn.Module, precision: Precision = FP32, lr=rate, **groups: object) -> Trainer:
     groups = groups or {"params": list(net.parameters()), "factor": 1.0}
-    return Trainer(net, [groups], 0.01, lr, 100, NORMALISE, precision)
+    return Trainer(net, [groups], OPTIMIZER, lr, 100, NORMALISE, precision)
 
 
 def assert_same_state(one: dict[str, Tensor], other: dict[str, Tensor], **tolerance: float) -> None:
@@ -105,8 +111,10 @@ def test_training_equals_plain_pytorch():
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    mean = train_one_epoch(trainer_of(net), batches(4), criterion, first_step=5)
-    assert mean == pytest.approx(np.mean(losses), rel=1e-4)
+    epoch = train_one_epoch(trainer_of(net), batches(4), criterion, first_step=5)
+    assert epoch.crops == 8
+    assert 0 <= epoch.waited <= epoch.seconds
+    assert epoch.loss == pytest.approx(np.mean(losses), rel=1e-4)
     assert_same_state(net.state_dict(), reference.state_dict(), atol=1e-4, rtol=1e-3)
 
 
@@ -119,7 +127,7 @@ def test_the_rate_follows_the_step_and_the_factor_of_the_group():
 
     still, moving = list(net[0].parameters()), list(net[3].parameters())
     groups = [{"params": still, "factor": 0.0}, {"params": moving, "factor": 0.5}]
-    trainer = Trainer(net, groups, 0.01, lr, 100, NORMALISE, FP32)
+    trainer = Trainer(net, groups, OPTIMIZER, lr, 100, NORMALISE, FP32)
     before = [p.clone() for p in still + moving]
     asked.clear()
     train_one_epoch(trainer, batches(3), criterion, first_step=40)
@@ -133,9 +141,74 @@ def test_the_rate_follows_the_step_and_the_factor_of_the_group():
 def test_an_easy_task_is_learnt(precision):
     net = network().eval()
     trainer = trainer_of(net, precision, lr=lambda step: 0.02)
-    losses = [train_one_epoch(trainer, batches(4), criterion, first_step=4 * epoch) for epoch in range(12)]
+    losses = [train_one_epoch(trainer, batches(4), criterion, first_step=4 * epoch).loss for epoch in range(12)]
     assert losses[-1] < 0.2 * losses[0]
     assert net.training
+
+
+@pytest.mark.parametrize("name, reference", [
+    ("sgd", lambda p: torch.optim.SGD(p, 0.1, momentum=0.8, nesterov=True, weight_decay=0.02)),
+    ("adam", lambda p: torch.optim.Adam(p, 0.1, weight_decay=0.02)),
+    ("adamw", lambda p: torch.optim.AdamW(p, 0.1, weight_decay=0.02)),
+])  # fmt: skip
+def test_optimizers_step_as_pytorchs_own_at_the_rate_that_was_typed(name, reference):
+    ends = []
+    for make in (make_optimizer(name, 0.1, 0.02, 0.8, CPU), reference):
+        torch.manual_seed(0)
+        weight = torch.randn(5, 3, requires_grad=True)
+        optimizer = make([weight])
+        for _ in range(3):
+            optimizer.zero_grad()
+            (weight**3).sum().backward()
+            optimizer.step()
+        ends.append(weight.detach())
+    torch.testing.assert_close(*ends)
+
+
+def test_waiting_for_data_is_counted():
+    def slow():
+        for batch in batches(3):
+            time.sleep(0.05)
+            yield batch
+
+    epoch = train_one_epoch(trainer_of(network()), slow(), criterion, first_step=0)
+    assert 0.15 <= epoch.waited <= epoch.seconds
+
+
+def test_compiling_leaves_the_weights_alone_and_computes_the_same():
+    example, losses = batches(1)[0], []
+    for compiled in (False, True):
+        trainer = trainer_of(network())
+        before = copy.deepcopy(trainer.net.state_dict())
+        if compiled:
+            if not shutil.which("g++"):
+                pytest.skip("needs a C++ compiler")
+            assert trainer.compile(*example, criterion=criterion) > 0
+            assert_same_state(trainer.net.state_dict(), before, atol=0, rtol=0)
+            assert all(p.grad is None for p in trainer.net.parameters())
+        losses.append([train_one_epoch(trainer, batches(4), criterion, 4 * epoch).loss for epoch in range(2)])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+
+
+def test_a_missing_compiler_is_a_user_error(monkeypatch):
+    def broken(*_: object, **__: object) -> Callable:
+        def forward(*_: object) -> Tensor:
+            raise torch._dynamo.exc.TorchDynamoException("No working C++ compiler")
+
+        return forward
+
+    monkeypatch.setattr(torch, "compile", broken)
+    with pytest.raises(UserError, match="without --compile"):
+        trainer_of(network()).compile(*batches(1)[0], criterion=criterion)
+
+
+def test_determinism_is_switched_on_and_off():
+    set_determinism(True)
+    assert torch.are_deterministic_algorithms_enabled()
+    # Every operator of a step has a deterministic form; PyTorch would raise otherwise.
+    train_one_epoch(trainer_of(network()), batches(1), criterion, first_step=0)
+    set_determinism(False)
+    assert not torch.are_deterministic_algorithms_enabled()
 
 
 def test_border_weights_reach_the_loss():
@@ -175,7 +248,7 @@ def test_the_average_of_weights_and_statistics_follows_the_formula():
 @pytest.mark.parametrize(("memory", "longest"), [(0, 0.9), (10, 0.9), (200, 0.995), (10**6, 0.999)])
 def test_the_memory_of_the_average_is_bounded(memory, longest):
     mean, value = torch.zeros(1), torch.ones(1)
-    growing_average(memory)([mean], [value], torch.tensor(10**7))
+    growing_average(lambda: memory)([mean], [value], torch.tensor(10**7))
     assert mean.item() == pytest.approx(1 - longest, rel=1e-3)
 
 

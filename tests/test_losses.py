@@ -1,14 +1,17 @@
 """Losses against naive one-hot versions in double precision: values, gradients, ignored pixels."""
 
 import math
+import weakref
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from utils.demo import draw_sample
-from utils.losses import BorderWeights, balanced_class_weights, criterion, cross_entropy, dice_loss
+from utils.losses import BorderWeights, Loss, balanced_class_weights, criterion
 
 CLASSES = 4
 
@@ -21,6 +24,14 @@ def sample(seed: int = 0, ignored: bool = True, absent: bool = False) -> tuple[T
     if ignored:
         target[torch.rand(target.shape, generator=generator) < 0.3] = 255
     return logits.requires_grad_(), target
+
+
+def cross_entropy(logits: Tensor, target: Tensor, *weights: Tensor | None, gamma: float = 0.0) -> Tensor:
+    return criterion(logits, target, Loss(dice=0, gamma=gamma), *weights)
+
+
+def dice_loss(logits: Tensor, target: Tensor, smooth: float = 1.0, beta: float = 1.0) -> Tensor:
+    return criterion(logits, target, Loss(pixels=0, smooth=smooth, beta=beta))
 
 
 def border_of(target: Tensor) -> Tensor:
@@ -44,12 +55,13 @@ def naive_cross_entropy(
     return -(weights * (one_hot * p.log()).sum(1)).sum() / weights.sum()
 
 
-def naive_dice_loss(logits: Tensor, target: Tensor, smooth: float = 1.0) -> Tensor:
+def naive_dice_loss(logits: Tensor, target: Tensor, smooth: float = 1.0, beta: float = 1.0) -> Tensor:
+    """F-beta of true positives, false negatives and false positives."""
     p, one_hot = pixels(logits, target)
+    tp, fn, fp = (p * one_hot).sum(0), ((1 - p) * one_hot).sum(0), (p * (1 - one_hot)).sum(0)
+    above = (1 + beta**2) * tp + smooth
     losses = [
-        1 - (2 * (p[:, c] * one_hot[:, c]).sum() + smooth) / (p[:, c].sum() + one_hot[:, c].sum() + smooth)
-        for c in range(logits.shape[1])
-        if one_hot[:, c].any()
+        1 - above[c] / (above[c] + beta**2 * fn[c] + fp[c]) for c in range(logits.shape[1]) if one_hot[:, c].any()
     ]
     return sum(losses) / len(losses)
 
@@ -82,18 +94,64 @@ def test_weighted_cross_entropy_equals_the_formula(case, weights, with_border):
     assert_same(cross_entropy(logits, target, weights, border), naive, logits)
 
 
-@pytest.mark.parametrize("smooth", [1.0, 0.01])
+@pytest.mark.parametrize("smooth, beta", [(1.0, 1.0), (0.01, 1.0), (1.0, 2.0), (0.1, 0.5)])
 @pytest.mark.parametrize("case", CASES)
-def test_dice_loss_equals_the_formula(case, smooth):
+def test_dice_loss_equals_the_formula(case, smooth, beta):
     logits, target = sample(**case)
-    assert_same(dice_loss(logits, target, smooth), naive_dice_loss(logits, target, smooth), logits)
+    assert_same(dice_loss(logits, target, smooth, beta), naive_dice_loss(logits, target, smooth, beta), logits)
+
+
+@pytest.mark.parametrize("gamma", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("case", CASES)
+def test_focal_loss_equals_the_formula(case, gamma):
+    logits, target = sample(**case)
+    p, one_hot = pixels(logits, target)
+    q = (p * one_hot).sum(1)
+    assert_same(cross_entropy(logits, target, gamma=gamma), -((1 - q) ** gamma * q.log()).mean(), logits)
+
+
+def test_all_of_it_together_has_the_gradient_of_its_value():
+    logits, target = sample()
+    loss, weights = Loss(dice=0.7, beta=1.5, gamma=2.0), torch.tensor([0.1, 2.0, 5.0, 0.7]).double()
+    assert torch.autograd.gradcheck(lambda z: 3 * criterion(z, target, loss, weights, border_of(target)), logits)
+
+
+class LargestArrays(TorchDispatchMode):
+    """Counts the arrays of at least `size` elements that operators make new memory for, and how many live at once."""
+
+    def __init__(self, size: int):
+        super().__init__()
+        self.size, self.living, self.most = size, 0, 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        known = {x.untyped_storage().data_ptr() for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)}
+        for x in tree_leaves(result):
+            if isinstance(x, Tensor) and x.numel() >= self.size and x.untyped_storage().data_ptr() not in known:
+                self.living += 1
+                self.most = max(self.most, self.living)
+                weakref.finalize(x.untyped_storage(), self.forget)
+        return result
+
+    def forget(self) -> None:
+        self.living -= 1
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_few_arrays_of_the_size_of_the_logits_are_made(layout):
+    logits = torch.randn(2, 21, 32, 32).to(memory_format=layout).requires_grad_()
+    target = torch.randint(0, 21, (2, 32, 32))
+    with LargestArrays(logits.numel()) as arrays:
+        criterion(logits, target).backward()
+    # The soft-max and the gradient, and one more in between.
+    assert arrays.most <= 3
 
 
 @pytest.mark.parametrize("dice_weight", [0.0, 1.0, 0.3])
 def test_the_criterion_is_their_sum(dice_weight):
     logits, target = sample()
     naive = naive_cross_entropy(logits, target) + dice_weight * naive_dice_loss(logits, target)
-    assert_same(criterion(logits, target, dice_weight), naive, logits)
+    assert_same(criterion(logits, target, Loss(dice=dice_weight)), naive, logits)
 
 
 def test_undecided_logits():

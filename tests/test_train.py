@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import time
 from functools import partial
 
 import numpy as np
@@ -172,8 +173,18 @@ def test_a_network_learns_a_picture_by_heart(tmp_path):
         (3, {"input_shape": (24, 40), "augmentation": "strong"}),
         (3, {"input_shape": (1, 1), "batch_size": 1}),
         (3, {"dice_weight": 0.0, "num_classes": 3}),
+        (3, {"optimizer": "adam", "curve": "step", "focal_gamma": 2.0, "dice_beta": 2.0}),
     ],
-    ids=["one picture", "batch of one", "batch with one left over", "gray", "small crops", "tiny crops", "no Dice"],
+    ids=[
+        "one picture",
+        "batch of one",
+        "batch with one left over",
+        "gray",
+        "small crops",
+        "tiny crops",
+        "no Dice",
+        "focal",
+    ],
 )
 def test_unusual_settings(tmp_path, count, settings):
     folder = make_voc(tmp_path / "voc", count=count)
@@ -202,6 +213,29 @@ def test_same_seed_same_run(folder, logs):
     assert scores_of(logs / "a") == scores_of(logs / "b") != scores_of(logs / "c")
     assert not differing(weights_of(logs / "a" / "last.pth"), weights_of(logs / "b" / "last.pth"))
     assert differing(weights_of(logs / "a" / "last.pth"), weights_of(logs / "c" / "last.pth"))
+
+
+def test_a_deterministic_run_is_the_same_again(folder, logs):
+    for name in "ab":
+        main(tiny(folder, logs, run_name=name, deterministic=True, curve="one_cycle", optimizer="sgd"))
+    torch.use_deterministic_algorithms(False)
+    assert scores_of(logs / "a") == scores_of(logs / "b")
+    assert not differing(weights_of(logs / "a" / "last.pth"), weights_of(logs / "b" / "last.pth"))
+
+
+def test_a_run_of_some_minutes_ends_in_time_and_annealed(folder, logs, capsys):
+    # Far fewer epochs would be over sooner, far more would take longer.
+    start = time.perf_counter()
+    main(tiny(folder, logs, epochs=1, max_minutes=4 / 60, lr=0.01))
+    assert time.perf_counter() - start < 60
+    rows = read_history(logs / "run" / "history.csv")
+    assert len(rows) > 1
+    assert rows[-1].lr < 0.2 * 0.01
+    assert "0.0666667 minutes" in capsys.readouterr().out
+    with pytest.raises(UserError, match="raise --max-minutes"):
+        main(tiny(folder, logs, resume=logs / "run" / "last.pth", max_minutes=1 / 60))
+    main(tiny(folder, logs, resume=logs / "run" / "last.pth", max_minutes=6 / 60, lr=0.01))
+    assert len(read_history(logs / "run" / "history.csv")) > len(rows)
 
 
 def test_every_epoch_sees_other_crops(folder, logs):
@@ -453,6 +487,10 @@ def test_folder_of_runs_that_cannot_be_written(folder, tmp_path, place):
         {"input_shape": (0, 64)},
         {"lr": 0.0},
         {"lr": float("nan")},
+        {"freeze_lr": -1.0},
+        {"max_minutes": 0.0},
+        {"dice_beta": 0.0},
+        {"focal_gamma": -1.0},
         {"weight_decay": -1.0},
         {"dice_weight": -1.0},
         {"seed": -1},

@@ -1,10 +1,14 @@
 """One epoch of training, one evaluation, and what the machine is asked to compute with."""
 
+import copy
 import math
+import os
+import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +30,10 @@ class Precision:
 
     def scaler(self) -> torch.amp.GradScaler:
         return torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
+
+    def is_idle(self) -> bool:
+        """Whether the device has done all that it was given; a CPU, which works while it is asked, always has."""
+        return self.device.type != "cuda" or torch.cuda.current_stream(self.device).query()
 
     def __str__(self) -> str:
         names = {None: "float32", torch.bfloat16: "bfloat16", torch.float16: "float16"}
@@ -79,27 +87,28 @@ def describe_device(device: torch.device) -> str:
 class Trainer:
     """A network and everything else that changes while it is trained: optimizer, gradient scaler, averaged weights.
 
-    average: exponential mean of the weights and of the batch-norm statistics over about the last twentieth of the run; its
-    memory grows from nothing, so that the first epochs can be looked at too. Validation and best.pth use it.
+    average: exponential mean of the weights and of the batch-norm statistics over about the last twentieth of the run
+    (`total_steps`, which may be corrected on the way); its memory grows from nothing, so that the first epochs can be
+    looked at too. Validation and best.pth use it.
     """
 
     def __init__(
         self,
         net: nn.Module,
         groups: list[dict[str, Any]],
-        weight_decay: float,
+        optimizer: Callable[[list[dict[str, Any]]], torch.optim.Optimizer],
         lr: Callable[[int], float],
-        total_steps: int,
+        total_steps: float,
         normalise: Callable[[Tensor], Tensor],
         precision: Precision,
     ):
         """groups: parameter groups with a `factor` on the learning rate each; lr: learning rate at step 0, 1, …"""
         self.net, self.lr, self.normalise, self.precision = net, lr, normalise, precision
-        self.optimizer = torch.optim.AdamW(
-            groups, lr=lr(0), weight_decay=weight_decay, fused=precision.device.type != "mps"
-        )
+        self.forward: Callable[[Tensor], Tensor] = net
+        self.total_steps = total_steps
+        self.optimizer = optimizer(groups)
         self.scaler = precision.scaler()
-        self.average = AveragedModel(net, multi_avg_fn=growing_average(total_steps / 20), use_buffers=True)
+        self.average = AveragedModel(net, multi_avg_fn=growing_average(lambda: self.total_steps / 20), use_buffers=True)
 
     def step(
         self, step: int, images: Tensor, masks: Tensor, *weights: Tensor, criterion: Callable[..., Tensor]
@@ -110,17 +119,42 @@ class Trainer:
         """
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr(step) * group["factor"]
-        images = self.normalise(images.to(self.precision.device, non_blocking=True))
-        with self.precision.autocast():
-            logits = self.net(images.contiguous(memory_format=torch.channels_last))
-        masks, *weights = (x.to(self.precision.device, non_blocking=True) for x in (masks, *weights))
-        loss = criterion(logits, masks.long(), *weights)
+        loss = self._loss(images, masks, *weights, criterion=criterion)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.average.update_parameters(self.net)
         return loss.detach()
+
+    def _loss(self, images: Tensor, masks: Tensor, *weights: Tensor, criterion: Callable[..., Tensor]) -> Tensor:
+        images = self.normalise(images.to(self.precision.device, non_blocking=True))
+        with self.precision.autocast():
+            logits = self.forward(images.contiguous(memory_format=torch.channels_last))
+        masks, *weights = (x.to(self.precision.device, non_blocking=True) for x in (masks, *weights))
+        return criterion(logits, masks.long(), *weights)
+
+    def compile(self, *batch: Tensor, criterion: Callable[..., Tensor]) -> float:
+        """Compile the network for training on batches of the form of `batch`; returns the seconds that it took.
+
+        Nothing is learnt: weights and statistics stay. Raises UserError where there is no compiler.
+        """
+        start, kept = time.perf_counter(), copy.deepcopy(self.net.state_dict())
+        # Graphs of whole steps spare the launching of kernels, the bottleneck of a GPU on small pictures.
+        mode = "reduce-overhead" if self.precision.device.type == "cuda" else "default"
+        self.forward = torch.compile(self.net.train(), mode=mode, dynamic=False)
+        try:
+            self.scaler.scale(self._loss(*batch, criterion=criterion)).backward()
+        except torch._dynamo.exc.TorchDynamoException as error:
+            raise UserError(
+                "--compile",
+                f"torch.compile cannot compile here ({str(error).strip().splitlines()[0][:150]})",
+                "a C++ compiler (g++; on Windows cl.exe of the Build Tools), for a GPU Triton",
+                "install one, or train without --compile",
+            ) from None
+        self.optimizer.zero_grad(set_to_none=True)
+        self.net.load_state_dict(kept)
+        return time.perf_counter() - start
 
     def state(self) -> dict[str, Any]:
         """All of it but the averaged weights, as tensors and plain values."""
@@ -139,26 +173,62 @@ class Trainer:
         self.average.n_averaged.fill_(state["averaged"])
 
 
-def growing_average(memory: float) -> Callable[[list[Tensor], list[Tensor], Tensor], None]:
-    """Exponential averaging over `memory` steps (10 to 1000), and over fewer as long as there have been few."""
-    longest = 1 - 1 / min(max(memory, 10), 1000)
+def make_optimizer(name: str, lr: float, weight_decay: float, momentum: float, device: torch.device) -> Callable:
+    """A function from parameter groups to the optimizer `adamw`, `adam` or `sgd` (with Nesterov's momentum)."""
+    # One kernel for all weights where there is one, else one for each operation.
+    options = {"lr": lr, "weight_decay": weight_decay, "fused": device.type != "mps"}
+    if name == "sgd":
+        return partial(torch.optim.SGD, momentum=momentum, nesterov=momentum > 0, **options)
+    return partial(torch.optim.Adam if name == "adam" else torch.optim.AdamW, **options)
+
+
+def set_determinism(deterministic: bool) -> None:
+    """Same seed, same run, to the last bit, on the same machine; or else the fastest algorithms of a GPU."""
+    if deterministic:
+        # What cuBLAS asks for; it reads it at the first multiplication.
+        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
+    torch.use_deterministic_algorithms(deterministic)
+    torch.backends.cudnn.benchmark = not deterministic
+    if torch.cuda.is_available():
+        # TF32 for what stays in float32.
+        torch.set_float32_matmul_precision("high")
+
+
+def growing_average(memory: Callable[[], float]) -> Callable[[list[Tensor], list[Tensor], Tensor], None]:
+    """Exponential averaging over memory() steps (10 to 1000), and over fewer as long as there have been few."""
 
     def average(means: list[Tensor], values: list[Tensor], count: Tensor) -> None:
+        longest = 1 - 1 / min(max(memory(), 10), 1000)
         decay = min(longest, (1 + int(count)) / (10 + int(count)))
         get_ema_multi_avg_fn(decay)(means, values, count)
 
     return average
 
 
+class Epoch(NamedTuple):
+    """loss: mean over the steps; seconds: of it all; waited: those spent waiting for data while the device was idle."""
+
+    loss: float
+    crops: int
+    seconds: float
+    waited: float
+
+
 def train_one_epoch(
     trainer: Trainer, loader: Iterable[tuple[Tensor, ...]], criterion: Callable[..., Tensor], first_step: int
-) -> float:
-    """Train on every batch of `loader` (see `Trainer.step`); returns the mean loss.
+) -> Epoch:
+    """Train on every batch of `loader` (see `Trainer.step`).
 
     first_step: number of optimizer steps before this epoch. Raises UserError when the loss is no number any more.
     """
     trainer.net.train()
-    losses = [trainer.step(first_step + i, *batch, criterion=criterion) for i, batch in enumerate(loader)]
+    losses, crops, waited = [], 0, 0.0
+    start = asked = time.perf_counter()
+    for step, batch in enumerate(loader, first_step):
+        waited += time.perf_counter() - asked if trainer.precision.is_idle() else 0.0
+        losses.append(trainer.step(step, *batch, criterion=criterion))
+        crops += len(batch[0])
+        asked = time.perf_counter()
     mean = torch.stack(losses).mean().item()
     if not math.isfinite(mean):
         raise UserError(
@@ -167,7 +237,7 @@ def train_one_epoch(
             "a finite loss",
             "lower the rate (--lr), or try --precision fp32",
         )
-    return mean
+    return Epoch(mean, crops, time.perf_counter() - start, waited)
 
 
 @torch.inference_mode()

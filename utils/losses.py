@@ -6,63 +6,91 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from utils.palette import IGNORE_INDEX
 
 
+@dataclass(frozen=True)
+class Loss:
+    """What `criterion` adds up: cross-entropy (focal where gamma > 0) + dice · Dice."""
+
+    dice: float = 1.0
+    beta: float = 1.0  # of the Dice: above 1, pixels that are missed cost more than pixels that are too many
+    smooth: float = 1.0  # added to both sides of the Dice's ratio
+    gamma: float = 0.0  # of the focal loss: pixels that are right already count less; 2 in its paper
+    pixels: float = 1.0  # weight of the cross-entropy
+
+
 def criterion(
     logits: Tensor,
     target: Tensor,
-    dice_weight: float = 1.0,
+    loss: Loss = Loss(),
     class_weights: Tensor | None = None,
     border: Tensor | None = None,
 ) -> Tensor:
-    """Cross-entropy + dice_weight · Dice, in float32. logits (N, C, H, W); target (N, H, W) int64, 255 ignored.
+    """Loss of logits (N, C, H, W) and a target (N, H, W) of class indices, 255 ignored; a scalar, in float32 at least.
 
-    class_weights (C,) and border (N, H, W) weight the pixels of the cross-entropy: w(x) = w_class(x) + border(x).
+    Cross-entropy: the mean over pixels weighted by w(x) = class_weights[target] + border(x), of (C,) and (N, H, W).
+    Focal (Lin et al. 2017, equation 4): each pixel times (1 − p)^gamma, p the probability of the true class.
+    Dice: 1 − mean over classes of the soft F-beta score of the whole batch (beta 1: Milletari et al. 2016, V-Net). A class
+    that is not in the target is left out of the mean: with it, a batch without a rare class would push that class down.
+    A batch of ignored pixels costs zero.
     """
-    logits = logits.float()
-    loss = cross_entropy(logits, target, class_weights, border)
-    return loss + dice_weight * dice_loss(logits, target) if dice_weight else loss
-
-
-def cross_entropy(
-    logits: Tensor, target: Tensor, class_weights: Tensor | None = None, border: Tensor | None = None
-) -> Tensor:
-    """Pixel-wise cross-entropy, the mean over pixels weighted by w(x); zero if all pixels are ignored.
-
-    logits (N, C, H, W) float32; target (N, H, W) int64, 255 ignored; weights as in `criterion`.
-    """
-    if border is None:
-        # PyTorch's own mean divides by the sum of the weights too, but is NaN where there is nothing to divide by.
-        total = F.cross_entropy(logits, target, class_weights, ignore_index=IGNORE_INDEX, reduction="sum")
-        valid = target != IGNORE_INDEX
-        return total / (valid.sum() if class_weights is None else class_weights[target[valid]].sum()).clamp(min=1e-6)
     valid = target != IGNORE_INDEX
-    index = torch.where(valid, target, 0)
-    weights = border + (1.0 if class_weights is None else class_weights[index])
-    losses = F.cross_entropy(logits, target, ignore_index=IGNORE_INDEX, reduction="none")
-    return (losses * weights).sum() / (weights * valid).sum().clamp(min=1e-6)
+    index = torch.where(valid, target, 0).long()
+    weights = valid if class_weights is None else class_weights[index] * valid
+    if border is not None:
+        weights = weights + border * valid
+    weights = weights / weights.sum().clamp(min=1e-6)
+    return _Criterion.apply(logits, index, valid, weights * loss.pixels, loss)
 
 
-def dice_loss(logits: Tensor, target: Tensor, smooth: float = 1.0) -> Tensor:
-    """1 − mean over classes of the soft Dice coefficient, over the whole batch (Milletari et al. 2016, V-Net).
+class _Criterion(torch.autograd.Function):
+    """The criterion with its gradient worked out by hand, so that one array of the size of the logits is kept: p = soft-max.
 
-    logits (N, C, H, W); target (N, H, W) int64, 255 ignored. A class that is not in the target is left out of the mean:
-    with it, a batch without a rare class would push that class down. `smooth` is added to both sides of the ratio.
+    With t the true class of pixel x, δ = 1 for class t and 0 for the others, and q = p_t:
+    - cross-entropy: d/dz_c = ω (p_c − δ), ω(x) the pixel's weight, for the focal loss times (1−q)^γ − γ q (1−q)^(γ−1) ln q;
+    - Dice: d/dp_c = a_t δ + b_c, constants of the batch, and so d/dz_c = p_c (a_t δ + b_c − q a_t − Σ_k p_k b_k).
     """
-    classes = logits.shape[1]
-    valid = target != IGNORE_INDEX
-    probabilities = logits.softmax(dim=1) * valid.unsqueeze(1)
-    index = torch.where(valid, target, 0)
-    hit = probabilities.gather(1, index.unsqueeze(1)).squeeze(1)
-    intersection = hit.new_zeros(classes).index_add(0, index.flatten(), hit.flatten())
-    truth = hit.new_zeros(classes).index_add(0, index.flatten(), valid.flatten().to(hit.dtype))
-    dice = (2 * intersection + smooth) / (probabilities.sum(dim=(0, 2, 3)) + truth + smooth)
-    present = truth > 0
-    return (1 - dice)[present].sum() / present.sum().clamp(min=1)
+
+    @staticmethod
+    def forward(ctx, logits: Tensor, index: Tensor, valid: Tensor, weights: Tensor, loss: Loss) -> Tensor:
+        dtype = torch.promote_types(logits.dtype, torch.float32)
+        p = logits.log_softmax(1, dtype=dtype)
+        log_q = p.gather(1, index.unsqueeze(1)).squeeze(1)
+        p = p.exp_().mul_(valid.unsqueeze(1))
+        q, rest = log_q.exp(), (1 - log_q.exp()).clamp(min=1e-6)
+        focus = rest**loss.gamma
+        total = -(weights * focus * log_q).sum()
+        omega = weights * (focus - loss.gamma * q * log_q * rest ** (loss.gamma - 1)) if loss.gamma else weights
+        hit = q * valid
+        a = b = p.new_zeros(p.shape[1])
+        if loss.dice:
+            classes, square = range(p.shape[1]), loss.beta**2
+            truth = torch.stack([((index == c) & valid).sum() for c in classes]).to(dtype)
+            # Sums of a mask a class: accurate and deterministic on every device, which index_add is not.
+            above = (1 + square) * torch.stack([(hit * (index == c)).sum() for c in classes]) + loss.smooth
+            below = square * truth + p.sum((0, 2, 3)) + loss.smooth
+            share = loss.dice * (truth > 0) / (truth > 0).sum().clamp(min=1)
+            total = total + (share * (1 - above / below)).sum()
+            a, b = -share * (1 + square) / below, share * above / below**2
+        ctx.save_for_backward(p, index, hit, omega, a, b)
+        ctx.logits_dtype = logits.dtype
+        return total
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, outer: Tensor) -> tuple[Tensor | None, ...]:
+        p, index, hit, omega, a, b = ctx.saved_tensors
+        a, b, omega = outer * a, outer * b, (outer * omega).to(p.dtype)
+        right = hit * a[index] - omega
+        gradient = p * b.view(1, -1, 1, 1)
+        gradient.addcmul_(p, -(right + gradient.sum(1)).unsqueeze(1))
+        # Each pixel has one true class, so gather and scatter add without collisions.
+        index = index.unsqueeze(1)
+        gradient.scatter_(1, index, gradient.gather(1, index) + right.unsqueeze(1))
+        return gradient.to(ctx.logits_dtype), None, None, None, None
 
 
 def balanced_class_weights(class_pixels: np.ndarray) -> np.ndarray:

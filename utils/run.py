@@ -25,7 +25,7 @@ def start_run(run_dir: Path, checkpoint: Checkpoint) -> None:
         temporary.write_text(json.dumps(checkpoint.settings, indent=2, ensure_ascii=False), encoding="utf-8")
 
 
-def resume_run(path: Path, checkpoint: Checkpoint, trainer: Trainer, epochs: int) -> tuple[int, float]:
+def resume_run(path: Path, checkpoint: Checkpoint, trainer: Trainer, epochs: float) -> tuple[int, float]:
     """Put the trainer where the last.pth at `path` left it; returns the epochs done and the best mIoU so far.
 
     Raises UserError if that run had another network, other classes or another fold, or has done all `epochs`.

@@ -1,8 +1,14 @@
-"""The phases of a run and the learning rate, pure functions of the epoch and the step."""
+"""The phases of a run, the learning rate as a pure function of progress, and the progress of a run that ends by the clock."""
 
 import math
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count, takewhile
+from typing import TypeVar
+
+T = TypeVar("T")
+CURVES = ("cosine", "one_cycle", "step")
 
 
 @dataclass(frozen=True)
@@ -15,12 +21,36 @@ class Phase:
     frozen: bool = False
 
 
+class TimeBudget:
+    """Seconds that a run may take, counted from `start` (`time.perf_counter`).
+
+    reserve: seconds to keep for what follows the last step, set as they become known.
+    """
+
+    def __init__(self, seconds: float, start: float):
+        self.seconds, self.start, self.reserve = seconds, start, 0.0
+
+    def use(self, seconds: float) -> None:
+        """Count seconds of an earlier part of the run too."""
+        self.start -= seconds
+
+    def progress(self) -> float:
+        """Share of the time for training that is over, 0 … 1."""
+        return min((time.perf_counter() - self.start) / max(self.seconds - self.reserve, 1e-9), 1.0)
+
+
 @dataclass(frozen=True)
 class Schedule:
-    """Phases in order; `crops` is the number of crops in an epoch, whatever the phase."""
+    """Phases in order; `crops` is the number of crops in an epoch, whatever the phase; `curve`: see `lr_factor`.
+
+    With a budget the run ends by the clock: the last phase has as many epochs as there is time for, the last of them
+    perhaps cut short, and the learning rate follows the time over all phases.
+    """
 
     phases: Sequence[Phase]
     crops: int
+    curve: str = "cosine"
+    budget: TimeBudget | None = None
 
     def phase(self, epoch: int) -> Phase:
         """The phase that epoch 0, 1, … belongs to; the last one for epochs beyond the end."""
@@ -30,6 +60,21 @@ class Schedule:
             epoch -= phase.epochs
         return self.phases[-1]
 
+    def epochs(self, done: int) -> Iterator[int]:
+        """Numbers of the epochs to do after the first `done`."""
+        if self.budget is None:
+            yield from range(done, sum(phase.epochs for phase in self.phases))
+            return
+        yield done
+        yield from takewhile(lambda _: self.budget.progress() < 1, count(done + 1))
+
+    def in_time(self, batches: Iterable[T]) -> Iterator[T]:
+        """The batches, or as many as there is time for, one at least."""
+        for batch in batches:
+            yield batch
+            if self.budget and self.budget.progress() >= 1:
+                return
+
     def steps(self, phase: Phase) -> int:
         return phase.epochs * -(-self.crops // phase.batch_size)
 
@@ -37,26 +82,41 @@ class Schedule:
         """Optimizer steps of all epochs before `epoch`."""
         return sum(-(-self.crops // self.phase(e).batch_size) for e in range(epoch))
 
-    @property
-    def total_steps(self) -> int:
+    def total_steps(self, done: int = 0) -> float:
+        """Steps of the run; with a budget as far as can be told after `done` of them."""
+        if self.budget:
+            return done / max(self.budget.progress(), 1e-9)
         return sum(map(self.steps, self.phases))
 
     def lr(self, step: int) -> float:
-        """Learning rate at step 0, 1, …: each phase warms up and anneals on its own."""
-        for phase in self.phases[:-1]:
-            if step < self.steps(phase):
-                return phase.lr * lr_factor(step, self.steps(phase))
-            step -= self.steps(phase)
-        return self.phases[-1].lr * lr_factor(step, self.steps(self.phases[-1]))
+        """Learning rate at step 0, 1, …: without a budget each phase warms up and anneals on its own."""
+        index = 0
+        while index < len(self.phases) - 1 and step >= self.steps(self.phases[index]):
+            step -= self.steps(self.phases[index])
+            index += 1
+        phase = self.phases[index]
+        progress = self.budget.progress() if self.budget else (step + 1) / self.steps(phase)
+        return phase.lr * lr_factor(progress, self.curve)
 
 
-def lr_factor(step: int, total_steps: int, final: float = 0.01) -> float:
-    """Factor at `step` (0 … total_steps − 1): linear warm-up over a twentieth of the steps, then a cosine to `final`.
+def lr_factor(progress: float, curve: str = "cosine") -> float:
+    """Factor on the highest learning rate when `progress` (0 … 1) of the steps or of the time is over.
 
-    Cosine annealing after Loshchilov and Hutter 2017 (SGDR, equation 5), one cycle.
+    cosine: linear warm-up over a twentieth, then a cosine to 1/100 (Loshchilov and Hutter 2017, SGDR, equation 5, one
+    cycle). one_cycle: a cosine from 1/25 up over three tenths and down to 1/10,000 (Smith and Topin 2018). step: the same
+    warm-up, then 1, a tenth after six tenths of the rest, a hundredth after 85 hundredths.
     """
-    warmup_steps = min(total_steps // 20, 500)
-    if step < warmup_steps:
-        return (step + 1) / (warmup_steps + 1)
-    progress = (step - warmup_steps) / max(total_steps - 1 - warmup_steps, 1)
-    return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+    warm_up = 0.3 if curve == "one_cycle" else 0.05
+    if progress < warm_up:
+        rise = progress / warm_up
+        return 0.04 + 0.96 * half_cosine(1 - rise) if curve == "one_cycle" else rise
+    fall = min((progress - warm_up) / (1 - warm_up), 1.0)
+    if curve == "step":
+        return 1.0 if fall < 0.6 else 0.1 if fall < 0.85 else 0.01
+    final = 1e-4 if curve == "one_cycle" else 0.01
+    return final + (1 - final) * half_cosine(fall)
+
+
+def half_cosine(fall: float) -> float:
+    """From 1 at 0 to 0 at 1."""
+    return 0.5 * (1 + math.cos(math.pi * fall))
