@@ -34,7 +34,7 @@ from utils.palette import blend, colorize, cutout, voc_palette
 from utils.tiling import Grid, from_all_sides, make_grid, mean_logits, tile_side, tiled
 
 Picture = str | Path | Image.Image | np.ndarray
-MIX_TYPES = ("blend", "mask", "cutout")
+MIX_TYPES = ("blend", "mask", "cutout", "montage")
 
 
 class Unet:
@@ -226,18 +226,24 @@ class Unet:
         return mask, sure
 
     def detect_image(self, image: Picture, mix_type: str = "blend") -> Image.Image:
-        """The picture with its classes laid over it (`blend`), the classes in colours (`mask`), or cut out (`cutout`)."""
+        """The picture with its classes laid over it, or another of MIX_TYPES."""
         array = as_array(image)
         return Image.fromarray(self.render(array, self.predict(array), mix_type))
 
     def render(self, image: np.ndarray, mask: np.ndarray, mix_type: str) -> np.ndarray:
-        """(H, W, 3) uint8 of a picture and its mask in one of MIX_TYPES. Raises ValueError for another."""
+        """(H, W, 3) uint8 of a picture and its mask in one of MIX_TYPES. Raises ValueError for another.
+
+        `montage` is wider: the picture, 4 white columns, and its blend.
+        """
         if mix_type == "mask":
             return colorize(mask, self.palette)
         if mix_type == "cutout":
             return cutout(to_uint8_rgb(image), mask)
         if mix_type == "blend":
             return blend(to_uint8_rgb(image), mask, self.palette)
+        if mix_type == "montage":
+            gap = np.full((len(mask), 4, 3), 255, np.uint8)
+            return np.hstack([to_uint8_rgb(image), gap, blend(to_uint8_rgb(image), mask, self.palette)])
         raise ValueError(f"mix_type is {mix_type!r}; there are: {', '.join(MIX_TYPES)}")
 
     def get_fps(self, image: Picture, repeats: int = 20) -> float:

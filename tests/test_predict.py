@@ -10,14 +10,17 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from scripts import cut_off, favour, save_as, save_untrained, snapshot
+from scipy import ndimage
+from scripts import ROOT, cut_off, favour, run_here, save_as, save_untrained, snapshot
 
 from predict import Config, main
 from unet import Unet
 from utils.console import UserError
 from utils.demo import draw_sample
 from utils.images import read_image, read_mask, write_image
+from utils.objects import read_table
 from utils.palette import voc_palette
+from utils.polygons import least_iou
 
 GRAY = draw_sample(0, 64)[0][:48]
 RGB = np.stack([GRAY, GRAY // 2, 255 - GRAY], axis=-1)
@@ -176,7 +179,7 @@ def test_folder_with_faulty_files(predict, weights, tmp_path, capsys):
     (folder / "words.tif").write_bytes(b"these are words")
     (folder / "notes.txt").write_text("not a picture at all", encoding="utf-8")
     predict(mode="dir_predict", input=folder)
-    names = ["a.png", "a_mask.png", "c.png", "c_mask.png", "d.png", "d_mask.png"]
+    names = ["a.png", "a_mask.png", "c.png", "c_mask.png", "d.png", "d_mask.png", "order.csv", "summary.csv"]
     assert sorted(snapshot(tmp_path / "out")) == names
     for name in "acd":
         assert np.array_equal(
@@ -232,7 +235,7 @@ def test_picture_whose_result_would_replace_that_of_another(predict, weights, tm
     folder = folder_of(tmp_path, a=RGB)
     write_image(folder / other, GRAY)
     predict(mode="dir_predict", input=folder)
-    assert sorted(snapshot(tmp_path / "out")) == ["a.png", "a_mask.png"]
+    assert sorted(snapshot(tmp_path / "out")) == ["a.png", "a_mask.png", "order.csv", "summary.csv"]
     assert np.array_equal(read_mask(tmp_path / "out" / "a_mask.png"), expected_mask(weights, folder / "a.png"))
     warning = capsys.readouterr().err
     assert "1 pictures were left out" in warning
@@ -273,6 +276,132 @@ def test_results_that_exist_are_kept_unless_told(predict, weights, tmp_path, mod
     assert snapshot(tmp_path) == before
     predict(mode=mode, input=source, overwrite=True)
     assert np.array_equal(read_mask(tmp_path / "out" / "a_mask.png"), expected_mask(weights, folder / "a.png"))
+
+
+def test_montage_shows_the_picture_beside_its_classes(predict, tmp_path):
+    path = folder_of(tmp_path, cells=RGB) / "cells.png"
+    predict(input=path, mix_type="montage")
+    montage = read_image(tmp_path / "out" / "cells.png")
+    predict(input=path, overwrite=True)
+    assert np.array_equal(montage[:, :64], RGB)
+    assert (montage[:, 64:68] == 255).all()
+    assert np.array_equal(montage[:, 68:], read_image(tmp_path / "out" / "cells.png"))
+
+
+def test_legend_stands_beside_the_result(predict, tmp_path):
+    path = folder_of(tmp_path, cells=RGB) / "cells.png"
+    predict(input=path, legend=True)
+    result = read_image(tmp_path / "out" / "cells.png")
+    legend = result[:, 64:].reshape(-1, 3)
+    predict(input=path, overwrite=True)
+    assert np.array_equal(result[:48, :64], read_image(tmp_path / "out" / "cells.png"))
+    shown = [(legend == colour).all(axis=1).sum() > 20 for colour in voc_palette(4)]
+    assert shown == [False, True, True, False]
+    assert (legend[-64:] == 255).all()
+
+
+def test_objects_are_measured_numbered_and_summed_up(predict, weights, tmp_path):
+    path = folder_of(tmp_path, cells=RGB) / "cells.png"
+    predict(input=path, objects=True, pixel_size="0.5um", min_area=4)
+    mask = read_mask(tmp_path / "out" / "cells_mask.png")
+    rows, (summary,) = (read_table(tmp_path / "out" / f"cells_{name}.csv") for name in ("objects", "summary"))
+    for index, name in [(1, "cell"), (2, "nucleus")]:
+        labels, count = ndimage.label(mask == index, np.ones((3, 3)))
+        areas = sorted(np.bincount(labels.ravel())[1:])
+        assert sorted(int(row["area_px"]) for row in rows if row["class"] == name) == areas
+        assert all(area >= 4 for area in areas)
+        assert int(summary[f"{name}_objects"]) == count
+        assert float(summary[f"{name}_share"]) == pytest.approx((mask == index).mean(), rel=1e-5)
+    assert rows
+    assert float(rows[0]["area_um2"]) == float(rows[0]["area_px"]) / 4
+    certainty = Unet(weights, "cpu", "fp32").predict_proba(path).max(0).mean()
+    assert float(summary["mean_certainty"]) == pytest.approx(certainty, abs=0.003)
+    numbered = read_image(tmp_path / "out" / "cells.png")
+    predict(input=path, min_area=4, overwrite=True)
+    assert (numbered != read_image(tmp_path / "out" / "cells.png")).any(axis=-1).mean() > 0.02
+
+
+def test_object_classes_are_chosen_by_name(predict, weights, tmp_path):
+    path = folder_of(tmp_path, cells=RGB) / "cells.png"
+    predict(input=path, objects=True, object_classes=("nucleus",), largest_only=True)
+    rows = read_table(tmp_path / "out" / "cells_objects.csv")
+    assert [row["class"] for row in rows] == ["nucleus"]
+    mask = read_mask(tmp_path / "out" / "cells_mask.png")
+    assert (expected_mask(weights, path)[mask == 2] == 2).all()
+    assert int(rows[0]["area_px"]) == (mask == 2).sum()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"object_classes": ("cell", "cel")}, "(?s)'cel'.*background, cell, nucleus"),
+        ({"opening": -1}, "--opening"),
+        ({"min_area": -5}, "--min-area"),
+        ({"pixel_size": "5 miles"}, "--pixel-size"),
+    ],
+)
+@pytest.mark.parametrize("mode", ["predict", "dir_predict"])
+def test_wrong_settings_are_told_before_anything_is_written(predict, tmp_path, mode, settings, message):
+    folder = folder_of(tmp_path, a=RGB)
+    with pytest.raises(UserError, match=message):
+        predict(mode=mode, input=folder if mode == "dir_predict" else folder / "a.png", **settings)
+    assert not (tmp_path / "out").exists()
+
+
+def test_cutouts_are_transparent_around_their_class(predict, weights, tmp_path):
+    path = folder_of(tmp_path, cells=RGB) / "cells.png"
+    predict(input=path, cutouts=True)
+    mask = expected_mask(weights, path)
+    for index, name in [(1, "cell"), (2, "nucleus")]:
+        with Image.open(tmp_path / "out" / f"cells_cutout_{index}_{name}.png") as image:
+            assert image.mode == "RGBA"
+            pixels = np.asarray(image)
+        assert np.array_equal(pixels[..., 3], np.where(mask == index, 255, 0))
+        assert np.array_equal(pixels[mask == index, :3], RGB[mask == index])
+
+
+def test_labelme_file_of_a_prediction_converts_back_to_its_mask(predict, tmp_path, monkeypatch):
+    folder = tmp_path / "图片 集"
+    image = draw_sample(4, 256)[0]
+    write_image(folder / "细胞.png", image)
+    predict(input=folder / "细胞.png", model_path=ROOT / "model_data" / "unet_demo.pth", save_labelme=True)
+    place = tmp_path / "out" / "labelme"
+    assert sorted(snapshot(place)) == ["labels.txt", "细胞.json", "细胞.png"]
+    assert (place / "细胞.png").read_bytes() == (folder / "细胞.png").read_bytes()
+    command = ["--input", place, "--labels", place / "labels.txt", "--voc-root", tmp_path / "voc"]
+    assert run_here(monkeypatch, "json_to_dataset.py", *command) == 0
+    mask = read_mask(tmp_path / "out" / "细胞_mask.png")
+    assert set(np.unique(mask)) == {0, 1, 2}
+    assert least_iou(mask, read_mask(tmp_path / "voc" / "SegmentationClass" / "细胞.png")) >= 0.99
+
+
+def test_folder_is_listed_from_the_least_to_the_most_certain(predict, weights, tmp_path):
+    folder = folder_of(tmp_path, a=RGB, b=GRAY, c=255 - RGB, d=RGB[::-1] // 2)
+    predict(mode="dir_predict", input=folder, objects=True)
+    rows = read_table(tmp_path / "out" / "order.csv")
+    unet = Unet(weights, "cpu", "fp32")
+    certainty = {path.name: unet.predict_proba(path).max(0).mean() for path in folder.iterdir()}
+    assert [row["picture"] for row in rows] == sorted(certainty, key=certainty.get)
+    for row in rows:
+        assert float(row["mean_certainty"]) == pytest.approx(certainty[row["picture"]], abs=0.003)
+    summary = {row["picture"]: row for row in read_table(tmp_path / "out" / "summary.csv")}
+    joined = read_table(tmp_path / "out" / "objects.csv")
+    for name in certainty:
+        objects = read_table(tmp_path / "out" / f"{name[0]}_objects.csv")
+        assert [row for row in joined if row["picture"] == name] == objects
+        counted = sum(int(value) for column, value in summary[name].items() if column.endswith("_objects"))
+        assert counted == len(objects)
+    predict(mode="dir_predict", input=folder, objects=True, overwrite=True)
+    assert len(read_table(tmp_path / "out" / "summary.csv")) == 4
+
+
+def test_tables_of_another_folder_are_kept(predict, tmp_path):
+    predict(mode="dir_predict", input=folder_of(tmp_path, a=RGB))
+    (tmp_path / "in" / "a.png").rename(tmp_path / "in" / "b.png")
+    before = snapshot(tmp_path / "out")
+    with pytest.raises(UserError, match=r"summary\.csv"):
+        predict(mode="dir_predict", input=tmp_path / "in")
+    assert snapshot(tmp_path / "out") == before
 
 
 def test_speed_is_the_mean_and_the_median_of_single_predictions(predict, tmp_path, monkeypatch, capsys):

@@ -35,6 +35,12 @@ def cutout(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return image * (mask != 0)[..., None].astype(np.uint8)
 
 
+def cutout_of(image: np.ndarray, mask: np.ndarray, index: int) -> np.ndarray:
+    """Picture (H, W, 3) uint8 with all but one class transparent: (H, W, 4) uint8 RGBA."""
+    found = mask == index
+    return np.dstack([image * found[..., None], found * np.uint8(255)])
+
+
 def outline(mask: np.ndarray) -> np.ndarray:
     """(H, W) bool: pixels of a class, not the background, that have a neighbour of another index on one of four sides."""
     edge = np.zeros(mask.shape, bool)

@@ -1,14 +1,19 @@
 """Pictures for people: curves, bars per class, the confusion matrix, montages of overlays."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
 import matplotlib
 import numpy as np
 from matplotlib import font_manager
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from scipy import ndimage
 
 from utils.console import warn
 from utils.files import replacing
@@ -120,13 +125,62 @@ def montage(tiles: Sequence[np.ndarray], columns: int, gap: int = 4) -> np.ndarr
     return sheet
 
 
+def draw_numbered(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """A copy of a picture (H, W, 3) uint8 with the objects 1, 2, … of `labels` (H, W) int32 outlined and numbered."""
+    scale = max(max(labels.shape) / 1000, 1)
+    edge = outline(labels).view(np.uint8)
+    image = image.copy()
+    image[cv2.dilate(edge, np.ones((round(scale), round(scale)), np.uint8)) > 0] = 255
+    size, thickness = 0.4 * scale, round(scale)
+    # Where an object is thickest: the number of a cell does not lie on its nucleus, nor that of a crescent beside it.
+    depth = cv2.distanceTransform(np.pad((labels > 0).view(np.uint8) * (1 - edge), 1), cv2.DIST_L2, 5)[1:-1, 1:-1]
+    numbers = np.arange(1, labels.max(initial=0) + 1)
+    for number, (y, x) in zip(numbers, ndimage.maximum_position(depth, labels, numbers), strict=True):
+        width, height = cv2.getTextSize(str(number), cv2.FONT_HERSHEY_SIMPLEX, size, thickness)[0]
+        corner = (round(x - width / 2), round(y + height / 2))
+        for colour, thick in (((0, 0, 0), 3 * thickness), ((255, 255, 255), thickness)):
+            cv2.putText(image, str(number), corner, cv2.FONT_HERSHEY_SIMPLEX, size, colour, thick, cv2.LINE_AA)
+    return image
+
+
+def with_legend(image: np.ndarray, class_names: Sequence[str], palette: np.ndarray) -> np.ndarray:
+    """A picture (H, W, 3) uint8 with colours and names of all classes but the background beside it."""
+    legend = _legend(
+        tuple(class_names[1:]), palette[1 : len(class_names)].tobytes(), min(max(image.shape[0] / 5, 70), 400)
+    )
+    sheet = np.full((max(image.shape[0], legend.shape[0]), image.shape[1] + legend.shape[1], 3), 255, np.uint8)
+    sheet[: image.shape[0], : image.shape[1]] = image
+    sheet[: legend.shape[0], image.shape[1] :] = legend
+    return sheet
+
+
+@lru_cache(maxsize=8)
+def _legend(class_names: tuple[str, ...], colours: bytes, dpi: float) -> np.ndarray:
+    """(h, w, 3) uint8, as large as its letters need; kept, since all pictures of a folder or video have the same."""
+    figure = Figure(figsize=(30, 1 + 0.4 * len(class_names)), dpi=dpi)
+    canvas = FigureCanvasAgg(figure)
+    rows = np.frombuffer(colours, np.uint8).reshape(-1, 3) / 255
+    patches = [Patch(color=row, label=name.replace("$", r"\$")) for row, name in zip(rows, class_names, strict=True)]
+    with lettering("the legend"):
+        legend = figure.legend(handles=patches, loc="upper left", bbox_to_anchor=(0, 1), frameon=False)
+        canvas.draw()
+        box = legend.get_window_extent()
+    return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[: round(box.height), : round(box.x1 + dpi / 10), :3])
+
+
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure, with a font for Chinese letters where the machine has one; where it has none, say so."""
+    """Write a figure; letters as in `lettering`."""
+    with lettering(path), replacing(path) as temporary:
+        figure.savefig(temporary, dpi=120)
+
+
+@contextmanager
+def lettering(subject: object) -> Iterator[None]:
+    """Draw with a font for Chinese letters where the machine has one; where it has none, say so of the subject."""
     installed = set(font_manager.get_font_names())
     families = ["DejaVu Sans", *(font for font in CJK_FONTS if font in installed)]
     with warnings.catch_warnings(record=True) as caught, matplotlib.rc_context({"font.family": families}):
         warnings.filterwarnings("always", message="Glyph")
-        with replacing(path) as temporary:
-            figure.savefig(temporary, dpi=120)
+        yield
     if any("Glyph" in str(warning.message) for warning in caught):
-        warn(f"{path} shows boxes for some letters: install a font such as {CJK_FONTS[0]} and draw it again")
+        warn(f"{subject} shows boxes for some letters: install a font such as {CJK_FONTS[0]} and draw it again")
