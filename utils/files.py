@@ -21,9 +21,11 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         flush_to_disk(temporary)
         temporary.replace(path)
-    except OSError as error:
+    except BaseException as error:
         with suppress(OSError):
             temporary.unlink()
+        if not isinstance(error, OSError):
+            raise
         raise UserError(
             path,
             f"it cannot be written ({error.strerror or error})",

@@ -2,12 +2,16 @@
 
 import io
 import struct
+import threading
 import zlib
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
+import psutil
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import (
     BITSPERSAMPLE,
@@ -23,6 +27,8 @@ from utils.files import replacing
 from utils.palette import voc_palette
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".ppm", ".pgm")
+# Pillow's limit is a global; one thread at a time changes it, and only for pictures that it would refuse.
+_PIXEL_LIMIT = threading.RLock()
 # What Pillow raises for damaged files of one format or another.
 DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error, zlib.error)
 
@@ -34,23 +40,60 @@ def read_image(path: str | Path) -> np.ndarray:
     is taken. Raises UserError for a file that is missing, empty, truncated, no picture, or holds 32-bit numbers.
     """
     path = Path(path)
-    return decode_image(_read_bytes(path, "picture"), path)
+    return decode_image(_read_bytes(path, "picture"), path, own=True)
 
 
-def decode_image(data: bytes, subject: str | Path) -> np.ndarray:
-    """Like `read_image`, from the bytes of a picture file; `subject` names them in messages."""
-    tiff = _tiff_form(data)
-    if _is_deep_colour_png(data) or (tiff and tiff.channels > 1 and tiff.bits > 8):
-        return _decode_deep_colour(data, subject)
+def decode_image(data: bytes, subject: str | Path, own: bool = False) -> np.ndarray:
+    """Like `read_image`, from the bytes of a picture file; `subject` names them in messages.
+
+    own: the user's own file, which may have more pixels than Pillow allows.
+    """
+    decode = partial(_decode, data, subject)
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            return image_to_array(ImageOps.exif_transpose(image), subject)
+        return allow_large(decode, data, subject) if own else decode()
     except UnidentifiedImageError:
         raise _not_a_picture(subject, data) from None
     except Image.DecompressionBombError as error:
         raise UserError(subject, str(error), "a picture of a usual size", "cut it into smaller pictures") from None
     except DECODE_ERRORS as error:
         raise _damaged_picture(subject, str(error)) from None
+
+
+def _decode(data: bytes, subject: str | Path) -> np.ndarray:
+    tiff = _tiff_form(data)
+    if _is_deep_colour_png(data) or (tiff and tiff.channels > 1 and tiff.bits > 8):
+        return _decode_deep_colour(data, subject)
+    with Image.open(io.BytesIO(data)) as image:
+        return image_to_array(ImageOps.exif_transpose(image), subject)
+
+
+def allow_large(decode: Callable[[], np.ndarray], data: bytes, subject: str | Path) -> np.ndarray:
+    """`decode()`, again without Pillow's limit for decompression bombs if that refuses a file that is none and fits in memory.
+
+    Deflate packs at most 1,032 bytes into one: a smaller file that claims to be huge stays refused. Raises UserError.
+    """
+    try:
+        return decode()
+    except Image.DecompressionBombError:
+        with _PIXEL_LIMIT:
+            usual, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, 1032 * len(data)
+            try:
+                with Image.open(io.BytesIO(data)) as image:
+                    _check_memory(image.height, image.width, subject)
+                return decode()
+            finally:
+                Image.MAX_IMAGE_PIXELS = usual
+
+
+def _check_memory(height: int, width: int, subject: str | Path) -> None:
+    needed, free = 6 * height * width, psutil.virtual_memory().available
+    if needed > free:
+        raise UserError(
+            subject,
+            f"a picture of {height}×{width}, which needs {needed / 1e9:.1f} GB of memory",
+            f"no more than the {free / 1e9:.1f} GB that are free",
+            "save it as a tiled TIFF, which is read piece by piece, or cut it into smaller pictures",
+        )
 
 
 def image_to_array(image: Image.Image, subject: str | Path = "picture") -> np.ndarray:
@@ -78,22 +121,26 @@ def read_mask(path: str | Path) -> np.ndarray:
     data = _read_bytes(path, "mask")
     expected = "an 8-bit PNG with one channel or a palette, whose pixel values are the class indices"
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            if image.format == "JPEG":
-                colours = len(np.unique(np.asarray(image.convert("L"))))
-                raise UserError(
-                    path,
-                    f"a JPEG ({colours} different gray values: its compression smears class indices)",
-                    expected,
-                    "export the mask as PNG from the program that drew it",
-                )
-            if image.mode not in ("1", "L", "P"):
-                raise UserError(path, f"a mask of {_mode_in_words(image.mode)}", expected, _mask_remedy(image.mode))
-            return np.array(ImageOps.exif_transpose(image)).astype(np.uint8)
+        return allow_large(partial(_decode_mask, data, path, expected), data, path)
     except UnidentifiedImageError:
         raise _not_a_picture(path, data) from None
     except (*DECODE_ERRORS, Image.DecompressionBombError) as error:
         raise UserError(path, f"a damaged or truncated mask ({error})", expected, "copy or export it again") from None
+
+
+def _decode_mask(data: bytes, path: Path, expected: str) -> np.ndarray:
+    with Image.open(io.BytesIO(data)) as image:
+        if image.format == "JPEG":
+            colours = len(np.unique(np.asarray(image.convert("L"))))
+            raise UserError(
+                path,
+                f"a JPEG ({colours} different gray values: its compression smears class indices)",
+                expected,
+                "export the mask as PNG from the program that drew it",
+            )
+        if image.mode not in ("1", "L", "P"):
+            raise UserError(path, f"a mask of {_mode_in_words(image.mode)}", expected, _mask_remedy(image.mode))
+        return np.array(ImageOps.exif_transpose(image)).astype(np.uint8)
 
 
 def to_channels(image: np.ndarray, in_channels: int) -> np.ndarray:

@@ -1,0 +1,192 @@
+"""Large pictures: TIFFs read by windows as they are read whole, pictures and masks written band by band."""
+
+import io
+import warnings
+from itertools import pairwise
+
+import numpy as np
+import psutil
+import pytest
+import tifffile
+from PIL import Image
+from scripts import cut_off
+
+from utils import images
+from utils.console import UserError
+from utils.images import read_image, read_mask
+from utils.large import TiffBands, open_picture, open_windows, writing_bands
+from utils.palette import voc_palette
+
+RNG = np.random.default_rng(0)
+RGB = RNG.integers(0, 256, (70, 93, 3), np.uint8)
+GRAY = RGB[..., 0].copy()
+BANDS = (0, 1, 30, 31, 64, 70)
+WRITTEN = {
+    "tiles": (RGB, {"tile": (16, 32)}),
+    "deflated tiles": (RGB, {"tile": (32, 16), "compression": "zlib", "predictor": True}),
+    "strips": (RGB, {"rowsperstrip": 9}),
+    "deflated strips": (RGB, {"rowsperstrip": 9, "compression": "zlib"}),
+    "one strip": (RGB, {}),
+    "big-endian": (RGB.astype(np.uint16) * 200, {"byteorder": ">"}),
+    "planes": (np.moveaxis(RGB, 2, 0), {"planarconfig": "separate", "tile": (32, 32)}),
+    "alpha": (np.dstack([RGB, GRAY]), {"extrasamples": ["unassalpha"], "photometric": "rgb"}),
+    "gray": (GRAY, {"tile": (16, 16)}),
+    "16 bits": (GRAY.astype(np.uint16) * 257, {"rowsperstrip": 4}),
+    "16 bits RGB": (RGB.astype(np.uint16) * 257, {"rowsperstrip": 4, "compression": "zlib"}),
+    "inverted": (GRAY, {"photometric": "miniswhite"}),
+    "palette": (GRAY, {"photometric": "palette", "colormap": RNG.integers(0, 256, (3, 256)).astype(np.uint16) * 257}),
+    "CMYK": (np.dstack([RGB, GRAY]), {"photometric": "separated", "tile": (32, 32)}),
+    "BigTIFF": (RGB, {"bigtiff": True, "tile": (16, 16)}),
+}
+
+
+def save_tiff(path, array, bigtiff=False, byteorder=None, **options):
+    options = {"photometric": "rgb" if 3 in array.shape else "minisblack", **options}
+    with tifffile.TiffWriter(path, bigtiff=bigtiff, byteorder=byteorder) as writer:
+        writer.write(array, metadata=None, **options)
+    return path
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_windows_of_a_tiff_are_the_rows_of_the_picture(name, tmp_path):
+    array, options = WRITTEN[name]
+    path = save_tiff(tmp_path / "图 像.tif", array, **options)
+    windows, whole = open_windows(path, above=0), read_image(path)
+    assert windows.shape == whole.shape
+    for top, bottom in pairwise(BANDS):
+        band = windows[top:bottom]
+        assert band.dtype == whole.dtype
+        np.testing.assert_array_equal(band, whole[top:bottom])
+
+
+@pytest.mark.parametrize("method", ["tiff_lzw", "jpeg", "packbits", "tiff_adobe_deflate"])
+def test_compressed_by_libtiff(method, tmp_path):
+    pytest.importorskip("imagecodecs")
+    path = tmp_path / "a.tif"
+    smooth = np.asarray(Image.fromarray(RGB).resize((93, 70)).resize((9, 7)).resize((93, 70)))
+    Image.fromarray(smooth).save(path, compression=method)
+    whole = read_image(path).astype(int)
+    bands = [open_windows(path, above=0)[top:bottom] for top, bottom in pairwise(BANDS)]
+    # Two JPEG decoders may round differently.
+    assert np.abs(np.concatenate(bands) - whole).max() <= (3 if method == "jpeg" else 0)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("name", ["deflated tiles", "one strip", "gray"])
+def test_turned_pictures_are_read_upright(orientation, name, tmp_path):
+    array, options = WRITTEN[name]
+    path = save_tiff(tmp_path / "a.tif", array, extratags=[(274, 3, 1, orientation, True)], **options)
+    windows, whole = open_windows(path, above=0), read_image(path)
+    assert windows.shape == whole.shape
+    np.testing.assert_array_equal(np.concatenate([windows[:1], windows[1:40], windows[40:]]), whole)
+
+
+@pytest.mark.parametrize(
+    "array", [GRAY.astype(np.float32), GRAY.astype(np.int16), GRAY.astype(np.uint32)], ids=lambda a: str(a.dtype)
+)
+def test_other_numbers_are_left_to_the_usual_reader(array, tmp_path):
+    assert open_windows(save_tiff(tmp_path / "a.tif", array), above=0) is None
+
+
+def test_what_is_small_or_no_tiff_is_read_whole(tmp_path):
+    path = save_tiff(tmp_path / "a.tif", RGB)
+    np.testing.assert_array_equal(open_picture(path), RGB)
+    Image.fromarray(RGB).save(tmp_path / "a.png")
+    assert open_windows(tmp_path / "a.png", above=0) is None
+    with pytest.raises(UserError, match="no such picture"):
+        open_picture(tmp_path / "none.tif")
+
+
+def test_a_truncated_tiff_is_a_user_error(tmp_path):
+    path = save_tiff(tmp_path / "a.tif", RGB, tile=(16, 16), compression="zlib")
+    windows = open_windows(path, above=0)
+    cut_off(path)
+    with pytest.raises(UserError, match="damaged or truncated"):
+        windows[40:70]
+
+
+@pytest.mark.parametrize("ending", [".png", ".tif"])
+@pytest.mark.parametrize("shape", [(1, 1), (70, 93), (70, 93, 3), (1030, 515), (600, 1, 3)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_bands_make_the_picture(ending, shape, dtype, tmp_path):
+    if dtype == np.uint16 and len(shape) == 3:
+        pytest.skip("no result has it")
+    array = RNG.integers(0, np.iinfo(dtype).max, shape).astype(dtype)
+    path = tmp_path / "out" / f"图{ending}"
+    with writing_bands(path, shape, dtype) as bands:
+        for top in range(0, shape[0], 77):
+            bands.write(array[top : top + 77])
+    np.testing.assert_array_equal(read_image(path), array)
+    if ending == ".tif":
+        np.testing.assert_array_equal(tifffile.imread(path), array)
+
+
+@pytest.mark.parametrize("ending", [".png", ".tif"])
+def test_masks_keep_their_indices_and_get_colours(ending, tmp_path):
+    path = tmp_path / f"mask{ending}"
+    with writing_bands(path, GRAY.shape, palette=voc_palette()) as bands:
+        bands.write(GRAY[:20])
+        bands.write(GRAY[20:])
+    np.testing.assert_array_equal(read_mask(path), GRAY)
+    with Image.open(path) as image:
+        assert image.mode == "P"
+        np.testing.assert_array_equal(np.asarray(image.convert("RGB")), voc_palette()[GRAY])
+
+
+def test_big_tiff_beyond_four_gigabytes():
+    file = io.BytesIO()
+    bands = TiffBands(file, (70, 93), np.dtype(np.uint8), None)
+    assert not bands.big
+    assert TiffBands(io.BytesIO(), (1 << 16, 1 << 16), np.dtype(np.uint8), None).big
+    bands.big = True
+    bands.write(GRAY)
+    bands.close()
+    with tifffile.TiffFile(io.BytesIO(file.getvalue())) as tiff:
+        assert tiff.is_bigtiff
+        np.testing.assert_array_equal(tiff.asarray(), GRAY)
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), UserError("a", "b", "c", "d"), KeyboardInterrupt()]
+)
+@pytest.mark.parametrize("ending", [".png", ".tif"])
+def test_nothing_is_left_of_a_file_that_could_not_be_finished(ending, error, tmp_path):
+    path = tmp_path / f"mask{ending}"
+    with pytest.raises((UserError, KeyboardInterrupt)), writing_bands(path, (700, 93)) as bands:
+        bands.write(np.tile(GRAY, (9, 1)))
+        raise error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_picture_beyond_pillows_limit_is_read_if_it_is_a_real_one(tmp_path, monkeypatch):
+    Image.fromarray(RGB).save(tmp_path / "a.png")
+    Image.fromarray(GRAY).save(tmp_path / "mask.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        np.testing.assert_array_equal(read_image(tmp_path / "a.png"), RGB)
+        np.testing.assert_array_equal(read_mask(tmp_path / "mask.png"), GRAY)
+        with pytest.raises(UserError, match="decompression bomb"):
+            images.decode_image((tmp_path / "a.png").read_bytes(), "embedded")
+    assert Image.MAX_IMAGE_PIXELS == 1000
+
+
+def test_a_picture_that_does_not_fit_in_memory_is_told(tmp_path, monkeypatch):
+    Image.fromarray(RGB).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("", (), {"available": 6 * 70 * 93 - 1}))
+    with warnings.catch_warnings(), pytest.raises(UserError, match=r"(?s)70×93.*tiled TIFF"):
+        warnings.simplefilter("ignore")
+        read_image(tmp_path / "a.png")
+
+
+def test_a_bomb_stays_refused(tmp_path):
+    """A file of 100 bytes that claims to hold 60,000×60,000 pixels."""
+    data = io.BytesIO()
+    Image.new("1", (8, 8)).save(data, "PNG")
+    content = bytearray(data.getvalue())
+    header = bytes(content[12:16]) + (60000).to_bytes(4, "big") * 2 + bytes(content[24:29])
+    content[12:33] = header + images.zlib.crc32(header).to_bytes(4, "big")
+    (tmp_path / "bomb.png").write_bytes(content)
+    with pytest.raises(UserError, match="decompression bomb"):
+        read_image(tmp_path / "bomb.png")
