@@ -1,0 +1,191 @@
+"""The results of a prediction: everything that is written for a picture or a folder, for predict.py and the window."""
+
+import re
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from unet import Unet
+from utils.console import UserError
+from utils.files import replacing
+from utils.images import to_uint8_rgb, write_image, write_mask
+from utils.labelme import BACKGROUND_LABEL, IGNORE_LABEL
+from utils.objects import (
+    Objects,
+    append_row,
+    join_tables,
+    measure_objects,
+    object_rows,
+    parse_pixel_size,
+    read_table,
+    summary_row,
+    write_table,
+)
+from utils.palette import cutout_of
+from utils.plots import draw_numbered, with_legend
+from utils.polygons import write_labelme
+from utils.postprocess import Postprocessing, postprocess
+from utils.voc import write_lines
+
+if TYPE_CHECKING:
+    from predict import Config
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What one picture gave. files: those written, the picture to look at first; counts: (256,) int64 pixels a class."""
+
+    files: tuple[Path, ...]
+    counts: np.ndarray
+
+    @property
+    def only_class(self) -> int | None:
+        """The class of all pixels, or None where there are several."""
+        present = np.flatnonzero(self.counts)
+        return int(present[0]) if len(present) == 1 else None
+
+
+def process(config: "Config", unet: Unet, path: Path, image: np.ndarray, target: Path) -> Found:
+    """Predict one picture, write all that is asked for and say what was found; the only way to do so.
+
+    path: where the picture (H, W[, 3]) came from; target: folder and name of its results, without an ending.
+    """
+    steps = postprocessing(config, unet)
+    pixel_size = parse_pixel_size(config.pixel_size) if config.pixel_size else None
+    mask, certainty = unet.predict_with_certainty(image)
+    mask = postprocess(mask, steps)
+    counts = np.bincount(mask.ravel(), minlength=256)
+    objects = measure_objects(mask, image, certainty, steps.classes, pixel_size) if config.objects else None
+    name = path.relative_to(config.input).as_posix() if config.mode == "dir_predict" else path.name
+    summary = summary_row(name, counts, float(certainty.mean()) / 255, objects, unet.class_names, pixel_size)
+
+    paths = output_paths(config, unet, target)
+    write_image(paths["picture"], draw_result(config, unet, image, mask, objects))
+    if objects is not None:
+        write_table(paths["objects"], object_rows(objects, name, unet.class_names), ["picture", *objects.columns])
+    if config.save_labelme:
+        copy = paths["labelme"].with_suffix(path.suffix)
+        with replacing(copy) as temporary:
+            shutil.copyfile(path, temporary)
+        write_labelme(paths["labelme"], copy.name, mask, unet.class_names)
+        # Fixes the order of the classes, for json_to_dataset.py and for labelme itself.
+        if not (labels := copy.with_name("labels.txt")).exists():
+            write_lines(labels, [IGNORE_LABEL, BACKGROUND_LABEL, *unet.class_names[1:]])
+    for index in steps.classes if config.cutouts else ():
+        write_image(paths[f"cutout {index}"], cutout_of(to_uint8_rgb(image), mask, index))
+    if config.mode == "dir_predict":
+        append_row(folder_tables(config)["summary"], summary)
+    elif config.objects:
+        write_table(paths["summary"], [summary])
+    # The mask comes last: where there is one, the picture is done.
+    write_mask(paths["mask"], mask)
+    return Found(tuple(paths.values()), counts)
+
+
+def draw_result(
+    config: "Config", unet: Unet, image: np.ndarray, mask: np.ndarray, objects: Objects | None
+) -> np.ndarray:
+    """What people look at, (h, w, 3) uint8: the classes, the objects with their numbers, and a legend where asked for."""
+    picture = unet.render(image, mask, config.mix_type)
+    if objects is not None:
+        picture[:, -mask.shape[1] :] = draw_numbered(picture[:, -mask.shape[1] :], objects.labels)
+    return with_legend(picture, unet.class_names, unet.palette) if config.legend else picture
+
+
+def postprocessing(config: "Config", unet: Unet) -> Postprocessing:
+    """The steps that the settings ask for. Raises UserError for an unknown class or a number below zero."""
+    for name in ("opening", "closing", "min_area"):
+        if getattr(config, name) < 0:
+            flag = f"--{name.replace('_', '-')}"
+            raise UserError(flag, str(getattr(config, name)), "0 or more pixels", "choose another number")
+    for name in config.object_classes:
+        if name not in unet.class_names:
+            known = ", ".join(unet.class_names)
+            raise UserError("--object-classes", repr(name), f"classes of the model: {known}", "check the spelling")
+    names = config.object_classes or unet.class_names[1:]
+    return Postprocessing(
+        tuple(index for index, name in enumerate(unet.class_names) if name in names),
+        config.opening,
+        config.closing,
+        config.fill_holes,
+        config.split_touching,
+        config.min_area,
+        config.largest_only,
+        config.convex_hull,
+    )
+
+
+def output_paths(config: "Config", unet: Unet, target: Path) -> dict[str, Path]:
+    """All that `process` writes for a picture: NAME.png to look at first, NAME_mask.png with class indices last."""
+
+    def named(ending: str) -> Path:
+        return target.with_name(f"{target.name}{ending}")
+
+    paths = {"picture": named(".png")}
+    if config.objects:
+        paths["objects"] = named("_objects.csv")
+        if config.mode != "dir_predict":
+            paths["summary"] = named("_summary.csv")
+    if config.save_labelme:
+        paths["labelme"] = target.parent / "labelme" / f"{target.name}.json"
+    if config.cutouts:
+        for index in postprocessing(config, unet).classes:
+            # Class names may hold what file names may not.
+            safe = re.sub(r"[^\w-]+", "_", unet.class_names[index])
+            paths[f"cutout {index}"] = named(f"_cutout_{index}_{safe}.png")
+    return {**paths, "mask": named("_mask.png")}
+
+
+def keep_what_exists(config: "Config", paths: Iterable[Path]) -> None:
+    """Raises UserError if a result is there already, unless told to overwrite."""
+    there = [] if config.overwrite else [path for path in paths if path.exists()]
+    if there:
+        found = "a result of this name" if len(there) == 1 else f"a result of this name, and {len(there) - 1} more"
+        raise UserError(
+            there[0], found, "no file that would be replaced", "pass --overwrite, or choose another --output"
+        )
+
+
+def folder_tables(config: "Config") -> dict[str, Path]:
+    """The tables of all pictures of a folder."""
+    return {name: config.output / f"{name}.csv" for name in ("summary", "order", *["objects"] * config.objects)}
+
+
+def write_folder_tables(config: "Config", unet: Unet) -> None:
+    """order.csv: the pictures of summary.csv from the least to the most certain, so that the first are worth correcting.
+
+    With --objects also the tables of all pictures in one, objects.csv.
+    """
+    tables = folder_tables(config)
+    # A picture that was done again has a second row, which counts.
+    rows = list({row["picture"]: row for row in read_table(tables["summary"])}.values())
+    ordered = sorted(rows, key=lambda row: float(row["mean_certainty"]))
+    write_table(tables["order"], [{name: row[name] for name in ("picture", "mean_certainty")} for row in ordered])
+    if config.objects:
+        targets = [(config.output / row["picture"]).with_suffix("") for row in rows]
+        join_tables(tables["objects"], [output_paths(config, unet, target)["objects"] for target in targets])
+
+
+def keep_apart(pictures: Path, output: Path) -> None:
+    """Raises UserError if the results would go into the folder of the pictures, where they could replace some."""
+    if pictures.resolve() == output.resolve():
+        raise UserError(
+            f"--output {output}", "the folder of the pictures themselves", "another folder", "choose another --output"
+        )
+
+
+def check_free_names(path: Path, paths: Iterable[Path], taken: dict[str, Path]) -> None:
+    """Raises UserError if an earlier picture writes to a name that this one would write to; else takes its names.
+
+    paths: what this picture writes; taken: lower-case file → picture, since some systems do not tell case apart.
+    """
+    names = [str(each).lower() for each in paths]
+    for name in names:
+        if name in taken:
+            found = f"{taken[name].name} has the same name and would share its result {Path(name).name}"
+            raise UserError(path, found, "one picture a name", "rename one of them")
+    taken |= dict.fromkeys(names, path)
