@@ -11,6 +11,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor, nn
 
+from nets.fold import fold_batch_norm
 from nets.foreign import recognise
 from nets.geometry import Geometry, measure_geometry
 from nets.unet import UNet, build
@@ -40,7 +41,8 @@ MIX_TYPES = ("blend", "mask", "cutout", "montage")
 class Unet:
     """Pictures in, masks out. The only path of inference: training's validation, get_miou.py and predict.py use it.
 
-    net: the network; class_names, num_classes, in_channels, input_shape, palette, normalisation: as in the checkpoint.
+    net: the network, made ready to predict (batch norms folded, weights in its number format); class_names, num_classes,
+    in_channels, input_shape, palette, normalisation: as in the checkpoint.
     """
 
     def __init__(
@@ -285,7 +287,7 @@ def as_array(image: Picture) -> np.ndarray:
 
 
 def open_model(path: Path, precision: Precision) -> tuple[nn.Module, Checkpoint, Precision]:
-    """A network with its weights, what its file says of it, and what it computes in. Raises UserError."""
+    """A network for prediction with its weights, what its file says of it, and what it computes in. Raises UserError."""
     if path.suffix.lower() == ".onnx":
         net = OnnxNetwork(path, precision.device)
         return net, net.checkpoint, Precision(precision.device, None)
@@ -300,7 +302,8 @@ def open_model(path: Path, precision: Precision) -> tuple[nn.Module, Checkpoint,
             f"use an unchanged copy of the file\n{table_of_misfits(found)}",
         )
     net.load_state_dict(checkpoint.model)
-    return net, checkpoint, precision
+    # The weights are rounded here once instead of by autocast in each call.
+    return fold_batch_norm(net).to(precision.dtype or torch.float32), checkpoint, precision
 
 
 def read_model(path: Path) -> Checkpoint:

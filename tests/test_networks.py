@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from nets.fold import fold_batch_norm
 from nets.unet import UNet, build
 
 SMALL = {"num_classes": 3, "base_channels": 4, "depth": 2}
@@ -251,6 +252,24 @@ def test_gray_input_takes_the_sum_of_imagenets_first_convolution():
 def test_what_makes_no_network_is_told_with_what_exists(arguments, words):
     with pytest.raises(ValueError, match=words):
         build(**{"num_classes": 2, **arguments})
+
+
+def test_folded_batch_norms_change_nothing(member):
+    net = make(**member)
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for values, low in (
+                (module.weight, -2),
+                (module.bias, -1),
+                (module.running_mean, -1),
+                (module.running_var, 0.1),
+            ):
+                nn.init.uniform_(values, low, 2)
+    image = picture(member)
+    with torch.inference_mode():
+        expected = net.eval()(image)
+        assert_close(fold_batch_norm(net)(image), expected)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in net.modules())
 
 
 DYNAMIC = {2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO}

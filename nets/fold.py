@@ -1,0 +1,20 @@
+"""Batch norms folded into the convolutions before them: the same function with half the passes over the maps."""
+
+from itertools import pairwise
+
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+
+def fold_batch_norm(net: nn.Module) -> nn.Module:
+    """Change a network in place, for prediction alone: a norm that is declared right after its convolution becomes part of it.
+
+    In evaluation a batch norm is y = a x + b for each channel, which weights and bias of the convolution take over.
+    """
+    net.eval()
+    for parent in list(net.modules()):
+        for (name, conv), (norm_name, norm) in pairwise(list(parent.named_children())):
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                setattr(parent, name, fuse_conv_bn_eval(conv, norm))
+                setattr(parent, norm_name, nn.Identity())
+    return net
