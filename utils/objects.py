@@ -141,12 +141,18 @@ def write_table(path: Path, rows: Sequence[dict[str, object]], columns: Iterable
 
 
 def append_row(path: Path, row: dict[str, object]) -> None:
-    """Add a row to a table, which is begun if there is none. Raises UserError if it has other columns."""
+    """Add a row to a table, which is begun if there is none. Raises UserError if it has other columns or is locked."""
     if not path.exists():
         write_table(path, [row])
     elif read_columns(path) == list(row):
-        with path.open("a", encoding="utf-8", newline="") as file:
-            csv.writer(file).writerow(as_text(row))
+        try:
+            with path.open("a", encoding="utf-8", newline="") as file:
+                csv.writer(file).writerow(as_text(row))
+        except OSError as error:
+            remedy = "close it in other programs, free space on the disk"
+            raise UserError(
+                path, f"it cannot be written ({error.strerror})", "a table to add a row to", remedy
+            ) from None
     else:
         found, remedy = "a table with other columns", "choose another --output, or take the settings of the run before"
         raise UserError(path, found, f"the columns {', '.join(row)}", remedy)
