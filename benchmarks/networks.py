@@ -3,11 +3,7 @@
 python benchmarks/networks.py --output docs/networks.md
 """
 
-import json
-import statistics
-import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +11,8 @@ import torch
 import tyro
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from measuring import describe_machine, in_child, markdown, median_seconds, peak_bytes, report
+
 from nets.summary import measure
 from nets.unet import build
 from utils.engine import choose_device, choose_precision
@@ -47,12 +45,11 @@ class Config:
     size: int = 512  # height and width
     batch_size: int = 2  # pictures a step
     steps: int = 3  # timed steps, after one that does not count; the median is reported
-    member: str | None = None  # measure one member and print JSON (each runs in a process of its own)
 
 
-def measure_member(config: Config) -> dict:
+def measure_member(config: Config, member: str) -> dict:
     """Seconds a picture and peak bytes of one member, in this process."""
-    arguments = dict(MEMBERS[config.member])
+    arguments = dict(MEMBERS[member])
     save_memory = arguments.pop("save_memory", False)
     with torch.device("meta"):
         levels = measure(build(2, **arguments), (1, 3, config.size, config.size))
@@ -78,64 +75,32 @@ def measure_member(config: Config) -> dict:
         with precision.autocast():
             net(images).argmax(1).to(torch.uint8).cpu()
 
-    train_seconds = time_steps(train, config)
+    train_seconds = median_seconds(train, config.steps, precision.device)
     net.eval()
     return {
         "parameters": sum(level.parameters for level in levels),
         "gflop": 2 * sum(level.multiply_adds for level in levels) / 1e9,
         "train": train_seconds / config.batch_size,
-        "predict": time_steps(predict, config) / config.batch_size,
+        "predict": median_seconds(predict, config.steps, precision.device) / config.batch_size,
         "peak": peak_bytes(precision.device),
         "precision": str(precision),
     }
 
 
-def time_steps(step, config: Config) -> float:
-    seconds = []
-    for _ in range(config.steps + 1):
-        start = time.perf_counter()
-        step()
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds[1:])
-
-
-def peak_bytes(device: torch.device) -> int:
-    """Most memory that the process held at once (on CUDA: that PyTorch held on the card)."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+HEADER = ["network", "M parameters", "GFLOP", "train, ms a picture", "predict, ms a picture", "peak, GiB"]
 
 
 def main(config: Config) -> None:
-    if config.member:
-        print(json.dumps(measure_member(config)))
-        return
-    lines = []
+    rows = []
     for member in MEMBERS:
-        command = [sys.executable, __file__, "--member", member, "--device", config.device]
-        command += ["--size", str(config.size), "--batch-size", str(config.batch_size), "--steps", str(config.steps)]
-        row = json.loads(
-            subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout.splitlines()[-1]
-        )
-        lines.append(f"| {member} | {row['parameters'] / 1e6:.2f} | {row['gflop']:.0f} | {row['train'] * 1000:.0f} "
-                     f"| {row['predict'] * 1000:.0f} | {row['peak'] / 2**30:.2f} |")  # fmt: skip
-        print(lines[-1], flush=True)
-    table = "\n".join(
-        [
-            f"`python benchmarks/networks.py`: {config.size}×{config.size}, batch {config.batch_size}, two classes, "
-            f"{row['precision']}, PyTorch {torch.__version__}. GFLOP: to predict one picture. Peak: of the whole process.",
-            "",
-            "| network | M parameters | GFLOP | train, ms a picture | predict, ms a picture | peak, GiB |",
-            "| --- | --- | --- | --- | --- | --- |",
-            *lines,
-        ]
-    )
-    if config.output:
-        config.output.write_text(f"# What the networks cost\n\n{table}\n", encoding="utf-8", newline="\n")
+        cost = in_child(measure_member, config, member)
+        rows.append([member, f"{cost['parameters'] / 1e6:.2f}", f"{cost['gflop']:.0f}", f"{cost['train'] * 1000:.0f}",
+                     f"{cost['predict'] * 1000:.0f}", f"{cost['peak'] / 2**30:.2f}"])  # fmt: skip
+        print(" | ".join(rows[-1]), flush=True)
+    intro = f"""`python benchmarks/networks.py`: {config.size}×{config.size}, batch {config.batch_size}, two classes,
+{cost["precision"]}; {describe_machine(choose_device(config.device))}. GFLOP: to predict one picture. Peak: of the whole
+process."""
+    report("What the networks cost", f"{intro}\n\n{markdown(HEADER, rows)}", config.output)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,218 @@
+"""Minutes of training → validation mIoU: ours (train.py) and the plain loop, the same network on the same pictures.
+
+python benchmarks/accuracy.py --voc-root VOCdevkit/isbi --output docs/accuracy.md
+"""
+
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import plain_loop
+import torch
+import tyro
+from matplotlib.figure import Figure
+from PIL import Image
+from scipy import ndimage
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from measuring import describe_machine, draw_folder, markdown, report
+
+from nets.unet import build
+from unet import Unet
+from utils.checkpoint import load_checkpoint
+from utils.history import read_history
+from utils.images import read_image, read_mask
+from utils.metrics import ConfusionMatrix, Scores
+from utils.plots import save_figure
+from utils.voc import VocFolder
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass
+class Config:
+    """Settings of the benchmark."""
+
+    voc_root: Path | None = None  # VOC folder with the splits train and val, all pictures of one size
+    output: Path | None = None  # Markdown file to write, the figure beside it; None: print only
+    minutes: tuple[float, ...] = (2, 10)  # budgets of our runs (train.py --max-minutes), each trained from the start
+    plain_minutes: float = 20  # time of the plain loop
+    train_flags: str = ""  # further flags for train.py, in quotes: "--seed 1"
+    boundary: str = "membrane"  # class that parts objects; V-Rand is told where the data have it
+    device: str = "auto"  # auto, cpu, cuda
+    seed: int = 0  # of the plain loop
+    quick: bool = False  # drawn pictures, a tiny network, a few seconds: does it run?
+
+
+@dataclass
+class Run:
+    """A training: its validation scores over time, and those of its best weights."""
+
+    label: str
+    curve: list[tuple[float, float]] = field(default_factory=list)  # (minutes since the start, mIoU) after each epoch
+    miou: float = 0.0  # of the best weights, as a user predicts with them
+    v_rand: float | None = None  # mean over the pictures
+
+
+def v_rand(truth: np.ndarray, prediction: np.ndarray, boundary: int) -> float:
+    """Foreground-restricted Rand F-score of two masks (H, W), 0…1: the harmonic mean of precision and recall of pairs.
+
+    Objects are the 4-connected regions that are not `boundary`. Counted are pairs of pixels inside the truth's objects:
+    precision is the share of those joined by the prediction that the truth joins, recall the reverse; pixels that the
+    prediction calls boundary count as one more region. Arganda-Carreras et al. 2015 (Frontiers in Neuroanatomy 9:142),
+    with weight 0.5, pixels not paired with themselves, without thinning of borders. NaN where no pair is joined.
+    """
+    true, found = (ndimage.label(mask != boundary)[0] for mask in (truth, prediction))
+    inside = true > 0
+    true, found = true[inside].astype(np.int64), found[inside]
+
+    def joined(regions: np.ndarray) -> float:
+        sizes = np.unique(regions, return_counts=True)[1].astype(np.float64)
+        return float((sizes * (sizes - 1)).sum())
+
+    pairs = joined(true) + joined(found)
+    return 2 * joined(true * (found.max(initial=0) + 1) + found) / pairs if pairs else float("nan")
+
+
+def score(
+    run: Run, predict: Callable[[str], np.ndarray], folder: VocFolder, num_classes: int, boundary: int | None
+) -> None:
+    """Fill in mIoU and V-Rand of the validation pictures. predict: name → class indices (H, W) uint8."""
+    matrix, rands = ConfusionMatrix(num_classes), []
+    for name in folder.read_split("val"):
+        truth, prediction = read_mask(folder.mask_path(name)), predict(name)
+        matrix.update(truth, prediction)
+        if boundary is not None:
+            rands.append(v_rand(truth, prediction, boundary))
+    run.miou, run.v_rand = matrix.scores().miou, float(np.mean(rands)) if rands else None
+
+
+def train_ours(config: Config, minutes: float, logs: Path) -> tuple[Run, Unet]:
+    """train.py in a process of its own, with its best weights. The start of the process counts."""
+    name = f"ours-{minutes:g}"
+    flags = ["--voc-root", str(config.voc_root), "--max-minutes", str(minutes), "--device", config.device]
+    flags += ["--save-dir", str(logs), "--run-name", name, *shlex.split(config.train_flags)]
+    start = time.perf_counter()
+    with (logs / f"{name}.txt").open("w", encoding="utf-8") as log:
+        result = subprocess.run([sys.executable, str(ROOT / "train.py"), *flags], stdout=log, stderr=subprocess.STDOUT)
+    wall = time.perf_counter() - start
+    if result.returncode:
+        raise RuntimeError(
+            f"train.py ended with status {result.returncode}:\n{Path(log.name).read_text('utf-8')[-2000:]}"
+        )
+    rows = read_history(logs / name / "history.csv")
+    # What is not an epoch is the start and the end; all of it is counted as start, against us.
+    ends = np.cumsum([row.seconds for row in rows]) + wall - sum(row.seconds for row in rows)
+    run = Run(f"ours, {minutes:g} minutes", [(end / 60, row.miou) for end, row in zip(ends, rows, strict=True)])
+    return run, Unet(logs / name / "best.pth", config.device)
+
+
+def train_plain(
+    config: Config, unet: Unet, folder: VocFolder, network: dict
+) -> tuple[Run, Callable[[str], np.ndarray]]:
+    """The plain loop on the same network, validated after every epoch; its best weights as a function of a name."""
+    torch.manual_seed(config.seed)
+    mode = "L" if unet.in_channels == 1 else "RGB"
+    names, val = folder.read_split("train"), folder.read_split("val")
+    run, best = Run(f"plain loop, {config.plain_minutes:g} minutes"), {}
+    start = time.perf_counter()
+    net = build(**network).to(unet.device)
+    optimizer = plain_loop.make_optimizer(net)
+    dataset = plain_loop.PlainDataset(folder, names, unet.num_classes, mode)
+    loader = plain_loop.make_loader(dataset, 2, unet.device)
+    while not run.curve or run.curve[-1][0] < config.plain_minutes:
+        plain_loop.train_one_epoch(net, optimizer, loader, unet.device)
+        miou = Scores(plain_loop.validate(net, folder, val, unet.num_classes, unet.device, mode)).miou
+        run.curve.append(((time.perf_counter() - start) / 60, miou))
+        if miou >= max(score for _, score in run.curve):
+            best = {key: value.clone() for key, value in net.state_dict().items()}
+    net.load_state_dict(best)
+    net.eval()
+    return run, lambda name: plain_loop.predict(net, Image.open(folder.image_path(name)), unet.device, mode)
+
+
+def minutes_to(run: Run, miou: float) -> float | None:
+    """When a run first had this score."""
+    return next((minutes for minutes, reached in run.curve if reached >= miou), None)
+
+
+def draw(path: Path, runs: Sequence[Run]) -> None:
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for run in runs:
+        axes.plot(*zip(*run.curve, strict=True), label=run.label, marker="." if len(run.curve) < 50 else None)
+    axes.set(xlabel="minutes since the start", ylabel="validation mIoU")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    save_figure(figure, path)
+
+
+def table(runs: Sequence[Run], goal: float) -> str:
+    rows = []
+    for run in runs:
+        reached = minutes_to(run, goal)
+        rows.append([run.label, str(len(run.curve)), f"{run.curve[-1][0]:.1f}", f"{run.miou:.4f}",
+                     f"{run.v_rand:.4f}" if run.v_rand is not None else "–",
+                     f"{reached:.1f}" if reached is not None else "never"])  # fmt: skip
+    header = ["run", "epochs", "minutes", "mIoU", "V-Rand", f"minutes to mIoU {goal:.4f}"]
+    return markdown(header, rows)
+
+
+def main(config: Config) -> None:
+    with TemporaryDirectory() as directory:
+        if config.quick:
+            folder = draw_folder(Path(directory) / "voc", 4, 64)
+            folder.write_split("train", ["cells_0", "cells_1"])
+            folder.write_split("val", ["cells_2", "cells_3"])
+            config.voc_root, config.boundary, config.minutes, config.plain_minutes = (
+                folder.root,
+                "background",
+                (0.05,),
+                0.02,
+            )
+            config.train_flags = "--base-channels 4 --depth 2 --batch-size 2"
+        compare(config, Path(directory))
+
+
+def compare(config: Config, logs: Path) -> None:
+    """All runs, one after the other, then the table and the figure. Ours first: the network is read off its checkpoint."""
+    folder = VocFolder(config.voc_root)
+    runs: list[Run] = []
+    for minutes in config.minutes:
+        run, unet = train_ours(config, minutes, logs)
+        boundary = unet.class_names.index(config.boundary) if config.boundary in unet.class_names else None
+        score(
+            run, lambda name, u=unet: u.predict(read_image(folder.image_path(name))), folder, unet.num_classes, boundary
+        )
+        print(run.label, f"mIoU {run.miou:.4f}", f"V-Rand {run.v_rand}", flush=True)
+        runs.append(run)
+    plain, predict = train_plain(config, unet, folder, load_checkpoint(unet.model_path).network)
+    score(plain, predict, folder, unet.num_classes, boundary)
+    runs.append(plain)
+    counts = f"{len(folder.read_split('train'))} pictures to train, {len(folder.read_split('val'))} to validate"
+    flags = f" --train-flags {config.train_flags!r}" if config.train_flags else ""
+    intro = f"""`python benchmarks/accuracy.py --voc-root {config.voc_root}{flags}`: {counts};
+{unet.backbone} U-Net, {unet.precision} against float32; {describe_machine(unet.device)}."""
+    text = f"{intro}\n\n{table(runs, max(miou for _, miou in plain.curve))}\n\n{EXPLANATION}"
+    if config.output:
+        figure = config.output.with_suffix(".png")
+        draw(figure, runs)
+        text += f"\n\n![mIoU over time]({figure.name})"
+    report("Accuracy over time", text, config.output)
+
+
+EXPLANATION = """Minutes: of the wall clock, validation after every epoch included. mIoU, V-Rand: of the best weights of a run
+by validation mIoU; that of the plain loop is the goal of the last column. V-Rand: F-score of the pairs of pixels inside the
+true objects that truth and prediction join into one 4-connected region (Arganda-Carreras et al. 2015,
+doi:10.3389/fnana.2015.00142, borders not thinned), mean over the pictures. The plain loop (`benchmarks/plain_loop.py`): the
+same network, Adam at 1e-4, batch 2, float32, whole pictures, flips."""
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Config, description=__doc__))

@@ -1,0 +1,102 @@
+"""Samples a second of the data loader with and without augmentation, and the share of a training that waits for data.
+
+python benchmarks/loader.py --output docs/loader.md
+"""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+import tyro
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import plain_loop
+from loops import OurLoop, our_loader
+from measuring import Batch, describe_machine, draw_folder, markdown, report, synchronise
+from torch.utils.data import DataLoader
+
+from utils.augment import STRENGTHS
+from utils.engine import choose_device, train_one_epoch
+from utils.losses import criterion
+from utils.voc import VocFolder
+
+
+@dataclass
+class Config:
+    """Settings of the benchmark."""
+
+    output: Path | None = None  # Markdown file to write; None: print only
+    device: str = "auto"  # auto, cpu, cuda: where the network trains
+    network: str = "plain, 16 channels (the default)"  # one of NETWORKS in loops.py
+    size: int = 512  # height and width of pictures and crops
+    batch_size: int = 4  # crops a step
+    samples: int = 64  # samples of each timing, after a first epoch that fills the memory of decoded pictures
+    quick: bool = False  # tiny pictures, a few samples: does it run?
+
+
+def waiting(batches: Iterable[Batch], seconds: list[float], device: torch.device) -> Iterator[Batch]:
+    """The batches; `seconds` gets how long each kept the loop waiting while the device had nothing left to do."""
+    iterator = iter(batches)
+    while True:
+        synchronise(device)
+        start = time.perf_counter()
+        batch = next(iterator, None)
+        if batch is None:
+            return
+        seconds.append(time.perf_counter() - start)
+        yield batch
+
+
+def samples_per_second(loader: DataLoader) -> float:
+    """Samples a second of the second epoch: pictures are decoded by then, and worker processes started."""
+    for _ in loader:
+        pass
+    start = time.perf_counter()
+    return sum(len(images) for images, *_ in loader) / (time.perf_counter() - start)
+
+
+def main(config: Config) -> None:
+    if config.quick:
+        config.network, config.size, config.batch_size, config.samples = "tiny", 64, 2, 4
+    device = choose_device(config.device)
+    threads = torch.get_num_threads()
+    with TemporaryDirectory() as directory:
+        pictures = draw_folder(Path(directory), 4, config.size).read_split("train")
+        folder = VocFolder(directory)
+        names = [pictures[index % 4] for index in range(config.samples)]
+        dataset = plain_loop.PlainDataset(folder, names, 3)
+        rows = [
+            [
+                "plain loop: PIL, flips, one-hot",
+                "0",
+                f"{samples_per_second(DataLoader(dataset, config.batch_size)):.0f}",
+            ]
+        ]
+        for workers in (0, threads):
+            for strength in STRENGTHS:
+                loader = our_loader(folder, names, config.size, strength, config.batch_size, device, workers)
+                rows.append([f"ours, {strength}", str(workers), f"{samples_per_second(loader):.0f}"])
+        loop = OurLoop(config.network, folder, config.size, device)
+        loader = our_loader(folder, names, config.size, "default", config.batch_size, device)
+        waits: list[float] = []
+        # The first epoch decodes the pictures.
+        for _ in range(2):
+            waits.clear()
+            start = time.perf_counter()
+            train_one_epoch(loop.trainer, waiting(loader, waits, device), criterion, 0)
+            synchronise(device)
+        share = sum(waits) / (time.perf_counter() - start)
+    intro = f"""`python benchmarks/loader.py`: {config.size}×{config.size}, gray PNG to RGB, batch {config.batch_size};
+{describe_machine(device)}."""
+    waited = f"Training {config.network} with the default augmentation, {loop.precision}, {loader.num_workers} workers: " \
+             f"{100 * share:.1f} % of the time is spent waiting for data."  # fmt: skip
+    table = markdown(["samples", "workers", "a second"], rows)
+    report("Data loading", f"{intro}\n\n{table}\n\n{waited}", config.output)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Config, description=__doc__))
