@@ -5,7 +5,6 @@ python benchmarks/loader.py --output docs/loader.md
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,7 +15,7 @@ import tyro
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import plain_loop
 from loops import OurLoop, our_loader
-from measuring import Batch, describe_machine, draw_folder, markdown, report, synchronise
+from measuring import describe_machine, draw_folder, markdown, report
 from torch.utils.data import DataLoader
 
 from utils.augment import STRENGTHS
@@ -36,19 +35,6 @@ class Config:
     batch_size: int = 4  # crops a step
     samples: int = 64  # samples of each timing, after a first epoch that fills the memory of decoded pictures
     quick: bool = False  # tiny pictures, a few samples: does it run?
-
-
-def waiting(batches: Iterable[Batch], seconds: list[float], device: torch.device) -> Iterator[Batch]:
-    """The batches; `seconds` gets how long each kept the loop waiting while the device had nothing left to do."""
-    iterator = iter(batches)
-    while True:
-        synchronise(device)
-        start = time.perf_counter()
-        batch = next(iterator, None)
-        if batch is None:
-            return
-        seconds.append(time.perf_counter() - start)
-        yield batch
 
 
 def samples_per_second(loader: DataLoader) -> float:
@@ -82,18 +68,12 @@ def main(config: Config) -> None:
                 rows.append([f"ours, {strength}", str(workers), f"{samples_per_second(loader):.0f}"])
         loop = OurLoop(config.network, folder, config.size, device)
         loader = our_loader(folder, names, config.size, "default", config.batch_size, device)
-        waits: list[float] = []
         # The first epoch decodes the pictures.
-        for _ in range(2):
-            waits.clear()
-            start = time.perf_counter()
-            train_one_epoch(loop.trainer, waiting(loader, waits, device), criterion, 0)
-            synchronise(device)
-        share = sum(waits) / (time.perf_counter() - start)
+        epochs = [train_one_epoch(loop.trainer, loader, criterion, 0) for _ in range(2)]
     intro = f"""`python benchmarks/loader.py`: {config.size}×{config.size}, gray PNG to RGB, batch {config.batch_size};
 {describe_machine(device)}."""
     waited = f"Training {config.network} with the default augmentation, {loop.precision}, {loader.num_workers} workers: " \
-             f"{100 * share:.1f} % of the time is spent waiting for data."  # fmt: skip
+             f"{100 * epochs[1].waited / epochs[1].seconds:.1f} % of the time is spent waiting for data."  # fmt: skip
     table = markdown(["samples", "workers", "a second"], rows)
     report("Data loading", f"{intro}\n\n{table}\n\n{waited}", config.output)
 

@@ -64,7 +64,7 @@ def measure(config: Config, network: str, loop: str, batch_size: int, root: Path
     runner.prepare()
     picture = runner.open(pictures[0])
     predict = median_seconds(lambda: runner.predict(picture), config.repeats * block, device)
-    validate = median_seconds(lambda: runner.validate(names[:batch_size], batch_size), config.repeats, device)
+    validate = median_seconds(lambda: runner.validate(names[:batch_size], batch_size), min(config.repeats, 2), device)
     side = 256 if config.quick else 8192 if device.type == "cuda" else 4096
     rate = matrix_rate(DTYPES[runner.precision], device, side)
     train = median(steps) / batch_size
@@ -147,7 +147,7 @@ EXPLANATION = """Speed and memory: relative to the plain loop (`benchmarks/plain
 through PNG files) on the same network. Training: all of a step, loading included; predicting: one picture, from memory to its
 mask in memory; validating: a batch of pictures to their confusion matrix. Peak: of the process that trains (on CUDA: on the
 card). Of matrix rate: FLOP of the convolutions (training: three forward passes) a second, as a share of what a large matrix
-product reached in the same process in that precision. Warm-up: the first step (on CUDA: ten), compilation included."""
+product reached in the same process in that precision. Warm-up: the first step (on CUDA: ten) and compilation."""
 
 
 def main(config: Config) -> None:

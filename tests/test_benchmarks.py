@@ -17,7 +17,6 @@ from skimage.measure import label
 from skimage.metrics import adapted_rand_error
 from torch import nn
 
-import train
 from utils.images import write_image, write_mask
 from utils.metrics import Scores
 from utils.voc import VocFolder
@@ -228,7 +227,6 @@ def test_start(tmp_path, monkeypatch):
     assert all(float(row[1]) > 0 for row in rows)
 
 
-@pytest.mark.skipif(not hasattr(train.Config, "max_minutes"), reason="needs train.py --max-minutes")
 def test_accuracy(tmp_path, monkeypatch):
     _, _, ours, plain = quick(monkeypatch, "accuracy.py", tmp_path / "accuracy.md")
     assert ours[0].startswith("ours") and plain[0].startswith("plain loop")
