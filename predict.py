@@ -1,6 +1,7 @@
 """Look at results: one picture (or one after another), a folder of pictures, or the speed of a model."""
 
 import statistics
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,7 +18,9 @@ from results import (
     write_folder_tables,
 )
 from unet import Unet
-from utils.console import UserError, progress, run_script, warn
+from utils import video
+from utils.ahead import map_ahead
+from utils.console import UserError, note, progress, run_script, warn
 from utils.images import read_image
 from utils.onnx_model import OPSET, export_onnx
 from utils.voc import list_images
@@ -27,9 +30,9 @@ from utils.voc import list_images
 class Config:
     """Settings of a prediction."""
 
-    mode: Literal["predict", "dir_predict", "fps", "export_onnx"] = "predict"  # a picture, a folder, speed, ONNX file
+    mode: Literal["predict", "dir_predict", "video", "fps", "export_onnx"] = "predict"  # a picture, a folder, …
     model_path: list[Path] | None = None  # checkpoint, or several to average; None: the newest logs/*/best.pth
-    input: Path | None = None  # picture (predict, fps) or folder (dir_predict); predict without it asks for names
+    input: Path | None = None  # picture, folder, video, or number of a camera; predict without it asks for names
     output: Path = Path("img_out")  # folder for the results: NAME.png to look at and NAME_mask.png with class indices
     mix_type: Literal["blend", "mask", "cutout", "montage"] = "blend"  # over the picture, alone, cut out, side by side
     legend: bool = False  # colours and names of the classes beside the result
@@ -48,6 +51,9 @@ class Config:
     min_area: int = 0  # remove objects of fewer pixels
     largest_only: bool = False  # keep the largest object of each class
     convex_hull: bool = False  # grow objects to their convex hull
+    stride: int = 1  # video: predict every so many frames; those between keep the last mask
+    smoothing: float = 0.0  # video: share, below 1, of the past in the probabilities of a frame; 0.7 calms flicker
+    show: bool = False  # video: open a window too; q or Esc ends
     repeats: int = 20  # fps, export_onnx: number of timed predictions
     argmax: bool = False  # export_onnx: the file gives classes (N, H, W) uint8 instead of logits
     device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
@@ -62,6 +68,8 @@ def main(config: Config) -> None:
         predict_folder(config, unet)
     elif config.mode == "fps":
         measure_speed(config, unet)
+    elif config.mode == "video":
+        predict_video(config, unet)
     elif config.mode == "export_onnx":
         export(config, unet)
     elif config.input:
@@ -144,6 +152,81 @@ def predict_folder(config: Config, unet: Unet) -> None:
         warn(ONE_CLASS.format(f"each of the {done} pictures"))
     if failed:
         warn(f"{len(failed)} pictures were left out:\n" + "\n".join(str(error) for error in failed))
+
+
+def predict_video(config: Config, unet: Unet) -> None:
+    """Predict the frames of a video or a camera and write them as a video; reader, network and writer work side by side."""
+    check_video_settings(config)
+    with video.reading(config.input) as source:
+        suffix = config.input.suffix.lower()
+        name = f"camera_{config.input.name}" if source.live else config.input.stem
+        target = config.output / f"{name}{suffix if suffix in video.CODECS else '.mp4'}"
+        if target.exists() and not config.overwrite:
+            raise UserError(target, "a file of this name", "a new file", "pass --overwrite, or choose another --output")
+        window = config.show and has_display()
+        with video.writing(target, source.shape, source.rate, source.live) as writer:
+            seconds, counts = draw_video(config, unet, source, writer, window)
+    height, width = source.shape
+    print(f"{config.input} → {target}: {writer.count} frames of {width}×{height}, {writer.rate:g} a second, codec "
+          f"{writer.codec}, without sound; {source.taken / seconds:.1f} frames a second")  # fmt: skip
+    if height % 2 or width % 2:
+        note("codecs take even numbers of rows and columns: the last of an odd number is cut off")
+    if source.lacks:
+        warn(f"{config.input} was cut off or is damaged: its header tells of {source.count} frames, {source.taken} could "
+             "be read; the result holds these")  # fmt: skip
+    if config.count:
+        print_counts(unet, counts)
+
+
+def draw_video(
+    config: Config, unet: Unet, source: video.Video, writer: video.Writer, window: bool
+) -> tuple[float, np.ndarray]:
+    """Seconds, and pixels of each class (256,). A camera ends by Ctrl-C, which keeps what was recorded."""
+    counts, start = np.zeros(256, np.int64), time.perf_counter()
+
+    def draw(frame_and_mask: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+        frame, mask = frame_and_mask
+        picture = unet.render(frame, mask, config.mix_type)
+        writer.write(picture)
+        if config.count:
+            counts[:] += np.bincount(mask.ravel(), minlength=256)
+        return picture
+
+    # A graphics card is busy only with several small pictures at once; a processor is with one.
+    height, width = source.shape
+    several = not source.live and unet.device.type != "cpu"
+    batch_size = min(max(2**22 // (height * width), 1), 8) if several else 1
+    masks = video.segment(source.frames, unet.logits, unet.in_channels, batch_size, config.stride, config.smoothing)
+    drawn = map_ahead(draw, masks, depth=1 if source.live else 8)
+    try:
+        for picture in progress(drawn, "predicting", "frame", source.count or None):
+            if window and not video.show("predict.py: q ends", picture):
+                break
+    except KeyboardInterrupt:
+        if not source.live:
+            raise
+        note("the recording was ended")
+    finally:
+        drawn.close()
+    return time.perf_counter() - start, counts
+
+
+def check_video_settings(config: Config) -> None:
+    if config.input is None:
+        remedy = "python predict.py --mode video --input video.mp4"
+        raise UserError("--input", "nothing", "a video file, or the number of a camera", remedy)
+    if config.stride < 1:
+        raise UserError("--stride", str(config.stride), "1 or more", "choose another number")
+    if not 0 <= config.smoothing < 1:
+        raise UserError("--smoothing", str(config.smoothing), "0 or more, and below 1", "choose another number")
+    keep_apart(config.input.parent, config.output)
+
+
+def has_display() -> bool:
+    reason = video.no_display()
+    if reason:
+        warn(f"no window can be opened here ({reason}); the video is written all the same")
+    return not reason
 
 
 def measure_speed(config: Config, unet: Unet) -> None:

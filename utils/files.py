@@ -12,8 +12,8 @@ from utils.console import UserError
 def replacing(path: Path) -> Iterator[Path]:
     """Gives a temporary path in the same folder to write to, and renames it to `path` at the end.
 
-    A crash at any instant leaves the old file or the new one, whole. Makes the folder. Raises UserError where it cannot
-    be written.
+    A crash at any instant leaves the old file or the new one, whole; an exception leaves the old one and nothing beside it.
+    Makes the folder. Raises UserError where it cannot be written.
     """
     temporary = path.with_name(f".{path.stem}.writing{path.suffix}")
     try:
