@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import islice, repeat
 from pathlib import Path
@@ -77,9 +77,9 @@ def reading(source: Path) -> Iterator[Video]:
             count = int(count) if math.isfinite(count) and 0 < count < 1e9 and not camera else 0
             video = Video(first.shape[:2], rate, count, camera, iter(()))
             video.frames = read_frames(capture, first, video)
-            yield video
-            # The thread that reads must have ended before the capture goes.
-            video.frames.close()
+            # Closed last, the frames end the thread that reads before the capture goes.
+            with closing(video.frames):
+                yield video
         finally:
             capture.release()
 
@@ -175,12 +175,13 @@ def writing(path: Path, shape: tuple[int, int], rate: float, live: bool = False)
 
 
 def check_written(name: Path, path: Path, count: int) -> None:
-    """Raises UserError if the file lacks frames: OpenCV's writer is silent when the disk is full."""
+    """Raises UserError if the file ends before its last frames: OpenCV's writer is silent when the disk is full."""
     capture = cv2.VideoCapture(str(name))
-    held = capture.get(cv2.CAP_PROP_FRAME_COUNT) if capture.isOpened() else 0
+    capture.set(cv2.CAP_PROP_POS_FRAMES, max(count - 1 - max(2, count // 50), 0))
+    whole = capture.grab()
     capture.release()
-    if held < count - max(2, count // 50):
-        found = f"{max(int(held), 0)} of {count} frames arrived in the file"
+    if not whole:
+        found = f"not all of the {count} frames arrived in the file"
         raise UserError(path, found, "a folder with free space", "free space, or choose another --output")
 
 
