@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from torch import Tensor
 
 from results import (
     check_free_names,
+    draw_result,
     folder_tables,
     keep_apart,
     keep_what_exists,
     output_paths,
+    postprocessing,
     process,
     write_folder_tables,
 )
@@ -23,6 +26,8 @@ from utils.ahead import map_ahead
 from utils.console import UserError, note, progress, run_script, warn
 from utils.images import read_image
 from utils.onnx_model import OPSET, export_onnx
+from utils.postprocess import postprocess
+from utils.tiling import mean_logits
 from utils.voc import list_images
 
 
@@ -161,12 +166,14 @@ def predict_video(config: Config, unet: Unet) -> None:
         suffix = config.input.suffix.lower()
         name = f"camera_{config.input.name}" if source.live else config.input.stem
         target = config.output / f"{name}{suffix if suffix in video.CODECS else '.mp4'}"
-        if target.exists() and not config.overwrite:
-            raise UserError(target, "a file of this name", "a new file", "pass --overwrite, or choose another --output")
+        keep_what_exists(config, [target])
         window = config.show and has_display()
-        with video.writing(target, source.shape, source.rate, source.live) as writer:
+        black = np.zeros((*source.shape, 3), np.uint8)
+        # A montage or a legend makes the result wider than the video.
+        shape = draw_result(config, unet, black, black[..., 0], None).shape[:2]
+        with video.writing(target, shape, source.rate, source.live) as writer:
             seconds, counts = draw_video(config, unet, source, writer, window)
-    height, width = source.shape
+    height, width = shape
     print(f"{config.input} → {target}: {writer.count} frames of {width}×{height}, {writer.rate:g} a second, codec "
           f"{writer.codec}, without sound; {source.taken / seconds:.1f} frames a second")  # fmt: skip
     if height % 2 or width % 2:
@@ -182,11 +189,15 @@ def draw_video(
     config: Config, unet: Unet, source: video.Video, writer: video.Writer, window: bool
 ) -> tuple[float, np.ndarray]:
     """Seconds, and pixels of each class (256,). A camera ends by Ctrl-C, which keeps what was recorded."""
-    counts, start = np.zeros(256, np.int64), time.perf_counter()
+    counts, start, steps = np.zeros(256, np.int64), time.perf_counter(), postprocessing(config, unet)
+
+    def predict_logits(batch: Tensor) -> Tensor:
+        return mean_logits(member.logits(batch) for member in unet.members)
 
     def draw(frame_and_mask: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
         frame, mask = frame_and_mask
-        picture = unet.render(frame, mask, config.mix_type)
+        mask = postprocess(mask, steps) if steps.active else mask
+        picture = draw_result(config, unet, frame, mask, None)
         writer.write(picture)
         if config.count:
             counts[:] += np.bincount(mask.ravel(), minlength=256)
@@ -196,7 +207,7 @@ def draw_video(
     height, width = source.shape
     several = not source.live and unet.device.type != "cpu"
     batch_size = min(max(2**22 // (height * width), 1), 8) if several else 1
-    masks = video.segment(source.frames, unet.logits, unet.in_channels, batch_size, config.stride, config.smoothing)
+    masks = video.segment(source.frames, predict_logits, unet.in_channels, batch_size, config.stride, config.smoothing)
     drawn = map_ahead(draw, masks, depth=1 if source.live else 8)
     try:
         for picture in progress(drawn, "predicting", "frame", source.count or None):
@@ -254,8 +265,9 @@ def export(config: Config, unet: Unet) -> None:
     path = config.output if single_file else config.output / f"{unet.model_path.stem}.onnx"
     if unet.model_path.suffix.lower() == ".onnx":
         raise UserError(unet.model_path, "an ONNX file", "weights of PyTorch (.pth)", "pass the file it was made from")
-    if path.exists() and not config.overwrite:
-        raise UserError(path, "a file of this name", "a new file", "pass --overwrite, or choose another --output")
+    if len(unet.members) > 1:
+        raise UserError("--model-path", "several models", "one", "export each by itself")
+    keep_what_exists(config, [path])
     image = read_image(config.input or Path(__file__).with_name("img") / "cells_a.png")
     exact = Unet(unet.model_path, "cpu", "fp32")
     export_onnx(path, exact.net, exact.describe(), config.argmax)

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from scripts import run, save_untrained, snapshot
+from scripts import favour, run, save_untrained, snapshot
 
 import predict
 from predict import Config
@@ -369,3 +369,22 @@ def test_work_ahead_is_in_order_bounded_and_ends_with_its_taker():
     assert not workers()
     with pytest.raises(ZeroDivisionError):
         list(map_ahead(lambda n: 1 // n, [2, 1, 0, 1]))
+
+
+def test_post_processing_legend_and_montage(predict_video, weights, tmp_path, capsys):
+    source = make_video(tmp_path / "in" / "clip.avi", number=3)
+    out = predict_video(source, mix_type="montage", legend=True, object_classes=("cell",), min_area=10**6, count=True)
+    output = capsys.readouterr().out
+    assert " 1 cell                  0 pixels" in output
+    assert read_all(out / "clip.avi")[0].shape[2] > 2 * 64
+
+
+def test_ensemble_is_the_mean(predict_video, weights, tmp_path, capsys):
+    source = make_video(tmp_path / "in" / "clip.avi", number=3)
+    other = favour(weights, tmp_path / "other.pth", cell=3.0)
+    predict_video(source, model_path=[weights, other], count=True)
+    unet = Unet([weights, other], "cpu", "fp32")
+    masks = np.stack([unet.predict(np.ascontiguousarray(frame)) for frame in read_all(source)[0]])
+    output = capsys.readouterr().out
+    for pixels in np.bincount(masks.ravel(), minlength=3):
+        assert f" {pixels} pixels " in output
