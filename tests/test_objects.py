@@ -173,3 +173,17 @@ def test_tables_open_in_spreadsheets(tmp_path):
     assert [list(row.values()) for row in read_table(tmp_path / "all.csv")] == rows[1:] * 2
     with pytest.raises(UserError, match="other columns"):
         append_row(path, {"picture": "c.png"})
+
+
+def test_table_that_cannot_be_written_to(tmp_path, monkeypatch):
+    write_table(tmp_path / "a.csv", [{"picture": "a.png"}])
+    opened = type(tmp_path).open
+
+    def locked(path, mode="r", **arguments):
+        if mode == "a":
+            raise PermissionError(13, "Permission denied")
+        return opened(path, mode, **arguments)
+
+    monkeypatch.setattr(type(tmp_path), "open", locked)
+    with pytest.raises(UserError, match=r"(?s)a\.csv.*Permission denied.*other programs"):
+        append_row(tmp_path / "a.csv", {"picture": "b.png"})

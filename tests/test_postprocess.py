@@ -227,3 +227,25 @@ def test_smallest_pictures(shape, value):
     steps = {"opening": 2, "closing": 2, "fill_holes": True, "split_touching": True, "convex_hull": True}
     assert np.array_equal(processed(mask, **steps), mask)
     assert not processed(mask, min_area=100).any()
+
+
+def test_all_steps_measured_on_a_made_case():
+    truth = disks((220, 220), *[(y, x, 17) for y in range(30, 220, 54) for x in range(30, 220, 54)])
+    rng = np.random.default_rng(0)
+    found = truth.copy()
+    for y in range(30, 220, 54):
+        found[y - 3 : y + 4, 30:190] = True  # bridges along the rows
+    found |= rng.random(found.shape) > 0.995  # specks
+    found &= ~disks(found.shape, *[(y + 9, x, 1) for y in range(30, 220, 54) for x in range(30, 220, 54)])  # holes
+
+    def score(shape):
+        return round(float((shape & truth).sum() / (shape | truth).sum()), 3), count(shape)
+
+    # IoU with the truth, and objects: 16 are true.
+    assert score(found) == (0.878, 161)
+    assert score(processed(found, fill_holes=True) > 0) == (0.883, 161)
+    assert score(processed(found, min_area=100) > 0) == (0.887, 4)
+    assert score(processed(found, fill_holes=True, split_touching=True, min_area=100) > 0) == (0.896, 16)
+    assert score(processed(found, fill_holes=True, opening=5) > 0) == (0.934, 16)
+    assert score(processed(found, fill_holes=True, opening=5, convex_hull=True) > 0) == (0.95, 16)
+    assert score(processed(found, opening=5, largest_only=True) > 0)[1] == 1
