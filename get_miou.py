@@ -11,7 +11,7 @@ import numpy as np
 from unet import Unet
 from utils.console import UserError, counted, progress, run_script, warn
 from utils.files import replacing
-from utils.images import read_image, read_mask, write_mask
+from utils.images import read_mask, write_mask
 from utils.metrics import ConfusionMatrix, Scores
 from utils.plots import draw_class_bars, draw_confusion_matrix
 from utils.voc import VocFolder, check_classes, resolve_class_names, scan_pairs
@@ -41,7 +41,7 @@ def main(config: Config) -> None:
     check_split(folder, names, unet)
     matrix = ConfusionMatrix(unet.num_classes)
     for name in progress(names, f"scoring {config.split}", "picture"):
-        mask = unet.predict(read_image(folder.image_path(name)))
+        mask = unet.predict(folder.image_path(name))
         matrix.update(read_mask(folder.mask_path(name)), mask)
         write_mask(config.output / "masks" / f"{name}.png", mask)
     scores = matrix.scores()

@@ -25,6 +25,7 @@ from utils import video
 from utils.ahead import map_ahead
 from utils.console import UserError, note, progress, run_script, warn
 from utils.images import read_image
+from utils.large import open_picture
 from utils.onnx_model import OPSET, export_onnx
 from utils.postprocess import postprocess
 from utils.tiling import mean_logits
@@ -48,6 +49,9 @@ class Config:
     object_classes: tuple[str, ...] = ()  # names of the classes that are objects; none: all but the first
     save_labelme: bool = False  # labelme/NAME.json with a copy of the picture, to correct by hand
     cutouts: bool = False  # NAME_cutout_CLASS.png: the objects of each class on transparent ground
+    save_proba: bool = False  # NAME_proba_CLASS.png: probability of each class, from black (0) to white (1)
+    save_uncertainty: bool = False  # NAME_uncertainty.png: entropy, from black (sure) to white (all classes alike)
+    map_bits: Literal[8, 16] = 8  # bits a pixel of these two
     # Post-processing of the object classes, in this order.
     opening: int = 0  # remove what a disk of this radius (pixels) does not fit into
     closing: int = 0  # close gaps that a disk of this radius (pixels) does not fit into
@@ -90,7 +94,7 @@ def predict_file(config: Config, unet: Unet, path: Path) -> None:
     keep_apart(path.parent, config.output)
     target = config.output / path.stem
     keep_what_exists(config, output_paths(config, unet, target).values())
-    found = process(config, unet, path, read_image(path), target)
+    found = process(config, unet, path, open_picture(path), target)
     print(f"{path} → {', '.join(map(str, found.files))}")
     if config.count:
         print_counts(unet, found.counts)
@@ -134,7 +138,7 @@ def predict_folder(config: Config, unet: Unet) -> None:
     for path in progress(paths, "predicting", "picture"):
         try:
             check_free_names(path, output_paths(config, unet, config.output / path.stem).values(), taken)
-            image = read_image(path)
+            image = open_picture(path)
         except UserError as error:
             failed.append(error)
             continue

@@ -2,18 +2,24 @@
 
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from torch import Tensor
 
 from unet import Unet
+from utils.bands import PNG_PIXELS, predict_to_files
 from utils.console import UserError
 from utils.files import replacing
 from utils.images import to_uint8_rgb, write_image, write_mask
 from utils.labelme import BACKGROUND_LABEL, IGNORE_LABEL
+from utils.large import LARGE_PIXELS, TiffWindows
+from utils.maps import certainty as certainty_of
+from utils.maps import classes, entropy, probability_of
 from utils.objects import (
     Objects,
     append_row,
@@ -49,14 +55,19 @@ class Found:
         return int(present[0]) if len(present) == 1 else None
 
 
-def process(config: "Config", unet: Unet, path: Path, image: np.ndarray, target: Path) -> Found:
+def process(config: "Config", unet: Unet, path: Path, image: np.ndarray | TiffWindows, target: Path) -> Found:
     """Predict one picture, write all that is asked for and say what was found; the only way to do so.
 
     path: where the picture (H, W[, 3]) came from; target: folder and name of its results, without an ending.
     """
     steps = postprocessing(config, unet)
     pixel_size = parse_pixel_size(config.pixel_size) if config.pixel_size else None
-    mask, certainty = unet.predict_with_certainty(image)
+    maps = probability_maps(config, unet)
+    whole = config.objects or config.save_labelme or config.cutouts or config.legend or steps.active
+    if image.shape[0] * image.shape[1] > LARGE_PIXELS and not whole and config.mix_type != "montage":
+        return process_large(config, unet, path, image, target)
+    image = image[:]
+    mask, certainty, *values = unet.predict_as(image, classes, certainty_of, *maps.values())
     mask = postprocess(mask, steps)
     counts = np.bincount(mask.ravel(), minlength=256)
     objects = measure_objects(mask, image, certainty, steps.classes, pixel_size) if config.objects else None
@@ -75,6 +86,8 @@ def process(config: "Config", unet: Unet, path: Path, image: np.ndarray, target:
         # Fixes the order of the classes, for json_to_dataset.py and for labelme itself.
         if not (labels := copy.with_name("labels.txt")).exists():
             write_lines(labels, [IGNORE_LABEL, BACKGROUND_LABEL, *unet.class_names[1:]])
+    for name, array in zip(maps, values, strict=True):
+        write_image(paths[name], array)
     for index in steps.classes if config.cutouts else ():
         write_image(paths[f"cutout {index}"], cutout_of(to_uint8_rgb(image), mask, index))
     if config.mode == "dir_predict":
@@ -84,6 +97,28 @@ def process(config: "Config", unet: Unet, path: Path, image: np.ndarray, target:
     # The mask comes last: where there is one, the picture is done.
     write_mask(paths["mask"], mask)
     return Found(tuple(paths.values()), counts)
+
+
+def process_large(config: "Config", unet: Unet, path: Path, image: np.ndarray | TiffWindows, target: Path) -> Found:
+    """Like `process`, band by band: no more than a band of the picture is held in memory. TIFFs where PNG viewers give up."""
+    paths = output_paths(config, unet, target)
+    if image.shape[0] * image.shape[1] > PNG_PIXELS:
+        paths = {key: each.with_suffix(".tif") for key, each in paths.items()}
+        keep_what_exists(config, paths.values())
+    maps = probability_maps(config, unet)
+    counts, certainty = predict_to_files(unet, image, paths, config.mix_type, maps, config.map_bits)
+    if config.mode == "dir_predict":
+        name = path.relative_to(config.input).as_posix()
+        summary = summary_row(name, counts, certainty, None, unet.class_names, None)
+        append_row(folder_tables(config)["summary"], summary)
+    return Found(tuple(paths.values()), counts)
+
+
+def probability_maps(config: "Config", unet: Unet) -> dict[str, Callable[[Tensor], Tensor]]:
+    """Key in `output_paths` → function of the logits, for every map that is asked for."""
+    count = len(unet.class_names) if config.save_proba else 0
+    maps = {f"proba {index}": partial(probability_of, index, config.map_bits) for index in range(count)}
+    return {**maps, "uncertainty": partial(entropy, bits=config.map_bits)} if config.save_uncertainty else maps
 
 
 def draw_result(
@@ -132,11 +167,13 @@ def output_paths(config: "Config", unet: Unet, target: Path) -> dict[str, Path]:
             paths["summary"] = named("_summary.csv")
     if config.save_labelme:
         paths["labelme"] = target.parent / "labelme" / f"{target.name}.json"
-    if config.cutouts:
-        for index in postprocessing(config, unet).classes:
-            # Class names may hold what file names may not.
-            safe = re.sub(r"[^\w-]+", "_", unet.class_names[index])
-            paths[f"cutout {index}"] = named(f"_cutout_{index}_{safe}.png")
+    # Class names may hold what file names may not.
+    safe = [f"{index}_" + re.sub(r"[^\w-]+", "_", name) for index, name in enumerate(unet.class_names)]
+    for index in postprocessing(config, unet).classes if config.cutouts else ():
+        paths[f"cutout {index}"] = named(f"_cutout_{safe[index]}.png")
+    for key in probability_maps(config, unet):
+        kind, *index = key.split()
+        paths[key] = named("".join(["_", kind, *(f"_{safe[int(each)]}" for each in index), ".png"]))
     return {**paths, "mask": named("_mask.png")}
 
 

@@ -27,6 +27,7 @@ from utils.checkpoint import (
 from utils.console import UserError, note, progress
 from utils.engine import Precision, choose_device, choose_precision
 from utils.images import image_to_array, read_image, to_channels, to_uint8_rgb
+from utils.large import TiffWindows, open_picture
 from utils.letterbox import letterbox, undo_letterbox
 from utils.maps import certainty, classes, probabilities
 from utils.normalise import Normalisation, stretch, to_tensor
@@ -185,7 +186,9 @@ class Unet:
         )
 
     @torch.inference_mode()
-    def bands(self, picture: np.ndarray, *outputs: Callable[[Tensor], Tensor]) -> Iterator[tuple[np.ndarray, ...]]:
+    def bands(
+        self, picture: np.ndarray | TiffWindows, *outputs: Callable[[Tensor], Tensor]
+    ) -> Iterator[tuple[np.ndarray, ...]]:
         """Predict by tiles; yields the rows of the picture in bands from top to bottom, one array (…, h, W) for each output.
 
         outputs: functions of the logits (num_classes, h, w), such as those of utils/maps.py. A picture that is no array is
@@ -211,8 +214,15 @@ class Unet:
 
     def predict_as(self, image: Picture, *outputs: Callable[[Tensor], Tensor]) -> list[np.ndarray]:
         """The picture as each of `outputs` (functions of utils/maps.py) has it, from one prediction: arrays (…, H, W)."""
-        bands = zip(*self.bands(as_array(image), *outputs), strict=True)
-        return [np.concatenate(arrays, axis=-2) for arrays in bands]
+        picture = open_picture(image) if isinstance(image, (str, Path)) else as_array(image)
+        arrays, top = [], 0
+        for bands in self.bands(picture, *outputs):
+            if not arrays:
+                arrays = [np.empty((*band.shape[:-2], *picture.shape[:2]), band.dtype) for band in bands]
+            for array, band in zip(arrays, bands, strict=True):
+                array[..., top : top + band.shape[-2], :] = band
+            top += bands[0].shape[-2]
+        return arrays
 
     def predict(self, image: Picture) -> np.ndarray:
         """Class indices (H, W) uint8. An image is a path, a PIL picture or an array (H, W) or (H, W, 3), uint8 or uint16."""

@@ -12,9 +12,10 @@ from PIL import Image
 from scripts import cut_off
 
 from utils import images
+from utils.bands import TiffBands, writing_bands
 from utils.console import UserError
 from utils.images import read_image, read_mask
-from utils.large import TiffBands, open_picture, open_windows, writing_bands
+from utils.large import open_picture, open_windows
 from utils.palette import voc_palette
 
 RNG = np.random.default_rng(0)

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from PIL import Image
 from scipy import ndimage
-from scripts import ROOT, cut_off, favour, run_here, save_as, save_untrained, snapshot
+from scripts import ROOT, cut_off, favour, run_here, save_as, save_untrained, snapshot, start
 
 from predict import Config, main
 from unet import Unet
@@ -21,6 +22,7 @@ from utils.images import read_image, read_mask, write_image
 from utils.objects import read_table
 from utils.palette import voc_palette
 from utils.polygons import least_iou
+from utils.tiling import make_grid
 
 GRAY = draw_sample(0, 64)[0][:48]
 RGB = np.stack([GRAY, GRAY // 2, 255 - GRAY], axis=-1)
@@ -517,3 +519,122 @@ def test_a_folder_for_a_picture_is_told_the_mode(tmp_path):
     model = save_untrained(tmp_path / "model.pth")
     with pytest.raises(UserError, match="--mode dir_predict"):
         main(Config(model_path=model, input=tmp_path, output=tmp_path / "out", device="cpu"))
+
+
+@pytest.fixture
+def small_is_large(monkeypatch):
+    """Pictures above 1,000 pixels go band by band, above 2,000 into TIFFs."""
+    for module in ("utils.large", "results"):
+        monkeypatch.setattr(f"{module}.LARGE_PIXELS", 1000)
+    for module in ("utils.bands", "results"):
+        monkeypatch.setattr(f"{module}.PNG_PIXELS", 2000)
+    monkeypatch.setattr(Unet, "_grid", lambda self, size, count=1: make_grid(size, 24, 4, 0, exact=True))
+
+
+@pytest.mark.parametrize("side", [40, 64])
+@pytest.mark.parametrize("mix_type", ["blend", "mask", "cutout"])
+@pytest.mark.parametrize("kind", ["png", "tif"])
+def test_large_pictures_give_what_small_ones_give(predict, tmp_path, monkeypatch, small_is_large, side, mix_type, kind):
+    path = tmp_path / "in" / f"a.{kind}"
+    write_image(path, RGB[:40, :side])
+    settings = {"input": path, "mix_type": mix_type, "save_proba": True, "save_uncertainty": True}
+    predict(output=tmp_path / "large", **settings)
+    monkeypatch.setattr("results.LARGE_PIXELS", 10**6)
+    predict(output=tmp_path / "small", **settings)
+    small = snapshot(tmp_path / "small")
+    assert len(small) == 6
+    ending = ".png" if side == 40 else ".tif"
+    assert {name.replace(".png", ending) for name in small} == set(snapshot(tmp_path / "large"))
+    for name in small:
+        read = read_mask if "mask" in name else read_image
+        result = read(tmp_path / "large" / name.replace(".png", ending))
+        np.testing.assert_array_equal(result, read(tmp_path / "small" / name))
+
+
+def test_large_pictures_of_16_bits_are_shown_alike_in_all_bands(predict, tmp_path, small_is_large):
+    gray = np.linspace(1000, 3000, 40 * 48).reshape(48, 40).astype(np.uint16)
+    write_image(tmp_path / "in" / "a.png", gray)
+    predict(input=tmp_path / "in" / "a.png", mix_type="cutout", model_path=favour(
+        save_untrained(tmp_path / "b.pth"), tmp_path / "c.pth", cell=1e6))  # fmt: skip
+    shown = read_image(tmp_path / "out" / "a.png")[..., 0].astype(int)
+    assert shown[-1, -1] - shown[0, 0] > 200
+    assert (np.diff(shown.ravel()) >= 0).all()
+
+
+def test_a_large_result_that_exists_is_kept(predict, tmp_path, small_is_large):
+    path = folder_of(tmp_path, a=RGB) / "a.png"
+    predict(input=path)
+    before = snapshot(tmp_path / "out")
+    with pytest.raises(UserError, match="overwrite"):
+        predict(input=path)
+    assert snapshot(tmp_path / "out") == before
+    predict(input=path, overwrite=True)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_maps_are_written_as_pictures(predict, weights, tmp_path, bits):
+    path = folder_of(tmp_path, a=RGB) / "a.png"
+    predict(input=path, save_proba=True, save_uncertainty=True, map_bits=bits)
+    expected = Unet(weights, "cpu", "fp32").predict_proba(path)
+    for index, name in enumerate(["background", "cell", "nucleus"]):
+        found = read_image(tmp_path / "out" / f"a_proba_{index}_{name}.png")
+        assert found.dtype == (np.uint8 if bits == 8 else np.uint16)
+        np.testing.assert_allclose(found / (2**bits - 1), expected[index], atol=0.51 / (2**bits - 1))
+    uncertain = -(expected * np.log(expected)).sum(0) / np.log(3)
+    found = read_image(tmp_path / "out" / "a_uncertainty.png")
+    np.testing.assert_allclose(found / (2**bits - 1), uncertain, atol=0.01)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (10, 7000), (7000, 10)])
+def test_pictures_of_extreme_shape(predict, tmp_path, shape):
+    write_image(tmp_path / "in" / "a.png", np.resize(GRAY, shape))
+    predict(input=tmp_path / "in" / "a.png")
+    assert read_mask(tmp_path / "out" / "a_mask.png").shape == shape
+
+
+def test_a_file_that_is_cut_off_in_the_middle_leaves_no_half_results(predict, tmp_path, small_is_large):
+    path = tmp_path / "in" / "a.tif"
+    path.parent.mkdir()
+    tifffile.imwrite(path, np.tile(RGB, (3, 1, 1)), tile=(16, 16), compression="zlib", photometric="rgb")
+    with tifffile.TiffFile(path) as file:
+        place = file.pages.first.dataoffsets[-1]
+    path.write_bytes(path.read_bytes()[: place + 5])
+    with pytest.raises(UserError, match=r"a\.tif"):
+        predict(input=path)
+    assert not list(tmp_path.glob("out/*"))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="limits of file sizes are POSIX")
+def test_a_disk_that_fills_up_leaves_no_half_files(weights, tmp_path):
+    path = folder_of(tmp_path, a=np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)) / "a.png"
+    program = (
+        "import resource, predict, results; from utils.console import run_script\n"
+        "results.LARGE_PIXELS = 1000\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))\n"
+        "run_script(predict.main, predict.Config, '')"
+    )
+    arguments = [
+        "--model-path",
+        str(weights),
+        "--input",
+        str(path),
+        "--output",
+        str(tmp_path / "out"),
+        "--device",
+        "cpu",
+    ]
+    result = start(["-c", program, *arguments], tmp_path)
+    assert result.returncode == 2, result.stderr
+    assert "it cannot be written" in result.stderr
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_several_models_and_all_sides_from_the_command_line(weights, tmp_path, monkeypatch, capsys):
+    path = folder_of(tmp_path, a=RGB) / "a.png"
+    other = favour(weights, tmp_path / "other.pth", cell=0.5)
+    models = ["--model-path", weights, other]
+    assert run_here(monkeypatch, "predict.py", *models, "--tta", "--input", path, "--output", tmp_path / "out",
+                    "--device", "cpu", "--precision", "fp32") == 0  # fmt: skip
+    assert f"model    {weights} + {other}" in capsys.readouterr().out
+    expected = Unet([weights, other], "cpu", "fp32", tta=True).predict(path)
+    np.testing.assert_array_equal(read_mask(tmp_path / "out" / "a_mask.png"), expected)

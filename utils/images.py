@@ -153,10 +153,13 @@ def to_channels(image: np.ndarray, in_channels: int) -> np.ndarray:
     return image
 
 
-def to_uint8_rgb(image: np.ndarray) -> np.ndarray:
-    """Any picture array as (H, W, 3) uint8 for showing; 16-bit pictures are stretched from their 0.1 to 99.9 percentile."""
+def to_uint8_rgb(image: np.ndarray, limits: tuple[float, float] | None = None) -> np.ndarray:
+    """Any picture array as (H, W, 3) uint8 for showing; 16-bit pictures are stretched from their 0.1 to 99.9 percentile.
+
+    limits: these two values, where `image` is a part of a picture.
+    """
     if image.dtype == np.uint16:
-        low, high = np.percentile(image, (0.1, 99.9))
+        low, high = limits or np.percentile(image, (0.1, 99.9))
         image = np.clip((image - low) * (255 / max(high - low, 1)), 0, 255).astype(np.uint8)
     return to_channels(image, 3)
 

@@ -23,6 +23,11 @@ def probabilities(logits: Tensor, bits: int | None = None) -> Tensor:
     return scaled(logits.softmax(0), bits)
 
 
+def probability_of(index: int, bits: int, logits: Tensor) -> Tensor:
+    """(H, W) whole numbers of `bits` 8 or 16: probability of one class."""
+    return scaled(logits.softmax(0)[index], bits)
+
+
 def entropy(logits: Tensor, bits: int | None = None) -> Tensor:
     """(H, W) −Σ p log p / log K: 0 where one class is sure, 1 where all are as probable; `bits` as above."""
     logs = logits.log_softmax(0)
