@@ -162,12 +162,9 @@ def refuse_unnamed_masks(folder: VocFolder, existing: Sequence[str] | None) -> N
 def refuse_other_order(folder: VocFolder, existing: list[str], listed: list[str], labels_path: Path) -> None:
     common = min(len(existing) - 1, len(listed))
     if existing[1 : common + 1] != listed[:common]:
-        raise UserError(
-            labels_path,
-            f"the order {', '.join(listed)}",
-            f"that of {folder.class_names_path}, for which masks exist: {', '.join(existing[1:])}",
-            "leave out --labels, or choose another --voc-root",
-        )
+        found = f"the order {', '.join(listed)}"
+        expected = f"that of {folder.class_names_path}, for which masks exist: {', '.join(existing[1:])}"
+        raise UserError(labels_path, found, expected, "leave out --labels, or choose another --voc-root")
 
 
 def refuse_to_overwrite(

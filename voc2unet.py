@@ -76,12 +76,9 @@ def named_classes(folder: VocFolder, mending: Mending) -> list[str] | None:
     """Class names from class_names.txt or, where there is none, from the colour table; None without either."""
     names, table = folder.read_class_names(), mending.table
     if table and names and names != table.class_names:
-        raise UserError(
-            folder.class_names_path,
-            f"{', '.join(names[:8])}, …",
-            f"the classes of the table {table.name}, in its order: {', '.join(table.class_names[:8])}, …",
-            "remove the file, which is then written from the table, or use a table of these classes",
-        )
+        expected = f"the classes of the table {table.name}, in its order: {', '.join(table.class_names[:8])}, …"
+        remedy = "remove the file, which is then written from the table, or use a table of these classes"
+        raise UserError(folder.class_names_path, f"{', '.join(names[:8])}, …", expected, remedy)
     return names or (table.class_names if table else None)
 
 
@@ -192,12 +189,9 @@ def keep_splits(folder: VocFolder, names: list[str]) -> None:
         members = folder.read_split(split)
         for name in members:
             if name not in known:
-                raise UserError(
-                    folder.splits_dir / f"{split}.txt",
-                    f"the name {name}, which has no pair of picture and mask",
-                    "names of pairs",
-                    "correct the file, or draw the split anew with --overwrite",
-                )
+                found = f"the name {name}, which has no pair of picture and mask"
+                remedy = "correct the file, or draw the split anew with --overwrite"
+                raise UserError(folder.splits_dir / f"{split}.txt", found, "names of pairs", remedy)
         listed.update(members)
         print(f"\nkept     {folder.splits_dir / f'{split}.txt'}: {counted(len(members), 'name')}", end="")
     missing = len(known - listed)

@@ -66,19 +66,11 @@ def parse_augmentation(text: str) -> Augmentation:
         try:
             parts[name] = kinds[name](float(number))
         except (KeyError, ValueError):
-            raise UserError(
-                f"--augmentation {text}",
-                f"{change!r}",
-                f"PART=NUMBER with a part of {', '.join(kinds)}",
-                "for example rotate=180",
-            ) from None
+            expected = f"PART=NUMBER with a part of {', '.join(kinds)}"
+            raise UserError(f"--augmentation {text}", f"{change!r}", expected, "for example rotate=180") from None
     if strength not in STRENGTHS:
-        raise UserError(
-            f"--augmentation {text}",
-            f"the strength {strength!r}",
-            ", ".join(STRENGTHS),
-            "for example default,rotate=180",
-        )
+        found = f"the strength {strength!r}"
+        raise UserError(f"--augmentation {text}", found, ", ".join(STRENGTHS), "for example default,rotate=180")
     return replace(STRENGTHS[strength], **parts)
 
 

@@ -104,12 +104,8 @@ def image_to_array(image: Image.Image, subject: str | Path = "picture") -> np.nd
         values = np.asarray(image)
         if image.mode == "I" and values.min() >= 0 and values.max() <= 65535:
             return values.astype(np.uint16)
-        raise UserError(
-            subject,
-            f"32-bit values between {values.min():g} and {values.max():g}",
-            "8 or 16 bits a channel",
-            "export the picture as 8-bit or 16-bit PNG or TIFF",
-        )
+        found = f"32-bit values between {values.min():g} and {values.max():g}"
+        raise UserError(subject, found, "8 or 16 bits a channel", "export the picture as 8-bit or 16-bit PNG or TIFF")
     if image.mode in ("1", "L", "LA", "La"):
         return np.array(image.convert("L"))
     return np.array(image.convert("RGB"))
@@ -247,21 +243,14 @@ def _decode_deep_colour(data: bytes, subject: str | Path) -> np.ndarray:
 def _not_a_picture(subject: str | Path, data: bytes) -> UserError:
     if tiff := _tiff_form(data):
         return _unusual_tiff(subject, tiff)
-    return UserError(
-        subject,
-        f"{len(data)} bytes that are no picture (they begin with {data[:8]!r})",
-        "a picture: " + " ".join(suffix[1:] for suffix in IMAGE_SUFFIXES),
-        "open it in an image viewer; export it again as PNG",
-    )
+    found = f"{len(data)} bytes that are no picture (they begin with {data[:8]!r})"
+    expected = "a picture: " + " ".join(suffix[1:] for suffix in IMAGE_SUFFIXES)
+    return UserError(subject, found, expected, "open it in an image viewer; export it again as PNG")
 
 
 def _damaged_picture(subject: str | Path, detail: str) -> UserError:
-    return UserError(
-        subject,
-        f"a damaged or truncated picture ({detail})",
-        "a picture that opens in an image viewer",
-        "copy or export the file again",
-    )
+    found = f"a damaged or truncated picture ({detail})"
+    return UserError(subject, found, "a picture that opens in an image viewer", "copy or export the file again")
 
 
 def _unusual_tiff(subject: str | Path, tiff: _TiffForm) -> UserError:

@@ -70,12 +70,10 @@ def find_pairs(images_dir: Path, masks_dir: Path) -> dict[str, tuple[Path, Path]
         if paths:
             warn(f"{kind} are left out: {len(paths)}, such as {paths[0]}")
     if not masks:
-        raise UserError(
-            masks_dir,
-            f"no mask that fits one of the pictures ({len(pictures)}) in {images_dir} by its name",
-            f"masks called as their pictures, or with one of {MASK_SUFFIXES} after it; any picture ending",
-            "rename them, or say where they are: --images FOLDER --masks FOLDER",
-        )
+        found = f"no mask that fits one of the pictures ({len(pictures)}) in {images_dir} by its name"
+        expected = f"masks called as their pictures, or with one of {MASK_SUFFIXES} after it; any picture ending"
+        remedy = "rename them, or say where they are: --images FOLDER --masks FOLDER"
+        raise UserError(masks_dir, found, expected, remedy)
     return {name: (pictures[name], mask) for name, mask in masks.items()}
 
 
@@ -104,12 +102,9 @@ def check_pair(picture: Path, mask: Path) -> None:
 def check_sizes(subject: Path, mask: np.ndarray, picture: Path) -> None:
     size = read_image(picture).shape[:2]
     if mask.shape[:2] != size:
-        raise UserError(
-            subject,
-            f"a mask of {mask.shape[0]}×{mask.shape[1]} (height×width)",
-            f"the size of its picture {picture}: {size[0]}×{size[1]}",
-            "export the mask in the picture's size; class indices must not be interpolated",
-        )
+        found = f"a mask of {mask.shape[0]}×{mask.shape[1]} (height×width)"
+        remedy = "export the mask in the picture's size; class indices must not be interpolated"
+        raise UserError(subject, found, f"the size of its picture {picture}: {size[0]}×{size[1]}", remedy)
 
 
 def is_coloured(mask: Path) -> bool:

@@ -98,12 +98,9 @@ class VocFolder:
                 self.class_names_path, found, "a name on every line", "fill it in: the next names would move up"
             )
         if len(names) < 2:
-            raise UserError(
-                self.class_names_path,
-                f"{len(names)} class name(s)",
-                "at least two lines: the background first, then the classes",
-                "complete the file, or remove it to have the classes called class_0, class_1, …",
-            )
+            expected = "at least two lines: the background first, then the classes"
+            remedy = "complete the file, or remove it to have the classes called class_0, class_1, …"
+            raise UserError(self.class_names_path, f"{len(names)} class name(s)", expected, remedy)
         return names
 
 
@@ -159,12 +156,9 @@ def scan_pair(folder: VocFolder, name: str) -> MaskScan:
     # The whole picture, not its header alone: a truncated one must not come up in the middle of a training.
     mask, size = read_mask(mask_path), read_image(image_path).shape[:2]
     if mask.shape != size:
-        raise UserError(
-            mask_path,
-            f"a mask of {mask.shape[0]}×{mask.shape[1]} (height×width)",
-            f"the size of its picture {image_path.name}: {size[0]}×{size[1]}",
-            "export the mask in the picture's size; class indices must not be interpolated",
-        )
+        found = f"a mask of {mask.shape[0]}×{mask.shape[1]} (height×width)"
+        remedy = "export the mask in the picture's size; class indices must not be interpolated"
+        raise UserError(mask_path, found, f"the size of its picture {image_path.name}: {size[0]}×{size[1]}", remedy)
     return MaskScan(name, size, np.bincount(mask.ravel(), minlength=256))
 
 
