@@ -31,8 +31,8 @@ def main(config: Config) -> None:
     source, target = VocFolder(config.voc_root), VocFolder(config.output)
     if target.images_dir.exists() and any(target.images_dir.iterdir()):
         raise UserError(target.images_dir, "pictures", "a new or empty folder", "choose another --output")
-    others = [split for split in ("val", "test") if has_names(source, split)]
-    splits = {split: source.read_split(split) for split in ("train", *others)}
+    others = {split: source.read_split_if_any(split) for split in ("val", "test")}
+    splits = {"train": source.read_split("train"), **{split: names for split, names in others.items() if names}}
     names = list(dict.fromkeys(name for members in splits.values() for name in members))
     taken = [f"{name}_aug{copy}" for name in splits["train"] for copy in range(1, config.copies + 1)]
     for name in set(taken) & set(names):
@@ -54,11 +54,6 @@ def main(config: Config) -> None:
         f"{len(splits['train'])} training pictures became {len(training)} in {target.root}; the other splits are as they were"
     )
     print(f"\nnext: python train.py --voc-root {quoted(target.root)}")
-
-
-def has_names(folder: VocFolder, split: str) -> bool:
-    path = folder.splits_dir / f"{split}.txt"
-    return path.is_file() and bool(path.read_text(encoding="utf-8-sig").strip())
 
 
 def copy_pair(source: VocFolder, target: VocFolder, name: str) -> None:

@@ -45,11 +45,8 @@ def main(config: Config) -> None:
     class_names = named_classes(folder, mending)
     faults += findings.faults + check_values(folder, findings, class_names, mending) + check_pictures(findings)
     if not pairs:
-        faults.append(
-            Fault(
-                "folders without pairs", folder.root, "no pair of picture and mask", "pairs of one name", "put them in"
-            )
-        )
+        found = "no pair of picture and mask"
+        faults.append(Fault("folders without pairs", folder.root, found, "pairs of one name", "put them in"))
     # What the masks are going to hold is checked before any is written.
     report(folder, faults, len(pairs))
     if mending.active:
@@ -165,8 +162,7 @@ def write_folds(config: Config, folder: VocFolder, findings: Findings) -> None:
     if existing and not config.overwrite:
         print(f"kept     {len(existing)} fold files in {folder.splits_dir}; --overwrite draws them anew")
         return
-    test = folder.splits_dir / "test.txt"
-    apart = set(folder.read_split("test")) if test.is_file() and test.read_text("utf-8").strip() else set()
+    apart = set(folder.read_split_if_any("test"))
     names = [one.name for one in findings.seen if one.name not in apart]
     groups, present = drawing_groups(config, findings, names)
     parts = draw_folds(groups, config.folds, config.split, present, config.seed)

@@ -10,18 +10,16 @@ from PIL import Image
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
+from utils.colors import VOC_NAMES
 from utils.console import UserError, counted, note, warn
 from utils.images import DECODE_ERRORS, read_image, read_mask
 from utils.palette import IGNORE_INDEX
 from utils.transfer import Item, check_all, transfer
-from utils.voc import VocFolder, list_images, read_lines
+from utils.voc import VocFolder, check_size, list_images, read_lines
 
 MASK_SUFFIXES = "_mask _gt _label _labels _seg _annotation"  # in any case
 
-VOC_CLASSES = (
-    *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
-    *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
-)
+VOC_CLASSES = VOC_NAMES.split()
 
 
 def import_pairs(folder: VocFolder, images_dir: Path, masks_dir: Path | None, link: bool = False) -> list[str]:
@@ -96,15 +94,8 @@ def by_name(named: Sequence[tuple[str, Path]], kind: str) -> dict[str, Path]:
 
 def check_pair(picture: Path, mask: Path) -> None:
     """Raises UserError: unreadable, a mask that is neither class indices nor colours without loss, different sizes."""
-    check_sizes(mask, (read_image if is_coloured(mask) else read_mask)(mask), picture)
-
-
-def check_sizes(subject: Path, mask: np.ndarray, picture: Path) -> None:
-    size = read_image(picture).shape[:2]
-    if mask.shape[:2] != size:
-        found = f"a mask of {mask.shape[0]}×{mask.shape[1]} (height×width)"
-        remedy = "export the mask in the picture's size; class indices must not be interpolated"
-        raise UserError(subject, found, f"the size of its picture {picture}: {size[0]}×{size[1]}", remedy)
+    pixels = (read_image if is_coloured(mask) else read_mask)(mask)
+    check_size(mask, pixels, picture, read_image(picture).shape[:2])
 
 
 def is_coloured(mask: Path) -> bool:
@@ -160,7 +151,7 @@ def check_voc_pair(picture: Path, path: Path) -> None:
     wrong = [value for value in np.unique(mask) if len(VOC_CLASSES) <= value != IGNORE_INDEX]
     if wrong:
         raise UserError(path, f"the value {wrong[0]}", "0 … 20, or 255 at borders", "download the data set again")
-    check_sizes(path, mask, picture)
+    check_size(path, mask, picture, read_image(picture).shape[:2])
 
 
 def read_mat(path: Path) -> np.ndarray:

@@ -12,10 +12,9 @@ import tifffile
 from tifffile import TiffPage
 
 from utils.console import UserError, counted, progress
-from utils.files import replacing
 from utils.images import DECODE_ERRORS
 from utils.transfer import Item, transfer
-from utils.voc import VocFolder
+from utils.voc import VocFolder, check_size, write_lines
 
 PERCENTILES = (0.1, 99.9)
 SAMPLE = 1 << 23  # values that the percentiles are taken from; smaller stacks give all of theirs
@@ -49,9 +48,7 @@ def import_stack(folder: VocFolder, images: Path, masks: Path | None, like: Path
     if low_high:
         entry = {"percentiles": list(PERCENTILES), "low": low_high[0], "high": low_high[1], "to": [0, 65535]}
         if scaling.get(name) != entry:
-            with replacing(scaling_path) as temporary:
-                text = json.dumps({**scaling, name: entry}, indent=1, ensure_ascii=False)
-                temporary.write_text(text + "\n", encoding="utf-8")
+            write_lines(scaling_path, [json.dumps({**scaling, name: entry}, indent=1, ensure_ascii=False)])
         lines.append(f"values {low_high[0]:g} … {low_high[1]:g} became 0 … 65535 (kept in {scaling_path})")
     return lines
 
@@ -184,11 +181,7 @@ def check_labels(path: Path, labels: list[TiffPage], images: Path, pictures: lis
         remedy = "pass the label stack that belongs to this picture stack"
         raise UserError(path, f"{len(labels)} pages", f"as many as {images} has: {len(pictures)}", remedy)
     for label, picture in progress(zip(labels, pictures, strict=True), "checking", "page", len(labels)):
-        size, wanted = read_label(label).shape, read_page(picture).shape
-        if size != wanted[:2]:
-            found, expected = f"{size[0]}×{size[1]} (height×width)", f"the size of the picture: {wanted[0]}×{wanted[1]}"
-            remedy = "export the labels in the pictures' size; class indices must not be interpolated"
-            raise UserError(subject(label), found, expected, remedy)
+        check_size(subject(label), read_label(label), subject(picture), read_page(picture).shape[:2])
 
 
 def read_label(page: TiffPage) -> np.ndarray:

@@ -82,6 +82,11 @@ class VocFolder:
         # voc2unet.py keeps split files that are there.
         return command + (" --overwrite" if any(self.splits_dir.glob("*.txt")) else "")
 
+    def read_split_if_any(self, split: str) -> list[str]:
+        """Names of a split; none where its file is missing or empty."""
+        path = self.splits_dir / f"{split}.txt"
+        return self.read_split(split) if path.is_file() and path.read_text("utf-8-sig").strip() else []
+
     def write_split(self, split: str, names: Sequence[str]) -> None:
         write_lines(self.splits_dir / f"{split}.txt", names)
 
@@ -155,11 +160,16 @@ def scan_pair(folder: VocFolder, name: str) -> MaskScan:
         )
     # The whole picture, not its header alone: a truncated one must not come up in the middle of a training.
     mask, size = read_mask(mask_path), read_image(image_path).shape[:2]
-    if mask.shape != size:
+    check_size(mask_path, mask, image_path.name, size)
+    return MaskScan(name, size, np.bincount(mask.ravel(), minlength=256))
+
+
+def check_size(subject: object, mask: np.ndarray, picture: object, size: tuple[int, int]) -> None:
+    """Raises UserError where a mask (H, W[, 3]) is not of the `size` (height, width) of its picture."""
+    if mask.shape[:2] != size:
         found = f"a mask of {mask.shape[0]}×{mask.shape[1]} (height×width)"
         remedy = "export the mask in the picture's size; class indices must not be interpolated"
-        raise UserError(mask_path, found, f"the size of its picture {image_path.name}: {size[0]}×{size[1]}", remedy)
-    return MaskScan(name, size, np.bincount(mask.ravel(), minlength=256))
+        raise UserError(subject, found, f"the size of its picture {picture}: {size[0]}×{size[1]}", remedy)
 
 
 def scan_pairs(folder: VocFolder, names: Sequence[str]) -> Iterator[MaskScan | UserError]:
