@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from utils.augment import augment, parse_augmentation
-from utils.console import UserError, progress, quoted, run_script
+from utils.console import UserError, counted, progress, quoted, run_script
 from utils.files import replacing
 from utils.images import read_image, read_mask, write_image, write_mask
 from utils.voc import VocFolder, write_lines
@@ -50,10 +50,9 @@ def main(config: Config) -> None:
     # Last, so that an interrupted run leaves no folder that looks complete.
     for split, members in {**splits, "train": training, "trainval": [*training, *splits.get("val", [])]}.items():
         target.write_split(split, members)
-    print(
-        f"{len(splits['train'])} training pictures became {len(training)} in {target.root}; the other splits are as they were"
-    )
-    print(f"\nnext: python train.py --voc-root {quoted(target.root)}")
+    before = counted(len(splits["train"]), "training picture")
+    print(f"{before} became {len(training)} in {target.root}; the other splits are as they were\n")
+    print(f"next: python train.py --voc-root {quoted(target.root)}")
 
 
 def copy_pair(source: VocFolder, target: VocFolder, name: str) -> None:

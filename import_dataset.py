@@ -39,8 +39,8 @@ def main(config: Config) -> None:
     print(f"written to {folder.root}: JPEGImages, SegmentationClass")
     if folder.masks_dir.is_dir():
         # Neighbouring slices look alike.
-        split = " --split contiguous" * (config.format == "stack")
-        print(f"next: python voc2unet.py --voc-root {quoted(folder.root)}{split}")
+        split = "--split contiguous" * (config.format == "stack")
+        print(f"next: {folder.doctor(split)}")
     else:
         print(f"next: annotate them: labelme {quoted(folder.images_dir)}")
 

@@ -172,9 +172,8 @@ def write_folds(config: Config, folder: VocFolder, findings: Findings) -> None:
         inside = set(part)
         folder.write_split(f"fold{fold}_val", [names[index] for index in part])
         folder.write_split(f"fold{fold}_train", [name for index, name in enumerate(names) if index not in inside])
-    print(
-        f"folds    {config.folds} written to {folder.splits_dir}: to validate {', '.join(str(len(part)) for part in parts)}"
-    )
+    sizes = ", ".join(str(len(part)) for part in parts)
+    print(f"folds    {config.folds} written to {folder.splits_dir}: to validate {sizes}")
 
 
 def keep_splits(folder: VocFolder, names: list[str]) -> None:

@@ -150,9 +150,8 @@ class SegmentationDataset(Dataset):
 def letterbox_pair(image: np.ndarray, mask: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Picture (H, W) or (H, W, 3) and mask (H, W) fitted into `size`; the bars are gray and ignored."""
     boxed = letterbox(to_tensor(image.reshape(*mask.shape, -1)).unsqueeze(0), size)[0].permute(1, 2, 0).numpy()
-    return np.ascontiguousarray(boxed.reshape(*size, *image.shape[2:])), letterbox_mask(
-        torch.from_numpy(mask), size
-    ).numpy()
+    boxed_mask = letterbox_mask(torch.from_numpy(mask), size).numpy()
+    return np.ascontiguousarray(boxed.reshape(*size, *image.shape[2:])), boxed_mask
 
 
 class EpochBatches:

@@ -186,15 +186,10 @@ def _gaps(folder: VocFolder, total: np.ndarray, mending: Mending) -> list[Fault]
         return []
     mapping = ",".join(f"{value}:{index}" for index, value in enumerate(values))
     white = f"255 means 'ignore'; where it is a class, add ,255:{len(values)}; " if total[IGNORE_INDEX] else ""
-    return [
-        Fault(
-            "masks with gaps in their values",
-            folder.masks_dir,
-            f"the values {', '.join(map(str, values[:12]))}{', …' * (len(values) > 12)} and no {folder.class_names_path.name}",
-            "class indices 0, 1, 2, … without gaps, or a class_names.txt that names every index",
-            f"{mending.command(map=mapping)}   ({white}or write class_names.txt)",
-        )
-    ]
+    found = f"the values {', '.join(map(str, values[:12]))}{', …' * (len(values) > 12)} and no class_names.txt"
+    expected = "class indices 0, 1, 2, … without gaps, or a class_names.txt that names every index"
+    remedy = f"{mending.command(map=mapping)}   ({white}or write class_names.txt)"
+    return [Fault("masks with gaps in their values", folder.masks_dir, found, expected, remedy)]
 
 
 def _one_class(folder: VocFolder, findings: Findings, black_white: bool) -> list[Fault]:
@@ -242,10 +237,8 @@ def report(folder: VocFolder, faults: Sequence[Fault], pairs: int) -> None:
     for kind, group in groups.items():
         if kind not in stopping:
             found, remedy = (f" ({group[0].found})" if group[0].found else ""), group[0].remedy
-            warn(
-                f"{_in_number(len(group), kind)}, such as {Path(group[0].path).name}{found}"
-                + (f"; {remedy}" if remedy else "")
-            )
+            such = f"{Path(group[0].path).name}{found}" + (f"; {remedy}" if remedy else "")
+            warn(f"{_in_number(len(group), kind)}, such as {such}")
     if not stopping:
         return
     if len(stopping) == 1:
@@ -254,12 +247,9 @@ def report(folder: VocFolder, faults: Sequence[Fault], pairs: int) -> None:
         raise UserError(one.path, one.found + more, one.expected, one.remedy)
     listed = "\n\n".join(_group_in_words(kind, group) for kind, group in stopping.items())
     number = sum(map(len, stopping.values()))
-    raise UserError(
-        folder.root,
-        f"{number} faults of {len(stopping)} kinds in {counted(pairs, 'pair')} (listed below)",
-        "pictures and masks that can be read, belong together and hold class indices",
-        f"mend these and run this again; nothing was written\n\n{listed}",
-    )
+    found = f"{number} faults of {len(stopping)} kinds in {counted(pairs, 'pair')} (listed below)"
+    expected = "pictures and masks that can be read, belong together and hold class indices"
+    raise UserError(folder.root, found, expected, f"mend these and run this again; nothing was written\n\n{listed}")
 
 
 def _in_number(number: int, kind: str) -> str:

@@ -255,12 +255,12 @@ def _damaged_picture(subject: str | Path, detail: str) -> UserError:
 
 def _unusual_tiff(subject: str | Path, tiff: _TiffForm) -> UserError:
     kind = {2: "signed ", 3: "floating-point "}.get(tiff.kind, "")
-    return UserError(
-        subject,
-        f"a TIFF of {tiff.channels} channel(s) with {kind}{tiff.bits}-bit values, in an order or form that is not read",
+    values = f"{tiff.channels} channel(s) with {kind}{tiff.bits}-bit values"
+    found, expected = (
+        f"a TIFF of {values}, in an order or form that is not read",
         "gray or RGB with 8 or 16 bits a channel",
-        "export the picture as 8-bit or 16-bit PNG",
     )
+    return UserError(subject, found, expected, "export the picture as 8-bit or 16-bit PNG")
 
 
 def _mode_in_words(mode: str) -> str:

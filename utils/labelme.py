@@ -224,12 +224,12 @@ def _picture_beside(path: Path, image_path: object, remarks: list[str]) -> tuple
             if name != named:
                 remarks.append(f"{path}: there is no picture {image_path!r} (imagePath); {name} is taken instead")
             return read_image(picture), picture.read_bytes()
-    raise UserError(
-        path,
-        f"no picture: imageData is empty, and there is neither {image_path!r} (imagePath) nor {path.stem}.jpg/.png/…",
-        "the annotated picture, embedded or as a file beside the JSON",
-        f"copy the picture to {path.parent}",
+    neither = f"there is neither {image_path!r} (imagePath) nor {path.stem}.jpg/.png/…"
+    found, expected = (
+        f"no picture: imageData is empty, and {neither}",
+        "the picture, embedded or as a file beside the JSON",
     )
+    raise UserError(path, found, expected, f"copy the picture to {path.parent}")
 
 
 def _picture_suffix(data: bytes) -> str | None:

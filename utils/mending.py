@@ -50,13 +50,7 @@ class MaskFault(UserError):
     """A fault of a known kind; colours: packed colours and their pixels, where the fault is about colours."""
 
     def __init__(
-        self,
-        kind: str,
-        path: Path,
-        found: str,
-        remedy: str,
-        colours: dict[int, int] | None = None,
-        expected: str = EXPECTED,
+        self, kind: str, path: Path, found: str, remedy: str, expected: str = EXPECTED, colours: dict | None = None
     ):
         super().__init__(path, found, expected, remedy)
         self.kind, self.colours = kind, colours or {}
@@ -114,9 +108,7 @@ class Mending:
         # Where the name differs too, that is a fault of the name.
         if steps and not self.active and pair.mask.stem == pair.name:
             found = f"a mask in a {pair.mask.suffix} file"
-            raise MaskFault(
-                "masks that are no PNG", pair.mask, found, self.command(fix=True), expected=f"{pair.name}.png"
-            )
+            raise MaskFault("masks that are no PNG", pair.mask, found, self.command(fix=True), f"{pair.name}.png")
         return codes, steps
 
     def _read_codes(self, path: Path) -> np.ndarray:
@@ -137,13 +129,12 @@ class Mending:
         colours = codes.ndim == 3 and bool((codes != codes[..., :1]).any())
         counts = colour_counts(codes if colours else np.dstack([codes] * 3)[..., :3])
         what = f"{len(counts)} different {'colours' if colours else 'gray values'}"
-        raise MaskFault(
-            "masks in JPEG files",
-            path,
-            f"a JPEG ({what}: its compression smears class indices)",
+        command = (self._nearest_colours if colours else self._nearest_values)(main_colours(counts))
+        remedy = (
             "export it as PNG from the program that drew it; where that is lost, take the nearest value or colour: "
-            + (self._nearest_colours if colours else self._nearest_values)(main_colours(counts)),
         )
+        found = f"a JPEG ({what}: its compression smears class indices)"
+        raise MaskFault("masks in JPEG files", path, found, remedy + command)
 
     def _nearest_colours(self, colours: Sequence[int]) -> str:
         """The command for a smeared mask in these packed colours: with the table of the folder's classes, if one is known."""
@@ -170,16 +161,12 @@ class Mending:
             mask, strange = self.table.to_indices(rgb, self.nearest)
             if strange:
                 far = max(float(self.table.distances(colour).min()) for colour in strange)
-                raise MaskFault(
-                    "masks with colours outside the table",
-                    path,
-                    f"colours that are not in {self.table.name}: {in_words(strange, mask.size)}",
-                    f"add them to the table, or take the nearest colour ({far:.0f} is the largest distance in this mask): "
-                    + self.command(nearest=int(np.ceil(far))),
-                )
-            steps.append(
-                f"colours → class indices by {self.table.name}" + f", nearest {self.nearest}" * bool(self.nearest)
-            )
+                found = f"colours that are not in {self.table.name}: {in_words(strange, mask.size)}"
+                nearest = f"take the nearest colour ({far:.0f} is the largest distance in this mask)"
+                remedy = f"add them to the table, or {nearest}: {self.command(nearest=int(np.ceil(far)))}"
+                raise MaskFault("masks with colours outside the table", path, found, remedy)
+            tolerance = f", nearest {self.nearest}" * bool(self.nearest)
+            steps.append(f"colours → class indices by {self.table.name}{tolerance}")
             return mask
         counts = colour_counts(rgb)
         gray = bool((rgb == rgb[..., :1]).all())
@@ -187,13 +174,10 @@ class Mending:
             steps.append("three equal channels → one")
             return np.ascontiguousarray(rgb[..., 0])
         black_white = {"map": "0:0,255:1"} if set(counts) <= {0, 0xFFFFFF} else {"fix": True}
-        raise MaskFault(
-            "masks in RGB colours",
-            path,
-            f"a mask of RGB colours: {in_words(counts, rgb.shape[0] * rgb.shape[1])}",
-            self.command(**black_white) if gray else "",
-            {} if gray else counts,
-        )
+        found, remedy = f"a mask of RGB colours: {in_words(counts, rgb[..., 0].size)}", self.command(**black_white)
+        if gray:
+            raise MaskFault("masks in RGB colours", path, found, remedy)
+        raise MaskFault("masks in RGB colours", path, found, "", colours=counts)
 
     def _to_8_bits(self, path: Path, codes: np.ndarray, steps: list[str]) -> np.ndarray:
         values = np.unique(codes)
@@ -217,12 +201,9 @@ class Mending:
         missing = present[new == NO_CLASS].tolist()
         if missing:
             left = ", ".join(map(str, missing[:12])) + ", …" * (len(missing) > 12)
-            raise MaskFault(
-                "masks with values that the map does not name",
-                path,
-                f"values that --map {self.map} gives no class: {left}",
-                "name them in the map (* for all others)" + (", or raise --nearest" if self.nearest else ""),
-            )
+            found = f"values that --map {self.map} gives no class: {left}"
+            remedy = "name them in the map (* for all others)" + (", or raise --nearest" if self.nearest else "")
+            raise MaskFault("masks with values that the map does not name", path, found, remedy)
         if (new != present).any():
             listed = [f"{a} → {b}" for a, b in zip(present, new, strict=True) if a != b or not self.nearest]
             steps.append(", ".join(listed[:12]) + ", …" * (len(listed) > 12))

@@ -25,14 +25,11 @@ def draw_statistics(folder: VocFolder, statistics: Statistics, findings: Finding
     bars, levels, sizes, words = figure.subplots(2, 2).ravel()
     figure.suptitle(f"{folder.root.name}: {statistics.pictures} pictures")
     colours = class_colours(len(statistics.classes))
-    drawn = bars.barh(
-        [shortened(one.name) for one in shown],
-        [one.share for one in shown],
-        color=[colours[one.index] for one in shown],
-    )
+    names, shares = [shortened(one.name) for one in shown], [one.share for one in shown]
+    drawn = bars.barh(names, shares, color=[colours[one.index] for one in shown])
     bars.bar_label(drawn, [f"{one.share:.1%}, in {one.pictures} pictures" for one in shown], padding=3)
     bars.invert_yaxis()
-    bars.set(xlim=(0, 1.5 * max(one.share for one in shown)), title="classes, share of pixels")
+    bars.set(xlim=(0, 1.5 * max(shares)), title="classes, share of pixels")
     bars.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     top = 65535 if "16" in statistics.bits else 255
     edges = np.linspace(0, top, len(statistics.intensity_histogram) + 1)

@@ -22,9 +22,8 @@ def group_keys(names: Sequence[str], pattern: str | None) -> list[str]:
     try:
         matches = [re.search(pattern, name) for name in names]
     except re.error as error:
-        raise UserError(
-            f"--group {pattern}", f"no regular expression ({error})", "a pattern such as ^[^_]+", "mend it"
-        ) from None
+        found = f"no regular expression ({error})"
+        raise UserError(f"--group {pattern}", found, "a pattern such as ^[^_]+", "mend it") from None
     for name, match in zip(names, matches, strict=True):
         if not match or (match.re.groups and match[1] is None):
             expected = "a pattern that finds a group in every name, such as ^[^_]+ for all before the first _"

@@ -75,7 +75,7 @@ def describe(findings: Findings, class_names: Sequence[str]) -> Statistics:
         pictures=len(seen),
         sizes=_most_common(f"{one.size[0]}×{one.size[1]}" for one in seen),
         channels=_most_common(
-            ("gray" if one.channels == 1 else "RGB, all equal") if one.gray else "RGB" for one in seen
+            "RGB" if not one.gray else "gray" if one.channels == 1 else "RGB, all equal" for one in seen
         ),
         bits=_most_common(str(one.bits) for one in seen),
         intensity_percentiles={f"{p:g}": float(place) for p, place in zip(PERCENTILES, places, strict=True)},
@@ -98,14 +98,11 @@ def propose(seen: Sequence[Seen], classes: Sequence[ClassStatistics]) -> list[Pr
     pixels = sum(one.size[0] * one.size[1] for one in seen)
     crops = max(round(pixels / (height * width)), len(seen)) if "crop" in fit.flags else len(seen)
     batch = max(min(round(STEP_PIXELS / (height * width)), crops // 8, 16), 1)
-    reason = f"about {crops} crops an epoch: {-(-crops // batch)} steps of {batch * height * width / 1e6:.1f} M pixels"
+    reason = f"about {crops} crops an epoch: {-(-crops // batch)} steps of {batch * height * width / 1e6:.2g} M pixels"
     proposals = [fit, Proposal(f"--batch-size {batch}", reason)]
     gray = all(one.gray for one in seen)
-    proposals.append(
-        Proposal(
-            f"--in-channels {1 if gray else 3}", "all pictures are gray" if gray else "there are pictures in colour"
-        )
-    )
+    reason = "all pictures are gray" if gray else "there are pictures in colour"
+    proposals.append(Proposal(f"--in-channels {1 if gray else 3}", reason))
     present = [one for one in classes if one.pixels]
     rarest = min(present, key=lambda one: one.share)
     balanced = rarest.share < 0.2 / len(present)
@@ -121,9 +118,8 @@ def _propose_fit(seen: Sequence[Seen], classes: Sequence[ClassStatistics]) -> Pr
     height, width = (max(sides) for sides in zip(*(one.size for one in seen), strict=True))
     crop = tuple(min(-(-side // STRIDE) * STRIDE, LARGE) for side in (height, width))
     if max(height, width) <= LARGE:
-        return Proposal(
-            f"--fit crop --input-shape {crop[0]} {crop[1]}", "whole pictures fit in a crop: nothing is scaled"
-        )
+        reason = "whole pictures fit in a crop: nothing is scaled"
+        return Proposal(f"--fit crop --input-shape {crop[0]} {crop[1]}", reason)
     # As if they were discs.
     large = max((one.object_large for one in classes if one.objects), default=0) ** 0.5 * 1.13
     small = min((one.object_median for one in classes if one.objects), default=0) ** 0.5 * 1.13

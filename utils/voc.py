@@ -33,25 +33,26 @@ class VocFolder:
         found: dict[str, Path] = {}
         for path in list_images(self.images_dir):
             if path.stem in found:
-                raise UserError(
-                    path,
-                    f"two pictures of one name: {found[path.stem].name} and {path.name}",
-                    "one picture a name, because a mask belongs to a name",
-                    "rename or remove one of them",
-                )
+                two = f"two pictures of one name: {found[path.stem].name} and {path.name}"
+                reason = "one picture a name, because a mask belongs to a name"
+                raise UserError(path, two, reason, "rename or remove one of them")
             found[path.stem] = path
         return found
 
     def image_path(self, name: str) -> Path:
         """The picture of a name. Raises UserError if there is none."""
         if name not in self.images:
-            raise UserError(
-                self.images_dir / name,
+            remedy = f"add the picture, or draw the split anew: {self.doctor('--overwrite')}"
+            found, expected = (
                 "no picture of this name with any known ending",
                 "a picture for every name in the split files",
-                f"add the picture, or draw the split anew: python voc2unet.py --voc-root {quoted(self.root)} --overwrite",
             )
+            raise UserError(self.images_dir / name, found, expected, remedy)
         return self.images[name]
+
+    def doctor(self, flags: str = "") -> str:
+        """The command that checks this folder, mends its masks and draws its split."""
+        return f"python voc2unet.py --voc-root {quoted(self.root)} {flags}".rstrip()
 
     def mask_path(self, name: str) -> Path:
         return self.masks_dir / f"{name}.png"
@@ -66,7 +67,7 @@ class VocFolder:
         path = self.splits_dir / f"{split}.txt"
         others = sorted(other.stem for other in self.splits_dir.glob("*.txt"))
         if split not in SPLITS and not path.is_file():
-            folds = f", or write folds: python voc2unet.py --voc-root {quoted(self.root)} --folds 5"
+            folds = f", or write folds: {self.doctor('--folds 5')}"
             remedy = "check the spelling" + folds * split.startswith("fold")
             raise UserError(path, "no such split", f"one of: {', '.join(others) or 'none is there yet'}", remedy)
         remedy = f"write the split files: {self._split_command(split)}"
@@ -76,11 +77,9 @@ class VocFolder:
         return names
 
     def _split_command(self, split: str) -> str:
-        command = f"python voc2unet.py --voc-root {quoted(self.root)}"
-        if split == "test":
-            command += " --test-percent 10"
         # voc2unet.py keeps split files that are there.
-        return command + (" --overwrite" if any(self.splits_dir.glob("*.txt")) else "")
+        overwrite = "--overwrite" if any(self.splits_dir.glob("*.txt")) else ""
+        return self.doctor(f"--test-percent 10 {overwrite}" if split == "test" else overwrite)
 
     def read_split_if_any(self, split: str) -> list[str]:
         """Names of a split; none where its file is missing or empty."""
@@ -99,9 +98,8 @@ class VocFolder:
             names.pop()
         if "" in names:
             found = f"an empty line {names.index('') + 1} between names"
-            raise UserError(
-                self.class_names_path, found, "a name on every line", "fill it in: the next names would move up"
-            )
+            remedy = "fill it in: the next names would move up"
+            raise UserError(self.class_names_path, found, "a name on every line", remedy)
         if len(names) < 2:
             expected = "at least two lines: the background first, then the classes"
             remedy = "complete the file, or remove it to have the classes called class_0, class_1, …"
@@ -152,12 +150,8 @@ def scan_pair(folder: VocFolder, name: str) -> MaskScan:
     """Read a picture and its mask. Raises UserError: missing, unreadable, or of different sizes."""
     image_path, mask_path = folder.image_path(name), folder.mask_path(name)
     if not mask_path.is_file():
-        raise UserError(
-            mask_path,
-            "no such mask",
-            f"a mask for the picture {image_path.name}",
-            f"add the mask, or draw the split anew: python voc2unet.py --voc-root {quoted(folder.root)} --overwrite",
-        )
+        remedy = f"add the mask, or draw the split anew: {folder.doctor('--overwrite')}"
+        raise UserError(mask_path, "no such mask", f"a mask for the picture {image_path.name}", remedy)
     # The whole picture, not its header alone: a truncated one must not come up in the middle of a training.
     mask, size = read_mask(mask_path), read_image(image_path).shape[:2]
     check_size(mask_path, mask, image_path.name, size)
@@ -202,22 +196,19 @@ def resolve_class_names(folder: VocFolder, counts: np.ndarray) -> list[str]:
 def check_classes(folder: VocFolder, scans: Sequence[MaskScan], class_names: Sequence[str]) -> None:
     """Raises UserError if a mask of the split holds a value that is no class index, naming file, value and pixel count."""
     total = sum(scan.counts for scan in scans)
-    mend = f"python voc2unet.py --voc-root {quoted(folder.root)}"
     if looks_like_0_255(total):
         raise UserError(
             folder.masks_dir,
             f"only the values 0 ({total[0]} pixels) and 255 ({total[255]} pixels): masks drawn in black and white. 255 means "
             "'ignore', so the network would learn nothing but class 0",
             "class indices 0, 1, … (255 only where the truth is unknown)",
-            f"{mend} --map 0:0,255:1   (white becomes class 1; for black as class 1: --map 0:1,255:0)",
+            f"{folder.doctor('--map 0:0,255:1')}   (white becomes class 1; for black as class 1: --map 0:1,255:0)",
         )
     for scan in scans:
         wrong = [v for v in np.flatnonzero(scan.counts) if len(class_names) <= v != IGNORE_INDEX]
         if wrong:
             listed = ", ".join(f"{v} ({scan.counts[v]} pixels)" for v in wrong[:5]) + (", …" if len(wrong) > 5 else "")
-            raise UserError(
-                folder.mask_path(scan.name),
-                f"value {listed} in the mask",
-                f"values 0 … {len(class_names) - 1} for the {len(class_names)} classes ({', '.join(class_names[:8])}), or 255",
-                f"complete {folder.class_names_path}, or mend the masks: {mend} --map OLD:NEW,…",
-            )
+            number, names = len(class_names), ", ".join(class_names[:8])
+            expected = f"values 0 … {number - 1} for the {number} classes ({names}), or 255"
+            remedy = f"complete {folder.class_names_path}, or mend the masks: {folder.doctor('--map OLD:NEW,…')}"
+            raise UserError(folder.mask_path(scan.name), f"value {listed} in the mask", expected, remedy)
