@@ -52,9 +52,8 @@ def main(config: Config) -> None:
     objects = [folder.objects_dir.name] if config.instances else []
     parts = [folder.images_dir.name, folder.masks_dir.name, *objects, folder.class_names_path.name]
     print(f"\nwritten to {folder.root}: {', '.join(parts[config.layout == 'paddleseg' :])}")
-    check = f"voc2unet.py --voc-root {quoted(config.voc_root)}"
-    into_voc = f"import_dataset.py --images {quoted(config.input)} --voc-root {quoted(config.voc_root)}"
-    print(f"next: python {check if config.layout == 'voc' else into_voc}")
+    into_voc = f"python import_dataset.py --images {quoted(config.input)} --voc-root {quoted(config.voc_root)}"
+    print(f"next: {folder.doctor() if config.layout == 'voc' else into_voc}")
 
 
 def find_annotations(folder: Path) -> list[Path]:
@@ -126,12 +125,10 @@ def choose_class_names(
         found = f"no class besides {BACKGROUND_LABEL} and {IGNORE_LABEL}"
         raise UserError("labels of the shapes", found, "at least one", "label the objects in labelme")
     if len(wanted) > IGNORE_INDEX:
-        raise UserError(
-            "labels of the shapes",
-            f"{len(wanted)} classes with the background, from {wanted[1]!r} to {wanted[-1]!r}",
-            f"at most {IGNORE_INDEX}, because masks have 8 bits and {IGNORE_INDEX} means ignored",
-            "merge labels; number objects of one class by labelme's group_id, not in the label",
-        )
+        found = f"{len(wanted)} classes with the background, from {wanted[1]!r} to {wanted[-1]!r}"
+        expected = f"at most {IGNORE_INDEX}, because masks have 8 bits and {IGNORE_INDEX} means ignored"
+        remedy = "merge labels; number objects of one class by labelme's group_id, not in the label"
+        raise UserError("labels of the shapes", found, expected, remedy)
     return wanted, origin
 
 
@@ -151,12 +148,9 @@ def read_labels(path: Path, used: Sequence[str]) -> list[str]:
 
 def refuse_unnamed_masks(folder: VocFolder, existing: Sequence[str] | None) -> None:
     if existing is None and any(folder.masks_dir.glob("*.png")):
-        raise UserError(
-            folder.masks_dir,
-            f"masks, but no {folder.class_names_path.name} that says what their values mean",
-            "an empty VOC folder, or one with class names",
-            f"write {folder.class_names_path} (one name a line, the background first), or choose another --voc-root",
-        )
+        write = f"write {folder.class_names_path} (one name a line, the background first)"
+        found, expected = "masks, but no class_names.txt that says what their values mean", "none, or class names"
+        raise UserError(folder.masks_dir, found, expected, f"{write}, or choose another --voc-root")
 
 
 def refuse_other_order(folder: VocFolder, existing: list[str], listed: list[str], labels_path: Path) -> None:
@@ -171,9 +165,9 @@ def refuse_to_overwrite(
     folder: VocFolder, paths: Sequence[Path], class_index: Mapping[str, int], instances: bool
 ) -> None:
     """Raise UserError if the folder holds another picture or mask under a name that is about to be written."""
-    pictures = standing_pictures(folder)
+    pictures = folder.images_if_any()
     # Pictures that were annotated where they lie may differ in their last bits from what labelme embedded.
-    same_pixels = not isinstance(folder, PaddleSegFolder)
+    in_place = isinstance(folder, PaddleSegFolder)
     faults = []
     for path in progress(paths, "comparing", "file"):
         picture, masks = pictures.get(output_name(path)), mask_paths(folder, path, instances)
@@ -184,7 +178,7 @@ def refuse_to_overwrite(
         there = [(target, read_mask, mask) for target, mask in zip(masks, painted, strict=True) if target.is_file()]
         if picture:
             image = annotation.image
-            there.append((picture, read_image, image) if same_pixels else (picture, size_of, image.shape[:2]))
+            there.append((picture, size_of, image.shape[:2]) if in_place else (picture, read_image, image))
         for target, read, content in there:
             if not holds(target, read, content):
                 remedy = f"choose another --voc-root, rename {path.name}, or move the existing file away"
@@ -205,10 +199,6 @@ def size_of(picture: Path) -> tuple[int, int]:
     return read_image(picture).shape[:2]
 
 
-def standing_pictures(folder: VocFolder) -> dict[str, Path]:
-    return folder.images if folder.images_dir.is_dir() else {}
-
-
 def mask_paths(folder: VocFolder, path: Path, instances: bool) -> list[Path]:
     """Where the masks of a labelme file go: class indices, then objects if `instances`."""
     targets = [folder.mask_path(output_name(path)), folder.objects_dir / f"{output_name(path)}.png"]
@@ -226,7 +216,7 @@ def write_dataset(
     folder: VocFolder, paths: Sequence[Path], class_index: Mapping[str, int], instances: bool
 ) -> tuple[np.ndarray, int]:
     """Write the pictures and masks that are not there yet. Returns pixels per value, (256,) int64, and files written."""
-    pictures = standing_pictures(folder)
+    pictures = folder.images_if_any()
     pixel_counts, written = np.zeros(256, np.int64), 0
     for path in progress(paths, "writing", "file"):
         annotation = read_annotation(path)

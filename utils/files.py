@@ -1,5 +1,6 @@
 """Writing files whole or not at all."""
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -32,6 +33,17 @@ def replacing(path: Path) -> Iterator[Path]:
             "a folder that you may write to, with free space",
             "free space, mend the folder's permissions or choose another one",
         ) from None
+
+
+def read_record(path: Path) -> dict:
+    """The JSON object in a file that a script of ours wrote; empty where there is no file. Raises UserError."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    except (ValueError, OSError) as error:
+        raise UserError(path, f"a damaged file ({error})", "what our script wrote", "move the file away") from None
+    if not isinstance(content, dict):
+        raise UserError(path, "other JSON", "what our script wrote", "move the file away")
+    return content
 
 
 def flush_to_disk(path: Path) -> None:

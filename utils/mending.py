@@ -13,7 +13,7 @@ from PIL import Image
 
 from utils.colors import BUILT_IN, ColorTable, colour_counts, in_words, load_table, main_colours, unpack
 from utils.console import UserError, progress, quoted
-from utils.files import replacing
+from utils.files import read_record, replacing
 from utils.images import read_image, read_mask, write_mask
 from utils.voc import VocFolder, write_lines
 
@@ -267,11 +267,7 @@ def originals_dir(folder: VocFolder) -> Path:
 
 def read_mask_map(folder: VocFolder) -> dict[str, dict]:
     """What mask_map.json says of each mask, by name; nothing where there is no such file. Raises UserError."""
-    path = folder.root / "mask_map.json"
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))["masks"] if path.is_file() else {}
-    except (ValueError, KeyError, TypeError):
-        raise UserError(path, "a file that is damaged", "what voc2unet.py wrote", "remove it, and run again") from None
+    return read_record(folder.root / "mask_map.json").get("masks", {})
 
 
 def mask_in_place(folder: VocFolder, pair: Pair) -> Path:

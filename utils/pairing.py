@@ -37,12 +37,9 @@ def list_pairs(folder: VocFolder, mending: Mending) -> tuple[list[Pair], list[Fa
     """
     for part in (folder.root, folder.images_dir, folder.masks_dir):
         if not part.is_dir():
-            raise UserError(
-                part,
-                "no such folder",
-                "a VOC folder with pictures in JPEGImages and masks in SegmentationClass",
-                f"put them there, or convert labelme files: python json_to_dataset.py --voc-root {quoted(folder.root)}",
-            )
+            expected = "a VOC folder with pictures in JPEGImages and masks in SegmentationClass"
+            convert = f"convert labelme files: python json_to_dataset.py --voc-root {quoted(folder.root)}"
+            raise UserError(part, "no such folder", expected, f"put them there, or {convert}")
     faults: list[Fault] = []
     pictures = _by_name(list_images(folder.images_dir), "picture", faults)
     masks: dict[str, Path] = {}

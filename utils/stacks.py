@@ -12,6 +12,7 @@ import tifffile
 from tifffile import TiffPage
 
 from utils.console import UserError, counted, progress
+from utils.files import read_record
 from utils.images import DECODE_ERRORS
 from utils.transfer import Item, transfer
 from utils.voc import VocFolder, check_size, write_lines
@@ -38,7 +39,7 @@ def import_stack(folder: VocFolder, images: Path, masks: Path | None, like: Path
         names = [f"{name}_{number:0{max(3, len(str(len(pictures) - 1)))}d}.png" for number in range(len(pictures))]
         readers = [partial(read_picture, page, low_high) for page in pictures]
         items = [Item(folder.images_dir / n, images, "picture", read) for n, read in zip(names, readers, strict=True)]
-        scaling = read_scaling(scaling_path)
+        scaling = read_record(scaling_path)
         with open_stack(masks or images) as labels:
             if masks:
                 check_labels(masks, labels, images, pictures)
@@ -53,21 +54,10 @@ def import_stack(folder: VocFolder, images: Path, masks: Path | None, like: Path
     return lines
 
 
-def read_scaling(path: Path) -> dict:
-    """What is known of stacks unpacked before, by name."""
-    try:
-        known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    except (ValueError, OSError) as error:
-        raise UserError(path, f"no readable JSON ({error})", "numbers of stacks", "move the file away") from None
-    if not isinstance(known, dict):
-        raise UserError(path, "other JSON", "numbers of stacks", "move the file away")
-    return known
-
-
 def widest_range(path: Path) -> tuple[float, float]:
     """The values that became 0 and 65535 in the stacks of a scaling.json; of several, the lowest and the highest."""
     try:
-        entries = read_scaling(path).values()
+        entries = read_record(path).values()
         return min(float(one["low"]) for one in entries), max(float(one["high"]) for one in entries)
     except (KeyError, TypeError, ValueError):
         remedy = "pass the scaling.json that import_dataset.py wrote for the training data"

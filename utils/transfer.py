@@ -57,7 +57,7 @@ def transfer(folder: VocFolder, items: Sequence[Item], texts: Mapping[Path, Sequ
     link: files that are taken as they are become hard links. Raises UserError, before anything is written, for all
     targets that hold something else.
     """
-    pictures = folder.images if folder.images_dir.is_dir() else {}
+    pictures = folder.images_if_any()
     other = {path: "the imported one" for path, lines in texts.items() if path.exists() and not same(path, lines)}
     missing = []
     for item in progress(items, "comparing", "file"):

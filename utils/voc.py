@@ -39,6 +39,10 @@ class VocFolder:
             found[path.stem] = path
         return found
 
+    def images_if_any(self) -> dict[str, Path]:
+        """`images`, or none where the folder is missing."""
+        return self.images if self.images_dir.is_dir() else {}
+
     def image_path(self, name: str) -> Path:
         """The picture of a name. Raises UserError if there is none."""
         if name not in self.images:
