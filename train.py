@@ -18,6 +18,7 @@ from utils.augment import parse_augmentation
 from utils.checkpoint import Checkpoint, config_to_dict, imagenet_weights, misfits, table_of_misfits
 from utils.console import UserError, counted, progress, quoted, run_script, warn
 from utils.dataset import (
+    CACHE_BYTES,
     Data,
     EpochBatches,
     SegmentationDataset,
@@ -47,6 +48,7 @@ from utils.palette import voc_palette
 from utils.plots import draw_samples
 from utils.run import log_to_board, resume_run, save_run, start_run
 from utils.schedule import Phase, Schedule, TimeBudget
+from utils.statistics import LARGE, LARGE_STEP, plan_batch, plan_crops
 from utils.voc import VocFolder
 
 DEMO = Path("VOCdevkit/demo")
@@ -62,7 +64,7 @@ class Config:
     voc_root: Path = DEMO  # VOC folder; for your own data: Path("VOCdevkit/VOC2007")
     fold: int | None = None  # train on foldK_train.txt, validate on foldK_val.txt, which voc2unet.py --folds writes
     num_classes: int | None = None  # need not be set: the data know their classes; if set, it is checked
-    input_shape: tuple[int, int] = (512, 512)  # height and width of the training crops; at most the largest picture
+    input_shape: tuple[int, int] | None = None  # height and width of the training crops; None: by the pictures
     fit: Literal["crop", "letterbox"] = "crop"  # native resolution, or whole pictures scaled to input_shape
     in_channels: Literal[1, 3] = 3  # 3: RGB, 1: gray
     augmentation: str = "default"  # none, light, default, strong; or with parts: default,rotate=180,elastic=0
@@ -81,7 +83,7 @@ class Config:
     resume: Path | None = None  # last.pth of a run to go on with, in the same folder and with the same settings
     # Optimisation
     epochs: int = 50  # passes over the training pictures, the frozen ones counted
-    batch_size: int = 4  # crops a step
+    batch_size: int | None = None  # crops a step; None: by the number and the sizes of the pictures
     max_minutes: float | None = None  # train for this long instead of for `epochs`; the learning rate is fitted to it
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"  # sgd: with Nesterov's momentum
     lr: float | None = None  # highest learning rate; None: 0.002, for sgd 0.05
@@ -96,7 +98,7 @@ class Config:
     border_weight: float = 0.0  # extra weight of pixels between touching objects (w0; 10 in the paper; 0: off)
     border_sigma: float = 5.0  # how far it reaches, in pixels
     freeze_epochs: int = 0  # first epochs in which the encoder is held still
-    freeze_batch_size: int = 8  # crops a step in these
+    freeze_batch_size: int | None = None  # crops a step in these; None: twice those of the others
     freeze_lr: float | None = None  # highest learning rate in these; None: that of the others
     # Machine
     device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
@@ -119,6 +121,7 @@ def main(config: Config) -> None:
     torch.manual_seed(config.seed)
     precision = choose_precision(config.precision, choose_device(config.device))
     data = read_data(config)
+    config = fill_in(config, data)
     net, checkpoint = make_network(config, data)
     train_set, batches, train_loader, val_loader = make_loaders(config, data, checkpoint, net.margin, precision.device)
     budget = TimeBudget(60 * config.max_minutes, started) if config.max_minutes else None
@@ -184,13 +187,14 @@ def check_config(config: Config) -> None:
         "seed",
     )
     for name, minimum in {**dict.fromkeys(from_one, 1), **dict.fromkeys(from_zero, 0)}.items():
+        value = getattr(config, name)
         # Turned round, so that NaN fails too.
-        if not (getattr(config, name) or 0) >= minimum:
+        if value is not None and not value >= minimum:
             flag = f"--{name.replace('_', '-')}"
-            raise UserError(flag, str(getattr(config, name)), f"{minimum} or more", "choose another value")
+            raise UserError(flag, str(value), f"{minimum} or more", "choose another value")
     above_zero = ("lr", "freeze_lr", "max_minutes", "dice_beta")
     values = [value for name in above_zero if (value := getattr(config, name)) is not None]
-    if min(config.input_shape) < 1 or not all(value > 0 for value in values):
+    if min(config.input_shape or (1,)) < 1 or not all(value > 0 for value in values):
         found = ", ".join(
             f"--{name.replace('_', '-')} {getattr(config, name)}" for name in ("input_shape", *above_zero)
         )
@@ -217,6 +221,24 @@ def read_data(config: Config) -> Data:
             f"leave --num-classes out, or correct {data.folder.class_names_path}",
         )
     return data
+
+
+def fill_in(config: Config, data: Data) -> Config:
+    """The settings with what was left to the program chosen."""
+    crop, batch = plan_crops(data.train_sizes, config.input_shape)
+    if config.fit == "letterbox":
+        crop = config.input_shape or (LARGE, LARGE)
+        batch = plan_batch(LARGE_STEP, crop[0] * crop[1], len(data.train))
+    lr = config.lr or LEARNING_RATES[config.optimizer]
+    return replace(
+        config,
+        input_shape=crop,
+        batch_size=config.batch_size or batch,
+        freeze_batch_size=config.freeze_batch_size or 2 * (config.batch_size or batch),
+        lr=lr,
+        freeze_lr=config.freeze_lr or lr,
+        weight_decay=WEIGHT_DECAYS[config.optimizer] if config.weight_decay is None else config.weight_decay,
+    )
 
 
 def make_network(config: Config, data: Data) -> tuple[UNet, Checkpoint]:
@@ -334,18 +356,18 @@ def make_loaders(
         border=BorderWeights(config.border_weight, config.border_sigma) if config.border_weight else None,
         letterboxed=config.fit == "letterbox",
         range_16bit=checkpoint.normalisation["range_16bit"],
+        cache_bytes=CACHE_BYTES // max(workers, 1),
     )
     val = SegmentationDataset(data.folder, data.val, in_channels, range_16bit=train.range_16bit)
     batches = EpochBatches(len(train), config.batch_size, config.seed)
-    val_batches = same_size_batches(data.val_sizes, config.batch_size * crop[0] * crop[1])
+    val_batches = same_size_batches(data.val_sizes, max(config.batch_size * crop[0] * crop[1], LARGE_STEP))
     return train, batches, make_loader(train, batches, workers, device), make_loader(val, val_batches, workers, device)
 
 
 def make_schedule(config: Config, crops: int, budget: TimeBudget | None) -> Schedule:
     """The frozen phase, if any, and the rest."""
-    lr = config.lr or LEARNING_RATES[config.optimizer]
-    frozen = Phase(config.freeze_epochs, config.freeze_batch_size, config.freeze_lr or lr, frozen=True)
-    rest = Phase(config.epochs - config.freeze_epochs, config.batch_size, lr)
+    frozen = Phase(config.freeze_epochs, config.freeze_batch_size, config.freeze_lr, frozen=True)
+    rest = Phase(config.epochs - config.freeze_epochs, config.batch_size, config.lr)
     return Schedule([frozen, rest] if frozen.epochs else [rest], crops, config.curve, budget)
 
 
@@ -381,8 +403,7 @@ def make_trainer(
         {"params": [*net.decoder.parameters(), *net.head.parameters()], "factor": 1.0},
     ]
     normalise = Normalisation(**checkpoint.normalisation)
-    decay = WEIGHT_DECAYS[config.optimizer] if config.weight_decay is None else config.weight_decay
-    optimizer = make_optimizer(config.optimizer, schedule.lr(0), decay, config.momentum, precision.device)
+    optimizer = make_optimizer(config.optimizer, config.lr, config.weight_decay, config.momentum, precision.device)
     return Trainer(net, groups, optimizer, schedule.lr, schedule.total_steps(), normalise, precision)
 
 

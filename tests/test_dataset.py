@@ -240,10 +240,9 @@ def test_a_picture_that_cannot_be_read_is_a_user_error(voc_folder):
         measure_split(folder, ["cells_0", "cells_1"], in_channels=3)
 
 
-def test_pictures_beyond_the_cache_are_read_again(voc_folder, monkeypatch):
+def test_pictures_beyond_the_cache_are_read_again(voc_folder):
     folder = voc_folder()
-    monkeypatch.setattr("utils.dataset.CACHE_BYTES", 64 * 64 * 2)
-    dataset = SegmentationDataset(folder, ["cells_0", "cells_1"], 3)
+    dataset = SegmentationDataset(folder, ["cells_0", "cells_1"], 3, cache_bytes=64 * 64 * 2)
     before = [dataset[0], dataset[1]]
     write_image(folder.image_path("cells_0"), np.zeros((64, 64), np.uint8))
     write_image(folder.image_path("cells_1"), np.zeros((64, 64), np.uint8))

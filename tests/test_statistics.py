@@ -191,7 +191,10 @@ def proposed(seen, classes):
 @pytest.mark.parametrize(
     ("size", "count", "classes", "flags"),
     [
-        ((256, 256), 40, [(0.5, 400, 900)], "--fit crop --input-shape 256 256 --batch-size 5 "),
+        ((256, 256), 40, [(0.5, 400, 900)], "--fit crop --input-shape 256 256 --batch-size 2 "),
+        ((512, 512), 20, [(0.5, 400, 900)], "--fit crop --input-shape 256 256 --batch-size 2 "),
+        ((512, 512), 80, [(0.5, 400, 900)], "--fit crop --input-shape 256 256 --batch-size 8 "),
+        ((512, 512), 200, [(0.5, 400, 900)], "--fit crop --input-shape 512 512 --batch-size 4 "),
         ((300, 500), 400, [(0.5, 400, 900)], "--fit crop --input-shape 320 512 --batch-size 6 "),
         ((2000, 3000), 10, [(0.5, 400, 900)], "--fit crop --input-shape 512 512 --batch-size 4 "),
         ((2000, 3000), 40, [(0.5, 90_000, 4e6)], "--fit letterbox --input-shape 512 512 --batch-size 4 "),

@@ -19,7 +19,7 @@ from utils.normalise import Normalisation, measure_normalisation, measure_range,
 from utils.statistics import fresh_statistics
 from utils.voc import MaskScan, VocFolder, check_classes, resolve_class_names, scan_pairs
 
-# Pictures of small data sets stay decoded in memory, up to this many bytes a process.
+# Pictures of small data sets stay decoded in memory, up to this many bytes in all processes together.
 CACHE_BYTES = 1 << 30
 
 
@@ -111,11 +111,12 @@ class SegmentationDataset(Dataset):
         border: BorderWeights | None = None,
         letterboxed: bool = False,
         range_16bit: Sequence[int] | None = None,
+        cache_bytes: int = CACHE_BYTES,
     ):
         self.folder, self.names, self.in_channels = folder, list(names), in_channels
         self.crop, self.augmentation, self.seed = crop, augmentation, seed
         self.crops_per_picture, self.border, self.letterboxed = crops_per_picture, border, letterboxed
-        self.range_16bit = range_16bit
+        self.range_16bit, self.cache_bytes = range_16bit, cache_bytes
         self._cache: dict[int, tuple[np.ndarray, ...]] = {}
         self._cached_bytes = 0
 
@@ -141,7 +142,7 @@ class SegmentationDataset(Dataset):
             image, mask = letterbox_pair(image, mask, self.crop)
         arrays = (image, mask, self.border(mask, self.folder.read_objects(name))) if self.border else (image, mask)
         size = sum(array.nbytes for array in arrays)
-        if self._cached_bytes + size <= CACHE_BYTES:
+        if self._cached_bytes + size <= self.cache_bytes:
             self._cache[picture] = arrays
             self._cached_bytes += size
         return arrays

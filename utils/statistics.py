@@ -16,7 +16,8 @@ FORMAT = 1
 PERCENTILES = (0.1, 1, 25, 50, 75, 99, 99.9)
 STRIDE = 32  # input sizes are multiples of it: what the deepest of the networks needs
 LARGE = 512  # larger pictures are not trained on whole
-STEP_PIXELS = 4 * 512 * 512  # of one step: what 4 crops of the default size have
+STEPS = 40  # that an epoch of native crops is cut into, as far as the sizes of steps allow
+SMALL_STEP, LARGE_STEP = 2 * 256 * 256, 4 * 512 * 512  # pixels of a step: at least and at most
 
 
 @dataclass(frozen=True)
@@ -91,13 +92,31 @@ def _most_common(values: object) -> dict[str, int]:
     return dict(Counter(values).most_common(20))
 
 
+def plan_crops(sizes: Sequence[tuple[int, int]], crop: tuple[int, int] | None = None) -> tuple[tuple[int, int], int]:
+    """Crops (height, width; those that are given, if any) and their number a step, for pictures of these sizes.
+
+    Networks learn by steps: few pictures are cut into many small ones, many pictures give steps as large as pay off.
+    """
+    pixels = sum(height * width for height, width in sizes)
+    step = min(max(pixels / STEPS, SMALL_STEP), LARGE_STEP)
+    side = LARGE // 2 if step <= LARGE_STEP / 2 else LARGE
+    height, width = crop or (min(-(-max(sides) // STRIDE) * STRIDE, side) for sides in zip(*sizes, strict=True))
+    crops = max(round(pixels / (height * width)), len(sizes))
+    return (height, width), plan_batch(step, height * width, crops)
+
+
+def plan_batch(step: float, crop: int, crops: int) -> int:
+    """Crops of `crop` pixels in a step of about `step`, if `crops` of them are an epoch of 8 steps then; else 2 or 1."""
+    return max(min(round(step / crop), crops // 8, 16), min(2, crops))
+
+
 def propose(seen: Sequence[Seen], classes: Sequence[ClassStatistics]) -> list[Proposal]:
     """Settings of train.py for these pictures, each with its reason."""
     fit = _propose_fit(seen, classes)
     height, width = map(int, fit.flags.split()[-2:])
-    pixels = sum(one.size[0] * one.size[1] for one in seen)
-    crops = max(round(pixels / (height * width)), len(seen)) if "crop" in fit.flags else len(seen)
-    batch = max(min(round(STEP_PIXELS / (height * width)), crops // 8, 16), 1)
+    cropped, sizes = "crop" in fit.flags, [one.size for one in seen]
+    crops = max(round(sum(h * w for h, w in sizes) / (height * width)), len(seen)) if cropped else len(seen)
+    batch = plan_crops(sizes, (height, width))[1] if cropped else plan_batch(LARGE_STEP, height * width, crops)
     reason = f"about {crops} crops an epoch: {-(-crops // batch)} steps of {batch * height * width / 1e6:.2g} M pixels"
     proposals = [fit, Proposal(f"--batch-size {batch}", reason)]
     gray = all(one.gray for one in seen)
@@ -116,9 +135,13 @@ def propose(seen: Sequence[Seen], classes: Sequence[ClassStatistics]) -> list[Pr
 def _propose_fit(seen: Sequence[Seen], classes: Sequence[ClassStatistics]) -> Proposal:
     """Crops or whole pictures, and their size: from the sizes of the pictures and of the objects in them."""
     height, width = (max(sides) for sides in zip(*(one.size for one in seen), strict=True))
-    crop = tuple(min(-(-side // STRIDE) * STRIDE, LARGE) for side in (height, width))
+    crop, _ = plan_crops([one.size for one in seen])
+    if height <= crop[0] and width <= crop[1]:
+        return Proposal(
+            f"--fit crop --input-shape {crop[0]} {crop[1]}", "whole pictures fit in a crop: nothing is scaled"
+        )
     if max(height, width) <= LARGE:
-        reason = "whole pictures fit in a crop: nothing is scaled"
+        reason = f"smaller than the pictures: {len(seen)} of them teach more in small steps"
         return Proposal(f"--fit crop --input-shape {crop[0]} {crop[1]}", reason)
     # As if they were discs.
     large = max((one.object_large for one in classes if one.objects), default=0) ** 0.5 * 1.13
