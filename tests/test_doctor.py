@@ -1,6 +1,7 @@
 """The doctor: every fault with its message, and the mending of what can be mended."""
 
 import json
+import re
 import shlex
 
 import numpy as np
@@ -108,6 +109,15 @@ def test_near_misses_of_names_are_proposed_and_mended(folder, picture, mask):
     check(VocFolder(folder.root), fix=True)
     check(VocFolder(folder.root))
     assert snapshot(folder.root) == once
+
+
+def test_only_masks_that_fix_can_assign_are_told_so(folder):
+    add(folder, "x", None)
+    for name in ("x_GT.bmp", "a_old.png"):
+        save_as(folder.masks_dir / name, MASK)
+    message = str(fault(folder))
+    assert "\n1 mask of a name like that of a picture\n" in message
+    assert re.search(r"\n1 mask without a picture\n.*did you mean a\?\)\n.*\n  to do:    rename or remove it", message)
 
 
 def test_faults_inside_a_mask_of_another_name_are_found_at_once(folder):

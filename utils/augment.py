@@ -44,9 +44,7 @@ class Augmentation:
 # No free warps in `default`: in short runs (one seed, 30 epochs on 20 slices of thin membranes) they scored lower than none
 # at all. They are for long runs, and for objects that really come in other angles and sizes.
 STRENGTHS = {
-    "none": Augmentation(
-        flip=False, turn=False, balance=0, brightness=0, contrast=0, gamma=0, saturation=0
-    ),
+    "none": Augmentation(flip=False, turn=False, balance=0, brightness=0, contrast=0, gamma=0, saturation=0),
     "light": Augmentation(brightness=0, contrast=0, gamma=0, saturation=0),
     "default": Augmentation(),
     "strong": Augmentation(
@@ -202,9 +200,8 @@ def change_values(image: np.ndarray, settings: Augmentation, rng: np.random.Gene
     changed = np.clip(changed + 0.5, 0, top, out=changed).astype(image.dtype)
     if settings.jpeg and image.dtype == np.uint8:
         quality = int(rng.integers(settings.jpeg, 101))
-        changed = cv2.imdecode(
-            cv2.imencode(".jpg", changed, (cv2.IMWRITE_JPEG_QUALITY, quality))[1], cv2.IMREAD_UNCHANGED
-        )
+        file = cv2.imencode(".jpg", changed, (cv2.IMWRITE_JPEG_QUALITY, quality))[1]
+        changed = cv2.imdecode(file, cv2.IMREAD_UNCHANGED)
     if settings.erase and rng.random() < 0.5:
         changed = erase(changed, settings.erase, rng)
     return changed

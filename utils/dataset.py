@@ -58,12 +58,11 @@ class Data:
 def load_data(folder: VocFolder, fold: int | None = None) -> Data:
     """Read the splits train and val, or those of a fold, and check every mask. Raises UserError for the first fault."""
     if not folder.root.is_dir():
-        raise UserError(
-            folder.root,
-            "no such folder",
-            "a VOC folder with JPEGImages, SegmentationClass and ImageSets/Segmentation",
-            "make one from labelme files (python json_to_dataset.py), or run python train.py for the built-in demo set",
+        expected = "a VOC folder with JPEGImages, SegmentationClass and ImageSets/Segmentation"
+        remedy = (
+            "make one from labelme files (python json_to_dataset.py), or run python train.py for the built-in demo set"
         )
+        raise UserError(folder.root, "no such folder", expected, remedy)
     prefix = "" if fold is None else f"fold{fold}_"
     train, val = folder.read_split(f"{prefix}train"), folder.read_split(f"{prefix}val")
     both = set(train) & set(val)

@@ -97,13 +97,15 @@ def _near_misses(pictures: Sequence[str], masks: Sequence[str]) -> dict[str, str
 
 
 def _without_picture(path: Path, near: str | None, pictures: Sequence[str], mending: Mending) -> Fault:
-    remedy = f"{mending.command(fix=True)}   (takes it for the mask of {near})" if near else "rename or remove it"
+    kind, remedy = "masks without a picture", "rename or remove it"
+    if near:
+        kind = "masks of a name like that of a picture"
+        remedy = f"{mending.command(fix=True)}   (takes it for the mask of {near})"
     place = bisect_left(pictures, path.stem)
     for name in pictures[max(place - 1, 0) : place + 1]:
         if path.stem.startswith(name) or name.startswith(path.stem):
             near = near or name
     found = "no picture of the same name in JPEGImages" + (f" (did you mean {near}?)" if near else "")
-    kind = "masks of a name like that of a picture" if near else "masks without a picture"
     return Fault(kind, path, found, f"a picture {path.stem}.jpg or .png, …", remedy)
 
 

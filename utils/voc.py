@@ -201,13 +201,11 @@ def check_classes(folder: VocFolder, scans: Sequence[MaskScan], class_names: Seq
     """Raises UserError if a mask of the split holds a value that is no class index, naming file, value and pixel count."""
     total = sum(scan.counts for scan in scans)
     if looks_like_0_255(total):
-        raise UserError(
-            folder.masks_dir,
-            f"only the values 0 ({total[0]} pixels) and 255 ({total[255]} pixels): masks drawn in black and white. 255 means "
-            "'ignore', so the network would learn nothing but class 0",
-            "class indices 0, 1, … (255 only where the truth is unknown)",
-            f"{folder.doctor('--map 0:0,255:1')}   (white becomes class 1; for black as class 1: --map 0:1,255:0)",
-        )
+        reason = "255 means 'ignore', so the network would learn nothing but class 0"
+        values = f"the values 0 ({total[0]} pixels) and 255 ({total[255]} pixels): masks drawn in black and white"
+        remedy = f"{folder.doctor('--map 0:0,255:1')}   (white becomes class 1; for black as class 1: --map 0:1,255:0)"
+        expected = "class indices 0, 1, … (255 only where the truth is unknown)"
+        raise UserError(folder.masks_dir, f"only {values}. {reason}", expected, remedy)
     for scan in scans:
         wrong = [v for v in np.flatnonzero(scan.counts) if len(class_names) <= v != IGNORE_INDEX]
         if wrong:
