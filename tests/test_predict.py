@@ -377,6 +377,25 @@ def test_labelme_file_of_a_prediction_converts_back_to_its_mask(predict, tmp_pat
     assert least_iou(mask, read_mask(tmp_path / "voc" / "SegmentationClass" / "细胞.png")) >= 0.99
 
 
+def test_labelme_shows_a_turned_photo_as_it_was_predicted(predict, tmp_path, monkeypatch):
+    label_file = pytest.importorskip("labelme._label_file")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    (tmp_path / "in").mkdir()
+    Image.fromarray(RGB).save(tmp_path / "in" / "photo.jpg", exif=exif)
+    predict(input=tmp_path / "in" / "photo.jpg", save_labelme=True)
+    place = tmp_path / "out" / "labelme"
+    # labelme refuses a picture whose size is not that of the file.
+    content = label_file.read_label_file(str(place / "photo.json"))
+    with Image.open(io.BytesIO(content.image_data)) as shown:
+        assert shown.size == (48, 64)
+    command = ["--input", place, "--labels", place / "labels.txt", "--voc-root", tmp_path / "voc"]
+    assert run_here(monkeypatch, "json_to_dataset.py", *command) == 0
+    mask = read_mask(tmp_path / "out" / "photo_mask.png")
+    assert mask.shape == (64, 48)
+    assert least_iou(mask, read_mask(tmp_path / "voc" / "SegmentationClass" / "photo.png")) >= 0.99
+
+
 def test_folder_is_listed_from_the_least_to_the_most_certain(predict, weights, tmp_path):
     folder = folder_of(tmp_path, a=RGB, b=GRAY, c=255 - RGB, d=RGB[::-1] // 2)
     predict(mode="dir_predict", input=folder, objects=True)
