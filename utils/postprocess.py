@@ -124,9 +124,9 @@ def split(shape: np.ndarray) -> np.ndarray:
     """
     height = cv2.distanceTransform(shape.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     height = np.where(shape, cv2.GaussianBlur(height, (0, 0), 1), -1)
-    summits, basins = np.unique(climb(height)[shape], return_inverse=True)
-    labels = np.zeros(shape.shape, np.int32)
-    labels[shape] = basins + 1
+    summit_of = climb(height)
+    summits = shape.ravel() & (summit_of.ravel() == np.arange(shape.size))
+    labels = np.where(shape, np.cumsum(summits, dtype=np.int32)[summit_of], 0)
     peaks = [0.0, *height.ravel()[summits].tolist()]
     root = list(range(len(peaks)))
 
@@ -144,18 +144,17 @@ def split(shape: np.ndarray) -> np.ndarray:
 
 
 def climb(height: np.ndarray) -> np.ndarray:
-    """Flat index (H, W) int64 of the summit that steepest ascent over the 8 neighbours leads to from every pixel."""
+    """Flat index (H, W) of the summit that steepest ascent over the 8 neighbours leads to from every pixel."""
     rows, columns = height.shape
     wide = np.pad(height, 1, constant_values=-np.inf)
-    best, target = height.copy(), np.arange(height.size).reshape(height.shape)
+    steepest, step = np.zeros_like(height), np.zeros(height.shape, np.int32)
     for dy, dx in ((0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, -1)):
-        neighbour = wide[1 + dy : 1 + dy + rows, 1 + dx : 1 + dx + columns]
-        # Diagonal steps are longer; their rise counts for less.
-        rise = (neighbour - height) / np.hypot(dy, dx)
-        better = height + rise > best
-        best[better] = (height + rise)[better]
-        target[better] = (np.arange(height.size).reshape(height.shape) + dy * columns + dx)[better]
-    target = target.ravel()
+        # Diagonal steps are longer.
+        rise = (wide[1 + dy : 1 + dy + rows, 1 + dx : 1 + dx + columns] - height) / float(np.hypot(dy, dx))
+        better = rise > steepest
+        np.copyto(steepest, rise, where=better)
+        step[better] = dy * columns + dx
+    target = step.ravel() + np.arange(height.size, dtype=np.int32 if height.size < 2**31 else np.int64)
     while not np.array_equal(further := target[target], target):
         target = further
     return target.reshape(height.shape)
