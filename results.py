@@ -1,5 +1,6 @@
 """The results of a prediction: everything that is written for a picture or a folder, for predict.py and the window."""
 
+import filecmp
 import re
 import shutil
 from collections.abc import Callable, Iterable
@@ -62,6 +63,9 @@ def process(config: "Config", unet: Unet, path: Path, image: np.ndarray | TiffWi
     """
     steps = postprocessing(config, unet)
     pixel_size = parse_pixel_size(config.pixel_size) if config.pixel_size else None
+    copy = output_paths(config, unet, target).get("labelme", target).with_suffix(path.suffix)
+    if config.save_labelme and copy.exists() and not filecmp.cmp(path, copy, shallow=False):
+        keep_what_exists(config, [copy])
     maps = probability_maps(config, unet)
     whole = config.objects or config.save_labelme or config.cutouts or config.legend or steps.active
     if image.shape[0] * image.shape[1] > LARGE_PIXELS and not whole and config.mix_type != "montage":
@@ -79,7 +83,6 @@ def process(config: "Config", unet: Unet, path: Path, image: np.ndarray | TiffWi
     if objects is not None:
         write_table(paths["objects"], object_rows(objects, name, unet.class_names), ["picture", *objects.columns])
     if config.save_labelme:
-        copy = paths["labelme"].with_suffix(path.suffix)
         with replacing(copy) as temporary:
             shutil.copyfile(path, temporary)
         write_labelme(paths["labelme"], copy.name, mask, unet.class_names)
@@ -109,7 +112,8 @@ def process_large(config: "Config", unet: Unet, path: Path, image: np.ndarray | 
     counts, certainty = predict_to_files(unet, image, paths, config.mix_type, maps, config.map_bits)
     if config.mode == "dir_predict":
         name = path.relative_to(config.input).as_posix()
-        summary = summary_row(name, counts, certainty, None, unet.class_names, None)
+        pixel_size = parse_pixel_size(config.pixel_size) if config.pixel_size else None
+        summary = summary_row(name, counts, certainty, None, unet.class_names, pixel_size)
         append_row(folder_tables(config)["summary"], summary)
     return Found(tuple(paths.values()), counts)
 

@@ -377,6 +377,15 @@ def test_labelme_file_of_a_prediction_converts_back_to_its_mask(predict, tmp_pat
     assert least_iou(mask, read_mask(tmp_path / "voc" / "SegmentationClass" / "细胞.png")) >= 0.99
 
 
+def test_picture_beside_a_labelme_file_is_no_other_one(predict, tmp_path):
+    path = folder_of(tmp_path, a=RGB) / "a.png"
+    write_image(tmp_path / "out" / "labelme" / "a.png", GRAY)
+    before = snapshot(tmp_path)
+    with pytest.raises(UserError, match=r"(?s)labelme.a\.png.*--overwrite"):
+        predict(input=path, save_labelme=True)
+    assert snapshot(tmp_path) == before
+
+
 def test_labelme_shows_a_turned_photo_as_it_was_predicted(predict, tmp_path, monkeypatch):
     label_file = pytest.importorskip("labelme._label_file")
     exif = Image.Exif()
