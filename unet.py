@@ -202,11 +202,16 @@ class Unet:
         tiles = len(grid.rows) * len(grid.columns)
         with progress((), "predicting", "tile", tiles if tiles > 1 else 0) as bar:
             for pieces in tiled(grid, lambda top, bottom: picture[top:bottom], predict):
-                parts = []
+                arrays, left = [], 0
                 for logits in pieces:
-                    parts.append([output(logits).cpu().numpy() for output in outputs])
+                    parts = [output(logits).cpu().numpy() for output in outputs]
+                    # Made once a band: small arrays kept among the network's large ones would tear the heap to pieces.
+                    arrays = arrays or [np.empty((*p.shape[:-1], picture.shape[1]), p.dtype) for p in parts]
+                    for array, part in zip(arrays, parts, strict=True):
+                        array[..., left : left + part.shape[-1]] = part
+                    left += logits.shape[-1]
                     bar.update()
-                yield tuple(np.concatenate(arrays, axis=-1) for arrays in zip(*parts, strict=True))
+                yield tuple(arrays)
 
     def _to_input(self, image: np.ndarray) -> Tensor:
         array = to_channels(stretch(image, self.normalisation.range_16bit), self.in_channels)
