@@ -20,9 +20,7 @@ class Config:
     sbd: Path | None = None  # sbd: the data set's folder with cls, img, train.txt and val.txt
     voc: Path | None = None  # sbd: a VOC2012 folder to join with it; its own masks win
     voc_root: Path = Path("VOCdevkit/VOC2007")  # VOC folder to fill
-    scaling: Path | None = (
-        None  # stack of floats: scaling.json of the training data, to scale pictures to predict alike
-    )
+    scaling: Path | None = None  # stack of floats to predict on: scaling.json of the training data, taken as it is
     link: bool = False  # hard links to pictures instead of copies (same disk only)
 
 
