@@ -306,14 +306,13 @@ def test_names_for_windows(predict_video, monkeypatch, tmp_path, capsys):
     """OpenCV gets ASCII names only; the files have theirs."""
     opened = []
 
-    class Recorded(OPEN):
-        def __init__(self, name):
-            opened.append(name)
-            super().__init__(name)
+    def open_recorded(name):
+        opened.append(name)
+        return OPEN(name)
 
     source = make_video(tmp_path / "in" / "clip.avi").rename(tmp_path / "in" / "片段.avi")
     monkeypatch.setattr(video, "WINDOWS", True)
-    monkeypatch.setattr(video.cv2, "VideoCapture", Recorded)
+    monkeypatch.setattr(video.cv2, "VideoCapture", open_recorded)
     out = predict_video(source)
     assert opened
     assert all(name.isascii() for name in opened)
