@@ -159,9 +159,9 @@ def table(runs: Sequence[Run], goal: float) -> str:
     rows = []
     for run in runs:
         reached = minutes_to(run, goal)
-        rows.append([run.label, str(len(run.curve)), f"{run.curve[-1][0]:.1f}", f"{run.miou:.4f}",
+        rows.append([run.label, str(len(run.curve)), f"{run.curve[-1][0]:.2f}", f"{run.miou:.4f}",
                      f"{run.v_rand:.4f}" if run.v_rand is not None else "–",
-                     f"{reached:.1f}" if reached is not None else "never"])  # fmt: skip
+                     f"{reached:.2f}" if reached is not None else "never"])  # fmt: skip
     header = ["run", "epochs", "minutes", "mIoU", "V-Rand", f"minutes to mIoU {goal:.4f}"]
     return markdown(header, rows)
 
