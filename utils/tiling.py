@@ -13,7 +13,7 @@ from torch import Tensor
 # Beyond this reach (ResNet-50, depths above 5) most of a tile would be halo, for context that hardly weighs.
 LONGEST_HALO = 256
 BLENDED_HALO = 128
-CPU_BYTES = 384 << 20  # a larger tile saves little of the halo's work
+CPU_BYTES = 192 << 20  # so that a picture of any size stays below 1.5 GB, PyTorch itself included
 LONGEST_SIDE = 3072  # larger maps pass 2³¹ values, where cuDNN gets slow
 
 
