@@ -13,11 +13,14 @@ from results import (
     check_free_names,
     draw_result,
     folder_tables,
+    is_done,
+    join_summaries,
     keep_apart,
     keep_what_exists,
     output_paths,
     postprocessing,
     process,
+    remove_summaries,
     write_folder_tables,
 )
 from unet import Unet
@@ -28,8 +31,9 @@ from utils.images import read_image
 from utils.large import open_picture
 from utils.onnx_model import OPSET, export_onnx
 from utils.postprocess import postprocess
+from utils.processes import device_of_process, gather, this_process
 from utils.tiling import mean_logits
-from utils.voc import list_images
+from utils.voc import walk_images
 
 
 @dataclass
@@ -43,6 +47,7 @@ class Config:
     mix_type: Literal["blend", "mask", "cutout", "montage"] = "blend"  # over the picture, alone, cut out, side by side
     legend: bool = False  # colours and names of the classes beside the result
     overwrite: bool = False  # replace results that are there already
+    resume: bool = False  # dir_predict: leave out the pictures whose results are there
     count: bool = False  # print pixels and share of every class
     objects: bool = False  # measure every object: NAME_objects.csv, a summary a picture, numbers in the result
     pixel_size: str = ""  # side of a pixel, such as 0.5um: measures in this unit too
@@ -71,8 +76,9 @@ class Config:
 
 
 def main(config: Config) -> None:
-    unet = Unet(config.model_path, config.device, config.precision, config.tta)
-    print(f"model    {unet.origin}: {', '.join(unet.class_names)}; {unet.precision}")
+    unet = Unet(config.model_path, device_of_process(config.device), config.precision, config.tta)
+    if not this_process()[0]:
+        print(f"model    {unet.origin}: {', '.join(unet.class_names)}; {unet.precision}")
     if config.mode == "dir_predict":
         predict_folder(config, unet)
     elif config.mode == "fps":
@@ -124,43 +130,87 @@ def predict_folder(config: Config, unet: Unet) -> None:
         raise UserError(
             "--input", "nothing", "a folder of pictures", "python predict.py --mode dir_predict --input img"
         )
-    paths = list_images(config.input)
     keep_apart(config.input, config.output)
+    paths = walk_images(config.input, config.output)
     if not paths:
-        raise UserError(
-            config.input, "no picture in this folder", "pictures", "check the path; subfolders are not searched"
-        )
-    results = (each for path in paths for each in output_paths(config, unet, config.output / path.stem).values())
-    keep_what_exists(config, [*results, *folder_tables(config).values()])
-    if folder_tables(config)["summary"].exists():
-        folder_tables(config)["summary"].unlink()
-    total, failed, one_class, taken = np.zeros(256, np.int64), [], 0, {}
-    for path in progress(paths, "predicting", "picture"):
+        raise UserError(config.input, "no picture in this folder or below it", "pictures", "check the path")
+    targets, failed, taken = {}, [], {}
+    for path in paths:
+        target = config.output / path.relative_to(config.input).with_suffix("")
         try:
-            check_free_names(path, output_paths(config, unet, config.output / path.stem).values(), taken)
-            image = open_picture(path)
+            check_free_names(path, output_paths(config, unet, target).values(), taken)
+            targets[path] = target
         except UserError as error:
-            failed.append(error)
-            continue
-        found = process(config, unet, path, image, config.output / path.stem)
-        total += found.counts
-        one_class += found.only_class is not None
-    done = len(paths) - len(failed)
-    if not done:
-        faults = "\n".join(str(error) for error in failed)
+            failed.append(str(error))
+    results = (each for target in targets.values() for each in output_paths(config, unet, target).values())
+    keep_what_exists(config, [*results, *folder_tables(config).values()])
+    rank, processes = this_process()
+    # No process begins to write before all have looked at what exists.
+    if not config.resume and not rank:
+        remove_summaries(config)
+    gather(None)
+    todo = [path for path in targets if not (config.resume and is_done(config, unet, targets[path]))]
+    parts = gather(predict_share(config, unet, {path: targets[path] for path in todo[rank::processes]}))
+    if rank:
+        return
+    failed += [error for part in parts for error in part.failed]
+    done = sum(part.done for part in parts)
+    if failed and not done and len(todo) == len(targets):
+        faults = "\n".join(failed)
         raise UserError(
             config.input, f"none of its {len(paths)} pictures can be read", "pictures", f"mend the files\n{faults}"
         )
-    write_folder_tables(config, unet)
-    print(
-        f"{done} of {len(paths)} pictures → {config.output}; the least certain first: {folder_tables(config)['order']}"
-    )
-    if config.count:
-        print_counts(unet, total)
-    if one_class == done:
+    join_summaries(config)
+    if folder_tables(config)["summary"].exists():
+        write_folder_tables(config, unet)
+    skipped = f" ({len(targets) - len(todo)} were done before)" if config.resume else ""
+    print(f"{done} of {len(paths)} pictures → {config.output}{skipped}; the least certain first: "
+          f"{folder_tables(config)['order']}")  # fmt: skip
+    if processes > 1:
+        print(f"shared by {processes} processes: {', '.join(str(part.done) for part in parts)} pictures")
+    if config.count and done:
+        print_counts(unet, sum(part.total for part in parts))
+    if done and sum(part.one_class for part in parts) == done:
         warn(ONE_CLASS.format(f"each of the {done} pictures"))
     if failed:
-        warn(f"{len(failed)} pictures were left out:\n" + "\n".join(str(error) for error in failed))
+        warn(f"{len(failed)} pictures were left out:\n" + "\n".join(failed))
+
+
+@dataclass(eq=False)
+class Share:
+    """What one process did: pictures done, pixels of each class (256,), pictures of one class, faults."""
+
+    done: int
+    total: np.ndarray
+    one_class: int
+    failed: list[str]
+
+
+def predict_share(config: Config, unet: Unet, targets: dict[Path, Path]) -> Share:
+    """Predict the pictures (→ where their results go) of one process; files are read ahead in threads."""
+
+    def read(path: Path) -> tuple[Path, object]:
+        try:
+            return path, open_picture(path)
+        except UserError as error:
+            return path, error
+
+    share, pictures = Share(0, np.zeros(256, np.int64), 0, []), map_ahead(read, targets, threads=2, depth=3)
+    rank, _ = this_process()
+    for path, image in pictures if rank else progress(pictures, "predicting", "picture", len(targets)):
+        try:
+            if isinstance(image, UserError):
+                raise image
+            found = process(config, unet, path, image, targets[path])
+        except UserError as error:
+            if error.subject != str(path):
+                raise
+            share.failed.append(str(error))
+            continue
+        share.done += 1
+        share.total += found.counts
+        share.one_class += found.only_class is not None
+    return share
 
 
 def predict_video(config: Config, unet: Unet) -> None:

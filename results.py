@@ -36,6 +36,7 @@ from utils.palette import cutout_of
 from utils.plots import draw_numbered, with_legend
 from utils.polygons import write_labelme
 from utils.postprocess import Postprocessing, postprocess
+from utils.processes import this_process
 from utils.voc import write_lines
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def process(config: "Config", unet: Unet, path: Path, image: np.ndarray | TiffWi
     for index in steps.classes if config.cutouts else ():
         write_image(paths[f"cutout {index}"], cutout_of(to_uint8_rgb(image), mask, index))
     if config.mode == "dir_predict":
-        append_row(folder_tables(config)["summary"], summary)
+        append_row(summary_part(config), summary)
     elif config.objects:
         write_table(paths["summary"], [summary])
     # The mask comes last: where there is one, the picture is done.
@@ -114,7 +115,7 @@ def process_large(config: "Config", unet: Unet, path: Path, image: np.ndarray | 
         name = path.relative_to(config.input).as_posix()
         pixel_size = parse_pixel_size(config.pixel_size) if config.pixel_size else None
         summary = summary_row(name, counts, certainty, None, unet.class_names, pixel_size)
-        append_row(folder_tables(config)["summary"], summary)
+        append_row(summary_part(config), summary)
     return Found(tuple(paths.values()), counts)
 
 
@@ -183,7 +184,7 @@ def output_paths(config: "Config", unet: Unet, target: Path) -> dict[str, Path]:
 
 def keep_what_exists(config: "Config", paths: Iterable[Path]) -> None:
     """Raises UserError if a result is there already, unless told to overwrite."""
-    there = [] if config.overwrite else [path for path in paths if path.exists()]
+    there = [] if config.overwrite or config.resume else [path for path in paths if path.exists()]
     if there:
         found = "a result of this name" if len(there) == 1 else f"a result of this name, and {len(there) - 1} more"
         raise UserError(
@@ -194,6 +195,31 @@ def keep_what_exists(config: "Config", paths: Iterable[Path]) -> None:
 def folder_tables(config: "Config") -> dict[str, Path]:
     """The tables of all pictures of a folder."""
     return {name: config.output / f"{name}.csv" for name in ("summary", "order", *["objects"] * config.objects)}
+
+
+def summary_part(config: "Config") -> Path:
+    """Where this process adds its rows: summary.csv, or, of several processes, a file of its own until they are joined."""
+    rank, _ = this_process()
+    return config.output / (f"summary.{rank}.csv" if rank else "summary.csv")
+
+
+def remove_summaries(config: "Config") -> None:
+    for part in (config.output / "summary.csv", *config.output.glob("summary.[0-9]*.csv")):
+        part.unlink(missing_ok=True)
+
+
+def join_summaries(config: "Config") -> None:
+    """Bring the rows of all processes, and of those that were interrupted, into summary.csv."""
+    for part in sorted(config.output.glob("summary.[0-9]*.csv")):
+        for row in read_table(part):
+            append_row(config.output / "summary.csv", row)
+        part.unlink()
+
+
+def is_done(config: "Config", unet: Unet, target: Path) -> bool:
+    """Whether all results of a picture are there (of a huge one, as TIFF)."""
+    paths = output_paths(config, unet, target).values()
+    return all(path.exists() or path.with_suffix(".tif").exists() for path in paths)
 
 
 def write_folder_tables(config: "Config", unet: Unet) -> None:

@@ -666,3 +666,70 @@ def test_several_models_and_all_sides_from_the_command_line(weights, tmp_path, m
     assert f"model    {weights} + {other}" in capsys.readouterr().out
     expected = Unet([weights, other], "cpu", "fp32", tta=True).predict(path)
     np.testing.assert_array_equal(read_mask(tmp_path / "out" / "a_mask.png"), expected)
+
+
+def nested(tmp_path, count=5):
+    for index in range(count):
+        write_image(tmp_path / "in" / f"day {index % 2}" / f"{index}.png", np.roll(RGB, 9 * index, axis=1))
+    write_image(tmp_path / "in" / ".hidden" / "no.png", RGB)
+    return tmp_path / "in"
+
+
+def test_subfolders_keep_their_structure(predict, weights, tmp_path):
+    folder = nested(tmp_path)
+    write_image(folder / "day 0" / "1.png", GRAY)
+    output = folder / "out"
+    for _ in range(2):
+        predict(mode="dir_predict", input=folder, output=output, overwrite=True)
+        masks = sorted(name for name in snapshot(output) if name.endswith("_mask.png"))
+        assert masks == [f"day {d}/{n}_mask.png" for d, n in [(0, 0), (0, 1), (0, 2), (0, 4), (1, 1), (1, 3)]]
+    for name in masks:
+        source = folder / name.replace("_mask", "")
+        assert np.array_equal(read_mask(output / name), expected_mask(weights, source))
+
+
+def test_resuming_does_only_what_is_missing(predict, tmp_path, capsys):
+    folder = nested(tmp_path)
+    predict(mode="dir_predict", input=folder)
+    before = snapshot(tmp_path / "out")
+    (tmp_path / "out" / "day 1" / "3_mask.png").unlink()
+    with pytest.raises(UserError, match="--overwrite"):
+        predict(mode="dir_predict", input=folder)
+    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*_mask.png")}
+    capsys.readouterr()
+    predict(mode="dir_predict", input=folder, resume=True)
+    assert "1 of 5 pictures" in capsys.readouterr().out
+    assert snapshot(tmp_path / "out").keys() == before.keys()
+    assert all(path.stat().st_mtime_ns == time for path, time in times.items())
+    assert len((tmp_path / "out" / "order.csv").read_text("utf-8").splitlines()) == 1 + 5
+    predict(mode="dir_predict", input=folder, resume=True)
+    assert "0 of 5 pictures" in capsys.readouterr().out
+
+
+def test_processes_share_a_folder(weights, predict, tmp_path):
+    folder = nested(tmp_path)
+    cut_off(folder / "day 1" / "3.png")
+    script = str(Path(__file__).parents[1] / "predict.py")
+    shared = tmp_path / "shared"
+    arguments = [
+        "--mode",
+        "dir_predict",
+        "--input",
+        folder,
+        "--output",
+        shared,
+        "--model-path",
+        weights,
+        "--device",
+        "cpu",
+    ]
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", script]
+    done = start([*launch, *map(str, arguments), "--precision", "fp32"], cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "shared by 2 processes: 2, 2 pictures" in done.stdout or "3, 1" in done.stdout
+    assert done.stdout.count("4 of 5 pictures") == 1
+    assert done.stderr.count("1 pictures were left out") == 1
+    predict(mode="dir_predict", input=folder)
+    alone, together = snapshot(tmp_path / "out"), snapshot(shared)
+    assert alone.keys() == together.keys()
+    assert all(alone[name] == together[name] for name in alone if name.endswith(".png") or name == "order.csv")

@@ -118,6 +118,15 @@ def list_images(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if is_image(path))
 
 
+def walk_images(folder: Path, output: Path) -> list[Path]:
+    """Pictures in a folder and below it, sorted; hidden folders and `output` are left out. Raises UserError."""
+    found = list_images(folder)
+    for below in sorted(path for path in folder.iterdir() if path.is_dir() and not path.is_symlink()):
+        if not below.name.startswith(".") and below.resolve() != output.resolve():
+            found += walk_images(below, output)
+    return found
+
+
 def is_image(path: Path) -> bool:
     """Known picture ending, no hidden file (such as macOS's `._x.png`, which is none)."""
     return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
