@@ -205,7 +205,8 @@ def summary_part(config: "Config") -> Path:
 
 def remove_summaries(config: "Config") -> None:
     for part in (config.output / "summary.csv", *config.output.glob("summary.[0-9]*.csv")):
-        part.unlink(missing_ok=True)
+        if part.exists():
+            part.unlink()
 
 
 def join_summaries(config: "Config") -> None:
