@@ -28,10 +28,11 @@ class Config:
     device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # number format of the network
     tta: bool = False  # average over flips and turns by 90°: better by a little, eight times slower
+    close_gaps: str | None = None  # name of a class that separates others, such as membrane: close its gaps
 
 
 def main(config: Config) -> None:
-    unet = Unet(config.model_path, config.device, config.precision, config.tta)
+    unet = Unet(config.model_path, config.device, config.precision, config.tta, config.close_gaps)
     folder = VocFolder(config.voc_root or unet.settings.get("voc_root", ""))
     if not folder.root.is_dir() or folder.root == Path():
         raise UserError(

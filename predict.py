@@ -73,10 +73,11 @@ class Config:
     device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # number format of the network
     tta: bool = False  # average over flips and turns by 90°: better by a little, eight times slower
+    close_gaps: str | None = None  # name of a class that separates others, such as membrane: close its gaps
 
 
 def main(config: Config) -> None:
-    unet = Unet(config.model_path, device_of_process(config.device), config.precision, config.tta)
+    unet = Unet(config.model_path, device_of_process(config.device), config.precision, config.tta, config.close_gaps)
     if not this_process()[0]:
         print(f"model    {unet.origin}: {', '.join(unet.class_names)}; {unet.precision}")
     if config.mode == "dir_predict":

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -26,10 +26,11 @@ from utils.checkpoint import (
 )
 from utils.console import UserError, note, progress
 from utils.engine import Precision, choose_device, choose_precision
+from utils.gaps import close_gaps
 from utils.images import image_to_array, read_image, to_channels, to_uint8_rgb
 from utils.large import TiffWindows, open_picture
 from utils.letterbox import letterbox, undo_letterbox
-from utils.maps import certainty, classes, probabilities
+from utils.maps import certainty, classes, probabilities, probability_of
 from utils.normalise import Normalisation, stretch, to_tensor
 from utils.onnx_model import OnnxNetwork
 from utils.palette import blend, colorize, cutout, voc_palette
@@ -52,11 +53,13 @@ class Unet:
         device: str = "auto",
         precision: str = "auto",
         tta: bool = False,
+        close_gaps: str | None = None,
         **overrides,
     ):
         """Load a checkpoint (None: the newest logs/*/best.pth, else the newest weights in model_data/).
 
         Several paths make an ensemble: the mean of their probabilities. tta: the mean over flips and turns by 90° too.
+        close_gaps: name of a class that separates others, such as a membrane; its gaps are closed (see utils/gaps.py).
         Weights of unet-pytorch and Pytorch-UNet load as they are; an ONNX file of `--mode export_onnx` runs through ONNX
         Runtime, in float32, with its own normalisation. precision: auto, fp32, bf16 or fp16. overrides: fields
         of the checkpoint to replace: class_names, palette, normalisation, input_shape. Raises UserError for a checkpoint
@@ -77,7 +80,7 @@ class Unet:
                 "give as many class names as the network has classes, the background first",
             )
         self._adopt(net, checkpoint, choice)
-        self.tta = tta
+        self.tta, self.gaps_of = tta, class_index(close_gaps, self.class_names) if close_gaps else None
         for path in others:
             self._join(Unet(path, device, precision, tta, **overrides))
 
@@ -102,7 +105,7 @@ class Unet:
         self.palette[: len(checkpoint.palette)] = checkpoint.palette
         self.normalisation = Normalisation(**checkpoint.normalisation)
         self.settings, self.scores = checkpoint.settings, checkpoint.scores
-        self.tta, self.members = False, [self]
+        self.tta, self.gaps_of, self.members = False, None, [self]
         self.tile_size: int | None = None  # side of tiles in pixels; None: by the memory that is free
 
     def _join(self, other: "Unet") -> None:
@@ -220,13 +223,17 @@ class Unet:
     def predict_as(self, image: Picture, *outputs: Callable[[Tensor], Tensor]) -> list[np.ndarray]:
         """The picture as each of `outputs` (functions of utils/maps.py) has it, from one prediction: arrays (…, H, W)."""
         picture = open_picture(image) if isinstance(image, (str, Path)) else as_array(image)
+        closing = [partial(probability_of, self.gaps_of, 8)] if self.gaps_of is not None and classes in outputs else []
         arrays, top = [], 0
-        for bands in self.bands(picture, *outputs):
+        for bands in self.bands(picture, *outputs, *closing):
             if not arrays:
                 arrays = [np.empty((*band.shape[:-2], *picture.shape[:2]), band.dtype) for band in bands]
             for array, band in zip(arrays, bands, strict=True):
                 array[..., top : top + band.shape[-2], :] = band
             top += bands[0].shape[-2]
+        if closing:
+            place, probability = outputs.index(classes), arrays.pop()
+            arrays[place] = close_gaps(arrays[place], probability, self.gaps_of)
         return arrays
 
     def predict(self, image: Picture) -> np.ndarray:
@@ -275,6 +282,13 @@ class Unet:
             self.predict(array)
             seconds.append(time.perf_counter() - start)
         return seconds[warm_up:]
+
+
+def class_index(name: str, class_names: Sequence[str]) -> int:
+    """Raises UserError for a name that is not among them."""
+    if name not in class_names:
+        raise UserError("--close-gaps", name, f"one of the classes: {', '.join(class_names)}", "choose one of them")
+    return list(class_names).index(name)
 
 
 def mirror(images: Tensor, margin: int) -> Tensor:
