@@ -24,6 +24,7 @@ from utils.dataset import (
     SegmentationDataset,
     load_data,
     make_loader,
+    measure_channels,
     measure_split,
     measure_split_range,
     same_size_batches,
@@ -66,7 +67,7 @@ class Config:
     num_classes: int | None = None  # need not be set: the data know their classes; if set, it is checked
     input_shape: tuple[int, int] | None = None  # height and width of the training crops; None: by the pictures
     fit: Literal["crop", "letterbox"] = "crop"  # native resolution, or whole pictures scaled to input_shape
-    in_channels: Literal[1, 3] = 3  # 3: RGB, 1: gray
+    in_channels: Literal[1, 3] | None = None  # 3: RGB, 1: gray; None: 1 if all pictures are gray
     augmentation: str = "default"  # none, light, default, strong; or with parts: default,rotate=180,elastic=0
     # Network
     backbone: Literal["plain", "vgg", "vgg_bn", "resnet50"] = "plain"  # encoder: the U-Net's own, VGG-16 or ResNet-50
@@ -232,6 +233,7 @@ def fill_in(config: Config, data: Data) -> Config:
     lr = config.lr or LEARNING_RATES[config.optimizer]
     return replace(
         config,
+        in_channels=config.in_channels or measure_channels(data.folder, data.train),
         input_shape=crop,
         batch_size=config.batch_size or batch,
         freeze_batch_size=config.freeze_batch_size or 2 * (config.batch_size or batch),

@@ -148,6 +148,8 @@ def draw(path: Path, runs: Sequence[Run]) -> None:
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
     for run in runs:
+        if "--" in run.label:
+            continue
         axes.plot(*zip(*run.curve, strict=True), label=run.label, marker="." if len(run.curve) < 50 else None)
     axes.set(xlabel="minutes since the start", ylabel="validation mIoU")
     axes.grid(alpha=0.3)
@@ -194,6 +196,11 @@ def compare(config: Config, logs: Path) -> None:
         )
         print(run.label, f"mIoU {run.miou:.4f}", f"V-Rand {run.v_rand}", flush=True)
         runs.append(run)
+        if boundary is not None:
+            careful = Unet(unet.model_path, config.device, tta=True, close_gaps=config.boundary)
+            again = Run(f"{run.label}, `--tta --close-gaps {config.boundary}`", run.curve)
+            score(again, lambda name, u=careful: u.predict(folder.image_path(name)), folder, unet.num_classes, boundary)
+            runs.append(again)
     plain, predict = train_plain(config, unet, folder, load_checkpoint(unet.model_path).network)
     score(plain, predict, folder, unet.num_classes, boundary)
     runs.append(plain)

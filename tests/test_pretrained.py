@@ -18,7 +18,7 @@ def config(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder = make_voc(tmp_path / "voc")
     return train.Config(voc_root=folder.root, backbone="vgg", epochs=1, save_dir=tmp_path / "logs", run_name="run",
-                        device="cpu", precision="fp32", input_shape=(32, 32), batch_size=1)  # fmt: skip
+                        device="cpu", precision="fp32", input_shape=(32, 32), batch_size=1, in_channels=3)  # fmt: skip
 
 
 def imagenet_file(tmp_path, backbone: str = "vgg"):

@@ -219,6 +219,12 @@ def measure_split(folder: VocFolder, names: Sequence[str], in_channels: int, at_
         return replace(measure_normalisation(images), range_16bit=limits)
 
 
+def measure_channels(folder: VocFolder, names: Sequence[str], at_most: int = 200) -> int:
+    """1 if all of up to `at_most` pictures, spread evenly over the names, are gray; else 3."""
+    with ThreadPoolExecutor() as pool:
+        return 3 if any(image.ndim == 3 for image in pool.map(read_image, chosen_paths(folder, names, at_most))) else 1
+
+
 def measure_split_range(folder: VocFolder, names: Sequence[str], at_most: int = 200) -> tuple[int, int] | None:
     """`measure_range` of up to `at_most` pictures, spread evenly over the names."""
     with ThreadPoolExecutor() as pool:
