@@ -13,7 +13,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import plain_loop
 import torch
 import tyro
 from matplotlib.figure import Figure
@@ -21,6 +20,7 @@ from PIL import Image
 from scipy import ndimage
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+import plain_loop
 from measuring import describe_machine, draw_folder, markdown, report
 
 from nets.unet import build
