@@ -285,6 +285,8 @@ def check_video_settings(config: Config) -> None:
         raise UserError("--stride", str(config.stride), "1 or more", "choose another number")
     if not 0 <= config.smoothing < 1:
         raise UserError("--smoothing", str(config.smoothing), "0 or more, and below 1", "choose another number")
+    if config.close_gaps:
+        raise UserError("--close-gaps", "a video", "pictures", "leave it out, or predict the frames as pictures")
     keep_apart(config.input.parent, config.output)
 
 

@@ -68,10 +68,12 @@ def process(config: "Config", unet: Unet, path: Path, image: np.ndarray | TiffWi
     if config.save_labelme and copy.exists() and not filecmp.cmp(path, copy, shallow=False):
         keep_what_exists(config, [copy])
     maps = probability_maps(config, unet)
-    whole = config.objects or config.save_labelme or config.cutouts or config.legend or steps.active
+    whole = (
+        config.objects or config.save_labelme or config.cutouts or config.legend or steps.active or config.close_gaps
+    )
     if image.shape[0] * image.shape[1] > LARGE_PIXELS and not whole and config.mix_type != "montage":
         return process_large(config, unet, path, image, target)
-    image = image[:]
+    image = unet.adapt(image[:])
     mask, certainty, *values = unet.predict_as(image, classes, certainty_of, *maps.values())
     mask = postprocess(mask, steps)
     counts = np.bincount(mask.ravel(), minlength=256)

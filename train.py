@@ -49,6 +49,7 @@ from utils.palette import voc_palette
 from utils.plots import draw_samples
 from utils.run import log_to_board, resume_run, save_run, start_run
 from utils.schedule import Phase, Schedule, TimeBudget
+from utils.stacks import widest_range
 from utils.statistics import LARGE, LARGE_STEP, plan_batch, plan_crops
 from utils.voc import VocFolder
 
@@ -277,6 +278,9 @@ def make_network(config: Config, data: Data) -> tuple[UNet, Checkpoint]:
         normalisation = replace(load_pretrained(net, config), range_16bit=limits)
     else:
         normalisation = measure_split(data.folder, data.train, config.in_channels)
+    scaling = data.folder.root / "scaling.json"
+    if scaling.is_file():
+        normalisation = replace(normalisation, range_float=widest_range(scaling))
     if config.save_memory:
         net.save_memory()
     checkpoint = Checkpoint(

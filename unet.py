@@ -31,7 +31,7 @@ from utils.images import image_to_array, read_image, to_channels, to_uint8_rgb
 from utils.large import TiffWindows, open_picture
 from utils.letterbox import letterbox, undo_letterbox
 from utils.maps import certainty, classes, probabilities, probability_of
-from utils.normalise import Normalisation, stretch, to_tensor
+from utils.normalise import Normalisation, floats_to_uint16, stretch, to_tensor
 from utils.onnx_model import OnnxNetwork
 from utils.palette import blend, colorize, cutout, voc_palette
 from utils.tiling import Grid, from_all_sides, make_grid, mean_logits, tile_side, tiled
@@ -216,13 +216,29 @@ class Unet:
                     bar.update()
                 yield tuple(arrays)
 
+    def adapt(self, picture: np.ndarray) -> np.ndarray:
+        """A picture of floats (H, W) as uint16, as those that the network learnt from; any other as it is.
+
+        Raises UserError if it learnt from none.
+        """
+        if not isinstance(picture, np.ndarray) or picture.dtype != np.float32:
+            return picture
+        if self.normalisation.range_float is None:
+            raise UserError(
+                "picture",
+                f"floating-point values between {np.nanmin(picture):g} and {np.nanmax(picture):g}",
+                "8 or 16 bits a channel, as the pictures that the network was trained on",
+                "export it as those were; networks for floats learn from import_dataset.py --format stack",
+            )
+        return floats_to_uint16(picture, *self.normalisation.range_float)
+
     def _to_input(self, image: np.ndarray) -> Tensor:
         array = to_channels(stretch(image, self.normalisation.range_16bit), self.in_channels)
         return to_tensor(np.ascontiguousarray(array)).unsqueeze(0).to(self.device, non_blocking=True)
 
     def predict_as(self, image: Picture, *outputs: Callable[[Tensor], Tensor]) -> list[np.ndarray]:
         """The picture as each of `outputs` (functions of utils/maps.py) has it, from one prediction: arrays (…, H, W)."""
-        picture = open_picture(image) if isinstance(image, (str, Path)) else as_array(image)
+        picture = self.adapt(open_picture(image) if isinstance(image, (str, Path)) else as_array(image))
         closing = [partial(probability_of, self.gaps_of, 8)] if self.gaps_of is not None and classes in outputs else []
         arrays, top = [], 0
         for bands in self.bands(picture, *outputs, *closing):
@@ -251,7 +267,7 @@ class Unet:
 
     def detect_image(self, image: Picture, mix_type: str = "blend") -> Image.Image:
         """The picture with its classes laid over it, or another of MIX_TYPES."""
-        array = as_array(image)
+        array = self.adapt(as_array(image))
         return Image.fromarray(self.render(array, self.predict(array), mix_type))
 
     def render(self, image: np.ndarray, mask: np.ndarray, mix_type: str) -> np.ndarray:
@@ -276,7 +292,7 @@ class Unet:
 
     def time_predictions(self, image: Picture, repeats: int, warm_up: int = 3) -> list[float]:
         """Seconds of each of `repeats` predictions, after `warm_up` that do not count."""
-        array, seconds = as_array(image), []
+        array, seconds = self.adapt(as_array(image)), []
         for _ in range(warm_up + repeats):
             start = time.perf_counter()
             self.predict(array)
@@ -306,11 +322,12 @@ def reflected(size: int, margin: int) -> Tensor:
 def as_array(image: Picture) -> np.ndarray:
     """A path, PIL picture or array as (H, W) or (H, W, 3), uint8 or uint16. Raises ValueError for any other array."""
     if isinstance(image, (str, Path)):
-        return read_image(image)
+        return read_image(image, floats=True)
     if isinstance(image, Image.Image):
-        return image_to_array(ImageOps.exif_transpose(image))
+        return image_to_array(ImageOps.exif_transpose(image), floats=True)
     gray_or_rgb = image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)
-    if not gray_or_rgb or image.dtype not in (np.uint8, np.uint16) or not image.size:
+    known = image.dtype in (np.uint8, np.uint16) or (image.dtype == np.float32 and image.ndim == 2)
+    if not gray_or_rgb or not known or not image.size:
         raise ValueError(f"array of shape {image.shape}, {image.dtype}; expected (H, W) or (H, W, 3), uint8 or uint16")
     return image
 

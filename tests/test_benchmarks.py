@@ -228,11 +228,18 @@ def test_start(tmp_path, monkeypatch):
 
 
 def test_accuracy(tmp_path, monkeypatch):
-    _, _, ours, plain = quick(monkeypatch, "accuracy.py", tmp_path / "accuracy.md")
+    _, _, ours, careful, plain = quick(monkeypatch, "accuracy.py", tmp_path / "accuracy.md")
     assert ours[0].startswith("ours") and plain[0].startswith("plain loop")
-    for _, epochs, minutes, miou, v_rand, _ in (ours, plain):
+    assert careful[0] == f"{ours[0]}, `--tta --close-gaps background`"
+    for _, epochs, minutes, miou, v_rand, _ in (ours, careful, plain):
         assert int(epochs) >= 1
         assert float(minutes) > 0
         assert 0 <= float(miou) <= 1 and 0 <= float(v_rand) <= 1
     assert plain[5] != "never"
     assert (tmp_path / "accuracy.png").stat().st_size > 1000
+
+
+def test_encoders(tmp_path, monkeypatch):
+    _, _, ours, *smp = quick(monkeypatch, "encoders.py", tmp_path / "encoders.md")
+    assert ours[:2] == ["vgg", "ours"]
+    assert all(row[3] == "2" and 0 <= float(row[4]) <= 1 for row in (ours, *smp))

@@ -99,7 +99,9 @@ def test_the_file_alone_suffices_for_other_programs(plain):
     content = session.get_modelmeta().custom_metadata_map
     assert json.loads(content["class_names"]) == NAMES
     assert json.loads(content["palette"])[2] == [4, 5, 6]
-    assert json.loads(content["normalisation"]) == {"mean": [0.3] * 3, "std": [0.2] * 3, "range_16bit": None}
+    assert json.loads(content["normalisation"]) == {
+        "mean": [0.3] * 3, "std": [0.2] * 3, "range_16bit": None, "range_float": None,
+    }  # fmt: skip
     assert (json.loads(content["stride"]), json.loads(content["margin"])) == (2, 0)
     assert session.get_inputs()[0].shape == ["batch", 3, "height", "width"]
     assert session.get_outputs()[0].shape == ["batch", 3, "height", "width"]

@@ -8,21 +8,23 @@ from functools import partial
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from scripts import cut_off, make_voc, recode, save_as, save_untrained, snapshot, tiny
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import get_miou
+import import_dataset
 import train
 import utils.run
 from train import main
 from unet import Unet
 from utils.checkpoint import load_checkpoint
 from utils.console import UserError
-from utils.demo import CLASS_NAMES
+from utils.demo import CLASS_NAMES, draw_sample
 from utils.history import read_history
 from utils.images import read_image, read_mask, write_image, write_mask
-from utils.voc import write_lines
+from utils.voc import VocFolder, write_lines
 
 PICTURES = ["loss.png", "miou.png", "train_batch.png", "val_epoch.png"]
 
@@ -681,3 +683,25 @@ def test_twelve_bit_pictures_fill_the_range_in_training_and_prediction(tmp_path)
     unet.predict(image)
     spread = unet.normalisation.std[0] * (seen[-1].max() - seen[-1].min()).item()
     assert spread == pytest.approx(1.0, abs=0.02)
+
+
+def test_pictures_of_floats_are_scaled_alike_in_training_and_prediction(tmp_path):
+    pages = [draw_sample(seed, 48) for seed in range(3)]
+    images = np.stack([image for image, _ in pages]).astype(np.float32) * 0.01 - 0.3
+    tifffile.imwrite(tmp_path / "cells.tif", images, photometric="minisblack")
+    tifffile.imwrite(tmp_path / "labels.tif", np.stack([mask for _, mask in pages]), photometric="minisblack")
+    settings = {"images": tmp_path / "cells.tif", "masks": tmp_path / "labels.tif", "voc_root": tmp_path / "voc"}
+    import_dataset.main(import_dataset.Config(format="stack", **settings))
+    folder = VocFolder(tmp_path / "voc")
+    folder.write_split("train", ["cells_000", "cells_001"])
+    folder.write_split("val", ["cells_002"])
+    main(tiny(folder, tmp_path / "logs", epochs=2, lr=1e-2))
+    unet = Unet(tmp_path / "logs" / "run" / "best.pth", "cpu")
+    path = tmp_path / "raw.tif"
+    tifffile.imwrite(path, images[2], photometric="minisblack")
+    expected = unet.predict_proba(folder.image_path("cells_002"))
+    for picture in (path, images[2]):
+        assert np.array_equal(unet.predict_proba(picture), expected)
+    assert unet.detect_image(path).size == (48, 48)
+    with pytest.raises(UserError, match="floating-point values between -0"):
+        Unet("model_data/unet_demo.pth", "cpu").predict(path)

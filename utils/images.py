@@ -33,22 +33,23 @@ _PIXEL_LIMIT = threading.RLock()
 DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error, zlib.error)
 
 
-def read_image(path: str | Path) -> np.ndarray:
+def read_image(path: str | Path, floats: bool = False) -> np.ndarray:
     """A picture as (H, W) gray or (H, W, 3) RGB, uint8 or uint16, turned upright by its EXIF orientation.
 
     Gray with alpha, RGBA, CMYK, palette and 1-bit pictures are converted; alpha is dropped; of several frames the first
-    is taken. Raises UserError for a file that is missing, empty, truncated, no picture, or holds 32-bit numbers.
+    is taken. Raises UserError for a file that is missing, empty, truncated, no picture, or holds 32-bit numbers; with
+    `floats`, gray pictures of floating-point values are float32 instead.
     """
     path = Path(path)
-    return decode_image(_read_bytes(path, "picture"), path, own=True)
+    return decode_image(_read_bytes(path, "picture"), path, own=True, floats=floats)
 
 
-def decode_image(data: bytes, subject: str | Path, own: bool = False) -> np.ndarray:
+def decode_image(data: bytes, subject: str | Path, own: bool = False, floats: bool = False) -> np.ndarray:
     """Like `read_image`, from the bytes of a picture file; `subject` names them in messages.
 
     own: the user's own file, which may have more pixels than Pillow allows.
     """
-    decode = partial(_decode, data, subject)
+    decode = partial(_decode, data, subject, floats)
     try:
         return allow_large(decode, data, subject) if own else decode()
     except UnidentifiedImageError:
@@ -59,12 +60,12 @@ def decode_image(data: bytes, subject: str | Path, own: bool = False) -> np.ndar
         raise _damaged_picture(subject, str(error)) from None
 
 
-def _decode(data: bytes, subject: str | Path) -> np.ndarray:
+def _decode(data: bytes, subject: str | Path, floats: bool) -> np.ndarray:
     tiff = _tiff_form(data)
     if _is_deep_colour_png(data) or (tiff and tiff.channels > 1 and tiff.bits > 8):
         return _decode_deep_colour(data, subject)
     with Image.open(io.BytesIO(data)) as image:
-        return image_to_array(ImageOps.exif_transpose(image), subject)
+        return image_to_array(ImageOps.exif_transpose(image), subject, floats)
 
 
 def allow_large(decode: Callable[[], np.ndarray], data: bytes, subject: str | Path) -> np.ndarray:
@@ -96,16 +97,19 @@ def _check_memory(height: int, width: int, subject: str | Path) -> None:
         )
 
 
-def image_to_array(image: Image.Image, subject: str | Path = "picture") -> np.ndarray:
-    """A PIL picture of any mode as (H, W) or (H, W, 3), uint8 or uint16. Raises UserError for 32-bit numbers."""
+def image_to_array(image: Image.Image, subject: str | Path = "picture", floats: bool = False) -> np.ndarray:
+    """A PIL picture of any mode as (H, W) or (H, W, 3), uint8 or uint16. 32-bit numbers: see `read_image`."""
     if image.mode.startswith("I;16"):
         return np.asarray(image).astype(np.uint16)
     if image.mode in ("I", "F"):
         values = np.asarray(image)
+        if image.mode == "F" and floats:
+            return values.copy()
         if image.mode == "I" and values.min() >= 0 and values.max() <= 65535:
             return values.astype(np.uint16)
         found = f"32-bit values between {values.min():g} and {values.max():g}"
-        raise UserError(subject, found, "8 or 16 bits a channel", "export the picture as 8-bit or 16-bit PNG or TIFF")
+        remedy = "import it (python import_dataset.py --format stack), or export it as 8-bit or 16-bit PNG or TIFF"
+        raise UserError(subject, found, "8 or 16 bits a channel", remedy)
     if image.mode in ("1", "L", "LA", "La"):
         return np.array(image.convert("L"))
     return np.array(image.convert("RGB"))

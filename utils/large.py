@@ -28,7 +28,7 @@ COLOURS = {
 def open_picture(path: str | Path) -> "np.ndarray | TiffWindows":
     """`read_image`, or for a large TIFF what reads its rows when they are asked for. Raises UserError."""
     windows = open_windows(Path(path))
-    return read_image(path) if windows is None else windows
+    return read_image(path, floats=True) if windows is None else windows
 
 
 def open_windows(path: Path, above: int = LARGE_PIXELS) -> "TiffWindows | None":

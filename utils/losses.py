@@ -47,9 +47,9 @@ def criterion(
 
 
 class _Criterion(torch.autograd.Function):
-    """The criterion with its gradient worked out by hand, so that one array of the size of the logits is kept: p = soft-max.
+    """The criterion with its gradient worked out by hand, a picture at a time: nothing but the gradient is as large as logits.
 
-    With t the true class of pixel x, δ = 1 for class t and 0 for the others, and q = p_t:
+    With p the soft-max, t the true class of pixel x, δ = 1 for class t and 0 for the others, and q = p_t:
     - cross-entropy: d/dz_c = ω (p_c − δ), ω(x) the pixel's weight, for the focal loss times (1−q)^γ − γ q (1−q)^(γ−1) ln q;
     - Dice: d/dp_c = a_t δ + b_c, constants of the batch, and so d/dz_c = p_c (a_t δ + b_c − q a_t − Σ_k p_k b_k).
     """
@@ -57,40 +57,47 @@ class _Criterion(torch.autograd.Function):
     @staticmethod
     def forward(ctx, logits: Tensor, index: Tensor, valid: Tensor, weights: Tensor, loss: Loss) -> Tensor:
         dtype = torch.promote_types(logits.dtype, torch.float32)
-        p = logits.log_softmax(1, dtype=dtype)
-        log_q = p.gather(1, index.unsqueeze(1)).squeeze(1)
-        p = p.exp_().mul_(valid.unsqueeze(1))
-        q, rest = log_q.exp(), (1 - log_q.exp()).clamp(min=1e-6)
-        focus = rest**loss.gamma
-        total = -(weights * focus * log_q).sum()
-        omega = weights * (focus - loss.gamma * q * log_q * rest ** (loss.gamma - 1)) if loss.gamma else weights
-        hit = q * valid
-        a = b = p.new_zeros(p.shape[1])
+        log_q, predicted = torch.empty(index.shape, dtype=dtype, device=logits.device), 0
+        for picture, target, counts, found in zip(logits, index, valid, log_q, strict=True):
+            log_p = picture.log_softmax(0, dtype=dtype)
+            found.copy_(log_p.gather(0, target.unsqueeze(0))[0])
+            predicted = predicted + log_p.exp_().mul_(counts).sum((1, 2))
+        hit = log_q.exp().mul_(valid)
+        if loss.gamma:
+            rest = (1 - log_q.exp()).clamp(min=1e-6)
+            focus = rest**loss.gamma
+            total = -(weights * focus * log_q).sum()
+            weights = weights * (focus - loss.gamma * hit * log_q * rest ** (loss.gamma - 1))
+        else:
+            total = -(weights * log_q).sum()
+        a = b = log_q.new_zeros(logits.shape[1])
         if loss.dice:
-            classes, square = range(p.shape[1]), loss.beta**2
-            truth = torch.stack([((index == c) & valid).sum() for c in classes]).to(dtype)
             # Sums of a mask a class: accurate and deterministic on every device, which index_add is not.
+            classes, square = range(logits.shape[1]), loss.beta**2
+            truth = torch.stack([((index == c) & valid).sum() for c in classes]).to(dtype)
             above = (1 + square) * torch.stack([(hit * (index == c)).sum() for c in classes]) + loss.smooth
-            below = square * truth + p.sum((0, 2, 3)) + loss.smooth
+            below = square * truth + predicted + loss.smooth
             share = loss.dice * (truth > 0) / (truth > 0).sum().clamp(min=1)
             total = total + (share * (1 - above / below)).sum()
             a, b = -share * (1 + square) / below, share * above / below**2
-        ctx.save_for_backward(p, index, hit, omega, a, b)
-        ctx.logits_dtype = logits.dtype
+        ctx.save_for_backward(logits, index, valid, hit, weights, a, b)
         return total
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, outer: Tensor) -> tuple[Tensor | None, ...]:
-        p, index, hit, omega, a, b = ctx.saved_tensors
-        a, b, omega = outer * a, outer * b, (outer * omega).to(p.dtype)
-        right = hit * a[index] - omega
-        gradient = p * b.view(1, -1, 1, 1)
-        gradient.addcmul_(p, -(right + gradient.sum(1)).unsqueeze(1))
-        # Each pixel has one true class, so gather and scatter add without collisions.
-        index = index.unsqueeze(1)
-        gradient.scatter_(1, index, gradient.gather(1, index) + right.unsqueeze(1))
-        return gradient.to(ctx.logits_dtype), None, None, None, None
+        logits, index, valid, hit, weights, a, b = ctx.saved_tensors
+        a, b = outer * a, (outer * b).view(-1, 1, 1)
+        gradient = torch.empty_like(logits)
+        right = hit * a[index] - outer * weights
+        for picture, target, counts, own, result in zip(logits, index, valid, right, gradient, strict=True):
+            p = picture.softmax(0, dtype=hit.dtype).mul_(counts)
+            slope = p * b
+            slope.addcmul_(p, -(own + slope.sum(0)))
+            # Each pixel has one true class, so gather and scatter add without collisions.
+            target = target.unsqueeze(0)
+            result.copy_(slope.scatter_(0, target, slope.gather(0, target) + own))
+        return gradient, None, None, None, None
 
 
 def balanced_class_weights(class_pixels: np.ndarray) -> np.ndarray:

@@ -16,16 +16,20 @@ class Normalisation:
     """(value / full scale − mean) / std for each channel. mean, std: one number a channel, in units of the full scale.
 
     range_16bit: (low, high) values that 16-bit pictures are stretched from to the full scale by `stretch` when they are
-    read, in training and prediction alike; None: as they are.
+    read, in training and prediction alike; None: as they are. range_float: the values that became 0 and 65535 when
+    pictures of floats were imported; None: there were none.
     """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
     range_16bit: tuple[int, int] | None = None
+    range_float: tuple[float, float] | None = None
 
     def to_dict(self) -> dict[str, list[float] | list[int] | None]:
-        limits = list(self.range_16bit) if self.range_16bit else None
-        return {"mean": list(self.mean), "std": list(self.std), "range_16bit": limits}
+        ranges = {
+            name: list(limits) if (limits := getattr(self, name)) else None for name in ("range_16bit", "range_float")
+        }
+        return {"mean": list(self.mean), "std": list(self.std), **ranges}
 
     def __call__(self, images: Tensor) -> Tensor:
         """(N, C, H, W) uint8, uint16 or float32 → (N, C, H, W) float32, on the same device and in the same layout."""
@@ -38,6 +42,12 @@ class Normalisation:
 def to_tensor(image: np.ndarray) -> Tensor:
     """(H, W, C) uint8 or uint16 array → (C, H, W) tensor of the same type, without a copy (channels-last strides)."""
     return torch.from_numpy(image).permute(2, 0, 1)
+
+
+def floats_to_uint16(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Numbers low … high → 0 … 65535, rounded; what lies beyond is clipped, what is no number becomes 0."""
+    scaled = (np.nan_to_num(values.astype(np.float64), nan=low) - low) / ((high - low) or 1)
+    return (np.clip(scaled, 0, 1) * 65535 + 0.5).astype(np.uint16)
 
 
 def stretch(image: np.ndarray, limits: Sequence[int] | None) -> np.ndarray:

@@ -14,6 +14,7 @@ from tifffile import TiffPage
 from utils.console import UserError, counted, progress
 from utils.files import read_record
 from utils.images import DECODE_ERRORS
+from utils.normalise import floats_to_uint16
 from utils.transfer import Item, transfer
 from utils.voc import VocFolder, check_size, write_lines
 
@@ -156,9 +157,7 @@ def read_picture(page: TiffPage, low_high: tuple[float, float] | None) -> np.nda
     if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
         return (page.colormap >> 8).astype(np.uint8).T[pixels]
     if low_high:
-        low, high = low_high
-        scaled = (np.nan_to_num(pixels.astype(np.float64), nan=low) - low) / ((high - low) or 1)
-        pixels = (np.clip(scaled, 0, 1) * 65535 + 0.5).astype(np.uint16)
+        pixels = floats_to_uint16(pixels, *low_high)
     elif pixels.dtype == np.bool_:
         pixels = pixels * np.uint8(255)
     white_is_zero = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE

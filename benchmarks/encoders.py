@@ -1,0 +1,94 @@
+"""VGG-16 and ResNet-50, untrained at the start, in the same minutes: ours (train.py) and segmentation-models-pytorch.
+
+python benchmarks/encoders.py --voc-root VOCdevkit/isbi --output docs/encoders.md
+"""
+
+import random
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+import tyro
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import accuracy
+from loops import SMP_ENCODERS, SmpLoop, missing
+from measuring import describe_machine, draw_folder, markdown, report
+
+from utils.engine import choose_device
+from utils.metrics import Scores
+from utils.voc import VocFolder
+
+
+@dataclass
+class Config:
+    """Settings of the benchmark."""
+
+    voc_root: Path | None = None  # VOC folder with the splits train and val, all pictures of one size
+    output: Path | None = None  # Markdown file to write; None: print only
+    minutes: float = 2  # of each run
+    networks: tuple[str, ...] = tuple(SMP_ENCODERS)  # vgg, resnet50
+    device: str = "auto"  # auto, cpu, cuda
+    quick: bool = False  # drawn pictures, two epochs: does it run?
+
+
+def train_smp(config: Config, network: str, folder: VocFolder) -> accuracy.Run:
+    """Batches of two whole pictures, flips, Adam at 1e-4, validated after every epoch."""
+    torch.manual_seed(0)
+    order = random.Random(0)
+    names, val = folder.read_split("train"), folder.read_split("val")
+    run = accuracy.Run(SmpLoop.label)
+    start = time.perf_counter()
+    runner = SmpLoop(network, folder, 512, choose_device(config.device))
+    while len(run.curve) < 2 if config.quick else not run.curve or run.curve[-1][0] < config.minutes:
+        runner.train(order.sample(names, len(names)), 2)
+        runner.prepare()
+        miou = Scores(runner.validate(val, 1)).miou
+        run.curve.append(((time.perf_counter() - start) / 60, miou))
+    return run
+
+
+def rows_of(config: Config, network: str, folder: VocFolder, logs: Path) -> list[list[str]]:
+    flags = f"--backbone {network} --no-pretrained --in-channels 3"
+    ours = accuracy.Config(voc_root=folder.root, train_flags=flags, device=config.device, quick=config.quick)
+    runs = [accuracy.train_ours(ours, config.minutes, logs)[0]]
+    runs[0].label = "ours"
+    if not missing("smp", network, choose_device(config.device)):
+        runs.append(train_smp(config, network, folder))
+    return [
+        [
+            network,
+            run.label,
+            f"{run.curve[-1][0]:.2f}",
+            str(len(run.curve)),
+            f"{max(miou for _, miou in run.curve):.4f}",
+        ]
+        for run in runs
+    ]
+
+
+def main(config: Config) -> None:
+    with TemporaryDirectory() as directory:
+        logs = Path(directory)
+        if config.quick:
+            config.voc_root = logs / "voc"
+            draw_folder(config.voc_root, 4, 64)
+            VocFolder(config.voc_root).write_split("train", ["cells_0", "cells_1"])
+            VocFolder(config.voc_root).write_split("val", ["cells_2", "cells_3"])
+            config.networks = ("vgg",)
+        folder, rows = VocFolder(config.voc_root), []
+        for network in config.networks:
+            (logs / network).mkdir()
+            rows += rows_of(config, network, folder, logs / network)
+            print(rows[-2:], flush=True)
+    table = markdown(["network", "loop", "minutes", "epochs", "best validation mIoU"], rows)
+    machine = describe_machine(choose_device(config.device))
+    intro = f"`python benchmarks/encoders.py --voc-root {config.voc_root}`: {machine}. No pretrained weights; one seed."
+    report("Encoders in the same minutes", f"{intro}\n\n{table}", config.output)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Config, description=__doc__))
