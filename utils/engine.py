@@ -120,10 +120,11 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr(step) * group["factor"]
         loss = self._loss(images, masks, *weights, criterion=criterion)
-        self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        # Here and not before the next backward pass, so that no gradients lie beside the maps of its forward pass.
+        self.optimizer.zero_grad(set_to_none=True)
         self.average.update_parameters(self.net)
         return loss.detach()
 
