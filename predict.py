@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from results import (
@@ -27,7 +28,7 @@ from unet import Unet
 from utils import video
 from utils.ahead import map_ahead
 from utils.console import UserError, note, progress, run_script, warn
-from utils.images import read_image
+from utils.images import read_image, to_channels
 from utils.large import open_picture
 from utils.onnx_model import OPSET, export_onnx
 from utils.postprocess import postprocess
@@ -149,8 +150,8 @@ def predict_folder(config: Config, unet: Unet) -> None:
     # No process begins to write before all have looked at what exists.
     if not config.resume and not rank:
         remove_summaries(config)
-    gather(None)
-    todo = [path for path in targets if not (config.resume and is_done(config, unet, targets[path]))]
+    # Of one mind what is left to do, though some begin before others have looked.
+    todo = gather([path for path in targets if not (config.resume and is_done(config, unet, targets[path]))])[0]
     parts = gather(predict_share(config, unet, {path: targets[path] for path in todo[rank::processes]}))
     if rank:
         return
@@ -247,7 +248,10 @@ def draw_video(
     counts, start, steps = np.zeros(256, np.int64), time.perf_counter(), postprocessing(config, unet)
 
     def predict_logits(batch: Tensor) -> Tensor:
-        return mean_logits(member.logits(batch) for member in unet.members)
+        frames = batch.movedim(1, 3).numpy()
+        inputs = {n: [to_channels(frame, n) for frame in frames] for n in {each.in_channels for each in unet.members}}
+        pictures = {n: torch.from_numpy(np.stack(images)).movedim(3, 1) for n, images in inputs.items()}
+        return mean_logits(member.logits(pictures[member.in_channels]) for member in unet.members)
 
     def draw(frame_and_mask: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
         frame, mask = frame_and_mask
@@ -262,7 +266,7 @@ def draw_video(
     height, width = source.shape
     several = not source.live and unet.device.type != "cpu"
     batch_size = min(max(2**22 // (height * width), 1), 8) if several else 1
-    masks = video.segment(source.frames, predict_logits, unet.in_channels, batch_size, config.stride, config.smoothing)
+    masks = video.segment(source.frames, predict_logits, batch_size, config.stride, config.smoothing)
     drawn = map_ahead(draw, masks, depth=1 if source.live else 8)
     try:
         for picture in progress(drawn, "predicting", "frame", source.count or None):
@@ -285,8 +289,10 @@ def check_video_settings(config: Config) -> None:
         raise UserError("--stride", str(config.stride), "1 or more", "choose another number")
     if not 0 <= config.smoothing < 1:
         raise UserError("--smoothing", str(config.smoothing), "0 or more, and below 1", "choose another number")
-    if config.close_gaps:
-        raise UserError("--close-gaps", "a video", "pictures", "leave it out, or predict the frames as pictures")
+    for name in ("close_gaps", "objects", "save_labelme", "cutouts", "save_proba", "save_uncertainty", "resume"):
+        if getattr(config, name):
+            flag = f"--{name.replace('_', '-')}"
+            raise UserError(flag, "a video", "pictures", "leave it out, or predict the frames as pictures")
     keep_apart(config.input.parent, config.output)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from unet import Unet
-from utils.bands import PNG_PIXELS, predict_to_files
+from utils.bands import PNG_PIXELS, predict_to_files, writing_bands
 from utils.console import UserError
 from utils.files import replacing
 from utils.images import to_uint8_rgb, write_image, write_mask
@@ -32,7 +32,7 @@ from utils.objects import (
     summary_row,
     write_table,
 )
-from utils.palette import cutout_of
+from utils.palette import cutout_of, voc_palette
 from utils.plots import draw_numbered, with_legend
 from utils.polygons import write_labelme
 from utils.postprocess import Postprocessing, postprocess
@@ -67,13 +67,13 @@ def process(config: "Config", unet: Unet, path: Path, image: np.ndarray | TiffWi
     copy = output_paths(config, unet, target).get("labelme", target).with_suffix(path.suffix)
     if config.save_labelme and copy.exists() and not filecmp.cmp(path, copy, shallow=False):
         keep_what_exists(config, [copy])
-    maps = probability_maps(config, unet)
+    maps, image = probability_maps(config, unet), unet.adapt(image, path)
     whole = (
         config.objects or config.save_labelme or config.cutouts or config.legend or steps.active or config.close_gaps
     )
     if image.shape[0] * image.shape[1] > LARGE_PIXELS and not whole and config.mix_type != "montage":
         return process_large(config, unet, path, image, target)
-    image = unet.adapt(image[:])
+    image = image[:]
     mask, certainty, *values = unet.predict_as(image, classes, certainty_of, *maps.values())
     mask = postprocess(mask, steps)
     counts = np.bincount(mask.ravel(), minlength=256)
@@ -82,13 +82,18 @@ def process(config: "Config", unet: Unet, path: Path, image: np.ndarray | TiffWi
     summary = summary_row(name, counts, float(certainty.mean()) / 255, objects, unet.class_names, pixel_size)
 
     paths = output_paths(config, unet, target)
-    write_image(paths["picture"], draw_result(config, unet, image, mask, objects))
+    if mask.size > PNG_PIXELS:
+        paths |= {key: paths[key].with_suffix(".tif") for key in ("picture", "mask")}
+        keep_what_exists(config, paths.values())
+    write_whole(paths["picture"], draw_result(config, unet, image, mask, objects))
     if objects is not None:
         write_table(paths["objects"], object_rows(objects, name, unet.class_names), ["picture", *objects.columns])
     if config.save_labelme:
         with replacing(copy) as temporary:
             shutil.copyfile(path, temporary)
-        write_labelme(paths["labelme"], copy.name, mask, unet.class_names)
+        # A run that is resumed may find polygons that were corrected by hand.
+        if config.overwrite or not paths["labelme"].exists():
+            write_labelme(paths["labelme"], copy.name, mask, unet.class_names)
         # Fixes the order of the classes, for json_to_dataset.py and for labelme itself.
         if not (labels := copy.with_name("labels.txt")).exists():
             write_lines(labels, [IGNORE_LABEL, BACKGROUND_LABEL, *unet.class_names[1:]])
@@ -101,8 +106,19 @@ def process(config: "Config", unet: Unet, path: Path, image: np.ndarray | TiffWi
     elif config.objects:
         write_table(paths["summary"], [summary])
     # The mask comes last: where there is one, the picture is done.
-    write_mask(paths["mask"], mask)
+    write_whole(paths["mask"], mask, voc_palette())
     return Found(tuple(paths.values()), counts)
+
+
+def write_whole(path: Path, array: np.ndarray, palette: np.ndarray | None = None) -> None:
+    """A mask (with a palette) or a picture, as PNG, or as the TIFF that huge ones become."""
+    if path.suffix == ".tif":
+        with writing_bands(path, array.shape, array.dtype, palette) as file:
+            file.write(array)
+    elif palette is None:
+        write_image(path, array)
+    else:
+        write_mask(path, array)
 
 
 def process_large(config: "Config", unet: Unet, path: Path, image: np.ndarray | TiffWindows, target: Path) -> Found:
@@ -186,7 +202,8 @@ def output_paths(config: "Config", unet: Unet, target: Path) -> dict[str, Path]:
 
 def keep_what_exists(config: "Config", paths: Iterable[Path]) -> None:
     """Raises UserError if a result is there already, unless told to overwrite."""
-    there = [] if config.overwrite or config.resume else [path for path in paths if path.exists()]
+    resuming = config.resume and config.mode == "dir_predict"
+    there = [] if config.overwrite or resuming else [path for path in paths if path.exists()]
     if there:
         found = "a result of this name" if len(there) == 1 else f"a result of this name, and {len(there) - 1} more"
         raise UserError(
@@ -206,14 +223,18 @@ def summary_part(config: "Config") -> Path:
 
 
 def remove_summaries(config: "Config") -> None:
-    for part in (config.output / "summary.csv", *config.output.glob("summary.[0-9]*.csv")):
-        if part.exists():
-            part.unlink()
+    for part in (config.output / "summary.csv", *summary_parts(config)):
+        part.unlink(missing_ok=True)
+
+
+def summary_parts(config: "Config") -> list[Path]:
+    """Those of all processes but the first, not yet joined."""
+    return sorted(part for part in config.output.glob("summary.*.csv") if re.fullmatch(r"summary\.\d+\.csv", part.name))
 
 
 def join_summaries(config: "Config") -> None:
     """Bring the rows of all processes, and of those that were interrupted, into summary.csv."""
-    for part in sorted(config.output.glob("summary.[0-9]*.csv")):
+    for part in summary_parts(config):
         for row in read_table(part):
             append_row(config.output / "summary.csv", row)
         part.unlink()

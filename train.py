@@ -94,9 +94,12 @@ class Config:
     weight_decay: float | None = None  # None: 0.01 for adamw, 0 for adam, 0.0001 for sgd
     momentum: float = 0.9  # of sgd; 0.99 in the paper
     dice_weight: float = 1.0  # weight of the Dice loss beside cross-entropy; 0: cross-entropy alone
+    dice_smooth: float = 1.0  # added to both sides of the Dice's ratio, in pixels
     dice_beta: float = 1.0  # of the Dice loss; above 1, missed pixels cost more than pixels too many
     focal_gamma: float = 0.0  # above 0, pixels that are right already count less (focal loss; 2 in its paper)
-    class_weights: Literal["none", "balanced"] = "none"  # balanced: rare classes weigh more in the cross-entropy
+    class_weights: Literal["none", "balanced"] | tuple[float, ...] = (
+        "none"  # balanced: rare classes weigh more; or numbers
+    )
     border_weight: float = 0.0  # extra weight of pixels between touching objects (w0; 10 in the paper; 0: off)
     border_sigma: float = 5.0  # how far it reaches, in pixels
     freeze_epochs: int = 0  # first epochs in which the encoder is held still
@@ -146,6 +149,9 @@ def main(config: Config) -> None:
             raise UserError(run_dir, found, "time left to train", "raise --max-minutes")
     loss_of = make_criterion(config, data, precision.device)
     if config.compile:
+        first = schedule.phase(done)
+        batches.epoch, batches.batch_size = done, first.batch_size
+        net.freeze_encoder(first.frozen)
         print(f"compiled in {trainer.compile(*next(iter(train_loader)), criterion=loss_of):.0f} s")
 
     epochs, pictures = [], Pictures(run_dir, history, unet, data)
@@ -169,7 +175,6 @@ def main(config: Config) -> None:
         pictures.draw_sometimes()
         if budget:
             budget.reserve = time.perf_counter() - start - trained.seconds + pictures.seconds
-            trainer.total_steps = schedule.total_steps(schedule.steps_before(epoch + 1))
     pictures.draw()
     board.close()
     print_result(config, run_dir, history, scores, data, epochs)
@@ -178,31 +183,26 @@ def main(config: Config) -> None:
 def check_config(config: Config) -> None:
     """Raises UserError for a number that cannot work, before anything is read."""
     from_one = ("epochs", "batch_size", "freeze_batch_size", "base_channels", "depth")
-    from_zero = (
-        "freeze_epochs",
-        "weight_decay",
-        "momentum",
-        "dice_weight",
-        "focal_gamma",
-        "border_weight",
-        "num_workers",
-        "seed",
-    )
+    from_zero = ("freeze_epochs", "weight_decay", "momentum", "encoder_lr_factor", "dice_weight", "dice_smooth", "focal_gamma",
+                 "border_weight", "num_workers", "seed")  # fmt: skip
     for name, minimum in {**dict.fromkeys(from_one, 1), **dict.fromkeys(from_zero, 0)}.items():
         value = getattr(config, name)
         # Turned round, so that NaN fails too.
         if value is not None and not value >= minimum:
             flag = f"--{name.replace('_', '-')}"
             raise UserError(flag, str(value), f"{minimum} or more", "choose another value")
-    above_zero = ("lr", "freeze_lr", "max_minutes", "dice_beta")
+    above_zero = ("lr", "freeze_lr", "max_minutes", "dice_beta", "border_sigma")
     values = [value for name in above_zero if (value := getattr(config, name)) is not None]
-    if min(config.input_shape or (1,)) < 1 or not all(value > 0 for value in values):
+    if min(config.input_shape or (1,)) < 1 or not all(0 < value < math.inf for value in values):
         found = ", ".join(
             f"--{name.replace('_', '-')} {getattr(config, name)}" for name in ("input_shape", *above_zero)
         )
         raise UserError("settings", found, "numbers above 0", "choose other values")
     parse_augmentation(config.augmentation)
-    if config.freeze_epochs >= config.epochs and config.freeze_epochs:
+    if config.deterministic and config.max_minutes:
+        found = "--deterministic with --max-minutes"
+        raise UserError("settings", found, "a learning rate that does not follow the clock", "use --epochs")
+    if config.freeze_epochs >= config.epochs and config.freeze_epochs and not config.max_minutes:
         found = f"--freeze-epochs {config.freeze_epochs} of --epochs {config.epochs}"
         raise UserError(
             "settings", found, "epochs left to train the whole network", "raise --epochs or freeze for fewer"
@@ -227,6 +227,10 @@ def read_data(config: Config) -> Data:
 
 def fill_in(config: Config, data: Data) -> Config:
     """The settings with what was left to the program chosen."""
+    weights, names = config.class_weights, data.class_names
+    if not isinstance(weights, str) and (len(weights) != len(names) or not all(0 <= w < math.inf for w in weights)):
+        expected = f"{len(names)} numbers from 0 on, one for each of {', '.join(names)}"
+        raise UserError("--class-weights", str(weights), expected, "give as many numbers, or balanced")
     crop, batch = plan_crops(data.train_sizes, config.input_shape)
     if config.fit == "letterbox":
         crop = config.input_shape or (LARGE, LARGE)
@@ -351,6 +355,7 @@ def make_loaders(
     if workers is None:
         # On a CPU the network itself keeps every core busy; a worker would only take turns with it.
         workers = min(torch.get_num_threads(), 8) if device.type == "cuda" else 0
+    cache_bytes = CACHE_BYTES // (2 * max(workers, 1))
     train = SegmentationDataset(
         data.folder,
         data.train,
@@ -362,9 +367,11 @@ def make_loaders(
         border=BorderWeights(config.border_weight, config.border_sigma) if config.border_weight else None,
         letterboxed=config.fit == "letterbox",
         range_16bit=checkpoint.normalisation["range_16bit"],
-        cache_bytes=CACHE_BYTES // max(workers, 1),
+        cache_bytes=cache_bytes,
     )
-    val = SegmentationDataset(data.folder, data.val, in_channels, range_16bit=train.range_16bit)
+    val = SegmentationDataset(
+        data.folder, data.val, in_channels, range_16bit=train.range_16bit, cache_bytes=cache_bytes
+    )
     batches = EpochBatches(len(train), config.batch_size, config.seed)
     val_batches = same_size_batches(data.val_sizes, max(config.batch_size * crop[0] * crop[1], LARGE_STEP))
     return train, batches, make_loader(train, batches, workers, device), make_loader(val, val_batches, workers, device)
@@ -373,14 +380,14 @@ def make_loaders(
 def make_schedule(config: Config, crops: int, budget: TimeBudget | None) -> Schedule:
     """The frozen phase, if any, and the rest."""
     frozen = Phase(config.freeze_epochs, config.freeze_batch_size, config.freeze_lr, frozen=True)
-    rest = Phase(config.epochs - config.freeze_epochs, config.batch_size, config.lr)
+    rest = Phase(max(config.epochs - config.freeze_epochs, 1), config.batch_size, config.lr)
     return Schedule([frozen, rest] if frozen.epochs else [rest], crops, config.curve, budget)
 
 
 def make_criterion(config: Config, data: Data, device: torch.device) -> Callable[..., torch.Tensor]:
     """The loss as a function of logits, masks and, where they are used, border weights."""
     class_weights = make_class_weights(config, data, device)
-    loss = Loss(config.dice_weight, config.dice_beta, gamma=config.focal_gamma)
+    loss = Loss(config.dice_weight, config.dice_beta, config.dice_smooth, config.focal_gamma)
 
     def loss_of(logits: torch.Tensor, *targets: torch.Tensor) -> torch.Tensor:
         masks, *border = (crop_centre(target, *logits.shape[-2:]) for target in targets)
@@ -393,11 +400,13 @@ def make_class_weights(config: Config, data: Data, device: torch.device) -> torc
     """(K,) float32 weights of the classes in the cross-entropy, or None for equal ones."""
     if config.class_weights == "none":
         return None
-    weights = balanced_class_weights(data.class_pixels)
+    weights = config.class_weights
+    if weights == "balanced":
+        weights = balanced_class_weights(data.class_pixels).tolist()
     print(
         "weights  " + ", ".join(f"{name} {weight:.3g}" for name, weight in zip(data.class_names, weights, strict=True))
     )
-    return torch.from_numpy(weights).to(device)
+    return torch.tensor(weights, dtype=torch.float32, device=device)
 
 
 def make_trainer(
@@ -410,7 +419,7 @@ def make_trainer(
     ]
     normalise = Normalisation(**checkpoint.normalisation)
     optimizer = make_optimizer(config.optimizer, config.lr, config.weight_decay, config.momentum, precision.device)
-    return Trainer(net, groups, optimizer, schedule.lr, schedule.total_steps(), normalise, precision)
+    return Trainer(net, groups, optimizer, schedule.lr, schedule.total_steps, normalise, precision)
 
 
 def open_run(config: Config, checkpoint: Checkpoint, trainer: Trainer) -> tuple[Path, int, float]:

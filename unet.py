@@ -28,7 +28,7 @@ from utils.console import UserError, note, progress
 from utils.engine import Precision, choose_device, choose_precision
 from utils.gaps import close_gaps
 from utils.images import image_to_array, read_image, to_channels, to_uint8_rgb
-from utils.large import TiffWindows, open_picture
+from utils.large import LARGE_PIXELS, TiffWindows, open_picture
 from utils.letterbox import letterbox, undo_letterbox
 from utils.maps import certainty, classes, probabilities, probability_of
 from utils.normalise import Normalisation, floats_to_uint16, stretch, to_tensor
@@ -176,6 +176,12 @@ class Unet:
     def _grid(self, size: tuple[int, int], count: int = 1) -> Grid:
         """The tiles of `count` pictures (height, width) that are predicted at once; one tile for letterboxed pictures."""
         if any(member.fit == "letterbox" for member in self.members):
+            if size[0] * size[1] > LARGE_PIXELS:
+                found, remedy = (
+                    f"{size[0]}×{size[1]} for a letterboxed model",
+                    "scale it down, or train with --fit crop",
+                )
+                raise UserError("picture", found, f"at most {LARGE_PIXELS / 1e6:.0f} million pixels", remedy)
             return make_grid(size, max(size), stride=1, reach=0, exact=True)
         geometries = [member.geometry for member in self.members]
         bytes_per_value = (self.precision.dtype or torch.float32).itemsize
@@ -216,16 +222,16 @@ class Unet:
                     bar.update()
                 yield tuple(arrays)
 
-    def adapt(self, picture: np.ndarray) -> np.ndarray:
+    def adapt(self, picture: np.ndarray, subject: object = "picture") -> np.ndarray:
         """A picture of floats (H, W) as uint16, as those that the network learnt from; any other as it is.
 
-        Raises UserError if it learnt from none.
+        Raises UserError, which names the `subject`, if it learnt from none.
         """
         if not isinstance(picture, np.ndarray) or picture.dtype != np.float32:
             return picture
         if self.normalisation.range_float is None:
             raise UserError(
-                "picture",
+                subject,
                 f"floating-point values between {np.nanmin(picture):g} and {np.nanmax(picture):g}",
                 "8 or 16 bits a channel, as the pictures that the network was trained on",
                 "export it as those were; networks for floats learn from import_dataset.py --format stack",

@@ -146,7 +146,7 @@ class OurLoop:
         groups = [{"params": list(net.parameters()), "factor": 1.0}]
         optimizer = make_optimizer("adamw", 1e-3, 1e-2, 0.9, device)
         normalise = Normalisation(**NORMALISATION)
-        self.trainer = Trainer(net, groups, optimizer, lambda step: 1e-3, 1000, normalise, precision)
+        self.trainer = Trainer(net, groups, optimizer, lambda step: 1e-3, lambda step: 1000, normalise, precision)
         self.val_set: SegmentationDataset | None = None
 
     def train(self, names: Sequence[str], batch_size: int, block: int = 1) -> list[float]:
@@ -196,6 +196,8 @@ class CompiledLoop(OurLoop):
 
     def prepare(self) -> None:
         super().prepare()
+        # Found out by running the network, which is not to be compiled with the hooks of that.
+        _ = self.unet.geometry
         self.unet.net.compile()
 
 

@@ -15,11 +15,11 @@ from utils.console import UserError
 from utils.engine import (
     Precision,
     Trainer,
+    average_decay,
     choose_device,
     choose_precision,
     describe_device,
     evaluate,
-    growing_average,
     make_optimizer,
     set_determinism,
     train_one_epoch,
@@ -57,7 +57,7 @@ def rate(step: int) -> float:
 
 def trainer_of(net: nn.Module, precision: Precision = FP32, lr=rate, **groups: object) -> Trainer:
     groups = groups or {"params": list(net.parameters()), "factor": 1.0}
-    return Trainer(net, [groups], OPTIMIZER, lr, 100, NORMALISE, precision)
+    return Trainer(net, [groups], OPTIMIZER, lr, lambda step: 100, NORMALISE, precision)
 
 
 def assert_same_state(one: dict[str, Tensor], other: dict[str, Tensor], **tolerance: float) -> None:
@@ -127,7 +127,7 @@ def test_the_rate_follows_the_step_and_the_factor_of_the_group():
 
     still, moving = list(net[0].parameters()), list(net[3].parameters())
     groups = [{"params": still, "factor": 0.0}, {"params": moving, "factor": 0.5}]
-    trainer = Trainer(net, groups, OPTIMIZER, lr, 100, NORMALISE, FP32)
+    trainer = Trainer(net, groups, OPTIMIZER, lr, lambda step: 100, NORMALISE, FP32)
     before = [p.clone() for p in still + moving]
     asked.clear()
     train_one_epoch(trainer, batches(3), criterion, first_step=40)
@@ -245,11 +245,28 @@ def test_the_average_of_weights_and_statistics_follows_the_formula():
     assert_same_state(averaged, expected)
 
 
-@pytest.mark.parametrize(("memory", "longest"), [(0, 0.9), (10, 0.9), (200, 0.995), (10**6, 0.999)])
-def test_the_memory_of_the_average_is_bounded(memory, longest):
-    mean, value = torch.zeros(1), torch.ones(1)
-    growing_average(lambda: memory)([mean], [value], torch.tensor(10**7))
-    assert mean.item() == pytest.approx(1 - longest, rel=1e-3)
+@pytest.mark.parametrize(("total", "longest"), [(0, 0.9), (200, 0.9), (4000, 0.995), (10**7, 0.999)])
+def test_the_memory_of_the_average_grows_and_is_bounded(total, longest):
+    assert average_decay(10**7, total) == pytest.approx(longest)
+    assert [average_decay(count, total) for count in (0, 1, 8)] == [0.1, 2 / 11, 0.5]
+
+
+def test_what_is_typed_for_the_second_part_of_a_run_holds():
+    first, net = trainer_of(network()), network()
+    groups, optimizer = (
+        [{"params": list(net.parameters()), "factor": 0.3}],
+        make_optimizer("adamw", 0.5, 0.07, 0.9, CPU),
+    )
+    second = Trainer(net, groups, optimizer, lambda step: 0.5, lambda step: 100, NORMALISE, FP32)
+    train_one_epoch(first, batches(2), criterion, first_step=0)
+    state = first.state()
+    # As on a card that computes in bfloat16, where the scaler has no state.
+    state["scaler"] = {}
+    second.load_state(state, first.average.module.state_dict())
+    (group,) = second.optimizer.param_groups
+    assert (group["factor"], group["weight_decay"]) == (0.3, 0.07)
+    moments = [next(iter(each.optimizer.state.values()))["exp_avg"] for each in (first, second)]
+    assert torch.equal(*moments)
 
 
 @pytest.mark.parametrize("precision", [FP32, Precision(CPU, torch.float16)], ids=["fp32", "fp16"])

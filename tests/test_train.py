@@ -1,6 +1,7 @@
 """train.py: what a run leaves, what it learns, how it goes on, what it refuses."""
 
 import json
+import math
 import re
 import shutil
 import time
@@ -183,6 +184,7 @@ def test_a_network_learns_a_picture_by_heart(tmp_path):
         (3, {"input_shape": (24, 40), "augmentation": "strong"}),
         (3, {"input_shape": (1, 1), "batch_size": 1}),
         (3, {"dice_weight": 0.0, "num_classes": 3}),
+        (3, {"class_weights": (1.0, 2.0, 0.5), "dice_smooth": 0.0, "border_weight": 2.0}),
         (3, {"optimizer": "adam", "curve": "step", "focal_gamma": 2.0, "dice_beta": 2.0}),
     ],
     ids=[
@@ -500,6 +502,10 @@ def test_folder_of_runs_that_cannot_be_written(folder, tmp_path, place):
         {"freeze_lr": -1.0},
         {"max_minutes": 0.0},
         {"dice_beta": 0.0},
+        {"border_sigma": 0.0},
+        {"max_minutes": math.inf},
+        {"encoder_lr_factor": -1.0},
+        {"class_weights": (1.0, 2.0)},
         {"focal_gamma": -1.0},
         {"weight_decay": -1.0},
         {"dice_weight": -1.0},

@@ -335,7 +335,7 @@ def frames_of(*values):
 @pytest.mark.parametrize("batch_size", [1, 2, 4, 8])
 def test_frames_between_keep_the_last_mask(batch_size):
     frames = frames_of(101, 99, 99, 99, 99, 101, 101)
-    pairs = list(video.segment(iter(frames), value_of_frame, 3, batch_size, stride=3))
+    pairs = list(video.segment(iter(frames), value_of_frame, batch_size, stride=3))
     assert [int(mask[0, 0]) for _, mask in pairs] == [1, 1, 1, 0, 0, 0, 1]
     assert all(frame is given for (frame, _), given in zip(pairs, frames, strict=True))
     assert all(mask.shape == (2, 3) and mask.dtype == np.uint8 for _, mask in pairs)
@@ -344,7 +344,7 @@ def test_frames_between_keep_the_last_mask(batch_size):
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_smoothing_is_an_exponential_mean_of_probabilities(batch_size):
     values = [104, 97, 97, 97, 97, 97, 103]
-    found = [int(m[0, 0]) for _, m in video.segment(frames_of(*values), value_of_frame, 1, batch_size, smoothing=0.6)]
+    found = [int(m[0, 0]) for _, m in video.segment(frames_of(*values), value_of_frame, batch_size, smoothing=0.6)]
     mean, expected = None, []
     for value in values:
         now = 1 / (1 + np.exp(100.0 - value))

@@ -110,14 +110,14 @@ class PngBands:
 
 
 class TiffBands:
-    """A tiled, deflated TIFF (TIFF 6.0, sections 2, 14 and 15) written row by row; BigTIFF from 4 GB of pixels on.
+    """A tiled, deflated TIFF (TIFF 6.0, sections 2, 14 and 15) written row by row; BigTIFF from 2 GB of pixels on.
 
     tifffile's writer asks for its tiles; here several files grow together, each handed its rows as they are predicted.
     """
 
     def __init__(self, file: BinaryIO, shape: tuple[int, ...], dtype: np.dtype, palette: np.ndarray | None):
         self.file, self.shape, self.palette = file, (*shape, 1)[:3], palette
-        self.big = np.prod(shape, dtype=np.int64) * dtype.itemsize >= 1 << 32
+        self.big = np.prod(shape, dtype=np.int64) * dtype.itemsize >= 1 << 31
         self.waiting, self.places, self.sizes = np.empty((0, *self.shape[1:]), dtype), [], []
         file.write(b"\0" * 16)
 

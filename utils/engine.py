@@ -63,7 +63,9 @@ def choose_precision(name: str, device: torch.device) -> Precision:
     if name != "auto":
         return Precision(device, dtypes[name])
     if device.type == "cuda":
-        return Precision(device, torch.bfloat16 if torch.cuda.is_bf16_supported(False) else torch.float16)
+        with torch.cuda.device(device):
+            half = torch.float16 if torch.cuda.get_device_capability() >= (5, 3) else None
+            return Precision(device, torch.bfloat16 if torch.cuda.is_bf16_supported(False) else half)
     if device.type == "cpu" and cpu_has_bfloat16():
         return Precision(device, torch.bfloat16)
     return Precision(device, None)
@@ -87,9 +89,8 @@ def describe_device(device: torch.device) -> str:
 class Trainer:
     """A network and everything else that changes while it is trained: optimizer, gradient scaler, averaged weights.
 
-    average: exponential mean of the weights and of the batch-norm statistics over about the last twentieth of the run
-    (`total_steps`, which may be corrected on the way); its memory grows from nothing, so that the first epochs can be
-    looked at too. Validation and best.pth use it.
+    average: exponential mean of the weights and of the batch-norm statistics over about the last twentieth of the run; its
+    memory grows from nothing, so that the first epochs can be looked at too. Validation and best.pth use it.
     """
 
     def __init__(
@@ -98,17 +99,20 @@ class Trainer:
         groups: list[dict[str, Any]],
         optimizer: Callable[[list[dict[str, Any]]], torch.optim.Optimizer],
         lr: Callable[[int], float],
-        total_steps: float,
+        total_steps: Callable[[int], float],
         normalise: Callable[[Tensor], Tensor],
         precision: Precision,
     ):
-        """groups: parameter groups with a `factor` on the learning rate each; lr: learning rate at step 0, 1, …"""
+        """groups: parameter groups with a `factor` on the learning rate each; lr: learning rate at step 0, 1, …
+
+        total_steps: steps of the run, as far as can be told after so many of them.
+        """
         self.net, self.lr, self.normalise, self.precision = net, lr, normalise, precision
         self.forward: Callable[[Tensor], Tensor] = net
         self.total_steps = total_steps
         self.optimizer = optimizer(groups)
         self.scaler = precision.scaler()
-        self.average = AveragedModel(net, multi_avg_fn=growing_average(lambda: self.total_steps / 20), use_buffers=True)
+        self.average = AveragedModel(net, use_buffers=True)
 
     def step(
         self, step: int, images: Tensor, masks: Tensor, *weights: Tensor, criterion: Callable[..., Tensor]
@@ -125,8 +129,19 @@ class Trainer:
         self.scaler.update()
         # Here and not before the next backward pass, so that no gradients lie beside the maps of its forward pass.
         self.optimizer.zero_grad(set_to_none=True)
-        self.average.update_parameters(self.net)
+        self._follow(step)
         return loss.detach()
+
+    @torch.no_grad()
+    def _follow(self, step: int) -> None:
+        """Move the average after the weights, as `AveragedModel.update_parameters` does, but never waiting for a GPU."""
+        count = int(self.average.n_averaged)
+        decay = average_decay(count, self.total_steps(step + 1)) if count else 0.0
+        means = [*self.average.module.parameters(), *self.average.module.buffers()]
+        values = [*self.net.parameters(), *self.net.buffers()]
+        floats = [pair for pair in zip(means, values, strict=True) if pair[0].is_floating_point()]
+        get_ema_multi_avg_fn(decay)([mean for mean, _ in floats], [value for _, value in floats], None)
+        self.average.n_averaged += 1
 
     def _loss(self, images: Tensor, masks: Tensor, *weights: Tensor, criterion: Callable[..., Tensor]) -> Tensor:
         images = self.normalise(images.to(self.precision.device, non_blocking=True))
@@ -143,8 +158,8 @@ class Trainer:
         start, kept = time.perf_counter(), copy.deepcopy(self.net.state_dict())
         # Graphs of whole steps spare the launching of kernels, the bottleneck of a GPU on small pictures.
         mode = "reduce-overhead" if self.precision.device.type == "cuda" else "default"
-        self.forward = torch.compile(self.net.train(), mode=mode, dynamic=False)
         try:
+            self.forward = torch.compile(self.net.train(), mode=mode, dynamic=False)
             self.scaler.scale(self._loss(*batch, criterion=criterion)).backward()
         except torch._dynamo.exc.TorchDynamoException as error:
             raise UserError(
@@ -168,8 +183,13 @@ class Trainer:
 
     def load_state(self, state: dict[str, Any], averaged_weights: dict[str, Tensor]) -> None:
         self.net.load_state_dict(state["model"])
+        # The settings that were typed for this part of the run hold, not those of the part before.
+        settings = [{k: v for k, v in group.items() if k != "params"} for group in self.optimizer.param_groups]
         self.optimizer.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
+        for group, typed in zip(self.optimizer.param_groups, settings, strict=True):
+            group.update(typed)
+        if state["scaler"]:
+            self.scaler.load_state_dict(state["scaler"])
         self.average.module.load_state_dict(averaged_weights)
         self.average.n_averaged.fill_(state["averaged"])
 
@@ -177,7 +197,7 @@ class Trainer:
 def make_optimizer(name: str, lr: float, weight_decay: float, momentum: float, device: torch.device) -> Callable:
     """A function from parameter groups to the optimizer `adamw`, `adam` or `sgd` (with Nesterov's momentum)."""
     # One kernel for all weights where there is one, else one for each operation.
-    options = {"lr": lr, "weight_decay": weight_decay, "fused": device.type != "mps"}
+    options = {"lr": lr, "weight_decay": weight_decay, "foreach" if device.type == "mps" else "fused": True}
     if name == "sgd":
         return partial(torch.optim.SGD, momentum=momentum, nesterov=momentum > 0, **options)
     return partial(torch.optim.Adam if name == "adam" else torch.optim.AdamW, **options)
@@ -195,15 +215,10 @@ def set_determinism(deterministic: bool) -> None:
         torch.set_float32_matmul_precision("high")
 
 
-def growing_average(memory: Callable[[], float]) -> Callable[[list[Tensor], list[Tensor], Tensor], None]:
-    """Exponential averaging over memory() steps (10 to 1000), and over fewer as long as there have been few."""
-
-    def average(means: list[Tensor], values: list[Tensor], count: Tensor) -> None:
-        longest = 1 - 1 / min(max(memory(), 10), 1000)
-        decay = min(longest, (1 + int(count)) / (10 + int(count)))
-        get_ema_multi_avg_fn(decay)(means, values, count)
-
-    return average
+def average_decay(count: int, total_steps: float) -> float:
+    """Of an exponential average over a twentieth of the steps (10 to 1000), and over fewer while `count` is small."""
+    memory = min(max(total_steps / 20, 10), 1000)
+    return min(1 - 1 / memory, (1 + count) / (10 + count))
 
 
 class Epoch(NamedTuple):

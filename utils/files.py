@@ -16,7 +16,9 @@ def replacing(path: Path) -> Iterator[Path]:
     A crash at any instant leaves the old file or the new one, whole; an exception leaves the old one and nothing beside it.
     Makes the folder. Raises UserError where it cannot be written.
     """
-    temporary = path.with_name(f".{path.stem}.writing{path.suffix}")
+    # Processes of torchrun may write one file at the same time.
+    rank = os.environ.get("RANK", "")
+    temporary = path.with_name(f".{path.stem}{rank and '.'}{rank}.writing{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary

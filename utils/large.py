@@ -53,6 +53,9 @@ def can_be_windowed(page: TiffPage) -> bool:
     piece = page.tile[0] * page.tile[1] if page.is_tiled else page.rowsperstrip * page.imagewidth
     pieces = page.is_memmappable or piece * page.samplesperpixel * page.bitspersample // 8 <= STRIP_BYTES
     known = page.photometric in COLOURS and page.dtype in (np.bool_, np.uint8, np.uint16)
+    # Those that Pillow scales or refuses are left to it.
+    known &= page.bitspersample in (1, 8, 16) or page.photometric == PHOTOMETRIC.PALETTE
+    known &= page.photometric != PHOTOMETRIC.SEPARATED or page.dtype == np.uint8
     return known and pieces and page.imagedepth == 1
 
 

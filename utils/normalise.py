@@ -34,8 +34,10 @@ class Normalisation:
     def __call__(self, images: Tensor) -> Tensor:
         """(N, C, H, W) uint8, uint16 or float32 → (N, C, H, W) float32, on the same device and in the same layout."""
         scale = FULL_SCALE.get(images.dtype, 1.0)
-        mean = torch.tensor(self.mean, device=images.device).view(1, -1, 1, 1)
-        std = torch.tensor(self.std, device=images.device).view(1, -1, 1, 1)
+        # Copied without waiting: made on a GPU at once, they would wait for all that it still has to do.
+        mean, std = (
+            torch.tensor(x).view(1, -1, 1, 1).to(images.device, non_blocking=True) for x in (self.mean, self.std)
+        )
         return (images.float() - mean * scale) / (std * scale)
 
 

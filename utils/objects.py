@@ -1,9 +1,11 @@
 """Measuring the objects of a mask: one row an object, one row a picture, as CSV."""
 
 import csv
+import os
 import re
 import shutil
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -145,10 +147,14 @@ def append_row(path: Path, row: dict[str, object]) -> None:
     if not path.exists():
         write_table(path, [row])
     elif read_columns(path) == list(row):
+        size = path.stat().st_size
         try:
             with path.open("a", encoding="utf-8", newline="") as file:
                 csv.writer(file).writerow(as_text(row))
         except OSError as error:
+            # Half a row would spoil the table for a run that is resumed.
+            with suppress(OSError):
+                os.truncate(path, size)
             remedy = "close it in other programs, free space on the disk"
             raise UserError(
                 path, f"it cannot be written ({error.strerror})", "a table to add a row to", remedy

@@ -49,7 +49,8 @@ def resume_run(path: Path, checkpoint: Checkpoint, trainer: Trainer, epochs: flo
 
 def _what_must_agree(checkpoint: Checkpoint) -> dict[str, object]:
     classes = ", ".join(checkpoint.class_names)
-    return {**checkpoint.network, "classes": classes, "fold": checkpoint.settings.get("fold")}
+    settings = {"fold": None, "optimizer": "adamw", **checkpoint.settings}
+    return {**checkpoint.network, "classes": classes, **{name: settings[name] for name in ("fold", "optimizer")}}
 
 
 def _listed(values: dict[str, object], names: list[str]) -> str:

@@ -21,7 +21,6 @@ from torch import Tensor
 from utils.ahead import map_ahead
 from utils.console import UserError
 from utils.files import replacing
-from utils.images import to_channels
 
 # What OpenCV can usually write into each container, best first; any other container becomes .mp4.
 CODECS = {
@@ -38,7 +37,7 @@ WINDOWS = os.name == "nt"
 class Video:
     """An open video or camera. shape: (height, width); rate: frames a second; count: frames by its header, 0 unknown.
 
-    frames: RGB arrays (H, W, 3) uint8 in order, read ahead; live: a camera; taken: frames read so far.
+    frames: RGB arrays (H, W, 3) uint8 in order, read ahead; live: a camera; taken: frames read so far; ended: no more came.
     """
 
     shape: tuple[int, int]
@@ -47,11 +46,12 @@ class Video:
     live: bool
     frames: Iterator[np.ndarray]
     taken: int = 0
+    ended: bool = False
 
     @property
     def lacks(self) -> bool:
         """Whether the file ended clearly before the number of frames that its header tells (some headers estimate)."""
-        return self.taken < self.count - max(2, self.count // 50)
+        return self.ended and self.taken < self.count - max(2, self.count // 50)
 
 
 @contextmanager
@@ -100,6 +100,7 @@ def read_frames(capture: cv2.VideoCapture, first: np.ndarray, video: Video) -> I
     video.taken = 1
     for good, frame in map_ahead(lambda _: capture.read(), repeat(None), depth=1 if video.live else 8):
         if not good:
+            video.ended = True
             return
         yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
         video.taken += 1
@@ -108,19 +109,18 @@ def read_frames(capture: cv2.VideoCapture, first: np.ndarray, video: Video) -> I
 def segment(
     frames: Iterable[np.ndarray],
     predict_logits: Callable[[Tensor], Tensor],
-    in_channels: int,
     batch_size: int = 1,
     stride: int = 1,
     smoothing: float = 0.0,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Each frame (H, W, 3) with its mask (H, W) uint8.
 
-    predict_logits: pictures (N, C, H, W) uint8 → logits (N, K, H, W). stride: every so many frames are predicted, and those
+    predict_logits: pictures (N, 3, H, W) uint8 → logits (N, K, H, W). stride: every so many frames are predicted, and those
     between keep the last mask. smoothing: share in 0…1 that the mean of the past keeps in the probabilities of a frame.
     """
     frames, start, mean, mask = iter(frames), 0, None, None
     while batch := list(islice(frames, batch_size)):
-        chosen = [to_channels(frame, in_channels) for i, frame in enumerate(batch, start) if i % stride == 0]
+        chosen = [frame for i, frame in enumerate(batch, start) if i % stride == 0]
         masks = iter(())
         if chosen:
             scores = predict_logits(torch.from_numpy(np.stack(chosen)).movedim(3, 1))
