@@ -188,7 +188,7 @@ class Unet:
         values = max(geometry.values_per_pixel for geometry in geometries) * count
         return make_grid(
             size,
-            self.tile_size or tile_side(values * bytes_per_value, self.device),
+            self.tile_size or tile_side(values * bytes_per_value, self.device, size[0] * size[1] > LARGE_PIXELS),
             math.lcm(*(geometry.stride for geometry in geometries)),
             max(geometry.reach for geometry in geometries),
             all(geometry.exact for geometry in geometries),

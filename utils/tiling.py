@@ -13,7 +13,8 @@ from torch import Tensor
 # Beyond this reach (ResNet-50, depths above 5) most of a tile would be halo, for context that hardly weighs.
 LONGEST_HALO = 256
 BLENDED_HALO = 128
-CPU_BYTES = 192 << 20  # so that a picture of any size stays below 1.5 GB, PyTorch itself included
+CPU_BYTES = 768 << 20  # a larger tile saves little of the halo's work
+BAND_BYTES = 192 << 20  # of pictures that are read and written band by band, to keep the rest of a band small too
 LONGEST_SIDE = 3072  # larger maps pass 2³¹ values, where cuDNN gets slow
 
 
@@ -61,13 +62,16 @@ def cut(length: int, side: int, stride: int, halo: int) -> list[Span]:
     ]
 
 
-def tile_side(bytes_per_pixel: float, device: torch.device) -> int:
-    """Side of the largest square tile for the memory that is free now: half of a GPU's, a quarter of the machine's."""
+def tile_side(bytes_per_pixel: float, device: torch.device, banded: bool) -> int:
+    """Side of the largest square tile for the memory that is free now: half of a GPU's, a quarter of the machine's.
+
+    banded: the picture is so large that it goes through memory band by band.
+    """
     if device.type == "cuda":
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         budget = (torch.cuda.mem_get_info(device)[0] + unused) // 2
     else:
-        budget = min(psutil.virtual_memory().available // 4, CPU_BYTES)
+        budget = min(psutil.virtual_memory().available // 4, BAND_BYTES if banded else CPU_BYTES)
     return min(int((budget / bytes_per_pixel) ** 0.5), LONGEST_SIDE)
 
 
