@@ -37,6 +37,7 @@ from utils.engine import (
     choose_device,
     choose_precision,
     evaluate,
+    keep_freed_memory,
     make_optimizer,
     set_determinism,
     train_one_epoch,
@@ -123,6 +124,8 @@ def main(config: Config) -> None:
     started = time.perf_counter()
     check_config(config)
     set_determinism(config.deterministic)
+    if not config.save_memory:
+        keep_freed_memory()
     torch.manual_seed(config.seed)
     precision = choose_precision(config.precision, choose_device(config.device))
     data = read_data(config)

@@ -20,7 +20,15 @@ from unet import Unet
 from utils.augment import parse_augmentation
 from utils.checkpoint import Checkpoint, save_checkpoint
 from utils.dataset import EpochBatches, SegmentationDataset, make_loader
-from utils.engine import Trainer, choose_precision, evaluate, make_optimizer, set_determinism, train_one_epoch
+from utils.engine import (
+    Trainer,
+    choose_precision,
+    evaluate,
+    keep_freed_memory,
+    make_optimizer,
+    set_determinism,
+    train_one_epoch,
+)
 from utils.losses import criterion
 from utils.normalise import Normalisation
 from utils.palette import voc_palette
@@ -141,6 +149,8 @@ class OurLoop:
         net = build(**self.network).to(device, memory_format=torch.channels_last)
         if save_memory:
             net.save_memory()
+        else:
+            keep_freed_memory()
         precision = choose_precision("auto", device)
         self.precision = str(precision).split()[0]
         groups = [{"params": list(net.parameters()), "factor": 1.0}]

@@ -733,3 +733,43 @@ def test_processes_share_a_folder(weights, predict, tmp_path):
     alone, together = snapshot(tmp_path / "out"), snapshot(shared)
     assert alone.keys() == together.keys()
     assert all(alone[name] == together[name] for name in alone if name.endswith(".png") or name == "order.csv")
+
+
+def test_a_single_picture_is_not_resumed_but_kept(predict, tmp_path):
+    path = folder_of(tmp_path, a=RGB) / "a.png"
+    predict(input=path)
+    with pytest.raises(UserError, match="--overwrite"):
+        predict(input=path, resume=True)
+
+
+def test_resuming_keeps_polygons_that_were_corrected_by_hand(predict, tmp_path):
+    folder = folder_of(tmp_path, a=RGB, b=GRAY)
+    predict(mode="dir_predict", input=folder, save_labelme=True)
+    corrected = tmp_path / "out" / "labelme" / "a.json"
+    corrected.write_text(corrected.read_text("utf-8").replace('"cell"', '"nucleus"') + "\n", encoding="utf-8")
+    before = corrected.read_bytes()
+    predict(mode="dir_predict", input=folder, save_labelme=True, save_uncertainty=True, resume=True)
+    assert (tmp_path / "out" / "a_uncertainty.png").exists()
+    assert corrected.read_bytes() == before
+
+
+def test_results_that_look_like_parts_of_the_summary_are_kept(predict, tmp_path):
+    folder = tmp_path / "in"
+    write_image(folder / "summary.1.png", RGB)
+    predict(mode="dir_predict", input=folder, objects=True)
+    assert (tmp_path / "out" / "summary.1_objects.csv").exists()
+
+
+def test_a_picture_of_floats_in_a_folder_is_left_out_by_name(predict, tmp_path, capsys, small_is_large):
+    folder = folder_of(tmp_path, a=RGB)
+    tifffile.imwrite(folder / "b.tif", np.ones((50, 50), np.float32), photometric="minisblack")
+    predict(mode="dir_predict", input=folder)
+    assert f"{folder / 'b.tif'}\n  found:    floating-point values" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("settings", [{"legend": True}, {"closing": 1}])
+def test_huge_results_of_the_whole_picture_are_tiffs_too(predict, tmp_path, small_is_large, settings):
+    path = folder_of(tmp_path, a=RGB) / "a.png"
+    predict(input=path, **settings)
+    assert {"a.tif", "a_mask.tif"} == set(snapshot(tmp_path / "out"))
+    assert read_mask(tmp_path / "out" / "a_mask.tif").shape == RGB.shape[:2]

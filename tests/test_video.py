@@ -387,3 +387,9 @@ def test_ensemble_is_the_mean(predict_video, weights, tmp_path, capsys):
     output = capsys.readouterr().out
     for pixels in np.bincount(masks.ravel(), minlength=3):
         assert f" {pixels} pixels " in output
+
+
+@pytest.mark.parametrize("name", ["objects", "save_labelme", "cutouts", "save_proba", "save_uncertainty", "resume"])
+def test_what_is_for_pictures_alone_is_told(predict_video, tmp_path, name):
+    with pytest.raises(UserError, match=f"(?s)--{name.replace('_', '-')}.*a video"):
+        predict_video(tmp_path / "a.mp4", **{name: True})

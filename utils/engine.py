@@ -1,8 +1,10 @@
 """One epoch of training, one evaluation, and what the machine is asked to compute with."""
 
 import copy
+import ctypes
 import math
 import os
+import sys
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
@@ -213,6 +215,19 @@ def set_determinism(deterministic: bool) -> None:
     if torch.cuda.is_available():
         # TF32 for what stays in float32.
         torch.set_float32_matmul_precision("high")
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep what a training step on a CPU gives back: the next one wants it again.
+
+    glibc returns large blocks to the system and gets them anew, page by page, at every layer. Without that, steps take a
+    fifth less time, and the process a fifth more memory. Elsewhere than on Linux with glibc nothing happens.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt:
+        trim_threshold, mmap_threshold = -1, -3  # from malloc.h
+        mallopt(mmap_threshold, 1 << 30)
+        mallopt(trim_threshold, (1 << 31) - 1)
 
 
 def average_decay(count: int, total_steps: float) -> float:
