@@ -85,15 +85,14 @@ def resnet50(in_channels: int, unpadded_pool: bool) -> StageEncoder:
     return StageEncoder(stages, (64, 256, 512, 1024, 2048), first_reduction=2)
 
 
+# Widths of a decoder beside an encoder that knows much already: a third of the operations of the aligned layout.
+LIGHT, VGG_ALIGNED = (256, 128, 64, 32, 16), (512, 256, 128, 64)
 # Row: (in_channels, aligned) → encoder, and the widths that the decoder's steps end with. The `aligned` layout is that of
 # unet-pytorch, whose weights need it.
 ENCODERS = {
-    "vgg": lambda in_channels, aligned: (vgg16(in_channels, False), (512, 256, 128, 64)),
-    "vgg_bn": lambda in_channels, aligned: (vgg16(in_channels, True), (512, 256, 128, 64)),
-    "resnet50": lambda in_channels, aligned: (
-        resnet50(in_channels, aligned),
-        (512, 256, 128, 64, 64) if aligned else (256, 128, 64, 32, 16),
-    ),
+    "vgg": lambda in_channels, aligned: (vgg16(in_channels, False), VGG_ALIGNED if aligned else LIGHT[:4]),
+    "vgg_bn": lambda in_channels, aligned: (vgg16(in_channels, True), VGG_ALIGNED if aligned else LIGHT[:4]),
+    "resnet50": lambda in_channels, aligned: (resnet50(in_channels, aligned), (*VGG_ALIGNED, 64) if aligned else LIGHT),
 }
 
 

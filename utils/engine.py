@@ -150,7 +150,7 @@ class Trainer:
         with self.precision.autocast():
             logits = self.forward(images.contiguous(memory_format=torch.channels_last))
         masks, *weights = (x.to(self.precision.device, non_blocking=True) for x in (masks, *weights))
-        return criterion(logits, masks.long(), *weights)
+        return criterion(logits, masks, *weights)
 
     def compile(self, *batch: Tensor, criterion: Callable[..., Tensor]) -> float:
         """Compile the network for training on batches of the form of `batch`; returns the seconds that it took.
@@ -285,7 +285,7 @@ def evaluate(
     for images, masks in loader:
         masks = masks.to(device, non_blocking=True)
         logits = predict_logits(images)
-        total += criterion(logits, masks.long()) * masks.numel()
+        total += criterion(logits, masks) * masks.numel()
         pixels += masks.numel()
         matrix.update(masks, logits.argmax(1))
     return (total / max(pixels, 1)).item(), matrix.scores()

@@ -38,12 +38,11 @@ def criterion(
     A batch of ignored pixels costs zero.
     """
     valid = target != IGNORE_INDEX
-    index = torch.where(valid, target, 0).long()
-    weights = valid if class_weights is None else class_weights[index] * valid
+    weights = valid.float() if class_weights is None else class_weights[torch.where(valid, target, 0).long()] * valid
     if border is not None:
         weights = weights + border * valid
-    weights = weights / weights.sum().clamp(min=1e-6)
-    return _Criterion.apply(logits, index, valid, weights * loss.pixels, loss)
+    weights = weights * (loss.pixels / weights.sum().clamp(min=1e-6))
+    return _Criterion.apply(logits, target, weights, loss)
 
 
 class _Criterion(torch.autograd.Function):
@@ -55,14 +54,15 @@ class _Criterion(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, logits: Tensor, index: Tensor, valid: Tensor, weights: Tensor, loss: Loss) -> Tensor:
+    def forward(ctx, logits: Tensor, target: Tensor, weights: Tensor, loss: Loss) -> Tensor:
         dtype = torch.promote_types(logits.dtype, torch.float32)
-        log_q, predicted = torch.empty(index.shape, dtype=dtype, device=logits.device), 0
-        for picture, target, counts, found in zip(logits, index, valid, log_q, strict=True):
+        log_q, predicted = torch.empty(target.shape, dtype=dtype, device=logits.device), 0
+        for picture, truth, found in zip(logits, target, log_q, strict=True):
+            valid, index = split_ignored(truth)
             log_p = picture.log_softmax(0, dtype=dtype)
-            found.copy_(log_p.gather(0, target.unsqueeze(0))[0])
-            predicted = predicted + log_p.exp_().mul_(counts).sum((1, 2))
-        hit = log_q.exp().mul_(valid)
+            found.copy_(log_p.gather(0, index)[0])
+            predicted = predicted + log_p.exp_().mul_(valid).sum((1, 2))
+        hit = log_q.exp().mul_(target != IGNORE_INDEX)
         if loss.gamma:
             rest = (1 - log_q.exp()).clamp(min=1e-6)
             focus = rest**loss.gamma
@@ -74,30 +74,36 @@ class _Criterion(torch.autograd.Function):
         if loss.dice:
             # Sums of a mask a class: accurate and deterministic on every device, which index_add is not.
             classes, square = range(logits.shape[1]), loss.beta**2
-            truth = torch.stack([((index == c) & valid).sum() for c in classes]).to(dtype)
-            above = (1 + square) * torch.stack([(hit * (index == c)).sum() for c in classes]) + loss.smooth
+            truth = torch.stack([(target == c).sum() for c in classes]).to(dtype)
+            above = (1 + square) * torch.stack([(hit * (target == c)).sum() for c in classes]) + loss.smooth
             below = square * truth + predicted + loss.smooth
             share = loss.dice * (truth > 0) / (truth > 0).sum().clamp(min=1)
             total = total + (share * (1 - above / below)).sum()
             a, b = -share * (1 + square) / below, share * above / below**2
-        ctx.save_for_backward(logits, index, valid, hit, weights, a, b)
+        ctx.save_for_backward(logits, target, hit, weights, a, b)
         return total
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, outer: Tensor) -> tuple[Tensor | None, ...]:
-        logits, index, valid, hit, weights, a, b = ctx.saved_tensors
+        logits, target, hit, weights, a, b = ctx.saved_tensors
         a, b = outer * a, (outer * b).view(-1, 1, 1)
         gradient = torch.empty_like(logits)
-        right = hit * a[index] - outer * weights
-        for picture, target, counts, own, result in zip(logits, index, valid, right, gradient, strict=True):
-            p = picture.softmax(0, dtype=hit.dtype).mul_(counts)
+        for picture, truth, q, omega, result in zip(logits, target, hit, weights, gradient, strict=True):
+            valid, index = split_ignored(truth)
+            right = q * a[index[0]] - outer * omega
+            p = picture.softmax(0, dtype=hit.dtype).mul_(valid)
             slope = p * b
-            slope.addcmul_(p, -(own + slope.sum(0)))
+            slope.addcmul_(p, -(right + slope.sum(0)))
             # Each pixel has one true class, so gather and scatter add without collisions.
-            target = target.unsqueeze(0)
-            result.copy_(slope.scatter_(0, target, slope.gather(0, target) + own))
-        return gradient, None, None, None, None
+            result.copy_(slope.scatter_(0, index, slope.gather(0, index) + right))
+        return gradient, None, None, None
+
+
+def split_ignored(truth: Tensor) -> tuple[Tensor, Tensor]:
+    """Of a target (H, W): which pixels count, (H, W) bool, and its class indices, (1, H, W) int64, 0 where they do not."""
+    valid = truth != IGNORE_INDEX
+    return valid, torch.where(valid, truth, 0).long().unsqueeze(0)
 
 
 def balanced_class_weights(class_pixels: np.ndarray) -> np.ndarray:
