@@ -224,7 +224,8 @@ def summary_part(config: "Config") -> Path:
 
 def remove_summaries(config: "Config") -> None:
     for part in (config.output / "summary.csv", *summary_parts(config)):
-        part.unlink(missing_ok=True)
+        if part.exists():
+            part.unlink()
 
 
 def summary_parts(config: "Config") -> list[Path]:

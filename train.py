@@ -98,9 +98,7 @@ class Config:
     dice_smooth: float = 1.0  # added to both sides of the Dice's ratio, in pixels
     dice_beta: float = 1.0  # of the Dice loss; above 1, missed pixels cost more than pixels too many
     focal_gamma: float = 0.0  # above 0, pixels that are right already count less (focal loss; 2 in its paper)
-    class_weights: Literal["none", "balanced"] | tuple[float, ...] = (
-        "none"  # balanced: rare classes weigh more; or numbers
-    )
+    class_weights: Literal["none", "balanced"] | tuple[float, ...] = "none"  # balanced: rare classes more; or numbers
     border_weight: float = 0.0  # extra weight of pixels between touching objects (w0; 10 in the paper; 0: off)
     border_sigma: float = 5.0  # how far it reaches, in pixels
     freeze_epochs: int = 0  # first epochs in which the encoder is held still

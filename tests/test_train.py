@@ -195,6 +195,7 @@ def test_a_network_learns_a_picture_by_heart(tmp_path):
         "small crops",
         "tiny crops",
         "no Dice",
+        "weights",
         "focal",
     ],
 )
