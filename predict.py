@@ -2,6 +2,7 @@
 
 import statistics
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -199,19 +200,21 @@ def predict_share(config: Config, unet: Unet, targets: dict[Path, Path]) -> Shar
 
     share, pictures = Share(0, np.zeros(256, np.int64), 0, []), map_ahead(read, targets, threads=2, depth=3)
     rank, _ = this_process()
-    for path, image in pictures if rank else progress(pictures, "predicting", "picture", len(targets)):
-        try:
-            if isinstance(image, UserError):
-                raise image
-            found = process(config, unet, path, image, targets[path])
-        except UserError as error:
-            if error.subject != str(path):
-                raise
-            share.failed.append(str(error))
-            continue
-        share.done += 1
-        share.total += found.counts
-        share.one_class += found.only_class is not None
+    # Closed even where a picture ends the run, so that no reader goes on.
+    with closing(pictures):
+        for path, image in pictures if rank else progress(pictures, "predicting", "picture", len(targets)):
+            try:
+                if isinstance(image, UserError):
+                    raise image
+                found = process(config, unet, path, image, targets[path])
+            except UserError as error:
+                if error.subject != str(path):
+                    raise
+                share.failed.append(str(error))
+                continue
+            share.done += 1
+            share.total += found.counts
+            share.one_class += found.only_class is not None
     return share
 
 
