@@ -206,14 +206,16 @@ def test_ctrl_c_ends_a_recording_and_keeps_it(predict_video, monkeypatch, tmp_pa
 def test_interrupted_file_leaves_nothing(predict_video, monkeypatch, tmp_path):
     source = make_video(tmp_path / "in" / "clip.avi", number=30)
     interrupt_after(monkeypatch, 4)
+    before = workers()
     with pytest.raises(KeyboardInterrupt):
         predict_video(source)
     assert snapshot(tmp_path / "out") == {}
-    assert not workers()
+    assert workers() <= before
 
 
 def workers():
-    return [thread for thread in threading.enumerate() if "ThreadPool" in thread.name]
+    # PyTorch's compiler keeps a pool of its own for as long as the process lives.
+    return {thread for thread in threading.enumerate() if "ThreadPool" in thread.name}
 
 
 def interrupt_after(monkeypatch, number):
@@ -354,7 +356,7 @@ def test_smoothing_is_an_exponential_mean_of_probabilities(batch_size):
 
 
 def test_work_ahead_is_in_order_bounded_and_ends_with_its_taker():
-    started = []
+    started, before = [], workers()
 
     def work(number):
         started.append(number)
@@ -365,7 +367,7 @@ def test_work_ahead_is_in_order_bounded_and_ends_with_its_taker():
     assert sorted(started) == list(range(len(started)))
     assert len(started) <= 10 + 4
     results.close()
-    assert not workers()
+    assert workers() <= before
     with pytest.raises(ZeroDivisionError):
         list(map_ahead(lambda n: 1 // n, [2, 1, 0, 1]))
 
