@@ -1,16 +1,18 @@
-"""Write augmented copies of the training pictures of a VOC folder, with their masks, into a new VOC folder."""
+"""Write augmented copies of the training pictures of a VOC folder, with their masks and objects, into a new VOC folder."""
 
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 
-from utils.augment import augment, parse_augmentation
+from utils.augment import augment, draw_map, parse_augmentation, resample
 from utils.console import UserError, counted, progress, quoted, run_script
 from utils.files import replacing
 from utils.images import read_image, read_mask, write_image, write_mask
-from utils.voc import VocFolder, write_lines
+from utils.palette import IGNORE_INDEX
+from utils.voc import VocFolder, check_size
 
 
 @dataclass
@@ -37,15 +39,25 @@ def main(config: Config) -> None:
     taken = [f"{name}_aug{copy}" for name in splits["train"] for copy in range(1, config.copies + 1)]
     for name in set(taken) & set(names):
         raise UserError(source.image_path(name), "a name that a copy would take", "another name", "rename this picture")
+    source.read_class_names()
     for name in progress(names, "copying", "picture"):
         copy_pair(source, target, name)
+    for text in (source.class_names_path, source.root / "scaling.json"):
+        if text.is_file():
+            copy_file(text, target.root / text.name)
     for index, name in enumerate(progress(splits["train"], "augmenting", "picture")):
         image, mask = read_image(source.image_path(name)), read_mask(source.mask_path(name))
+        objects = source.read_objects(name)
         for copy in range(1, config.copies + 1):
-            rng = np.random.default_rng((config.seed, copy, index))
-            new_image, new_mask = augment(image, mask, mask.shape, settings, rng)
-            write_image(target.images_dir / f"{name}_aug{copy}.png", new_image)
-            write_mask(target.mask_path(f"{name}_aug{copy}"), new_mask)
+            seed, new_name = (config.seed, copy, index), f"{name}_aug{copy}"
+            new_image, new_mask = augment(image, mask, mask.shape, settings, np.random.default_rng(seed))
+            write_image(target.images_dir / f"{new_name}.png", new_image)
+            write_mask(target.mask_path(new_name), new_mask)
+            if objects is not None:
+                # The same seed gives the same warp.
+                coordinates = draw_map(mask, mask.shape, settings, np.random.default_rng(seed))
+                outside = None if settings.mirror else IGNORE_INDEX
+                write_mask(target.objects_path(new_name), resample(objects, *coordinates, cv2.INTER_NEAREST, outside))
     training = [*splits["train"], *taken]
     # Last, so that an interrupted run leaves no folder that looks complete.
     for split, members in {**splits, "train": training, "trainval": [*training, *splits.get("val", [])]}.items():
@@ -56,16 +68,21 @@ def main(config: Config) -> None:
 
 
 def copy_pair(source: VocFolder, target: VocFolder, name: str) -> None:
-    """The picture file and the mask file as they are, and the class names."""
-    image, mask = source.image_path(name), source.mask_path(name)
+    """The files of the picture, the mask and the objects as they are. Raises UserError."""
+    image, mask, objects = source.image_path(name), source.mask_path(name), source.objects_path(name)
+    pairs = [(image, target.images_dir / image.name), (mask, target.mask_path(name))]
     read_image(image)
-    read_mask(mask)
-    for old, new in ((image, target.images_dir / image.name), (mask, target.mask_path(name))):
-        with replacing(new) as temporary:
-            shutil.copyfile(old, temporary)
-    class_names = source.read_class_names()
-    if class_names and not target.class_names_path.exists():
-        write_lines(target.class_names_path, class_names)
+    size = read_mask(mask).shape
+    if objects.is_file():
+        check_size(objects, read_mask(objects), image.name, size)
+        pairs.append((objects, target.objects_path(name)))
+    for old, new in pairs:
+        copy_file(old, new)
+
+
+def copy_file(old: Path, new: Path) -> None:
+    with replacing(new) as temporary:
+        shutil.copyfile(old, temporary)
 
 
 if __name__ == "__main__":

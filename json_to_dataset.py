@@ -201,7 +201,7 @@ def size_of(picture: Path) -> tuple[int, int]:
 
 def mask_paths(folder: VocFolder, path: Path, instances: bool) -> list[Path]:
     """Where the masks of a labelme file go: class indices, then objects if `instances`."""
-    targets = [folder.mask_path(output_name(path)), folder.objects_dir / f"{output_name(path)}.png"]
+    targets = [folder.mask_path(output_name(path)), folder.objects_path(output_name(path))]
     return targets[: 1 + instances]
 
 

@@ -251,7 +251,7 @@ def fill_in(config: Config, data: Data) -> Config:
 
 def make_network(config: Config, data: Data) -> tuple[UNet, Checkpoint]:
     """The network with the weights that it starts from, and the checkpoint that describes it (its weights not filled in)."""
-    num_classes = len(data.class_names)
+    num_classes, float_range = len(data.class_names), read_float_range(data.folder)
     start = read_model(config.model_path) if config.model_path else None
     if start:
         check_backbone(config, start)
@@ -276,16 +276,16 @@ def make_network(config: Config, data: Data) -> tuple[UNet, Checkpoint]:
     if start:
         load_matching(net, start, config.model_path)
         normalisation = Normalisation(**start.normalisation)
-        if normalisation.range_16bit is None:
+        other_scale = float_range and tuple(normalisation.range_float or ()) != float_range
+        if normalisation.range_16bit is None or other_scale:
             normalisation = replace(normalisation, range_16bit=measure_split_range(data.folder, data.train))
     elif config.pretrained and config.backbone != "plain":
         limits = measure_split_range(data.folder, data.train)
         normalisation = replace(load_pretrained(net, config), range_16bit=limits)
     else:
         normalisation = measure_split(data.folder, data.train, config.in_channels)
-    scaling = data.folder.root / "scaling.json"
-    if scaling.is_file():
-        normalisation = replace(normalisation, range_float=widest_range(scaling))
+    if float_range:
+        normalisation = replace(normalisation, range_float=float_range)
     if config.save_memory:
         net.save_memory()
     checkpoint = Checkpoint(
@@ -299,6 +299,12 @@ def make_network(config: Config, data: Data) -> tuple[UNet, Checkpoint]:
         settings=config_to_dict(config),
     )
     return net, checkpoint
+
+
+def read_float_range(folder: VocFolder) -> tuple[float, float] | None:
+    """The numbers that became 0 and 65535 when pictures of floats were imported; None where there are none."""
+    scaling = folder.root / "scaling.json"
+    return widest_range(scaling) if scaling.is_file() else None
 
 
 def check_backbone(config: Config, start: Checkpoint) -> None:

@@ -227,7 +227,7 @@ class Unet:
 
         Raises UserError, which names the `subject`, if it learnt from none.
         """
-        if not isinstance(picture, np.ndarray) or picture.dtype != np.float32:
+        if not isinstance(picture, np.ndarray) or picture.dtype.kind != "f":
             return picture
         if self.normalisation.range_float is None:
             raise UserError(
@@ -259,7 +259,10 @@ class Unet:
         return arrays
 
     def predict(self, image: Picture) -> np.ndarray:
-        """Class indices (H, W) uint8. An image is a path, a PIL picture or an array (H, W) or (H, W, 3), uint8 or uint16."""
+        """Class indices (H, W) uint8. An image is a path, a PIL picture or an array (H, W) or (H, W, 3), uint8 or uint16.
+
+        Or floats (H, W) for a network that learnt from such; their scale is the checkpoint's.
+        """
         return self.predict_as(image, classes)[0]
 
     def predict_proba(self, image: Picture) -> np.ndarray:
@@ -326,13 +329,13 @@ def reflected(size: int, margin: int) -> Tensor:
 
 
 def as_array(image: Picture) -> np.ndarray:
-    """A path, PIL picture or array as (H, W) or (H, W, 3), uint8 or uint16. Raises ValueError for any other array."""
+    """A path, PIL picture or array as (H, W) or (H, W, 3), uint8 or uint16, or (H, W) floats. Raises ValueError for others."""
     if isinstance(image, (str, Path)):
         return read_image(image, floats=True)
     if isinstance(image, Image.Image):
         return image_to_array(ImageOps.exif_transpose(image), floats=True)
     gray_or_rgb = image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)
-    known = image.dtype in (np.uint8, np.uint16) or (image.dtype == np.float32 and image.ndim == 2)
+    known = image.dtype in (np.uint8, np.uint16) or (image.dtype.kind == "f" and image.ndim == 2)
     if not gray_or_rgb or not known or not image.size:
         raise ValueError(f"array of shape {image.shape}, {image.dtype}; expected (H, W) or (H, W, 3), uint8 or uint16")
     return image

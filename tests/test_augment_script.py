@@ -7,7 +7,7 @@ from scripts import make_voc
 from augment import Config, main
 from utils.augment import STRENGTHS, Augmentation, parse_augmentation
 from utils.console import UserError
-from utils.images import read_image, read_mask, write_image
+from utils.images import read_image, read_mask, write_image, write_mask
 from utils.voc import VocFolder
 
 
@@ -49,6 +49,32 @@ def test_colours_of_16_bits_stay_such(tmp_path):
     image = read_image(target.image_path("cells_0_aug1"))
     assert image.dtype == np.uint16
     assert image[..., 0].mean() > 5 * image[..., 2].mean() > 0
+
+
+@pytest.mark.parametrize("strength", ["default", "strong", "strong,mirror=0"])
+def test_objects_follow_the_same_warp(tmp_path, strength):
+    """Objects that are a function of the mask stay the same function of it."""
+    folder = make_voc(tmp_path / "voc", 3)
+    table = np.arange(256, dtype=np.uint8)
+    table[:3] = 0, 7, 200
+    (folder.root / "scaling.json").write_text("{}", encoding="utf-8")
+    for name in ("cells_0", "cells_2"):
+        write_mask(folder.objects_path(name), table[read_mask(folder.mask_path(name))])
+    _, target = run(tmp_path, copies=2, augmentation=strength)
+    written = {path.stem for path in target.objects_dir.iterdir()}
+    assert written == {"cells_0", "cells_0_aug1", "cells_0_aug2", "cells_2"}
+    for name in written:
+        mask = read_mask(target.mask_path(name))
+        assert np.array_equal(target.read_objects(name), table[mask])
+    assert (target.root / "scaling.json").is_file()
+    assert (255 in read_mask(target.mask_path("cells_0_aug1"))) == ("mirror=0" in strength)
+
+
+def test_objects_of_another_size(tmp_path):
+    folder = make_voc(tmp_path / "voc", 3)
+    write_mask(folder.objects_path("cells_1"), np.zeros((48, 47), np.uint8))
+    with pytest.raises(UserError, match="a mask of 48×47"):
+        run(tmp_path)
 
 
 def test_nothing_is_written_over(tmp_path):

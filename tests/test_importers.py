@@ -283,28 +283,53 @@ def test_pages_look_as_in_a_viewer(tmp_path, pages, options, wanted):
     st.floats(-1e4, 1e4),
     st.integers(0, 2**31),
 )
-def test_other_numbers_are_scaled_by_percentiles_of_the_stack(tmp_path_factory, dtype, spread, shift, seed):
+def test_other_numbers_are_scaled_over_their_range(tmp_path_factory, dtype, spread, shift, seed):
     folder = tmp_path_factory.mktemp("stack")
     pages = (np.random.default_rng(seed).normal(size=(3, 6, 7)) * spread + shift).astype(dtype)
     write_stack(folder / "train vol.1.tif", pages)
     main(stack(folder))
-    low, high = np.percentile(pages, (0.1, 99.9))
+    low, high = pages.min(), pages.max()
     known = json.loads((folder / "voc" / "scaling.json").read_text(encoding="utf-8"))["train vol.1"]
     np.testing.assert_allclose([known["low"], known["high"]], [low, high], rtol=1e-5)
-    wanted = np.clip((pages.astype(float) - low) / ((high - low) or 1), 0, 1) * 65535
+    wanted = (pages.astype(float) - low) / ((float(high) - low) or 1) * 65535
     assert np.abs(np.stack(unpacked(folder)).astype(float) - wanted).max() <= 65535 * 1e-4 + 1
 
 
-def test_scaling_of_two_stacks_is_kept_and_holes_are_dark(tmp_path):
+@pytest.mark.parametrize(("wild", "low", "high"), [([5], 0, 8000), ([1e9, -1e9], -7000, 8000)])
+def test_outliers_leave_the_resolution_to_the_rest(tmp_path, wild, low, high):
+    """Percentiles of 0 and 1000: the range ends at 1000 ± 7 · 1000, or where the numbers end."""
+    pages = np.repeat(np.float32([0, 1000]), 4000).reshape(2, 40, 100)
+    pages[0, 0, : len(wild)] = wild
+    pages[1, 0, 0] = 1e6
+    write_stack(tmp_path / "train vol.1.tif", pages)
+    main(stack(tmp_path))
+    known = json.loads((tmp_path / "voc" / "scaling.json").read_text(encoding="utf-8"))["train vol.1"]
+    assert known == {"low": low, "high": high, "to": [0, 65535]}
+    codes = [round((value - low) / (high - low) * 65535) for value in (0, 1000)]
+    assert [np.median(page) for page in unpacked(tmp_path)] == codes
+    assert codes[1] - codes[0] >= 4096
+
+
+def test_rare_numbers_of_a_stack_are_not_cut_off(tmp_path):
+    pages = np.zeros((4, 40, 50), np.float32)
+    pages[2, 0, :3] = 1, 2, 4
+    write_stack(tmp_path / "train vol.1.tif", pages)
+    main(stack(tmp_path))
+    assert unpacked(tmp_path)[2][0, :4].tolist() == [16384, 32768, 65535, 0]
+
+
+def test_stacks_of_a_folder_share_a_scale_and_holes_are_dark(tmp_path):
     pages = STACK.astype(np.float32)
     pages[0, 0, :2] = np.nan, -np.inf
     write_stack(tmp_path / "train vol.1.tif", pages)
-    write_stack(tmp_path / "second.tif", pages * 2)
+    write_stack(tmp_path / "second.tif", pages / 2)
     for config in (stack(tmp_path), stack(tmp_path, images=tmp_path / "second.tif"), stack(tmp_path)):
         main(config)
     known = json.loads((tmp_path / "voc" / "scaling.json").read_text(encoding="utf-8"))
-    assert list(known) == ["train vol.1", "second"]
-    assert known["second"]["high"] == 2 * known["train vol.1"]["high"]
+    assert known == {name: {"low": 0, "high": 255, "to": [0, 65535]} for name in ("train vol.1", "second")}
+    write_stack(tmp_path / "third.tif", pages + 500)
+    found = ["third.tif", "numbers of 500 … 755", "expected: 0 … 255", "scaling.json", "widest numbers first"]
+    refused(tmp_path, stack(tmp_path, images=tmp_path / "third.tif"), *found)
     first = read_image(tmp_path / "voc" / "JPEGImages" / "train vol.1_000.png")
     assert first.dtype == np.uint16
     assert not first[0, :2].any()
@@ -322,11 +347,7 @@ def test_pictures_to_predict_are_scaled_as_those_of_the_training(tmp_path):
     ]
     assert known[0] == known[1]
     halved = read_image(tmp_path / "new" / "JPEGImages" / "new_000.png")
-    np.testing.assert_allclose(
-        halved,
-        np.clip((pages[-1] * 0.5 - known[0]["low"]) / (known[0]["high"] - known[0]["low"]), 0, 1) * 65535,
-        atol=1,
-    )
+    np.testing.assert_allclose(halved, pages[-1] * 0.5 / 255 * 65535, atol=1)
     for text in ("{}", '{"a": 1}', '{"a": {"low": 1}}'):
         (tmp_path / "other.json").write_text(text, encoding="utf-8")
         with pytest.raises(UserError, match="no scale of any stack"):
@@ -335,7 +356,7 @@ def test_pictures_to_predict_are_scaled_as_those_of_the_training(tmp_path):
             )
 
 
-def test_percentiles_of_large_stacks_are_sampled(tmp_path, monkeypatch):
+def test_ranges_of_large_stacks_are_sampled(tmp_path, monkeypatch):
     monkeypatch.setattr("utils.stacks.SAMPLE", 100)
     write_stack(tmp_path / "train vol.1.tif", np.linspace(0, 1, 4000, dtype=np.float32).reshape(4, 20, 50))
     main(stack(tmp_path))

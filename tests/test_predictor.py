@@ -231,7 +231,7 @@ def test_missing_files_are_user_errors(unet, tmp_path):
 @pytest.mark.parametrize(
     "array",
     [
-        np.zeros((4, 4), np.float64),
+        np.zeros((4, 4, 3), np.float64),
         np.zeros((4, 4), bool),
         np.zeros((4, 4, 4), np.uint8),
         np.zeros((4, 4, 2), np.uint8),

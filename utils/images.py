@@ -12,6 +12,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import psutil
+import tifffile
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import (
     BITSPERSAMPLE,
@@ -29,7 +30,7 @@ from utils.palette import voc_palette
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".ppm", ".pgm")
 # Pillow's limit is a global; one thread at a time changes it, and only for pictures that it would refuse.
 _PIXEL_LIMIT = threading.RLock()
-# What Pillow raises for damaged files of one format or another.
+# What Pillow and tifffile raise for damaged files of one format or another (imagecodecs, if installed, RuntimeError).
 DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error, zlib.error)
 
 
@@ -38,7 +39,7 @@ def read_image(path: str | Path, floats: bool = False) -> np.ndarray:
 
     Gray with alpha, RGBA, CMYK, palette and 1-bit pictures are converted; alpha is dropped; of several frames the first
     is taken. Raises UserError for a file that is missing, empty, truncated, no picture, or holds 32-bit numbers; with
-    `floats`, gray pictures of floating-point values are float32 instead.
+    `floats`, gray pictures of floating-point values keep them instead.
     """
     path = Path(path)
     return decode_image(_read_bytes(path, "picture"), path, own=True, floats=floats)
@@ -56,12 +57,15 @@ def decode_image(data: bytes, subject: str | Path, own: bool = False, floats: bo
         raise _not_a_picture(subject, data) from None
     except Image.DecompressionBombError as error:
         raise UserError(subject, str(error), "a picture of a usual size", "cut it into smaller pictures") from None
-    except DECODE_ERRORS as error:
+    except (*DECODE_ERRORS, RuntimeError) as error:
         raise _damaged_picture(subject, str(error)) from None
 
 
 def _decode(data: bytes, subject: str | Path, floats: bool) -> np.ndarray:
     tiff = _tiff_form(data)
+    if floats and tiff and (tiff.channels, tiff.kind) == (1, 3) and tiff.bits != 32:
+        # Numbers of 16 and 64 bits, which Pillow does not know.
+        return tifffile.imread(io.BytesIO(data), key=0)
     if _is_deep_colour_png(data) or (tiff and tiff.channels > 1 and tiff.bits > 8):
         return _decode_deep_colour(data, subject)
     with Image.open(io.BytesIO(data)) as image:

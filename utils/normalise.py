@@ -16,8 +16,8 @@ class Normalisation:
     """(value / full scale − mean) / std for each channel. mean, std: one number a channel, in units of the full scale.
 
     range_16bit: (low, high) values that 16-bit pictures are stretched from to the full scale by `stretch` when they are
-    read, in training and prediction alike; None: as they are. range_float: the values that became 0 and 65535 when
-    pictures of floats were imported; None: there were none.
+    read, in training and prediction alike; None: as they are. range_float: the values that became 0 and 65535, wide of what
+    is trained on, when pictures of floats were imported, and do in prediction; None: there were none.
     """
 
     mean: tuple[float, ...]

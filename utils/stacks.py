@@ -18,8 +18,9 @@ from utils.normalise import floats_to_uint16
 from utils.transfer import Item, transfer
 from utils.voc import VocFolder, check_size, write_lines
 
-PERCENTILES = (0.1, 99.9)
-SAMPLE = 1 << 23  # values that the percentiles are taken from; smaller stacks give all of theirs
+SAMPLE = 1 << 23  # numbers that a range is taken from; smaller stacks give all of theirs
+# How far a range reaches beyond the percentiles, in their distance: outliers leave 12 bits for what lies between them.
+REACH = 7
 # RuntimeError: whatever imagecodecs raises, which tifffile decodes with where it is installed.
 TIFF_ERRORS = (tifffile.TiffFileError, RuntimeError, *DECODE_ERRORS)
 WHOLE_STACK = "a TIFF that opens in ImageJ with all its pages"
@@ -28,15 +29,15 @@ WHOLE_STACK = "a TIFF that opens in ImageJ with all its pages"
 def import_stack(folder: VocFolder, images: Path, masks: Path | None, like: Path | None = None) -> list[str]:
     """Unpack a stack of pictures, and one of as many labels, to STACK_000.png … Returns what was done.
 
-    Pages of 8 or 16 bits, gray or RGB, keep their values; others (float, signed, 32 bits) become 16 bits, scaled by
-    percentiles of the whole stack that scaling.json keeps, or as a scaling.json of other data (`like`) says. Raises
-    UserError before anything is written.
+    Pages of 8 or 16 bits, gray or RGB, keep their values; others (float, signed, 32 bits) become 16 bits, over a range
+    that scaling.json keeps: `like`, that of other data, or else one for all stacks of the folder, with room for whatever
+    is trained on. The percentiles that a network sees are those of its training pictures (`utils.normalise.measure_range`).
+    Raises UserError before anything is written.
     """
     name, scaling_path = images.stem.strip(), folder.root / "scaling.json"
     with open_stack(images) as pictures:
-        low_high = check_pictures(images, pictures)
-        if low_high and like:
-            low_high = widest_range(like)
+        numbers = check_pictures(images, pictures)
+        low_high = None if numbers is None else choose_range(images, numbers, scaling_path, like)
         names = [f"{name}_{number:0{max(3, len(str(len(pictures) - 1)))}d}.png" for number in range(len(pictures))]
         readers = [partial(read_picture, page, low_high) for page in pictures]
         items = [Item(folder.images_dir / n, images, "picture", read) for n, read in zip(names, readers, strict=True)]
@@ -48,11 +49,35 @@ def import_stack(folder: VocFolder, images: Path, masks: Path | None, like: Path
                 items += [Item(folder.masks_dir / n, masks, "mask", r) for n, r in zip(names, readers, strict=True)]
             lines = [f"{counted(len(pictures), 'page')} of {name}: {transfer(folder, items, {})}"]
     if low_high:
-        entry = {"percentiles": list(PERCENTILES), "low": low_high[0], "high": low_high[1], "to": [0, 65535]}
+        entry = {"low": low_high[0], "high": low_high[1], "to": [0, 65535]}
         if scaling.get(name) != entry:
             write_lines(scaling_path, [json.dumps({**scaling, name: entry}, indent=1, ensure_ascii=False)])
-        lines.append(f"values {low_high[0]:g} … {low_high[1]:g} became 0 … 65535 (kept in {scaling_path})")
+        lines.append(
+            f"values {low_high[0]:g} … {low_high[1]:g} became 0 … 65535 (kept in {scaling_path}); training stretches them"
+        )
     return lines
+
+
+def choose_range(images: Path, numbers: np.ndarray, scaling_path: Path, like: Path | None) -> tuple[float, float]:
+    """The numbers that become 0 and 65535: those of `like`, or of the folder's other stacks, for a network sees one scale.
+
+    Of a first stack all, but outliers no farther than REACH says. Raises UserError for a stack beyond the folder's others.
+    """
+    if like:
+        return widest_range(like)
+    low, high = np.percentile(numbers, (0.1, 99.9)).tolist()
+    if not read_record(scaling_path):
+        reach = REACH * (high - low) or np.inf
+        return max(float(numbers.min()), low - reach), min(float(numbers.max()), high + reach)
+    known = widest_range(scaling_path)
+    if not known[0] <= low <= high <= known[1]:
+        found, expected = (
+            f"numbers of {low:g} … {high:g}",
+            f"{known[0]:g} … {known[1]:g}, which is what {scaling_path} keeps",
+        )
+        remedy = "import the stack with the widest numbers first, or each into a folder of its own (--voc-root)"
+        raise UserError(images, found, expected, remedy)
+    return known
 
 
 def widest_range(path: Path) -> tuple[float, float]:
@@ -108,8 +133,8 @@ def _unreadable(where: object, detail: str) -> UserError:
     return UserError(where, f"a TIFF that cannot be read ({detail})", WHOLE_STACK, f"{remedy} uncompressed")
 
 
-def check_pictures(path: Path, pages: list[TiffPage]) -> tuple[float, float] | None:
-    """Read every page. Returns the values that become 0 and 65535, or None where pages keep theirs.
+def check_pictures(path: Path, pages: list[TiffPage]) -> np.ndarray | None:
+    """Read every page. Returns its finite numbers (n,), of a large stack a sample, or None where pages keep their values.
 
     Raises UserError for pages of other kinds than gray and RGB, or without a finite number.
     """
@@ -129,8 +154,7 @@ def check_pictures(path: Path, pages: list[TiffPage]) -> tuple[float, float] | N
     values = np.concatenate(samples)
     if not values.size:
         raise UserError(path, "no finite number in any page", "numbers", "export the stack again")
-    low, high = np.percentile(values, PERCENTILES).tolist()
-    return low, high
+    return values
 
 
 def subject(page: TiffPage) -> str:
@@ -157,8 +181,8 @@ def read_picture(page: TiffPage, low_high: tuple[float, float] | None) -> np.nda
     if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
         return (page.colormap >> 8).astype(np.uint8).T[pixels]
     if low_high:
-        pixels = floats_to_uint16(pixels, *low_high)
-    elif pixels.dtype == np.bool_:
+        return floats_to_uint16(pixels, *low_high)
+    if pixels.dtype == np.bool_:
         pixels = pixels * np.uint8(255)
     white_is_zero = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE
     return np.iinfo(pixels.dtype).max - pixels if white_is_zero else pixels

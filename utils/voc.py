@@ -61,9 +61,12 @@ class VocFolder:
     def mask_path(self, name: str) -> Path:
         return self.masks_dir / f"{name}.png"
 
+    def objects_path(self, name: str) -> Path:
+        return self.objects_dir / f"{name}.png"
+
     def read_objects(self, name: str) -> np.ndarray | None:
         """SegmentationObject/NAME.png, (H, W) uint8, a number for each object (0: none), or None where there is none."""
-        path = self.objects_dir / f"{name}.png"
+        path = self.objects_path(name)
         return read_mask(path) if path.is_file() else None
 
     def read_split(self, split: str) -> list[str]:
