@@ -51,7 +51,7 @@ from utils.plots import draw_samples
 from utils.run import log_to_board, resume_run, save_run, start_run
 from utils.schedule import Phase, Schedule, TimeBudget
 from utils.stacks import widest_range
-from utils.statistics import LARGE, LARGE_STEP, plan_batch, plan_crops
+from utils.statistics import LARGE_STEP, plan_crops
 from utils.voc import VocFolder
 
 DEMO = Path("VOCdevkit/demo")
@@ -232,10 +232,7 @@ def fill_in(config: Config, data: Data) -> Config:
     if not isinstance(weights, str) and (len(weights) != len(names) or not all(0 <= w < math.inf for w in weights)):
         expected = f"{len(names)} numbers from 0 on, one for each of {', '.join(names)}"
         raise UserError("--class-weights", str(weights), expected, "give as many numbers, or balanced")
-    crop, batch = plan_crops(data.train_sizes, config.input_shape)
-    if config.fit == "letterbox":
-        crop = config.input_shape or (LARGE, LARGE)
-        batch = plan_batch(LARGE_STEP, crop[0] * crop[1], len(data.train))
+    crop, batch = plan_crops(data.train_sizes, config.input_shape, config.fit == "letterbox")
     lr = config.lr or LEARNING_RATES[config.optimizer]
     return replace(
         config,

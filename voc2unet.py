@@ -52,12 +52,13 @@ def main(config: Config) -> None:
     if mending.active:
         write_mended(folder, mending, pairs, [one.mended for one in findings.seen])
     class_names = settle_classes(folder, mending, class_names, findings)
-    statistics = describe(findings, class_names)
+    write_splits(config, folder, findings)
+    # After the split, for training chooses its settings by the pictures that it trains on.
+    statistics = describe(findings, class_names, folder.read_split("train"))
     save_statistics(folder, statistics, findings.seen)
     print_statistics(folder, statistics)
     draw_statistics(folder, statistics, findings)
     draw_contact_sheet(folder, findings.seen, class_names)
-    write_splits(config, folder, findings)
     settings = " ".join(one.flags for one in statistics.proposals)
     print(f"\nnext: python train.py --voc-root {quoted(folder.root)} {settings}")
 
@@ -99,7 +100,7 @@ def print_statistics(folder: VocFolder, statistics: Statistics) -> None:
         share = ignored / (total + ignored)
         rows.append((IGNORE_INDEX, "(ignored)", ignored, share, statistics.ignored_pictures))
     width = max(len(row[1]) for row in rows)
-    print(f"{counted(statistics.pictures, 'pair')}\nvalue  {'class':<{width}}        pixels    share   masks")
+    print(f"\n{counted(statistics.pictures, 'pair')}\nvalue  {'class':<{width}}        pixels    share   masks")
     for value, name, pixels, share, masks in rows:
         print(f"{value:5d}  {name:<{width}} {pixels:13d} {share:8.2%} {masks:7d}")
     for one in statistics.classes:
@@ -125,7 +126,7 @@ def write_splits(config: Config, folder: VocFolder, findings: Findings) -> None:
         for split, members in splits.items():
             folder.write_split(split, members)
         sizes = ", ".join(f"{split} {len(members)}" for split, members in splits.items())
-        print(f"\nsplit ({config.split}) written to {folder.splits_dir}: {sizes}")
+        print(f"split ({config.split}) written to {folder.splits_dir}: {sizes}")
     warn_of_copies(folder, findings)
     if config.folds:
         write_folds(config, folder, findings)
@@ -188,10 +189,9 @@ def keep_splits(folder: VocFolder, names: list[str]) -> None:
                 remedy = "correct the file, or draw the split anew with --overwrite"
                 raise UserError(folder.splits_dir / f"{split}.txt", found, "names of pairs", remedy)
         listed.update(members)
-        print(f"\nkept     {folder.splits_dir / f'{split}.txt'}: {counted(len(members), 'name')}", end="")
-    missing = len(known - listed)
-    left = f"{counted(missing, 'pair')} in neither; --overwrite draws the split anew"
-    print(f"\n         {left}" if missing else "")
+        print(f"kept     {folder.splits_dir / f'{split}.txt'}: {counted(len(members), 'name')}")
+    if missing := known - listed:
+        print(f"         {counted(len(missing), 'pair')} in neither; --overwrite draws the split anew")
 
 
 def warn_of_copies(folder: VocFolder, findings: Findings) -> None:

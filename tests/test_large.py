@@ -35,6 +35,7 @@ WRITTEN = {
     "16 bits": (GRAY.astype(np.uint16) * 257, {"rowsperstrip": 4}),
     "16 bits RGB": (RGB.astype(np.uint16) * 257, {"rowsperstrip": 4, "compression": "zlib"}),
     "inverted": (GRAY, {"photometric": "miniswhite"}),
+    "inverted, 16 bits": (GRAY.astype(np.uint16) * 200, {"photometric": "miniswhite"}),
     "palette": (GRAY, {"photometric": "palette", "colormap": RNG.integers(0, 256, (3, 256)).astype(np.uint16) * 257}),
     "CMYK": (np.dstack([RGB, GRAY]), {"photometric": "separated", "tile": (32, 32)}),
     "BigTIFF": (RGB, {"bigtiff": True, "tile": (16, 16)}),

@@ -2,13 +2,18 @@
 
 import json
 import os
+import re
+import shlex
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import tyro
 from hypothesis import given
 from hypothesis import strategies as st
 from scripts import make_voc, save_as, snapshot
 
+import train
 import utils.dataset
 import voc2unet
 from utils.console import UserError
@@ -45,7 +50,7 @@ def make_known(root):
 
 
 def test_known_answers(tmp_path):
-    found = describe(look_at(make_known(tmp_path)), NAMES)
+    found = describe(look_at(make_known(tmp_path)), NAMES, ["a 1"])
     assert (found.pictures, found.ignored_pixels, found.ignored_pictures) == (2, 1, 1)
     assert found.sizes == {"4×6": 2}
     assert found.channels == {"gray": 2}
@@ -64,7 +69,7 @@ def test_16_bit_and_8_bit_pictures_are_counted_on_one_scale(tmp_path):
     folder = make_known(tmp_path)
     save_as(folder.images_dir / "a 1.png", np.full((4, 6), 65535, np.uint16))
     save_as(folder.images_dir / "b.图.png", np.full((4, 6), 10, np.uint8))
-    found = describe(look_at(folder), NAMES)
+    found = describe(look_at(folder), NAMES, ["a 1"])
     assert found.bits == {"16": 1, "8": 1}
     assert found.intensity_percentiles["25"] == 2570
     assert found.intensity_percentiles["75"] == 65535
@@ -126,6 +131,46 @@ def test_training_reads_the_file_instead_of_the_masks(folder, monkeypatch):
     fast = load_data(folder)
     assert fast.class_pixels.tolist() == slow.class_pixels.tolist()
     assert (fast.train_sizes, fast.val_sizes) == (slow.train_sizes, slow.val_sizes)
+
+
+def test_a_mask_that_changed_is_read_again(folder):
+    before = load_data(folder).class_pixels
+    mask = np.zeros((4, 6), np.uint8)
+    mask[0] = 2
+    write_mask(folder.mask_path("a 1"), mask)
+    assert before.tolist() == [19, 5, 0]
+    assert load_data(VocFolder(folder.root)).class_pixels.tolist() == [18, 0, 6]
+
+
+RGB_GRAY, COLOUR = (lambda image: np.dstack([image] * 3)), (lambda image: np.dstack([image, image, 255 - image]))
+
+
+@pytest.mark.parametrize(
+    ("size", "count", "val", "kinds", "expected"),
+    [
+        (48, 4, 1, [], ((64, 64), 2, 1)),
+        # The training pictures decide: small ones beside a large one that validates.
+        ([(40, 64)] * 12 + [(300, 700)], 13, 1, [], ((64, 64), 2, 1)),
+        ([(600, 700)] * 3 + [(48, 48)], 4, 1, [RGB_GRAY], ((256, 256), 2, 1)),
+        (48, 4, 1, [COLOUR], ((64, 64), 2, 3)),
+        (48, 4, 1, [None, None, None, COLOUR], ((64, 64), 2, 1)),
+    ],
+)
+def test_training_chooses_what_the_doctor_proposes(tmp_path, monkeypatch, capsys, size, count, val, kinds, expected):
+    for name in ("draw_statistics", "draw_contact_sheet"):
+        monkeypatch.setattr(voc2unet, name, lambda *_: None)
+    folder = make_voc(tmp_path, count, size, val)
+    for index, kind in enumerate(kinds):
+        path = folder.image_path(f"cells_{index}")
+        if kind:
+            write_image(path, kind(read_image(path)))
+    make_fresh(folder)
+    flags = shlex.split(re.search("next: python train.py (.*)", capsys.readouterr().out)[1])
+    proposed, alone = tyro.cli(train.Config, args=flags), train.Config(voc_root=folder.root)
+    for config in (proposed, replace(alone, fit=proposed.fit)):
+        filled = train.fill_in(config, train.read_data(config))
+        assert (filled.input_shape, filled.batch_size, filled.in_channels) == expected
+    assert (proposed.input_shape, proposed.batch_size, proposed.in_channels) == expected
 
 
 def test_values_are_checked_when_read_from_the_file_too(folder):
@@ -225,6 +270,6 @@ def test_contact_sheet_shows_every_class(count, classes):
 
 def test_statistics_of_drawn_pictures_of_many_sizes(tmp_path):
     folder = make_voc(tmp_path, 3, [(40, 48), (48, 48), (33, 21)])
-    found = describe(look_at(folder), NAMES)
+    found = describe(look_at(folder), NAMES, ["cells_0"])
     assert found.sizes == {"40×48": 1, "48×48": 1, "33×21": 1}
     assert sum(one.pixels for one in found.classes) == 40 * 48 + 48 * 48 + 33 * 21

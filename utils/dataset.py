@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from utils.augment import Augmentation, augment
 from utils.console import UserError, progress, warn
-from utils.images import read_image, read_mask, to_channels
+from utils.images import is_gray, read_image, read_mask, to_channels
 from utils.letterbox import letterbox, letterbox_mask
 from utils.losses import BorderWeights
 from utils.normalise import Normalisation, measure_normalisation, measure_range, stretch, to_tensor
@@ -222,7 +222,7 @@ def measure_split(folder: VocFolder, names: Sequence[str], in_channels: int, at_
 def measure_channels(folder: VocFolder, names: Sequence[str], at_most: int = 200) -> int:
     """1 if all of up to `at_most` pictures, spread evenly over the names, are gray; else 3."""
     with ThreadPoolExecutor() as pool:
-        return 3 if any(image.ndim == 3 for image in pool.map(read_image, chosen_paths(folder, names, at_most))) else 1
+        return 1 if all(map(is_gray, pool.map(read_image, chosen_paths(folder, names, at_most)))) else 3
 
 
 def measure_split_range(folder: VocFolder, names: Sequence[str], at_most: int = 200) -> tuple[int, int] | None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from utils.colors import BUILT_IN, in_words
 from utils.console import UserError, counted, progress, warn
-from utils.images import read_image
+from utils.images import is_gray, read_image
 from utils.mending import MaskFault, MendedMask, Mending, Pair, digest
 from utils.pairing import Fault
 from utils.palette import IGNORE_INDEX
@@ -124,14 +124,15 @@ def _look_at(
         faults.append(error)
     if image is None or mask is None:
         return None, faults, None, {}
-    gray = image.ndim == 2 or bool((image == image[..., :1]).all())
     levels = np.iinfo(image.dtype).max + 1
     histogram = cv2.calcHist([image.reshape(1, -1)], [0], None, [levels], [0, levels]).ravel()
     counts = np.bincount(mask.ravel(), minlength=256)
     values = {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
     mended = MendedMask(tuple(steps), digest(mask) if mending.active else "", mask.shape)
     depth, channels = 8 * image.itemsize, 1 if image.ndim == 2 else 3
-    seen = Seen(pair.name, pair.picture, image.shape[:2], channels, gray, depth, digest(image), values, mended)
+    seen = Seen(
+        pair.name, pair.picture, image.shape[:2], channels, is_gray(image), depth, digest(image), values, mended
+    )
     return seen, faults, histogram, _object_sizes(mask, values)
 
 

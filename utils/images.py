@@ -69,7 +69,10 @@ def _decode(data: bytes, subject: str | Path, floats: bool) -> np.ndarray:
     if _is_deep_colour_png(data) or (tiff and tiff.channels > 1 and tiff.bits > 8):
         return _decode_deep_colour(data, subject)
     with Image.open(io.BytesIO(data)) as image:
-        return image_to_array(ImageOps.exif_transpose(image), subject, floats)
+        array = image_to_array(ImageOps.exif_transpose(image), subject, floats)
+    # Where zero is white, Pillow turns 8 bits round, but not 16.
+    white_is_zero = tiff and (tiff.bits, tiff.kind, tiff.photometric) == (16, 1, 0)
+    return 65535 - array if white_is_zero else array
 
 
 def allow_large(decode: Callable[[], np.ndarray], data: bytes, subject: str | Path) -> np.ndarray:
@@ -145,6 +148,11 @@ def _decode_mask(data: bytes, path: Path, expected: str) -> np.ndarray:
         if image.mode not in ("1", "L", "P"):
             raise UserError(path, f"a mask of {_mode_in_words(image.mode)}", expected, _mask_remedy(image.mode))
         return np.array(ImageOps.exif_transpose(image)).astype(np.uint8)
+
+
+def is_gray(image: np.ndarray) -> bool:
+    """(H, W), or (H, W, 3) of equal channels."""
+    return image.ndim == 2 or bool((image == image[..., :1]).all())
 
 
 def to_channels(image: np.ndarray, in_channels: int) -> np.ndarray:

@@ -60,9 +60,9 @@ class Statistics:
     proposals: list[Proposal]
 
 
-def describe(findings: Findings, class_names: Sequence[str]) -> Statistics:
-    """Statistics of at least one pair."""
-    seen, counts = findings.seen, findings.counts
+def describe(findings: Findings, class_names: Sequence[str], train: Sequence[str]) -> Statistics:
+    """Statistics of at least one pair, and proposals for training on those of the names `train`."""
+    seen, counts, to_train = findings.seen, findings.counts, set(train)
     deep = any(one.bits == 16 for one in seen)
     histogram = findings.histogram if deep else findings.histogram[::257]
     places = np.searchsorted(histogram.cumsum(), np.array(PERCENTILES) / 100 * histogram.sum())
@@ -84,7 +84,7 @@ def describe(findings: Findings, class_names: Sequence[str]) -> Statistics:
         classes=classes,
         ignored_pixels=int(counts[IGNORE_INDEX]),
         ignored_pictures=sum(IGNORE_INDEX in one.values for one in seen),
-        proposals=propose(seen, classes),
+        proposals=propose([one for one in seen if one.name in to_train], classes),
     )
 
 
@@ -92,11 +92,17 @@ def _most_common(values: object) -> dict[str, int]:
     return dict(Counter(values).most_common(20))
 
 
-def plan_crops(sizes: Sequence[tuple[int, int]], crop: tuple[int, int] | None = None) -> tuple[tuple[int, int], int]:
-    """Crops (height, width; those that are given, if any) and their number a step, for pictures of these sizes.
+def plan_crops(
+    sizes: Sequence[tuple[int, int]], crop: tuple[int, int] | None = None, letterboxed: bool = False
+) -> tuple[tuple[int, int], int]:
+    """Crops (height, width; those that are given, if any) and their number a step, to train on pictures of these sizes.
 
     Networks learn by steps: few pictures are cut into many small ones, many pictures give steps as large as pay off.
+    letterboxed: whole pictures, scaled to the crop.
     """
+    if letterboxed:
+        height, width = crop or (LARGE, LARGE)
+        return (height, width), plan_batch(LARGE_STEP, height * width, len(sizes))
     pixels = sum(height * width for height, width in sizes)
     step = min(max(pixels / STEPS, SMALL_STEP), LARGE_STEP)
     side = LARGE // 2 if step <= LARGE_STEP / 2 else LARGE
@@ -116,7 +122,7 @@ def propose(seen: Sequence[Seen], classes: Sequence[ClassStatistics]) -> list[Pr
     height, width = map(int, fit.flags.split()[-2:])
     cropped, sizes = "crop" in fit.flags, [one.size for one in seen]
     crops = max(round(sum(h * w for h, w in sizes) / (height * width)), len(seen)) if cropped else len(seen)
-    batch = plan_crops(sizes, (height, width))[1] if cropped else plan_batch(LARGE_STEP, height * width, crops)
+    _, batch = plan_crops(sizes, (height, width), not cropped)
     reason = f"about {crops} crops an epoch: {-(-crops // batch)} steps of {batch * height * width / 1e6:.2g} M pixels"
     proposals = [fit, Proposal(f"--batch-size {batch}", reason)]
     gray = all(one.gray for one in seen)
