@@ -1,40 +1,34 @@
 """Look at results: one picture (or one after another), a folder of pictures, or the speed of a model."""
 
 import statistics
-import time
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from predict_video import predict_video
 from results import (
     check_free_names,
-    draw_result,
     folder_tables,
     is_done,
     join_summaries,
     keep_apart,
     keep_what_exists,
     output_paths,
-    postprocessing,
+    print_counts,
     process,
     remove_summaries,
     write_folder_tables,
 )
 from unet import Unet
-from utils import video
 from utils.ahead import map_ahead
-from utils.console import UserError, note, progress, run_script, warn
-from utils.images import read_image, to_channels
+from utils.console import UserError, progress, run_script, warn
+from utils.images import read_image
 from utils.large import open_picture
 from utils.onnx_model import OPSET, export_onnx
-from utils.postprocess import postprocess
 from utils.processes import device_of_process, gather, this_process
-from utils.tiling import mean_logits
 from utils.voc import walk_images
 
 
@@ -78,7 +72,30 @@ class Config:
     close_gaps: str | None = None  # name of a class that separates others, such as membrane: close its gaps
 
 
+POSTPROCESSING = ("opening", "closing", "fill_holes", "split_touching", "min_area", "largest_only", "convex_hull")
+PICTURES, RESULTS = ("predict", "dir_predict"), ("predict", "dir_predict", "video")
+# The modes in which a setting changes something, where it does not in all.
+MODES = {
+    **dict.fromkeys(("objects", "pixel_size", "save_labelme", "cutouts"), PICTURES),
+    **dict.fromkeys(("save_proba", "save_uncertainty", "map_bits"), PICTURES),
+    **dict.fromkeys(("mix_type", "legend", "count", "object_classes", *POSTPROCESSING), RESULTS),
+    **dict.fromkeys(("stride", "smoothing", "show"), ("video",)),
+    "resume": ("dir_predict",),
+    "tta": (*RESULTS, "fps"),
+    "close_gaps": (*PICTURES, "fps"),
+    "repeats": ("fps", "export_onnx"),
+    "argmax": ("export_onnx",),
+}
+# Settings that change only what one of these asks for.
+NEEDS = {
+    "--pixel-size": ("--objects", "--mode dir_predict"),
+    "--map-bits": ("--save-proba", "--save-uncertainty"),
+    "--object-classes": ("--objects", "--cutouts", *(f"--{name.replace('_', '-')}" for name in POSTPROCESSING)),
+}
+
+
 def main(config: Config) -> None:
+    check_settings(config)
     unet = Unet(config.model_path, device_of_process(config.device), config.precision, config.tta, config.close_gaps)
     if not this_process()[0]:
         print(f"model    {unet.origin}: {', '.join(unet.class_names)}; {unet.precision}")
@@ -94,6 +111,20 @@ def main(config: Config) -> None:
         predict_file(config, unet, config.input)
     else:
         ask_and_predict(config, unet)
+
+
+def check_settings(config: Config) -> None:
+    """Raises UserError for a setting that would change nothing: nobody shall wait for what never comes."""
+    given = {f.name: f"--{f.name.replace('_', '-')}" for f in fields(config) if getattr(config, f.name) != f.default}
+    asked = {*given.values(), f"--mode {config.mode}"}
+    for name, flag in given.items():
+        if config.mode not in (modes := MODES.get(name, (config.mode,))):
+            expected = " or ".join(f"--mode {mode}" for mode in modes)
+            raise UserError(flag, f"--mode {config.mode}, where it changes nothing", expected, "leave it out")
+    for flag, needed in NEEDS.items():
+        if flag in asked and not asked & set(needed):
+            expected = f"{' or '.join(needed)} with it"
+            raise UserError(flag, "nothing that it could change", expected, "add one of these, or leave it out")
 
 
 def predict_file(config: Config, unet: Unet, path: Path) -> None:
@@ -218,94 +249,6 @@ def predict_share(config: Config, unet: Unet, targets: dict[Path, Path]) -> Shar
     return share
 
 
-def predict_video(config: Config, unet: Unet) -> None:
-    """Predict the frames of a video or a camera and write them as a video; reader, network and writer work side by side."""
-    check_video_settings(config)
-    with video.reading(config.input) as source:
-        suffix = config.input.suffix.lower()
-        name = f"camera_{config.input.name}" if source.live else config.input.stem
-        target = config.output / f"{name}{suffix if suffix in video.CODECS else '.mp4'}"
-        keep_what_exists(config, [target])
-        window = config.show and has_display()
-        black = np.zeros((*source.shape, 3), np.uint8)
-        # A montage or a legend makes the result wider than the video.
-        shape = draw_result(config, unet, black, black[..., 0], None).shape[:2]
-        with video.writing(target, shape, source.rate, source.live) as writer:
-            seconds, counts = draw_video(config, unet, source, writer, window)
-    height, width = shape
-    print(f"{config.input} → {target}: {writer.count} frames of {width}×{height}, {writer.rate:g} a second, codec "
-          f"{writer.codec}, without sound; {source.taken / seconds:.1f} frames a second")  # fmt: skip
-    if height % 2 or width % 2:
-        note("codecs take even numbers of rows and columns: the last of an odd number is cut off")
-    if source.lacks:
-        warn(f"{config.input} was cut off or is damaged: its header tells of {source.count} frames, {source.taken} could "
-             "be read; the result holds these")  # fmt: skip
-    if config.count:
-        print_counts(unet, counts)
-
-
-def draw_video(
-    config: Config, unet: Unet, source: video.Video, writer: video.Writer, window: bool
-) -> tuple[float, np.ndarray]:
-    """Seconds, and pixels of each class (256,). A camera ends by Ctrl-C, which keeps what was recorded."""
-    counts, start, steps = np.zeros(256, np.int64), time.perf_counter(), postprocessing(config, unet)
-
-    def predict_logits(batch: Tensor) -> Tensor:
-        frames = batch.movedim(1, 3).numpy()
-        inputs = {n: [to_channels(frame, n) for frame in frames] for n in {each.in_channels for each in unet.members}}
-        pictures = {n: torch.from_numpy(np.stack(images)).movedim(3, 1) for n, images in inputs.items()}
-        return mean_logits(member.logits(pictures[member.in_channels]) for member in unet.members)
-
-    def draw(frame_and_mask: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-        frame, mask = frame_and_mask
-        mask = postprocess(mask, steps) if steps.active else mask
-        picture = draw_result(config, unet, frame, mask, None)
-        writer.write(picture)
-        if config.count:
-            counts[:] += np.bincount(mask.ravel(), minlength=256)
-        return picture
-
-    # A graphics card is busy only with several small pictures at once; a processor is with one.
-    height, width = source.shape
-    several = not source.live and unet.device.type != "cpu"
-    batch_size = min(max(2**22 // (height * width), 1), 8) if several else 1
-    masks = video.segment(source.frames, predict_logits, batch_size, config.stride, config.smoothing)
-    drawn = map_ahead(draw, masks, depth=1 if source.live else 8)
-    try:
-        for picture in progress(drawn, "predicting", "frame", source.count or None):
-            if window and not video.show("predict.py: q ends", picture):
-                break
-    except KeyboardInterrupt:
-        if not source.live:
-            raise
-        note("the recording was ended")
-    finally:
-        drawn.close()
-    return time.perf_counter() - start, counts
-
-
-def check_video_settings(config: Config) -> None:
-    if config.input is None:
-        remedy = "python predict.py --mode video --input video.mp4"
-        raise UserError("--input", "nothing", "a video file, or the number of a camera", remedy)
-    if config.stride < 1:
-        raise UserError("--stride", str(config.stride), "1 or more", "choose another number")
-    if not 0 <= config.smoothing < 1:
-        raise UserError("--smoothing", str(config.smoothing), "0 or more, and below 1", "choose another number")
-    for name in ("close_gaps", "objects", "save_labelme", "cutouts", "save_proba", "save_uncertainty", "resume"):
-        if getattr(config, name):
-            flag = f"--{name.replace('_', '-')}"
-            raise UserError(flag, "a video", "pictures", "leave it out, or predict the frames as pictures")
-    keep_apart(config.input.parent, config.output)
-
-
-def has_display() -> bool:
-    reason = video.no_display()
-    if reason:
-        warn(f"no window can be opened here ({reason}); the video is written all the same")
-    return not reason
-
-
 def measure_speed(config: Config, unet: Unet) -> None:
     """Time single predictions, from a picture in memory to its mask in memory."""
     check_repeats(config)
@@ -351,13 +294,6 @@ def export(config: Config, unet: Unet) -> None:
     for name, each in rivals[: 2 if str(unet.precision) == str(exact.precision) else 3]:
         median = statistics.median(each.time_predictions(image, config.repeats))
         print(f"  {name:<12} {median * 1000:8.1f} ms a picture (median of {config.repeats}), {each.precision}")
-
-
-def print_counts(unet: Unet, counts: np.ndarray) -> None:
-    """Pixels and share of every class; counts: (256,)."""
-    width = max(len(name) for name in unet.class_names)
-    for index, name in enumerate(unet.class_names):
-        print(f"  {index:3d} {name:<{width}} {counts[index]:12d} pixels {counts[index] / counts.sum():8.2%}")
 
 
 ONE_CLASS = (

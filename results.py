@@ -154,6 +154,13 @@ def draw_result(
     return with_legend(picture, unet.class_names, unet.palette) if config.legend else picture
 
 
+def print_counts(unet: Unet, counts: np.ndarray) -> None:
+    """Pixels and share of every class; counts: (256,)."""
+    width = max(len(name) for name in unet.class_names)
+    for index, name in enumerate(unet.class_names):
+        print(f"  {index:3d} {name:<{width}} {counts[index]:12d} pixels {counts[index] / counts.sum():8.2%}")
+
+
 def postprocessing(config: "Config", unet: Unet) -> Postprocessing:
     """The steps that the settings ask for. Raises UserError for an unknown class or a number below zero."""
     for name in ("opening", "closing", "min_area"):

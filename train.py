@@ -15,7 +15,7 @@ from torch.utils.tensorboard import SummaryWriter
 from nets.unet import UNet, build, crop_centre
 from unet import Unet, read_model
 from utils.augment import parse_augmentation
-from utils.checkpoint import Checkpoint, config_to_dict, imagenet_weights, misfits, table_of_misfits
+from utils.checkpoint import Checkpoint, config_to_dict, imagenet_weights, load_checkpoint, misfits, table_of_misfits
 from utils.console import UserError, counted, progress, quoted, run_script, warn
 from utils.dataset import (
     CACHE_BYTES,
@@ -270,9 +270,12 @@ def make_network(config: Config, data: Data) -> tuple[UNet, Checkpoint]:
         net = build(**arguments)
     except ValueError as error:
         raise UserError("network settings", str(error), "a network that exists", "choose other values") from None
-    if start:
+    if start and not config.resume:
         load_matching(net, start, config.model_path)
-        normalisation = Normalisation(**start.normalisation)
+    # A run that goes on keeps what the network has seen so far, though the data may have grown since.
+    known = load_checkpoint(config.resume) if config.resume else start
+    if known:
+        normalisation = Normalisation(**known.normalisation)
         other_scale = float_range and tuple(normalisation.range_float or ()) != float_range
         if normalisation.range_16bit is None or other_scale:
             normalisation = replace(normalisation, range_16bit=measure_split_range(data.folder, data.train))

@@ -3,12 +3,12 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor, nn
 
 from nets.fold import fold_batch_norm
@@ -27,16 +27,15 @@ from utils.checkpoint import (
 from utils.console import UserError, note, progress
 from utils.engine import Precision, choose_device, choose_precision
 from utils.gaps import close_gaps
-from utils.images import image_to_array, read_image, to_channels, to_uint8_rgb
+from utils.images import Picture, as_array, to_channels, to_uint8_rgb
 from utils.large import LARGE_PIXELS, TiffWindows, open_picture
-from utils.letterbox import letterbox, undo_letterbox
+from utils.letterbox import letterbox, letterbox_bands, undo_letterbox
 from utils.maps import certainty, classes, probabilities, probability_of
 from utils.normalise import Normalisation, floats_to_uint16, stretch, to_tensor
 from utils.onnx_model import OnnxNetwork
 from utils.palette import blend, colorize, cutout, voc_palette
-from utils.tiling import Grid, from_all_sides, make_grid, mean_logits, tile_side, tiled
+from utils.tiling import Grid, from_all_sides, make_grid, mean_logits, mirror, tile_side, tiled
 
-Picture = str | Path | Image.Image | np.ndarray
 MIX_TYPES = ("blend", "mask", "cutout", "montage")
 
 
@@ -126,6 +125,9 @@ class Unet:
 
     @cached_property
     def geometry(self) -> Geometry:
+        if self.fit == "letterbox":
+            # Tiles are then cut from enlarged logits.
+            return Geometry(stride=1, reach=0, exact=True, values_per_pixel=4 * self.num_classes)
         # An ONNX file cannot be looked into, but says what network it was.
         return measure_geometry(self.net.eval() if isinstance(self.net, UNet) else build(**self.network).eval())
 
@@ -150,6 +152,8 @@ class Unet:
         Of this network alone; validation uses it. Large pictures go through the same tiles as in `predict`.
         """
         images = images.to(self.device, non_blocking=True)
+        if self.fit == "letterbox":
+            return undo_letterbox(self._logits(letterbox(images, self.input_shape)), images.shape[-2:])
         grid = self._grid(images.shape[-2:], len(images))
         bands = tiled(
             grid,
@@ -159,13 +163,11 @@ class Unet:
         return torch.cat([torch.cat(list(pieces), dim=-1) for pieces in bands], dim=-2)
 
     def _logits(self, images: Tensor) -> Tensor:
-        """Like `logits`, of pictures or tiles that are not cut further."""
+        """Like `logits`, of what is neither cut nor scaled any more."""
         self.net.eval()
-        boxed = letterbox(images, self.input_shape) if self.fit == "letterbox" else images
-        batch = self.normalisation(boxed)
+        batch = self.normalisation(images)
         sides = from_all_sides(batch, self._forward, self.net.stride) if self.tta else [self._forward(batch)]
-        logits = mean_logits(sides)
-        return undo_letterbox(logits, images.shape[-2:]) if self.fit == "letterbox" else logits
+        return mean_logits(sides)
 
     def _forward(self, batch: Tensor) -> Tensor:
         if self.net.margin:
@@ -174,15 +176,7 @@ class Unet:
             return self.net(batch.contiguous(memory_format=torch.channels_last)).float()
 
     def _grid(self, size: tuple[int, int], count: int = 1) -> Grid:
-        """The tiles of `count` pictures (height, width) that are predicted at once; one tile for letterboxed pictures."""
-        if any(member.fit == "letterbox" for member in self.members):
-            if size[0] * size[1] > LARGE_PIXELS:
-                found, remedy = (
-                    f"{size[0]}×{size[1]} for a letterboxed model",
-                    "scale it down, or train with --fit crop",
-                )
-                raise UserError("picture", found, f"at most {LARGE_PIXELS / 1e6:.0f} million pixels", remedy)
-            return make_grid(size, max(size), stride=1, reach=0, exact=True)
+        """The tiles of `count` pictures (height, width) that are predicted at once."""
         geometries = [member.geometry for member in self.members]
         bytes_per_value = (self.precision.dtype or torch.float32).itemsize
         values = max(geometry.values_per_pixel for geometry in geometries) * count
@@ -203,14 +197,17 @@ class Unet:
         outputs: functions of the logits (num_classes, h, w), such as those of utils/maps.py. A picture that is no array is
         read by windows, and no more than a band is held in memory.
         """
-        grid = self._grid(picture.shape[:2])
+        grid, members = self._grid(picture.shape[:2]), [member._look_at(picture) for member in self.members]
 
-        def predict(band: np.ndarray, left: int, right: int) -> Tensor:
-            return mean_logits(member._logits(member._to_input(band[:, left:right])) for member in self.members)[0]
+        def read(top: int, bottom: int) -> tuple[slice, Callable[[], np.ndarray]]:
+            return slice(top, bottom), cache(lambda: picture[top:bottom])
+
+        def predict(band: tuple[slice, Callable[[], np.ndarray]], left: int, right: int) -> Tensor:
+            return mean_logits(logits(*band, slice(left, right)) for logits in members)[0]
 
         tiles = len(grid.rows) * len(grid.columns)
         with progress((), "predicting", "tile", tiles if tiles > 1 else 0) as bar:
-            for pieces in tiled(grid, lambda top, bottom: picture[top:bottom], predict):
+            for pieces in tiled(grid, read, predict):
                 arrays, left = [], 0
                 for logits in pieces:
                     parts = [output(logits).cpu().numpy() for output in outputs]
@@ -221,6 +218,20 @@ class Unet:
                     left += logits.shape[-1]
                     bar.update()
                 yield tuple(arrays)
+
+    def _look_at(
+        self, picture: np.ndarray | TiffWindows
+    ) -> "Callable[[slice, Callable[[], np.ndarray], slice], Tensor]":
+        """Function that gives this network's logits (1, num_classes, h, w) of a tile: its rows, how to read them, its columns.
+
+        A letterboxed network sees the picture once, shrunk while it is read; its tiles are cut from what it saw, enlarged.
+        """
+        if self.fit != "letterbox":
+            return lambda rows, read, columns: self._logits(self._to_input(read()[:, columns]))
+        size = picture.shape[:2]
+        boxed = letterbox_bands(lambda top, bottom: self._to_input(picture[top:bottom]), size, self.input_shape)
+        logits = self._logits(boxed)
+        return lambda rows, read, columns: undo_letterbox(logits, size, rows, columns)
 
     def adapt(self, picture: np.ndarray, subject: object = "picture") -> np.ndarray:
         """A picture of floats (H, W) as uint16, as those that the network learnt from; any other as it is.
@@ -314,31 +325,6 @@ def class_index(name: str, class_names: Sequence[str]) -> int:
     if name not in class_names:
         raise UserError("--close-gaps", name, f"one of the classes: {', '.join(class_names)}", "choose one of them")
     return list(class_names).index(name)
-
-
-def mirror(images: Tensor, margin: int) -> Tensor:
-    """Pictures (N, C, H, W) with `margin` mirrored pixels added on each side, however small they are."""
-    rows, columns = (reflected(size, margin).to(images.device) for size in images.shape[-2:])
-    return images[..., rows[:, None], columns]
-
-
-def reflected(size: int, margin: int) -> Tensor:
-    """Index of the source pixel of each of size + 2·margin pixels: … 2 1 0 1 2 … without repeating the edge."""
-    index = torch.arange(-margin, size + margin) % max(2 * (size - 1), 1)
-    return torch.minimum(index, 2 * (size - 1) - index) if size > 1 else torch.zeros_like(index)
-
-
-def as_array(image: Picture) -> np.ndarray:
-    """A path, PIL picture or array as (H, W) or (H, W, 3), uint8 or uint16, or (H, W) floats. Raises ValueError for others."""
-    if isinstance(image, (str, Path)):
-        return read_image(image, floats=True)
-    if isinstance(image, Image.Image):
-        return image_to_array(ImageOps.exif_transpose(image), floats=True)
-    gray_or_rgb = image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)
-    known = image.dtype in (np.uint8, np.uint16) or (image.dtype.kind == "f" and image.ndim == 2)
-    if not gray_or_rgb or not known or not image.size:
-        raise ValueError(f"array of shape {image.shape}, {image.dtype}; expected (H, W) or (H, W, 3), uint8 or uint16")
-    return image
 
 
 def open_model(path: Path, precision: Precision) -> tuple[nn.Module, Checkpoint, Precision]:

@@ -1,8 +1,9 @@
 """Large pictures: TIFFs read by windows as they are read whole, pictures and masks written band by band."""
 
 import io
+import struct
 import warnings
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 import psutil
@@ -59,6 +60,50 @@ def test_windows_of_a_tiff_are_the_rows_of_the_picture(name, tmp_path):
         band = windows[top:bottom]
         assert band.dtype == whole.dtype
         np.testing.assert_array_equal(band, whole[top:bottom])
+
+
+def save_odd_tiff(path, values, bits, photometric, tiled):
+    """A TIFF of any number of bits, each row of a strip of 9 or a tile of 16×16 filled up to a byte (TIFF 6.0, section 3)."""
+
+    def packed(block):
+        digits = block[..., None] >> np.arange(bits)[::-1] & 1
+        return np.packbits(digits.reshape(len(block), -1).astype(np.uint8), axis=1).tobytes()
+
+    height, width = values.shape
+    strips, grid = range(0, height, 9), np.pad(values, ((0, -height % 16), (0, -width % 16)))
+    blocks = [values[y : y + 9] for y in strips]
+    if tiled:
+        blocks = [grid[y : y + 16, x : x + 16] for y in range(0, height, 16) for x in range(0, width, 16)]
+    pieces, place = [packed(block) for block in blocks], 8
+    sizes = [len(piece) for piece in pieces]
+    places = np.cumsum([place, *sizes])[:-1].tolist()
+    tags = {256: [width], 257: [height], 258: [bits], 259: [1], 262: [photometric], 277: [1]}
+    tags |= {322: [16], 323: [16], 324: places, 325: sizes} if tiled else {273: places, 278: [9], 279: sizes}
+    tags |= {320: RNG.integers(0, 65536, 3 * 2**bits).tolist()} if photometric == 3 else {}
+    place, extra, entries = 8 + sum(sizes), b"", b""
+    for tag, numbers in sorted(tags.items()):
+        kind, code = (3, "H") if tag == 320 else (4, "I")
+        data = struct.pack(f"<{len(numbers)}{code}", *numbers)
+        if len(data) > 4:
+            extra, data = extra + data, struct.pack("<I", place + len(extra))
+        entries += struct.pack("<HHI", tag, kind, len(numbers)) + data
+    directory = struct.pack("<H", len(tags)) + entries + bytes(4)
+    path.write_bytes(struct.pack("<2sHI", b"II", 42, place + len(extra)) + b"".join(pieces) + extra + directory)
+    return path
+
+
+@pytest.mark.parametrize("tiled", [False, True], ids=["strips", "tiles"])
+@pytest.mark.parametrize("bits, photometric", [*product((1, 2, 4), (0, 1, 3)), (12, 1)])
+def test_windows_of_odd_bits(tmp_path, bits, photometric, tiled):
+    """Photometric: 0 inverted gray, 1 gray, 3 palette."""
+    values = RNG.integers(0, 2**bits, (70, 93))
+    path = save_odd_tiff(tmp_path / "a.tif", values, bits, photometric, tiled)
+    np.testing.assert_array_equal(tifffile.imread(path), values)
+    windows, whole = open_windows(path, above=0), read_image(path)
+    assert (windows.shape, len(np.unique(whole.reshape(-1, *whole.shape[2:]), axis=0)) > 1) == (whole.shape, True)
+    bands = [windows[top:bottom] for top, bottom in pairwise(BANDS)]
+    assert bands[0].dtype == whole.dtype
+    np.testing.assert_array_equal(np.concatenate(bands), whole)
 
 
 @pytest.mark.parametrize("method", ["tiff_lzw", "jpeg", "packbits", "tiff_adobe_deflate"])

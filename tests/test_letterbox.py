@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from scripts import make_voc
@@ -10,7 +11,7 @@ from scripts import make_voc
 import train
 from unet import Unet
 from utils.dataset import letterbox_pair
-from utils.letterbox import inner_box, letterbox, letterbox_mask, undo_letterbox
+from utils.letterbox import inner_box, letterbox, letterbox_bands, letterbox_mask, undo_letterbox
 
 
 def test_known_boxes():
@@ -38,6 +39,32 @@ def test_bars_are_middle_gray_and_the_type_stays(dtype, gray):
 def test_a_picture_of_the_size_passes_unchanged():
     image = torch.randint(0, 256, (2, 1, 32, 48), dtype=torch.uint8)
     assert torch.equal(letterbox(image, (32, 48)), image)
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 61, 90), (2, 1, 7, 200), (1, 3, 1, 1), (1, 1, 3000, 2)])
+def test_rows_that_are_read_one_after_another_make_the_picture(shape, monkeypatch):
+    """As PyTorch scales the whole, and no more than a few rows at once."""
+    images, read = torch.randint(0, 256, shape, dtype=torch.uint8), []
+    top, left, height, width = inner_box(shape[-2:], (32, 48))
+    expected = F.interpolate(images.float(), (height, width), mode="bilinear", antialias=True).round()
+    monkeypatch.setattr("utils.letterbox.BAND_PIXELS", 1000)
+    boxed = letterbox_bands(
+        lambda top, bottom: read.append((top, bottom)) or images[..., top:bottom, :], shape[-2:], (32, 48)
+    )
+    assert torch.equal(boxed[..., top : top + height, left : left + width].float(), expected)
+    assert read[0][0] == 0 and read[-1][1] == shape[-2]
+    assert all((bottom - top) * shape[-1] <= 1000 for top, bottom in read)
+
+
+@pytest.mark.parametrize("picture", [(60, 90), (300, 20), (5, 9), (1, 1)])
+def test_parts_of_the_way_back_are_parts_of_the_whole(picture):
+    logits = torch.randn(2, 3, 32, 48)
+    top, left, height, width = inner_box(picture, (32, 48))
+    inner = logits[..., top : top + height, left : left + width]
+    whole = undo_letterbox(logits, picture)
+    torch.testing.assert_close(whole, F.interpolate(inner, picture, mode="bilinear"), atol=1e-4, rtol=0)
+    rows, columns = slice(picture[0] // 3, picture[0] // 2 + 1), slice(picture[1] // 4, picture[1])
+    assert torch.equal(undo_letterbox(logits, picture, rows, columns), whole[..., rows, columns])
 
 
 def test_masks_keep_their_classes_and_bars_are_ignored():

@@ -4,6 +4,7 @@ import io
 import os
 import re
 import statistics
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,12 @@ from PIL import Image
 from scipy import ndimage
 from scripts import ROOT, cut_off, favour, run_here, save_as, save_untrained, snapshot, start
 
-from predict import Config, main
+from predict import MODES, Config, main
 from unet import Unet
 from utils.console import UserError
 from utils.demo import draw_sample
 from utils.images import read_image, read_mask, write_image
+from utils.large import TiffWindows
 from utils.objects import read_table
 from utils.palette import voc_palette
 from utils.polygons import least_iou
@@ -336,10 +338,10 @@ def test_object_classes_are_chosen_by_name(predict, weights, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"object_classes": ("cell", "cel")}, "(?s)'cel'.*background, cell, nucleus"),
+        ({"object_classes": ("cell", "cel"), "objects": True}, "(?s)'cel'.*background, cell, nucleus"),
         ({"opening": -1}, "--opening"),
         ({"min_area": -5}, "--min-area"),
-        ({"pixel_size": "5 miles"}, "--pixel-size"),
+        ({"pixel_size": "5 miles", "objects": True}, "--pixel-size"),
     ],
 )
 @pytest.mark.parametrize("mode", ["predict", "dir_predict"])
@@ -348,6 +350,39 @@ def test_wrong_settings_are_told_before_anything_is_written(predict, tmp_path, m
     with pytest.raises(UserError, match=message):
         predict(mode=mode, input=folder if mode == "dir_predict" else folder / "a.png", **settings)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"stride": 5}, "--stride.*--mode predict, .*--mode video"),
+        ({"show": True}, "--show.*--mode video"),
+        ({"argmax": True}, "--argmax.*--mode export_onnx"),
+        ({"mode": "dir_predict", "repeats": 3}, "--repeats.*--mode fps or --mode export_onnx"),
+        ({"mode": "fps", "fill_holes": True}, "--fill-holes.*--mode fps, .*--mode predict or --mode dir_predict"),
+        ({"mode": "export_onnx", "tta": True}, "--tta.*--mode export_onnx, "),
+        ({"mode": "export_onnx", "close_gaps": "cell"}, "--close-gaps.*--mode export_onnx, "),
+        ({"mode": "video", "close_gaps": "cell"}, "--close-gaps.*--mode video, "),
+        ({"pixel_size": "0.5um"}, "--pixel-size.*--objects or --mode dir_predict with it"),
+        ({"mode": "dir_predict", "map_bits": 16}, "--map-bits.*--save-proba or --save-uncertainty with it"),
+        ({"mode": "video", "object_classes": ("cell",)}, "--object-classes.*--opening"),
+    ],
+    ids=str,
+)
+def test_settings_that_would_change_nothing_are_told(predict, tmp_path, settings, message):
+    with pytest.raises(UserError, match=f"(?s){message}"):
+        predict(input=folder_of(tmp_path, a=RGB), **settings)
+    assert not (tmp_path / "out").exists()
+
+
+def test_modes_are_told_of_settings_that_exist():
+    assert MODES.keys() <= {field.name for field in fields(Config)}
+
+
+def test_pixel_size_alone_gives_areas_of_a_folder(predict, tmp_path):
+    predict(mode="dir_predict", input=folder_of(tmp_path, a=RGB), pixel_size="0.5um")
+    (row,) = read_table(tmp_path / "out" / "summary.csv")
+    assert float(row["cell_area_um2"]) == int(row["cell_area_px"]) / 4 > 0
 
 
 def test_cutouts_are_transparent_around_their_class(predict, weights, tmp_path):
@@ -579,6 +614,23 @@ def test_large_pictures_give_what_small_ones_give(predict, tmp_path, monkeypatch
         np.testing.assert_array_equal(result, read(tmp_path / "small" / name))
 
 
+@pytest.mark.parametrize("mixed", [False, True], ids=["alone", "beside one that sees tiles"])
+def test_large_pictures_are_letterboxed_while_they_are_read(
+    predict, weights, tmp_path, monkeypatch, small_is_large, mixed
+):
+    monkeypatch.setattr("utils.letterbox.BAND_PIXELS", 300)
+    model = [save_untrained(tmp_path / "boxed.pth", fit="letterbox"), *[weights] * mixed]
+    path = tmp_path / "in" / "a.tif"
+    path.parent.mkdir()
+    tifffile.imwrite(path, np.tile(RGB, (3, 1, 1)), tile=(16, 16), compression="zlib", photometric="rgb")
+    read, rows = TiffWindows.__getitem__, []
+    monkeypatch.setattr(TiffWindows, "__getitem__", lambda self, part: rows.append(part) or read(self, part))
+    predict(input=path, model_path=model)
+    assert 0 < max(part.stop - part.start for part in rows) <= 24 + 8
+    expected = Unet(model, "cpu", "fp32").predict(read_image(path))
+    np.testing.assert_array_equal(read_mask(tmp_path / "out" / "a_mask.tif"), expected)
+
+
 def test_large_pictures_of_16_bits_are_shown_alike_in_all_bands(predict, tmp_path, small_is_large):
     gray = np.linspace(1000, 3000, 40 * 48).reshape(48, 40).astype(np.uint16)
     write_image(tmp_path / "in" / "a.png", gray)
@@ -613,21 +665,22 @@ def test_maps_are_written_as_pictures(predict, weights, tmp_path, bits):
     np.testing.assert_allclose(found / (2**bits - 1), uncertain, atol=0.01)
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (10, 7000), (7000, 10)])
+@pytest.mark.parametrize("shape", [(1, 1), (10, 70_000), (70_000, 10)])
 def test_pictures_of_extreme_shape(predict, tmp_path, shape):
     write_image(tmp_path / "in" / "a.png", np.resize(GRAY, shape))
     predict(input=tmp_path / "in" / "a.png")
     assert read_mask(tmp_path / "out" / "a_mask.png").shape == shape
 
 
-def test_a_file_that_is_cut_off_in_the_middle_leaves_no_half_results(predict, tmp_path, small_is_large):
+@pytest.mark.parametrize("tile", [18, -1], ids=["in a row of four tiles", "in the last tile"])
+def test_a_file_that_is_cut_off_leaves_no_half_results(predict, tmp_path, small_is_large, tile):
     path = tmp_path / "in" / "a.tif"
     path.parent.mkdir()
     tifffile.imwrite(path, np.tile(RGB, (3, 1, 1)), tile=(16, 16), compression="zlib", photometric="rgb")
     with tifffile.TiffFile(path) as file:
-        place = file.pages.first.dataoffsets[-1]
+        place = file.pages.first.dataoffsets[tile]
     path.write_bytes(path.read_bytes()[: place + 5])
-    with pytest.raises(UserError, match=r"a\.tif"):
+    with pytest.raises(UserError, match=r"(?s)a\.tif.*a damaged or truncated picture"):
         predict(input=path)
     assert not list(tmp_path.glob("out/*"))
 
@@ -706,26 +759,19 @@ def test_resuming_does_only_what_is_missing(predict, tmp_path, capsys):
     assert "0 of 5 pictures" in capsys.readouterr().out
 
 
-def test_processes_share_a_folder(weights, predict, tmp_path):
-    folder = nested(tmp_path)
-    cut_off(folder / "day 1" / "3.png")
-    script = str(Path(__file__).parents[1] / "predict.py")
-    shared = tmp_path / "shared"
-    arguments = [
-        "--mode",
-        "dir_predict",
-        "--input",
-        folder,
-        "--output",
-        shared,
-        "--model-path",
-        weights,
-        "--device",
-        "cpu",
-    ]
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", script]
-    done = start([*launch, *map(str, arguments), "--precision", "fp32"], cwd=tmp_path)
+def predict_in_two(script, tmp_path, *arguments):
+    """A script that runs predict.py's main, started by torchrun."""
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(script), "--mode", "dir_predict"]
+    done = start([*launch, "--device", "cpu", "--precision", "fp32", *map(str, arguments)], cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+    return done
+
+
+def test_processes_share_a_folder(weights, predict, tmp_path):
+    folder, shared = nested(tmp_path), tmp_path / "shared"
+    cut_off(folder / "day 1" / "3.png")
+    arguments = ["--input", folder, "--output", shared, "--model-path", weights]
+    done = predict_in_two(ROOT / "predict.py", tmp_path, *arguments)
     assert "shared by 2 processes: 2, 2 pictures" in done.stdout or "3, 1" in done.stdout
     assert done.stdout.count("4 of 5 pictures") == 1
     assert done.stderr.count("1 pictures were left out") == 1
@@ -735,10 +781,43 @@ def test_processes_share_a_folder(weights, predict, tmp_path):
     assert all(alone[name] == together[name] for name in alone if name.endswith(".png") or name == "order.csv")
 
 
+def test_processes_that_resume_share_one_list(weights, predict, tmp_path):
+    """Though one of them looks later at what is done, none is left out and none done twice."""
+    folder, out = nested(tmp_path, 6), tmp_path / "out"
+    predict(mode="dir_predict", input=folder, objects=True)
+    before = snapshot(out)
+    for name in ("day 0/0", "day 0/2", "day 1/3", "day 1/5"):
+        (out / f"{name}_mask.png").unlink()
+    late = tmp_path / "late.py"
+    late.write_text(
+        "import os, time, predict\n"
+        "from utils.console import run_script\n"
+        "look = predict.is_done\n"
+        "predict.is_done = lambda *of: (time.sleep(0.2 * int(os.environ['RANK'])), look(*of))[1]\n"
+        "if __name__ == '__main__':\n"
+        "    run_script(predict.main, predict.Config, '')\n",
+        encoding="utf-8",
+    )
+    done = predict_in_two(
+        late, tmp_path, "--input", folder, "--output", out, "--model-path", weights, "--objects", "--resume"
+    )
+    assert "4 of 6 pictures" in done.stdout
+    assert "shared by 2 processes: 2, 2 pictures" in done.stdout
+    after = snapshot(out)
+    assert all(after[name] == before[name] for name in before if name != "summary.csv")
+    assert after.keys() == before.keys()
+    # Two were done once, four again.
+    rows = [row["picture"] for row in read_table(out / "summary.csv")]
+    assert [rows.count(row["picture"]) for row in read_table(out / "order.csv")].count(2) == 4
+    assert len(rows) == 10
+
+
 def test_a_single_picture_is_not_resumed_but_kept(predict, tmp_path):
     path = folder_of(tmp_path, a=RGB) / "a.png"
     predict(input=path)
     with pytest.raises(UserError, match="--overwrite"):
+        predict(input=path)
+    with pytest.raises(UserError, match=r"(?s)--resume.*--mode dir_predict"):
         predict(input=path, resume=True)
 
 

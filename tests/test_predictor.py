@@ -10,12 +10,13 @@ from PIL import Image
 from torch import nn
 
 from nets.unet import build
-from unet import Unet, as_array, mirror, reflected
+from unet import Unet
 from utils.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from utils.console import UserError
 from utils.engine import Precision
-from utils.images import to_uint8_rgb, write_image
+from utils.images import as_array, to_uint8_rgb, write_image
 from utils.palette import blend, colorize, cutout, voc_palette
+from utils.tiling import mirror, reflected
 
 NETWORK = {"num_classes": 3, "in_channels": 3, "base_channels": 4, "depth": 2}
 MEAN, STD = np.array([0.4, 0.5, 0.6]), np.array([0.2, 0.25, 0.3])

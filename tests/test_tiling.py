@@ -17,7 +17,7 @@ from utils.checkpoint import save_checkpoint
 from utils.console import UserError
 from utils.demo import draw_sample
 from utils.maps import entropy, probabilities
-from utils.tiling import Grid, cut, from_all_sides, make_grid, mean_logits, tiled
+from utils.tiling import cut, from_all_sides, make_grid, mean_logits, tiled
 
 LARGE = np.random.default_rng(1).integers(0, 256, (333, 401, 3), np.uint8)
 SMALL = {"base_channels": 4, "depth": 2}
@@ -252,8 +252,12 @@ def test_maps_by_hand():
     assert probabilities(logits, 16)[0, 0].tolist() == [32768, 65535, 16384]
 
 
-def test_a_letterboxed_picture_is_one_tile():
-    unet = live(describe(SMALL, fit="letterbox"))
-    unet.tile_size = 64
-    assert tiles_of(unet) == 1
-    assert isinstance(unet._grid((300, 500)), Grid)
+def test_a_letterboxed_picture_is_seen_once():
+    unet, seen = live(describe(SMALL, fit="letterbox")), []
+    unet.net.register_forward_hook(lambda net, inputs, output: seen.append(inputs[0].shape[-2:]))
+    parts, whole = tiled_and_whole(unet, LARGE, 64)
+    assert tiles_of(unet) > 9
+    assert seen == [(32, 32)] * 2
+    np.testing.assert_allclose(parts, whole, atol=1e-6)
+    batch = torch.from_numpy(LARGE).permute(2, 0, 1)[None]
+    np.testing.assert_allclose(unet.logits(batch)[0].softmax(0), whole, atol=1e-6)

@@ -299,6 +299,7 @@ def test_going_on_from_an_older_checkpoint_keeps_the_best_one(finished, tmp_path
         ("best.pth", {"epochs": 5}, "weights without training state"),
         ("last.pth", {"epochs": 3}, "a run that has done its 3 epochs"),
         ("last.pth", {"epochs": 5, "base_channels": 8}, "a run with base_channels 4"),
+        ("last.pth", {"epochs": 5, "fit": "letterbox"}, "a run with fit crop"),
         ("gone.pth", {"epochs": 5}, "no such file"),
     ],
 )
@@ -311,6 +312,37 @@ def test_run_that_cannot_go_on(finished, tmp_path, name, settings, found):
     assert caught.value.subject == str(copy / name)
     assert found in caught.value.found
     assert snapshot(copy) == before
+
+
+def test_other_settings_of_a_run_that_goes_on_are_told_and_saved(finished, tmp_path, capsys):
+    folder, last = finished[0], shutil.copytree(finished[1], tmp_path / "run") / "last.pth"
+    other = {"lr": 5e-3, "batch_size": 3, "dice_weight": 0.5, "augmentation": "none"}
+    main(tiny(folder, tmp_path, run_name="other", epochs=4, resume=last, **other))
+    told = capsys.readouterr().err
+    assert "from epoch 4 on, other settings than before:\n" in told
+    for line in ("lr: 0.01 → 0.005", "batch_size: 2 → 3", "dice_weight: 1.0 → 0.5", "augmentation: default → none"):
+        assert f"\n  {line}\n" in told
+    assert not {"resume", "run_name", "save_dir", "seed"} & set(re.findall(r"^  (\w+): ", told, re.MULTILINE))
+    settings = json.loads((tmp_path / "run" / "config.json").read_text("utf-8"))
+    assert {name: settings[name] for name in other} == other
+    assert (settings["run_name"], settings["epochs"]) == ("run", 4)
+    before = settings["before"]["epoch 4"]
+    assert (before["lr"], before["batch_size"], before["augmentation"], before["epochs"]) == (0.01, 2, "default", 3)
+    assert load_checkpoint(last).settings["lr"] == 5e-3
+    main(tiny(folder, tmp_path, epochs=5, resume=last, **other))
+    assert re.findall(r"^  (\w+): (.*)", capsys.readouterr().err, re.MULTILINE) == [("epochs", "4 → 5")]
+    settings = json.loads((tmp_path / "run" / "config.json").read_text("utf-8"))
+    assert settings["before"] == {"epoch 4": before, "epoch 5": {"epochs": 4}}
+
+
+def test_run_that_goes_on_keeps_its_normalisation(folder, logs):
+    """Pictures that were added meanwhile change none of what the network was trained with."""
+    main(tiny(folder, logs, epochs=1))
+    last = logs / "run" / "last.pth"
+    before = load_checkpoint(last).normalisation
+    write_image(folder.images_dir / "cells_0.png", np.full((48, 48), 255, np.uint8))
+    main(tiny(folder, logs, resume=last))
+    assert load_checkpoint(last).normalisation == before
 
 
 def test_run_of_another_fold_cannot_go_on(finished, tmp_path):

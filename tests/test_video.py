@@ -223,7 +223,7 @@ def interrupt_after(monkeypatch, number):
         yield from islice(items, number)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(predict, "progress", some)
+    monkeypatch.setattr("predict_video.progress", some)
 
 
 def test_result_that_is_there_is_kept(predict_video, tmp_path):
@@ -393,5 +393,5 @@ def test_ensemble_is_the_mean(predict_video, weights, tmp_path, capsys):
 
 @pytest.mark.parametrize("name", ["objects", "save_labelme", "cutouts", "save_proba", "save_uncertainty", "resume"])
 def test_what_is_for_pictures_alone_is_told(predict_video, tmp_path, name):
-    with pytest.raises(UserError, match=f"(?s)--{name.replace('_', '-')}.*a video"):
+    with pytest.raises(UserError, match=f"(?s)--{name.replace('_', '-')}.*--mode video, where it changes nothing"):
         predict_video(tmp_path / "a.mp4", **{name: True})

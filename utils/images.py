@@ -27,6 +27,7 @@ from utils.console import UserError
 from utils.files import replacing
 from utils.palette import voc_palette
 
+Picture = str | Path | Image.Image | np.ndarray
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".ppm", ".pgm")
 # Pillow's limit is a global; one thread at a time changes it, and only for pictures that it would refuse.
 _PIXEL_LIMIT = threading.RLock()
@@ -120,6 +121,19 @@ def image_to_array(image: Image.Image, subject: str | Path = "picture", floats: 
     if image.mode in ("1", "L", "LA", "La"):
         return np.array(image.convert("L"))
     return np.array(image.convert("RGB"))
+
+
+def as_array(image: Picture) -> np.ndarray:
+    """A path, PIL picture or array as (H, W) or (H, W, 3), uint8 or uint16, or (H, W) floats. Raises ValueError for others."""
+    if isinstance(image, (str, Path)):
+        return read_image(image, floats=True)
+    if isinstance(image, Image.Image):
+        return image_to_array(ImageOps.exif_transpose(image), floats=True)
+    gray_or_rgb = image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)
+    known = image.dtype in (np.uint8, np.uint16) or (image.dtype.kind == "f" and image.ndim == 2)
+    if not gray_or_rgb or not known or not image.size:
+        raise ValueError(f"array of shape {image.shape}, {image.dtype}; expected (H, W) or (H, W, 3), uint8 or uint16")
+    return image
 
 
 def read_mask(path: str | Path) -> np.ndarray:

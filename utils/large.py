@@ -27,11 +27,11 @@ COLOURS = {
 
 def open_picture(path: str | Path) -> "np.ndarray | TiffWindows":
     """`read_image`, or for a large TIFF what reads its rows when they are asked for. Raises UserError."""
-    windows = open_windows(Path(path))
+    windows = open_windows(Path(path), LARGE_PIXELS)
     return read_image(path, floats=True) if windows is None else windows
 
 
-def open_windows(path: Path, above: int = LARGE_PIXELS) -> "TiffWindows | None":
+def open_windows(path: Path, above: int) -> "TiffWindows | None":
     """The rows of a TIFF of more than `above` pixels; None for any other file and for TIFFs that are decoded in one piece."""
     try:
         with tifffile.TiffFile(path) as file:
@@ -49,12 +49,13 @@ def open_windows(path: Path, above: int = LARGE_PIXELS) -> "TiffWindows | None":
 
 
 def can_be_windowed(page: TiffPage) -> bool:
-    """Gray, RGB, CMYK or palette of 1, 8 or 16 bits, in pieces of a bearable size."""
+    """Gray or palette of 1 … 16 bits, RGB and CMYK of 8 or 16, in pieces of a bearable size."""
     piece = page.tile[0] * page.tile[1] if page.is_tiled else page.rowsperstrip * page.imagewidth
     pieces = page.is_memmappable or piece * page.samplesperpixel * page.bitspersample // 8 <= STRIP_BYTES
     known = page.photometric in COLOURS and page.dtype in (np.bool_, np.uint8, np.uint16)
-    # Those that Pillow scales or refuses are left to it.
-    known &= page.bitspersample in (1, 8, 16) or page.photometric == PHOTOMETRIC.PALETTE
+    # Others, which Pillow refuses, are left to it.
+    odd = {PHOTOMETRIC.PALETTE: range(1, 17), PHOTOMETRIC.MINISBLACK: (1, 2, 4, 12), PHOTOMETRIC.MINISWHITE: (1, 2, 4)}
+    known &= page.bitspersample in (8, 16, *odd.get(page.photometric, ()))
     known &= page.photometric != PHOTOMETRIC.SEPARATED or page.dtype == np.uint8
     return known and pieces and page.imagedepth == 1
 
@@ -133,11 +134,11 @@ def read_box(page: TiffPage, rows: slice, columns: slice) -> np.ndarray:
 def to_picture(values: np.ndarray, page: TiffPage) -> np.ndarray:
     """Stored values (h, w, samples) → (h, w) gray or (h, w, 3) RGB, uint8 or uint16, as `read_image` has them."""
     if page.photometric == PHOTOMETRIC.PALETTE:
-        return (page.colormap >> 8).astype(np.uint8).T[values[..., 0]]
+        return (page.colormap >> 8).astype(np.uint8).T[values[..., 0].astype(np.uint16)]
     if page.photometric == PHOTOMETRIC.SEPARATED:
         return np.asarray(Image.fromarray(np.ascontiguousarray(values[..., :4]), "CMYK").convert("RGB"))
     if page.photometric not in (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.MINISWHITE):
         return values[..., :3]
     gray = values[..., 0]
-    gray = gray * np.uint8(255) if gray.dtype == bool else gray
+    gray = gray * np.uint8(255 // (2**page.bitspersample - 1)) if page.bitspersample < 8 else gray
     return np.iinfo(gray.dtype).max - gray if page.photometric == PHOTOMETRIC.MINISWHITE else gray

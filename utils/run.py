@@ -6,9 +6,9 @@ from pathlib import Path
 from torch.utils.tensorboard import SummaryWriter
 
 from utils.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from utils.console import UserError, quoted
+from utils.console import UserError, note, quoted
 from utils.engine import Trainer
-from utils.files import replacing
+from utils.files import read_record, replacing
 from utils.history import Row
 
 
@@ -21,13 +21,18 @@ def start_run(run_dir: Path, checkpoint: Checkpoint) -> None:
             "a new name",
             f"choose another --run-name, or go on with that run: --resume {quoted(run_dir / 'last.pth')}",
         )
+    write_config(run_dir, checkpoint.settings)
+
+
+def write_config(run_dir: Path, settings: dict[str, object]) -> None:
     with replacing(run_dir / "config.json") as temporary:
-        temporary.write_text(json.dumps(checkpoint.settings, indent=2, ensure_ascii=False), encoding="utf-8")
+        temporary.write_text(json.dumps(settings, indent=2, ensure_ascii=False), encoding="utf-8")
 
 
 def resume_run(path: Path, checkpoint: Checkpoint, trainer: Trainer, epochs: float) -> tuple[int, float]:
     """Put the trainer where the last.pth at `path` left it; returns the epochs done and the best mIoU so far.
 
+    Says which settings are other ones than before and writes them to config.json, which keeps the old ones as `before`.
     Raises UserError if that run had another network, other classes or another fold, or has done all `epochs`.
     """
     last = load_checkpoint(path)
@@ -44,13 +49,23 @@ def resume_run(path: Path, checkpoint: Checkpoint, trainer: Trainer, epochs: flo
     if done >= epochs:
         raise UserError(path, f"a run that has done its {done} epochs", "epochs left to do", "raise --epochs")
     trainer.load_state(last.training, last.model)
+    # Those of the folder, which stays; what an older release did not know has its default still.
+    checkpoint.settings |= {name: last.settings[name] for name in ("save_dir", "run_name") if name in last.settings}
+    now = {name: value for name, value in checkpoint.settings.items() if name != "resume"}
+    before = {name: old for name, old in last.settings.items() if name in now and old != now[name]}
+    if before:
+        changes = "".join(f"\n  {name}: {old} → {now[name]}" for name, old in before.items())
+        note(f"from epoch {done + 1} on, other settings than before:{changes}")
+    earlier = read_record(path.with_name("config.json")).get("before", {})
+    earlier |= {f"epoch {done + 1}": before} if before else {}
+    write_config(path.parent, checkpoint.settings | ({"before": earlier} if earlier else {}))
     return done, last.training["best"]
 
 
 def _what_must_agree(checkpoint: Checkpoint) -> dict[str, object]:
     classes = ", ".join(checkpoint.class_names)
-    settings = {"fold": None, "optimizer": "adamw", **checkpoint.settings}
-    return {**checkpoint.network, "classes": classes, **{name: settings[name] for name in ("fold", "optimizer")}}
+    settings = {"fold": None, "optimizer": "adamw", "fit": "crop", **checkpoint.settings}
+    return {**checkpoint.network, "classes": classes, **{name: settings[name] for name in ("fold", "optimizer", "fit")}}
 
 
 def _listed(values: dict[str, object], names: list[str]) -> str:

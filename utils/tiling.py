@@ -157,3 +157,15 @@ def from_all_sides(batch: Tensor, predict: Callable[[Tensor], Tensor], stride: i
             side = torch.rot90(batch.flip(-1) if flip else batch, turns, (-2, -1))
             logits = torch.rot90(predict(side), -turns, (-2, -1))
             yield (logits.flip(-1) if flip else logits)[..., :height, :width]
+
+
+def mirror(images: Tensor, margin: int) -> Tensor:
+    """Pictures (N, C, H, W) with `margin` mirrored pixels added on each side, however small they are."""
+    rows, columns = (reflected(size, margin).to(images.device) for size in images.shape[-2:])
+    return images[..., rows[:, None], columns]
+
+
+def reflected(size: int, margin: int) -> Tensor:
+    """Index of the source pixel of each of size + 2·margin pixels: … 2 1 0 1 2 … without repeating the edge."""
+    index = torch.arange(-margin, size + margin) % max(2 * (size - 1), 1)
+    return torch.minimum(index, 2 * (size - 1) - index) if size > 1 else torch.zeros_like(index)
