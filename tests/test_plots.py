@@ -24,6 +24,19 @@ def test_numbers_stand_inside_their_objects():
         assert 10 < changed[inner].sum() < 200
 
 
+@pytest.mark.parametrize("gray", [0, 128, 255])
+def test_numbers_are_seen_on_any_ground_and_whole_at_the_edge(gray):
+    labels = np.zeros((60, 60), np.int32)
+    labels[20:40, 20:40], labels[58:, 58:] = 1, 2
+    drawn = draw_numbered(np.full((60, 60, 3), gray, np.uint8), labels)
+    for part in (drawn[23:37, 23:37], drawn[50:58, 52:]):
+        colours = part.reshape(-1, 3)
+        assert ((colours[:, 0] > 140) & (colours[:, 2] < 80)).sum() > 5
+        assert (colours.max(axis=1) < 90).sum() > 5
+    one = draw_numbered(np.zeros((1, 1, 3), np.uint8), np.ones((1, 1), np.int32))
+    assert one.shape == (1, 1, 3)
+
+
 def test_no_objects_change_nothing():
     image = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
     assert np.array_equal(draw_numbered(image, np.zeros((30, 40), np.int32)), image)
@@ -35,6 +48,7 @@ def test_legend_has_all_classes_but_the_background(height):
     image = np.full((height, 50, 3), 7, np.uint8)
     sheet = with_legend(image, names, voc_palette())
     assert (sheet[:height, :50] == 7).all()
+    assert sheet.shape[1] % 2 == 0  # as codecs of videos need it
     legend = sheet[:, 50:].reshape(-1, 3)
     areas = [(legend == colour).all(axis=1).sum() for colour in voc_palette(5)]
     assert min(areas[1:4]) > 50

@@ -128,19 +128,24 @@ def montage(tiles: Sequence[np.ndarray], columns: int, gap: int = 4) -> np.ndarr
 def draw_numbered(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """A copy of a picture (H, W, 3) uint8 with the objects 1, 2, … of `labels` (H, W) int32 outlined and numbered."""
     scale = max(max(labels.shape) / 1000, 1)
-    edge = outline(labels).view(np.uint8)
-    image = image.copy()
-    image[cv2.dilate(edge, np.ones((round(scale), round(scale)), np.uint8)) > 0] = 255
-    size, thickness = 0.4 * scale, round(scale)
+    edge, ink, thickness = outline(labels).view(np.uint8), np.zeros(labels.shape, np.uint8), round(scale)
     # Where an object is thickest: the number of a cell does not lie on its nucleus, nor that of a crescent beside it.
     depth = cv2.distanceTransform(np.pad((labels > 0).view(np.uint8) * (1 - edge), 1), cv2.DIST_L2, 5)[1:-1, 1:-1]
     numbers = np.arange(1, labels.max(initial=0) + 1)
     for number, (y, x) in zip(numbers, ndimage.maximum_position(depth, labels, numbers), strict=True):
+        size = (0.4 if depth[y, x] > 8 * scale else 0.35) * scale
         width, height = cv2.getTextSize(str(number), cv2.FONT_HERSHEY_SIMPLEX, size, thickness)[0]
-        corner = (round(x - width / 2), round(y + height / 2))
-        for colour, thick in (((0, 0, 0), 3 * thickness), ((255, 255, 255), thickness)):
-            cv2.putText(image, str(number), corner, cv2.FONT_HERSHEY_SIMPLEX, size, colour, thick, cv2.LINE_AA)
-    return image
+        # Never beyond the edge of the picture.
+        left = np.clip(round(x - width / 2), 1, max(ink.shape[1] - width - 1, 1))
+        bottom = np.clip(round(y + height / 2), height + 1, max(ink.shape[0] - 2, height + 1))
+        cv2.putText(ink, str(number), (left, bottom), cv2.FONT_HERSHEY_SIMPLEX, size, 255, thickness, cv2.LINE_AA)
+    # Yellow in black is seen on any picture; no class of the VOC palette is yellow.
+    lines = cv2.dilate(edge * np.uint8(255), np.ones((thickness, thickness), np.uint8))
+    around = cv2.dilate(ink, np.ones((2 * thickness + 1, 2 * thickness + 1), np.uint8))
+    drawn = image.copy()
+    drawn[lines > 0] = (255, 255, 0)
+    drawn = cv2.multiply(drawn, cv2.merge([255 - around] * 3), scale=1 / 255)
+    return cv2.add(drawn, cv2.merge([ink, ink, np.zeros_like(ink)]))
 
 
 def with_legend(image: np.ndarray, class_names: Sequence[str], palette: np.ndarray) -> np.ndarray:
@@ -148,9 +153,11 @@ def with_legend(image: np.ndarray, class_names: Sequence[str], palette: np.ndarr
     legend = _legend(
         tuple(class_names[1:]), palette[1 : len(class_names)].tobytes(), min(max(image.shape[0] / 5, 70), 400)
     )
-    sheet = np.full((max(image.shape[0], legend.shape[0]), image.shape[1] + legend.shape[1], 3), 255, np.uint8)
+    # Even, because codecs cut an odd column off.
+    width = image.shape[1] + legend.shape[1]
+    sheet = np.full((max(image.shape[0], legend.shape[0]), width + width % 2, 3), 255, np.uint8)
     sheet[: image.shape[0], : image.shape[1]] = image
-    sheet[: legend.shape[0], image.shape[1] :] = legend
+    sheet[: legend.shape[0], image.shape[1] : width] = legend
     return sheet
 
 
