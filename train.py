@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 
 from nets.unet import UNet, build, crop_centre
-from unet import Unet, read_model
+from unet import Unet
 from utils.augment import parse_augmentation
 from utils.checkpoint import Checkpoint, config_to_dict, imagenet_weights, load_checkpoint, misfits, table_of_misfits
 from utils.console import UserError, counted, progress, quoted, run_script, warn
@@ -53,6 +53,7 @@ from utils.schedule import Phase, Schedule, TimeBudget
 from utils.stacks import widest_range
 from utils.statistics import LARGE_STEP, plan_crops
 from utils.voc import VocFolder
+from weights import read_model
 
 DEMO = Path("VOCdevkit/demo")
 LEARNING_RATES = {"adamw": 2e-3, "adam": 2e-3, "sgd": 5e-2}

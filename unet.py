@@ -11,20 +11,10 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from nets.fold import fold_batch_norm
-from nets.foreign import recognise
 from nets.geometry import Geometry, measure_geometry
 from nets.unet import UNet, build
-from utils.checkpoint import (
-    Checkpoint,
-    is_own_format,
-    load_weights_only,
-    misfits,
-    newest_checkpoint,
-    parse_checkpoint,
-    table_of_misfits,
-)
-from utils.console import UserError, note, progress
+from utils.checkpoint import Checkpoint, newest_checkpoint
+from utils.console import UserError, progress
 from utils.engine import Precision, choose_device, choose_precision
 from utils.gaps import close_gaps
 from utils.images import Picture, as_array, to_channels, to_uint8_rgb
@@ -32,9 +22,9 @@ from utils.large import LARGE_PIXELS, TiffWindows, open_picture
 from utils.letterbox import letterbox, letterbox_bands, undo_letterbox
 from utils.maps import certainty, classes, probabilities, probability_of
 from utils.normalise import Normalisation, floats_to_uint16, stretch, to_tensor
-from utils.onnx_model import OnnxNetwork
 from utils.palette import blend, colorize, cutout, voc_palette
 from utils.tiling import Grid, from_all_sides, make_grid, mean_logits, mirror, tile_side, tiled
+from weights import open_model
 
 MIX_TYPES = ("blend", "mask", "cutout", "montage")
 
@@ -127,7 +117,7 @@ class Unet:
     def geometry(self) -> Geometry:
         if self.fit == "letterbox":
             # Tiles are then cut from enlarged logits.
-            return Geometry(stride=1, reach=0, exact=True, values_per_pixel=4 * self.num_classes)
+            return Geometry(stride=1, reach=0, exact=True, values_per_pixel=16 * self.num_classes)
         # An ONNX file cannot be looked into, but says what network it was.
         return measure_geometry(self.net.eval() if isinstance(self.net, UNet) else build(**self.network).eval())
 
@@ -325,48 +315,3 @@ def class_index(name: str, class_names: Sequence[str]) -> int:
     if name not in class_names:
         raise UserError("--close-gaps", name, f"one of the classes: {', '.join(class_names)}", "choose one of them")
     return list(class_names).index(name)
-
-
-def open_model(path: Path, precision: Precision) -> tuple[nn.Module, Checkpoint, Precision]:
-    """A network for prediction with its weights, what its file says of it, and what it computes in. Raises UserError."""
-    if path.suffix.lower() == ".onnx":
-        net = OnnxNetwork(path, precision.device)
-        return net, net.checkpoint, Precision(precision.device, None)
-    checkpoint = read_model(path)
-    net = build(**checkpoint.network)
-    found = misfits(net.state_dict(), checkpoint.model)
-    if any(found.values()):
-        raise UserError(
-            path,
-            f"weights that do not fit the network ({checkpoint.network})",
-            "a weight for every layer, and no others",
-            f"use an unchanged copy of the file\n{table_of_misfits(found)}",
-        )
-    net.load_state_dict(checkpoint.model)
-    # The weights are rounded here once instead of by autocast in each call.
-    return fold_batch_norm(net).to(precision.dtype or torch.float32), checkpoint, precision
-
-
-def read_model(path: Path) -> Checkpoint:
-    """A checkpoint of ours, or one of another repository with what its format leaves open filled in."""
-    content = load_weights_only(path)
-    foreign = recognise(content) if isinstance(content, dict) and not is_own_format(content) else None
-    if foreign is None:
-        return parse_checkpoint(content, path)
-    count = foreign.network["num_classes"]
-    channels = foreign.network["in_channels"]
-    note(
-        f"{path}: weights of {foreign.origin}, {count} classes; the file names no classes, so they are called class_0 …"
-    )
-    if foreign.mask_values is not None and foreign.mask_values != list(range(count)):
-        note(
-            f"its training masks held the values {foreign.mask_values}; here the masks hold 0 … {count - 1} in that order"
-        )
-    return Checkpoint(
-        model=foreign.model,
-        network=foreign.network,
-        class_names=[f"class_{index}" for index in range(count)],
-        palette=voc_palette(count).tolist(),
-        normalisation={"mean": [0.0] * channels, "std": [1.0] * channels},
-        input_shape=(512, 512),
-    )

@@ -9,7 +9,7 @@ from torch import Tensor
 from utils.normalise import FULL_SCALE
 from utils.palette import IGNORE_INDEX
 
-BAND_PIXELS = 1 << 23  # of a picture that is read while it shrinks
+BAND_PIXELS = 1 << 22  # of a picture that is read while it shrinks
 
 
 def inner_box(picture: tuple[int, int], size: tuple[int, int]) -> tuple[int, int, int, int]:
