@@ -37,7 +37,6 @@ from utils.engine import (
     choose_device,
     choose_precision,
     evaluate,
-    keep_freed_memory,
     make_optimizer,
     set_determinism,
     train_one_epoch,
@@ -123,8 +122,6 @@ def main(config: Config) -> None:
     started = time.perf_counter()
     check_config(config)
     set_determinism(config.deterministic)
-    if not config.save_memory:
-        keep_freed_memory()
     torch.manual_seed(config.seed)
     precision = choose_precision(config.precision, choose_device(config.device))
     data = read_data(config)
@@ -163,6 +160,7 @@ def main(config: Config) -> None:
         net.freeze_encoder(phase.frozen)
         bar = progress(schedule.in_time(train_loader), f"epoch {epoch + 1}", "batch", len(batches))
         trained = train_one_epoch(trainer, bar, loss_of, schedule.steps_before(epoch))
+        unet.follow(trainer.average.module)
         val_loss, scores = evaluate(unet.logits, val_loader, loss_of, unet.num_classes, precision.device)
         lr, seconds = trainer.optimizer.param_groups[-1]["lr"], time.perf_counter() - start
         row = Row(epoch + 1, lr, trained.loss, val_loss, scores.miou, seconds, trained.crops / trained.seconds)
@@ -427,7 +425,8 @@ def make_trainer(
     ]
     normalise = Normalisation(**checkpoint.normalisation)
     optimizer = make_optimizer(config.optimizer, config.lr, config.weight_decay, config.momentum, precision.device)
-    return Trainer(net, groups, optimizer, schedule.lr, schedule.total_steps, normalise, precision)
+    rates, keep = (schedule.lr, schedule.total_steps), not config.save_memory
+    return Trainer(net, groups, optimizer, *rates, normalise, precision, keep_memory=keep)
 
 
 def open_run(config: Config, checkpoint: Checkpoint, trainer: Trainer) -> tuple[Path, int, float]:

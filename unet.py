@@ -1,5 +1,6 @@
 """The predictor: a checkpoint, or a network in training, turned into a function from pictures to masks."""
 
+import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +25,7 @@ from utils.maps import certainty, classes, probabilities, probability_of
 from utils.normalise import Normalisation, floats_to_uint16, stretch, to_tensor
 from utils.palette import blend, colorize, cutout, voc_palette
 from utils.tiling import Grid, from_all_sides, make_grid, mean_logits, mirror, tile_side, tiled
-from weights import open_model
+from weights import open_model, ready_to_predict
 
 MIX_TYPES = ("blend", "mask", "cutout", "montage")
 
@@ -75,11 +76,15 @@ class Unet:
 
     @classmethod
     def from_network(cls, net: nn.Module, checkpoint: Checkpoint, precision: Precision) -> "Unet":
-        """Predict with a live network, such as one in training; `checkpoint` describes it (its weights are not used)."""
+        """Predict with a live network; `checkpoint` describes it (its weights are not used)."""
         unet = cls.__new__(cls)
         unet.model_path = None
         unet._adopt(net, checkpoint, precision)
         return unet
+
+    def follow(self, net: nn.Module) -> None:
+        """From now on predict with a copy of a network in training as it is now, made ready as one from a file is."""
+        self.net = ready_to_predict(copy.deepcopy(net), self.precision)
 
     def _adopt(self, net: nn.Module, checkpoint: Checkpoint, precision: Precision) -> None:
         self.precision, self.device = precision, precision.device

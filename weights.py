@@ -31,8 +31,12 @@ def open_model(path: Path, precision: Precision) -> tuple[nn.Module, Checkpoint,
             f"use an unchanged copy of the file\n{table_of_misfits(found)}",
         )
     net.load_state_dict(checkpoint.model)
-    # The weights are rounded here once instead of by autocast in each call.
-    return fold_batch_norm(net).to(precision.dtype or torch.float32), checkpoint, precision
+    return ready_to_predict(net, precision), checkpoint, precision
+
+
+def ready_to_predict(net: nn.Module, precision: Precision) -> nn.Module:
+    """The network itself, changed: batch norms folded, weights rounded once instead of by autocast in each call."""
+    return fold_batch_norm(net).to(precision.dtype or torch.float32)
 
 
 def read_model(path: Path) -> Checkpoint:

@@ -20,15 +20,7 @@ from unet import Unet
 from utils.augment import parse_augmentation
 from utils.checkpoint import Checkpoint, save_checkpoint
 from utils.dataset import EpochBatches, SegmentationDataset, make_loader
-from utils.engine import (
-    Trainer,
-    choose_precision,
-    evaluate,
-    keep_freed_memory,
-    make_optimizer,
-    set_determinism,
-    train_one_epoch,
-)
+from utils.engine import Trainer, choose_precision, evaluate, make_optimizer, set_determinism, train_one_epoch
 from utils.losses import criterion
 from utils.normalise import Normalisation
 from utils.palette import voc_palette
@@ -149,14 +141,13 @@ class OurLoop:
         net = build(**self.network).to(device, memory_format=torch.channels_last)
         if save_memory:
             net.save_memory()
-        else:
-            keep_freed_memory()
         precision = choose_precision("auto", device)
         self.precision = str(precision).split()[0]
         groups = [{"params": list(net.parameters()), "factor": 1.0}]
         optimizer = make_optimizer("adamw", 1e-3, 1e-2, 0.9, device)
         normalise = Normalisation(**NORMALISATION)
-        self.trainer = Trainer(net, groups, optimizer, lambda step: 1e-3, lambda step: 1000, normalise, precision)
+        rates = (lambda step: 1e-3, lambda step: 1000)
+        self.trainer = Trainer(net, groups, optimizer, *rates, normalise, precision, keep_memory=not save_memory)
         self.val_set: SegmentationDataset | None = None
 
     def train(self, names: Sequence[str], batch_size: int, block: int = 1) -> list[float]:

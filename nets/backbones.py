@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
+from nets.pool import MaxPool
+
 # What torchvision's ImageNet weights were trained with, on values 0…1 in RGB order.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -56,13 +58,24 @@ class StageEncoder(nn.Module):
 
 def vgg16(in_channels: int, batch_norm: bool) -> StageEncoder:
     """Configuration D: maps of 64, 128, 256, 512, 512 channels at 1/1 … 1/16, each after the ReLU before its pool."""
-    features = (models.vgg16_bn if batch_norm else models.vgg16)(weights=None).features
+    # The classifier, nine tenths of its weights, is never given memory.
+    with torch.device("meta"):
+        features = (models.vgg16_bn if batch_norm else models.vgg16)(init_weights=False).features
     if in_channels != 3:
         features[0] = nn.Conv2d(in_channels, 64, 3, padding=1)
+    features.to_empty(device="cpu")
+    for module in features:
+        if isinstance(module, nn.Conv2d):
+            # As torchvision draws them.
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.BatchNorm2d):
+            module.reset_parameters()
     stages: list[OrderedDict[str, nn.Module]] = [OrderedDict()]
     for name, module in features[:-1].named_children():
         if isinstance(module, nn.MaxPool2d):
             stages.append(OrderedDict())
+            module = MaxPool()
         stages[-1][name] = module
     return StageEncoder(stages, (64, 128, 256, 512, 512), first_reduction=1)
 

@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from nets.pool import MaxPool
+
 NORMS = ("batch", "group", "none")
 UPSAMPLINGS = ("transposed", "bilinear", "aligned")
 SKIPS = ("concat", "add")
@@ -47,7 +49,7 @@ class PlainEncoder(nn.Module):
         self.out_channels = tuple(widths)
         self.reductions = tuple(1 << level for level in range(len(widths)))
         self.levels = nn.ModuleList(DoubleConv(a, b, b, norm, padding) for a, b in pairwise((in_channels, *widths)))
-        self.pool = nn.MaxPool2d(2)
+        self.pool = MaxPool()
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> list[Tensor]:

@@ -104,10 +104,11 @@ class Trainer:
         total_steps: Callable[[int], float],
         normalise: Callable[[Tensor], Tensor],
         precision: Precision,
+        keep_memory: bool = False,
     ):
         """groups: parameter groups with a `factor` on the learning rate each; lr: learning rate at step 0, 1, …
 
-        total_steps: steps of the run, as far as can be told after so many of them.
+        total_steps: steps of the run, as far as can be told after so many of them. keep_memory: see `keep_freed_memory`.
         """
         self.net, self.lr, self.normalise, self.precision = net, lr, normalise, precision
         self.forward: Callable[[Tensor], Tensor] = net
@@ -115,6 +116,7 @@ class Trainer:
         self.optimizer = optimizer(groups)
         self.scaler = precision.scaler()
         self.average = AveragedModel(net, use_buffers=True)
+        self.keep_memory = keep_memory
 
     def step(
         self, step: int, images: Tensor, masks: Tensor, *weights: Tensor, criterion: Callable[..., Tensor]
@@ -132,6 +134,10 @@ class Trainer:
         # Here and not before the next backward pass, so that no gradients lie beside the maps of its forward pass.
         self.optimizer.zero_grad(set_to_none=True)
         self._follow(step)
+        if self.keep_memory:
+            # Not before the optimizer has made its state: what stays would lie between what comes and goes.
+            keep_freed_memory()
+            self.keep_memory = False
         return loss.detach()
 
     @torch.no_grad()
@@ -218,16 +224,17 @@ def set_determinism(deterministic: bool) -> None:
 
 
 def keep_freed_memory() -> None:
-    """Let the C library keep what a training step on a CPU gives back: the next one wants it again.
+    """Let the C library keep what a training step on a CPU gives back from now on: the next one wants it again.
 
     glibc returns large blocks to the system and gets them anew, page by page, at every layer. Without that, steps take a
-    fifth less time, and the process a fifth more memory. Elsewhere than on Linux with glibc nothing happens.
+    fifth less time, and the process some more memory. Elsewhere than on Linux with glibc nothing happens.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt:
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if hasattr(libc, "mallopt"):
         trim_threshold, mmap_threshold = -1, -3  # from malloc.h
-        mallopt(mmap_threshold, 1 << 30)
-        mallopt(trim_threshold, (1 << 31) - 1)
+        libc.malloc_trim(0)
+        libc.mallopt(mmap_threshold, 1 << 30)
+        libc.mallopt(trim_threshold, (1 << 31) - 1)
 
 
 def average_decay(count: int, total_steps: float) -> float:

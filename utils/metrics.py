@@ -18,15 +18,20 @@ class ConfusionMatrix:
 
     def update(self, truth: Tensor | np.ndarray, prediction: Tensor | np.ndarray) -> None:
         """Count one mask or a batch. Both of one shape, class indices. Raises ValueError for another shape or class."""
-        truth, prediction = (torch.as_tensor(x, device=self.counts.device).long() for x in (truth, prediction))
+        truth, prediction = (torch.as_tensor(x, device=self.counts.device) for x in (truth, prediction))
         if truth.shape != prediction.shape:
             raise ValueError(f"truth has shape {tuple(truth.shape)}, prediction {tuple(prediction.shape)}")
-        valid = truth != IGNORE_INDEX
-        pair = torch.stack((truth[valid], prediction[valid]))
-        if pair.numel() and (int(pair.min()) < 0 or int(pair.max()) >= self.num_classes):
-            raise ValueError(f"class indices must be in 0 … {self.num_classes - 1} (or 255 in the truth)")
-        counts = torch.bincount(pair[0] * self.num_classes + pair[1], minlength=self.num_classes**2)
-        self.counts += counts.reshape(self.num_classes, self.num_classes)
+        if truth.numel() and any(x.min() < 0 or x.max() > IGNORE_INDEX for x in (truth, prediction)):
+            raise ValueError(self._allowed())
+        # Pairs of bytes: faults and ignored pixels are found in the counts, not among the pixels.
+        pairs = torch.bincount((truth.int() * 256 + prediction).flatten(), minlength=256 * 256).view(256, 256)
+        counts = pairs[: self.num_classes, : self.num_classes]
+        if counts.sum() + pairs[IGNORE_INDEX].sum() != truth.numel():
+            raise ValueError(self._allowed())
+        self.counts += counts
+
+    def _allowed(self) -> str:
+        return f"class indices must be in 0 … {self.num_classes - 1} (or {IGNORE_INDEX} in the truth)"
 
     def scores(self) -> "Scores":
         return Scores(self.counts.cpu().numpy())
