@@ -93,11 +93,13 @@ def score(
     run.miou, run.v_rand = matrix.scores().miou, float(np.mean(rands)) if rands else None
 
 
-def train_ours(config: Config, minutes: float, logs: Path) -> tuple[Run, Unet]:
-    """train.py in a process of its own, with its best weights. The start of the process counts."""
-    name = f"ours-{minutes:g}"
-    # A slow start could use up a budget of seconds.
-    budget = ["--epochs", "2"] if config.quick else ["--max-minutes", str(minutes)]
+def train_ours(config: Config, minutes: float | None, logs: Path) -> tuple[Run, Unet]:
+    """train.py in a process of its own, with its best weights. The start of the process counts. minutes None: its epochs."""
+    label = f"ours, {minutes:g} minutes" if minutes else "ours"
+    name, budget = label.replace(", ", "-").removesuffix(" minutes"), ["--max-minutes", str(minutes)] if minutes else []
+    if config.quick:
+        # A slow start could use up a budget of seconds.
+        budget = ["--epochs", "2"]
     flags = ["--voc-root", str(config.voc_root), *budget, "--device", config.device]
     flags += ["--save-dir", str(logs), "--run-name", name, *shlex.split(config.train_flags)]
     start = time.perf_counter()
@@ -111,7 +113,7 @@ def train_ours(config: Config, minutes: float, logs: Path) -> tuple[Run, Unet]:
     rows = read_history(logs / name / "history.csv")
     # What is not an epoch is the start and the end; all of it is counted as start, against us.
     ends = np.cumsum([row.seconds for row in rows]) + wall - sum(row.seconds for row in rows)
-    run = Run(f"ours, {minutes:g} minutes", [(end / 60, row.miou) for end, row in zip(ends, rows, strict=True)])
+    run = Run(label, [(end / 60, row.miou) for end, row in zip(ends, rows, strict=True)])
     return run, Unet(logs / name / "best.pth", config.device)
 
 

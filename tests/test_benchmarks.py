@@ -243,3 +243,9 @@ def test_encoders(tmp_path, monkeypatch):
     _, _, ours, *smp = quick(monkeypatch, "encoders.py", tmp_path / "encoders.md")
     assert ours[:2] == ["vgg", "ours"]
     assert all(row[3] == "2" and 0 <= float(row[4]) <= 1 for row in (ours, *smp))
+
+
+def test_precision(tmp_path, monkeypatch):
+    _, _, *rows = quick(monkeypatch, "precision.py", tmp_path / "precision.md")
+    assert [row[1] for row in rows] == ["0", "0"] and rows[1][0] == "float32"
+    assert all(0 <= float(row[3]) <= 1 and 0 <= float(row[4].rstrip("%")) <= 100 for row in rows)

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from nets.fold import fold_batch_norm
+from nets.pool import MaxPool
 from nets.unet import UNet, build
 
 SMALL = {"num_classes": 3, "base_channels": 4, "depth": 2}
@@ -156,6 +157,17 @@ def test_saving_memory_saves_memory():
     plain, saving = make(**FAMILY["plain"]).train(), make(**FAMILY["plain"]).train()
     saving.save_memory()
     assert saved_bytes(saving, picture(SMALL)) < 0.5 * saved_bytes(plain, picture(SMALL))
+
+
+def test_pooling_keeps_no_places_of_maxima_and_has_the_same_gradient():
+    x = torch.randn(2, 3, 8, 6, requires_grad=True)
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.dtype) or t, lambda t: t):
+        loss = MaxPool().train()(x).square().sum()
+    loss.backward()
+    assert torch.int64 not in kept
+    expected = torch.autograd.grad(F.max_pool2d(x, 2).square().sum(), x)[0]
+    assert torch.equal(x.grad, expected)
 
 
 def test_parameter_counts_worked_out_by_hand():

@@ -1,0 +1,73 @@
+"""What the machine's number format costs in accuracy: bfloat16 (or float16) against float32, several seeds.
+
+python benchmarks/precision.py --voc-root VOCdevkit/isbi --output docs/precision.md
+"""
+
+import statistics
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import tyro
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import accuracy
+from measuring import describe_machine, draw_folder, markdown, report
+
+from unet import Unet
+from utils.engine import choose_device
+from utils.voc import VocFolder
+
+
+@dataclass
+class Config:
+    """Settings of the benchmark."""
+
+    voc_root: Path | None = None  # VOC folder with the splits train and val
+    output: Path | None = None  # Markdown file to write; None: print only
+    epochs: int = 20  # of each run
+    seeds: int = 3  # runs in each number format
+    device: str = "auto"  # auto, cpu, cuda
+    quick: bool = False  # drawn pictures, two epochs, one seed: does it run?
+
+
+def agreement(path: Path, folder: VocFolder, device: str) -> float:
+    """Share of the pixels of the validation pictures that have the same class in both number formats."""
+    fast, exact = (Unet(path, device, precision) for precision in ("auto", "fp32"))
+    images = [folder.image_path(name) for name in folder.read_split("val")]
+    return float(np.mean([(fast.predict(image) == exact.predict(image)).mean() for image in images]))
+
+
+def main(config: Config) -> None:
+    with TemporaryDirectory() as directory:
+        logs = Path(directory)
+        if config.quick:
+            config.voc_root, config.seeds = logs / "voc", 1
+            draw_folder(config.voc_root, 4, 64)
+            VocFolder(config.voc_root).write_split("train", ["cells_0", "cells_1"])
+            VocFolder(config.voc_root).write_split("val", ["cells_2", "cells_3"])
+        folder, rows, scores = VocFolder(config.voc_root), [], {"auto": [], "fp32": []}
+        for seed in range(config.seeds):
+            for precision, mious in scores.items():
+                flags = f"--epochs {config.epochs} --precision {precision} --seed {seed}"
+                settings = accuracy.Config(config.voc_root, train_flags=flags, device=config.device, quick=config.quick)
+                (parent := logs / f"{precision}-{seed}").mkdir()
+                run, unet = accuracy.train_ours(settings, None, parent)
+                mious.append(max(miou for _, miou in run.curve))
+                same = agreement(unet.model_path, folder, config.device)
+                trained = str(unet.precision).split()[0] if precision == "auto" else "float32"
+                minutes = f"{run.curve[-1][0]:.2f}"
+                rows.append([trained, str(seed), minutes, f"{mious[-1]:.4f}", f"{same:.3%}"])
+                print(rows[-1], flush=True)
+    header = ["trained in", "seed", "minutes", "best validation mIoU", "pixels predicted alike in both formats"]
+    spread = [f"{statistics.mean(m):.4f} ± {np.ptp(m) / 2:.4f}" for m in scores.values()]
+    machine = describe_machine(choose_device(config.device))
+    intro = f"`python benchmarks/precision.py --voc-root {config.voc_root}`: {config.epochs} epochs each. {machine}."
+    sums = f"Mean and half the range of the seeds: {spread[0]} as the machine chooses, {spread[1]} in float32."
+    report("Number formats", f"{intro}\n\n{markdown(header, rows)}\n\n{sums}", config.output)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Config, description=__doc__))
