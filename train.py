@@ -15,7 +15,7 @@ from torch.utils.tensorboard import SummaryWriter
 from nets.unet import UNet, build, crop_centre
 from unet import Unet
 from utils.augment import parse_augmentation
-from utils.checkpoint import Checkpoint, config_to_dict, imagenet_weights, load_checkpoint, misfits, table_of_misfits
+from utils.checkpoint import Checkpoint, config_to_dict, load_checkpoint
 from utils.console import UserError, counted, progress, quoted, run_script, warn
 from utils.dataset import (
     CACHE_BYTES,
@@ -47,12 +47,12 @@ from utils.metrics import Scores
 from utils.normalise import Normalisation
 from utils.palette import voc_palette
 from utils.plots import draw_samples
-from utils.run import log_to_board, resume_run, save_run, start_run
+from utils.run import Pictures, log_to_board, resume_run, save_run, start_run
 from utils.schedule import Phase, Schedule, TimeBudget
 from utils.stacks import widest_range
 from utils.statistics import LARGE_STEP, plan_crops
 from utils.voc import VocFolder
-from weights import read_model
+from weights import check_backbone, load_matching, load_pretrained, read_model
 
 DEMO = Path("VOCdevkit/demo")
 LEARNING_RATES = {"adamw": 2e-3, "adam": 2e-3, "sgd": 5e-2}
@@ -142,22 +142,17 @@ def main(config: Config) -> None:
     )
     history, board = History(run_dir / "history.csv", done), SummaryWriter(str(run_dir))
     if budget:
-        budget.use(sum(row.seconds for row in history.rows))
-        if budget.progress() >= 1:
-            found = f"{sum(row.seconds for row in history.rows) / 60:.1f} minutes used, {config.max_minutes:g} allowed"
-            raise UserError(run_dir, found, "time left to train", "raise --max-minutes")
+        spend(budget, history, run_dir)
     loss_of = make_criterion(config, data, precision.device)
-    if config.compile:
-        first = schedule.phase(done)
-        batches.epoch, batches.batch_size = done, first.batch_size
-        net.freeze_encoder(first.frozen)
-        print(f"compiled in {trainer.compile(*next(iter(train_loader)), criterion=loss_of):.0f} s")
 
-    epochs, pictures = [], Pictures(run_dir, history, unet, data)
+    epochs, pictures = [], Pictures(run_dir, history, unet.predict, data)
     for epoch in schedule.epochs(done):
-        start, phase = time.perf_counter(), schedule.phase(epoch)
+        phase = schedule.phase(epoch)
         batches.epoch, batches.batch_size = epoch, phase.batch_size
         net.freeze_encoder(phase.frozen)
+        if config.compile and epoch == done:
+            print(f"compiled in {trainer.compile(*next(iter(train_loader)), criterion=loss_of):.0f} s")
+        start = time.perf_counter()
         bar = progress(schedule.in_time(train_loader), f"epoch {epoch + 1}", "batch", len(batches))
         trained = train_one_epoch(trainer, bar, loss_of, schedule.steps_before(epoch))
         unet.follow(trainer.average.module)
@@ -250,7 +245,7 @@ def make_network(config: Config, data: Data) -> tuple[UNet, Checkpoint]:
     num_classes, float_range = len(data.class_names), read_float_range(data.folder)
     start = read_model(config.model_path) if config.model_path else None
     if start:
-        check_backbone(config, start)
+        check_backbone(config.backbone, start, config.model_path)
         arguments = {**start.network, "num_classes": num_classes}
     else:
         names = (
@@ -280,7 +275,7 @@ def make_network(config: Config, data: Data) -> tuple[UNet, Checkpoint]:
             normalisation = replace(normalisation, range_16bit=measure_split_range(data.folder, data.train))
     elif config.pretrained and config.backbone != "plain":
         limits = measure_split_range(data.folder, data.train)
-        normalisation = replace(load_pretrained(net, config), range_16bit=limits)
+        normalisation = replace(load_pretrained(net, config.backbone, config.in_channels), range_16bit=limits)
     else:
         normalisation = measure_split(data.folder, data.train, config.in_channels)
     if float_range:
@@ -304,50 +299,6 @@ def read_float_range(folder: VocFolder) -> tuple[float, float] | None:
     """The numbers that became 0 and 65535 when pictures of floats were imported; None where there are none."""
     scaling = folder.root / "scaling.json"
     return widest_range(scaling) if scaling.is_file() else None
-
-
-def check_backbone(config: Config, start: Checkpoint) -> None:
-    """Raises UserError if the weights are of another backbone than asked for."""
-    backbone = start.network.get("backbone", "plain")
-    if backbone != config.backbone:
-        raise UserError(
-            config.model_path,
-            f"weights of the backbone {backbone}",
-            f"the backbone of this run, {config.backbone}",
-            f"train with --backbone {backbone}, or without --model-path",
-        )
-
-
-def load_matching(net: UNet, start: Checkpoint, path: Path) -> None:
-    """Take over every weight of the same name and shape, and say what was not taken over."""
-    own = net.state_dict()
-    found = misfits(own, start.model)
-    net.load_state_dict({k: v for k, v in start.model.items() if k in own and own[k].shape == v.shape}, strict=False)
-    print(f"weights  from {path}")
-    if any(found.values()):
-        count = start.network["num_classes"]
-        classes = f"it has {count} classes, the data have {net.head.out_channels}"
-        warn(f"{classes}: these layers start afresh\n{table_of_misfits(found)}")
-
-
-def load_pretrained(net: UNet, config: Config) -> Normalisation:
-    """Fill the encoder with ImageNet weights; the normalisation that they were trained with."""
-    from nets.backbones import IMAGENET_MEAN, IMAGENET_STD, IMAGENET_WEIGHTS, load_imagenet
-
-    url = IMAGENET_WEIGHTS[config.backbone].url
-    try:
-        load_imagenet(net.encoder, imagenet_weights(url))
-    except RuntimeError as error:
-        raise UserError(
-            Path("model_data") / url.rsplit("/", 1)[1],
-            f"weights that do not fit {config.backbone} ({str(error).splitlines()[-1].strip()[:150]})",
-            f"torchvision's ImageNet weights: {url}",
-            "download the file again",
-        ) from None
-    if config.in_channels == 1:
-        # The first convolution was summed over RGB, so gray is normalised like the mean of the three.
-        return Normalisation((sum(IMAGENET_MEAN) / 3,), (sum(IMAGENET_STD) / 3,))
-    return Normalisation(IMAGENET_MEAN, IMAGENET_STD)
 
 
 def make_loaders(
@@ -439,28 +390,13 @@ def open_run(config: Config, checkpoint: Checkpoint, trainer: Trainer) -> tuple[
     return run_dir, 0, math.nan
 
 
-class Pictures:
-    """Curves, and the first validation pictures beside their truth and their prediction; `seconds` to draw them once."""
-
-    def __init__(self, run_dir: Path, history: History, unet: Unet, data: Data):
-        self.run_dir, self.history, self.unet, self.data = run_dir, history, unet, data
-        self.seconds, self.drawn = 0.0, time.perf_counter()
-
-    def draw(self) -> None:
-        start = time.perf_counter()
-        self.history.draw()
-        pairs = [self.data.read_pair(name) for name in self.data.val[:4]]
-        rows = [
-            row for image, mask in pairs for row in ((image, None), (image, mask), (image, self.unet.predict(image)))
-        ]
-        draw_samples(self.run_dir / "val_epoch.png", rows, columns=3, titles=("picture", "truth", "prediction"))
-        self.drawn = time.perf_counter()
-        self.seconds = self.drawn - start
-
-    def draw_sometimes(self) -> None:
-        """Every 15 seconds, and no more than a thirtieth of the time."""
-        if time.perf_counter() - self.drawn > max(15, 30 * self.seconds):
-            self.draw()
+def spend(budget: TimeBudget, history: History, run_dir: Path) -> None:
+    """Take off what the run has used before it was resumed. Raises UserError if nothing is left."""
+    used = sum(row.seconds for row in history.rows)
+    budget.use(used)
+    if budget.progress() >= 1:
+        found = f"{used / 60:.1f} minutes used, {budget.seconds / 60:g} allowed"
+        raise UserError(run_dir, found, "time left to train", "raise --max-minutes")
 
 
 def print_plan(config: Config, data: Data, unet: Unet, schedule: Schedule, run_dir: Path) -> None:

@@ -7,10 +7,19 @@ from torch import nn
 
 from nets.fold import fold_batch_norm
 from nets.foreign import recognise
-from nets.unet import build
-from utils.checkpoint import Checkpoint, is_own_format, load_weights_only, misfits, parse_checkpoint, table_of_misfits
-from utils.console import UserError, note
+from nets.unet import UNet, build
+from utils.checkpoint import (
+    Checkpoint,
+    imagenet_weights,
+    is_own_format,
+    load_weights_only,
+    misfits,
+    parse_checkpoint,
+    table_of_misfits,
+)
+from utils.console import UserError, note, warn
 from utils.engine import Precision
+from utils.normalise import Normalisation
 from utils.onnx_model import OnnxNetwork
 from utils.palette import voc_palette
 
@@ -62,3 +71,47 @@ def read_model(path: Path) -> Checkpoint:
         normalisation={"mean": [0.0] * channels, "std": [1.0] * channels},
         input_shape=(512, 512),
     )
+
+
+def check_backbone(expected: str, start: Checkpoint, path: Path) -> None:
+    """Raises UserError if the weights are of another backbone than asked for."""
+    backbone = start.network.get("backbone", "plain")
+    if backbone != expected:
+        raise UserError(
+            path,
+            f"weights of the backbone {backbone}",
+            f"the backbone of this run, {expected}",
+            f"train with --backbone {backbone}, or without --model-path",
+        )
+
+
+def load_matching(net: UNet, start: Checkpoint, path: Path) -> None:
+    """Take over every weight of the same name and shape, and say what was not taken over."""
+    own = net.state_dict()
+    found = misfits(own, start.model)
+    net.load_state_dict({k: v for k, v in start.model.items() if k in own and own[k].shape == v.shape}, strict=False)
+    print(f"weights  from {path}")
+    if any(found.values()):
+        count = start.network["num_classes"]
+        classes = f"it has {count} classes, the data have {net.head.out_channels}"
+        warn(f"{classes}: these layers start afresh\n{table_of_misfits(found)}")
+
+
+def load_pretrained(net: UNet, backbone: str, in_channels: int) -> Normalisation:
+    """Fill the encoder with ImageNet weights; the normalisation that they were trained with."""
+    from nets.backbones import IMAGENET_MEAN, IMAGENET_STD, IMAGENET_WEIGHTS, load_imagenet
+
+    url = IMAGENET_WEIGHTS[backbone].url
+    try:
+        load_imagenet(net.encoder, imagenet_weights(url))
+    except RuntimeError as error:
+        raise UserError(
+            Path("model_data") / url.rsplit("/", 1)[1],
+            f"weights that do not fit {backbone} ({str(error).splitlines()[-1].strip()[:150]})",
+            f"torchvision's ImageNet weights: {url}",
+            "download the file again",
+        ) from None
+    if in_channels == 1:
+        # The first convolution was summed over RGB, so gray is normalised like the mean of the three.
+        return Normalisation((sum(IMAGENET_MEAN) / 3,), (sum(IMAGENET_STD) / 3,))
+    return Normalisation(IMAGENET_MEAN, IMAGENET_STD)

@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import psutil
 import tifffile
 import torch
 import tyro
+from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -21,6 +23,7 @@ from unet import Unet
 from utils.checkpoint import Checkpoint
 from utils.demo import draw_sample
 from utils.engine import Precision
+from utils.losses import criterion
 
 ROOT = Path(__file__).parents[1]
 TILE = 512
@@ -40,6 +43,7 @@ class Config:
     model_path: Path = ROOT / "model_data" / "unet_demo.pth"  # network that predicts them
     device: str = "cpu"  # cpu, cuda
     differences: bool = True  # tiles against the whole picture
+    steps: int = 150  # training steps of networks that are not untrained
 
 
 def cells(count: int = 8) -> list[np.ndarray]:
@@ -73,18 +77,36 @@ def measure(config: Config, folder: Path, side: int) -> tuple[float, float]:
     return time.perf_counter() - start, peak / 2**20
 
 
-def difference(arguments: dict, side: int = 1024) -> tuple[float, float, float]:
+def learn(net: nn.Module, steps: int) -> None:
+    """`steps` steps on crops of drawn cells, (2, 3, 256, 256); without any, its batch norms see them all the same."""
+    pictures, masks = zip(*(draw_sample(seed, TILE) for seed in range(8)), strict=True)
+    images = (
+        torch.from_numpy(np.stack(pictures).reshape(8, TILE, TILE, -1)[..., :1]).movedim(3, 1).expand(-1, 3, -1, -1)
+    )
+    targets, optimizer = torch.from_numpy(np.stack(masks)), torch.optim.AdamW(net.parameters(), 1e-3)
+    generator = torch.Generator().manual_seed(0)
+    net.train()
+    for _ in range(max(steps, 20)):
+        picks = torch.randint(8, (2,), generator=generator)
+        top, left = torch.randint(TILE - 256, (2,), generator=generator).tolist()
+        window = (..., slice(top, top + 256), slice(left, left + 256))
+        with torch.set_grad_enabled(steps > 0):
+            loss = criterion(net((images[picks][window].float() / 255 - 0.5) / 0.25), targets[picks][window])
+        if steps:
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+
+def difference(arguments: dict, steps: int, side: int = 1024) -> tuple[float, float, float]:
     """Largest and mean difference of probabilities and share of pixels of another class, tiles of 512 against the whole.
 
-    Of an untrained network whose batch norms have seen the picture's values.
+    Of a network after `steps` steps of training.
     """
     torch.manual_seed(0)
-    net = build(3, **arguments).train()
+    net = build(3, **arguments)
+    learn(net, steps)
     picture = np.concatenate([np.concatenate(cells(2), axis=1), np.concatenate(cells(4)[2:], axis=1)])[:side, :side]
-    crops = torch.from_numpy(picture[:256, :512].reshape(256, 2, 256, 3)).permute(1, 3, 0, 2).float() / 255
-    with torch.no_grad():
-        for _ in range(20):
-            net((crops - 0.5) / 0.25)
     values = {"mean": [0.5] * 3, "std": [0.25] * 3}
     description = Checkpoint({}, {"in_channels": 3, **arguments}, ["a", "b", "c"], [[0] * 3] * 3, values, (256, 256))
     unet = Unet.from_network(net, description, Precision(torch.device("cpu"), None))
@@ -106,9 +128,9 @@ def main(config: Config) -> None:
         print(f"| {side}×{side} | {seconds:.1f} | {peak:.0f} |", flush=True)
     if config.differences:
         print("\n| network | largest difference | mean | pixels of another class |\n| --- | --- | --- | --- |")
-        for name, arguments in MEMBERS.items():
-            largest, mean, changed = difference(arguments)
-            print(f"| {name} | {largest:.1e} | {mean:.1e} | {changed:.3%} |", flush=True)
+        for name, steps in product(MEMBERS, (0, config.steps)):
+            largest, mean, changed = difference(MEMBERS[name], steps)
+            print(f"| {name}, {steps} steps | {largest:.1e} | {mean:.1e} | {changed:.3%} |", flush=True)
 
 
 if __name__ == "__main__":

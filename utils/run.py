@@ -1,15 +1,20 @@
 """The run folder: its start, going on with it, and what is written into it after every epoch."""
 
 import json
+import time
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
 from utils.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from utils.console import UserError, note, quoted
+from utils.dataset import Data
 from utils.engine import Trainer
 from utils.files import read_record, replacing
-from utils.history import Row
+from utils.history import History, Row
+from utils.plots import draw_samples
 
 
 def start_run(run_dir: Path, checkpoint: Checkpoint) -> None:
@@ -88,3 +93,25 @@ def log_to_board(board: SummaryWriter, row: Row) -> None:
     board.add_scalar("loss/validation", row.val_loss, row.epoch)
     board.add_scalar("mIoU", row.miou, row.epoch)
     board.add_scalar("learning rate", row.lr, row.epoch)
+
+
+class Pictures:
+    """Curves, and the first validation pictures beside their truth and their prediction; `seconds` to draw them once."""
+
+    def __init__(self, run_dir: Path, history: History, predict: Callable[[np.ndarray], np.ndarray], data: Data):
+        self.run_dir, self.history, self.predict, self.data = run_dir, history, predict, data
+        self.seconds, self.drawn = 0.0, time.perf_counter()
+
+    def draw(self) -> None:
+        start = time.perf_counter()
+        self.history.draw()
+        pairs = [self.data.read_pair(name) for name in self.data.val[:4]]
+        rows = [row for image, mask in pairs for row in ((image, None), (image, mask), (image, self.predict(image)))]
+        draw_samples(self.run_dir / "val_epoch.png", rows, columns=3, titles=("picture", "truth", "prediction"))
+        self.drawn = time.perf_counter()
+        self.seconds = self.drawn - start
+
+    def draw_sometimes(self) -> None:
+        """Every 15 seconds, and no more than a thirtieth of the time."""
+        if time.perf_counter() - self.drawn > max(15, 30 * self.seconds):
+            self.draw()
