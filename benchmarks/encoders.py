@@ -86,7 +86,8 @@ def main(config: Config) -> None:
             print(rows[-2:], flush=True)
     table = markdown(["network", "loop", "minutes", "epochs", "best validation mIoU"], rows)
     machine = describe_machine(choose_device(config.device))
-    intro = f"`python benchmarks/encoders.py --voc-root {config.voc_root}`: {machine}. No pretrained weights; one seed."
+    command = f"python benchmarks/encoders.py --voc-root {config.voc_root} --minutes {config.minutes:g}"
+    intro = f"`{command}`: {machine}. No pretrained weights; one seed."
     report("Encoders in the same minutes", f"{intro}\n\n{table}", config.output)
 
 
