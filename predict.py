@@ -24,7 +24,7 @@ from results import (
 )
 from unet import Unet
 from utils.ahead import map_ahead
-from utils.console import UserError, progress, run_script, warn
+from utils.console import UserError, counted, progress, run_script, warn
 from utils.images import read_image
 from utils.large import open_picture
 from utils.onnx_model import OPSET, export_onnx
@@ -207,7 +207,7 @@ def predict_folder(config: Config, unet: Unet) -> None:
     if done and sum(part.one_class for part in parts) == done:
         warn(ONE_CLASS.format(f"each of the {done} pictures"))
     if failed:
-        warn(f"{len(failed)} pictures were left out:\n" + "\n".join(failed))
+        warn(f"left out: {counted(len(failed), 'picture')}\n" + "\n".join(failed))
 
 
 @dataclass(eq=False)

@@ -11,7 +11,7 @@ from results import draw_result, keep_apart, keep_what_exists, postprocessing, p
 from unet import Unet
 from utils import video
 from utils.ahead import map_ahead
-from utils.console import UserError, note, progress, warn
+from utils.console import UserError, counted, note, progress, warn
 from utils.images import to_channels
 from utils.postprocess import postprocess
 from utils.tiling import mean_logits
@@ -35,7 +35,7 @@ def predict_video(config: "Config", unet: Unet) -> None:
         with video.writing(target, shape, source.rate, source.live) as writer:
             seconds, counts = draw_video(config, unet, source, writer, window)
     height, width = shape
-    print(f"{config.input} → {target}: {writer.count} frames of {width}×{height}, {writer.rate:g} a second, codec "
+    print(f"{config.input} → {target}: {counted(writer.count, 'frame')} of {width}×{height}, {writer.rate:g} a second, codec "
           f"{writer.codec}, without sound; {source.taken / seconds:.1f} frames a second")  # fmt: skip
     if height % 2 or width % 2:
         note("codecs take even numbers of rows and columns: the last of an odd number is cut off")

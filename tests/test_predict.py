@@ -191,7 +191,7 @@ def test_folder_with_faulty_files(predict, weights, tmp_path, capsys):
         )
     output, warning = capsys.readouterr()
     assert f"3 of 6 pictures → {tmp_path / 'out'}" in output
-    assert "warning: 3 pictures were left out" in warning
+    assert "warning: left out: 3 pictures" in warning
     for name in ("b.png", "empty.jpg", "words.tif"):
         assert str(folder / name) in warning
     assert "notes.txt" not in warning
@@ -229,6 +229,12 @@ def test_folder_without_pictures(predict, tmp_path, content, found):
         predict(mode="dir_predict", input=tmp_path / "in")
 
 
+def test_folder_mode_of_a_picture(predict, tmp_path):
+    picture = folder_of(tmp_path, a=RGB) / "a.png"
+    with pytest.raises(UserError, match=r"(?s)a\.png.*found: +a file.*a folder of pictures"):
+        predict(mode="dir_predict", input=picture)
+
+
 def test_folder_mode_without_a_folder(predict):
     with pytest.raises(UserError, match="--input"):
         predict(mode="dir_predict")
@@ -242,7 +248,7 @@ def test_picture_whose_result_would_replace_that_of_another(predict, weights, tm
     assert sorted(snapshot(tmp_path / "out")) == ["a.png", "a_mask.png", "order.csv", "summary.csv"]
     assert np.array_equal(read_mask(tmp_path / "out" / "a_mask.png"), expected_mask(weights, folder / "a.png"))
     warning = capsys.readouterr().err
-    assert "1 pictures were left out" in warning
+    assert "left out: 1 picture\n" in warning
     assert f"{folder / other}\n" in warning
 
 
@@ -774,7 +780,7 @@ def test_processes_share_a_folder(weights, predict, tmp_path):
     done = predict_in_two(ROOT / "predict.py", tmp_path, *arguments)
     assert "shared by 2 processes: 2, 2 pictures" in done.stdout or "3, 1" in done.stdout
     assert done.stdout.count("4 of 5 pictures") == 1
-    assert done.stderr.count("1 pictures were left out") == 1
+    assert done.stderr.count("left out: 1 picture\n") == 1
     predict(mode="dir_predict", input=folder)
     alone, together = snapshot(tmp_path / "out"), snapshot(shared)
     assert alone.keys() == together.keys()

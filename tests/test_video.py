@@ -257,9 +257,16 @@ def test_the_next_codec_is_taken_and_named(predict_video, monkeypatch, tmp_path,
 @pytest.mark.parametrize(("ending", "code"), [(".avi", "MJPG"), (".mp4", "mp4v"), (".mkv", "mp4v")])
 def test_disk_that_is_full(predict_video, tmp_path, ending, code):
     resource = pytest.importorskip("resource")
-    source = make_video(tmp_path / "in" / f"clip{ending}", number=40, code=code)
+    source = tmp_path / f"clip{ending}"
+    file = cv2.VideoWriter(str(source), cv2.VideoWriter_fourcc(*code), 12.5, (160, 128))
+    for frame in np.random.default_rng(0).integers(0, 256, (40, 128, 160, 3), np.uint8):
+        file.write(frame)
+    file.release()
+    # More than the writer holds back: a part of the frames does arrive.
+    limit = 80_000
+    assert source.stat().st_size > 3 * limit
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (source.stat().st_size // 2, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
     try:
         with pytest.raises(UserError, match="not all of the 40 frames arrived"):
             predict_video(source)
@@ -353,6 +360,25 @@ def test_smoothing_is_an_exponential_mean_of_probabilities(batch_size):
         mean = now if mean is None else 0.6 * mean + 0.4 * now
         expected.append(int(mean > 0.5))
     assert found == expected == [1, 1, 0, 0, 0, 0, 0]
+
+
+def test_smoothing_reaches_equally_far_with_every_stride():
+    values = [104, 0, 97, 0, 97, 0, 97, 0]
+    found = [int(m[0, 0]) for _, m in video.segment(frames_of(*values), value_of_frame, stride=2, smoothing=0.6)]
+    mean, expected = None, []
+    for value in values[::2]:
+        now = 1 / (1 + np.exp(100.0 - value))
+        mean = now if mean is None else 0.36 * mean + 0.64 * now
+        expected += [int(mean > 0.5)] * 2
+    assert found == expected == [1, 1, 0, 0, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize(("ending", "code"), [(".avi", "MJPG"), (".mp4", "mp4v"), (".mkv", "mp4v"), (".mov", "mp4v")])
+@pytest.mark.parametrize("rate", [0.5, 12.5, 30000 / 1001, 240])
+def test_a_whole_file_is_known_as_whole(tmp_path, ending, code, rate):
+    for number in (1, 2, 3, 60):
+        source = make_video(tmp_path / f"{number}{ending}", number=number, code=code, rate=rate)
+        video.check_written(source, source, number)
 
 
 def test_work_ahead_is_in_order_bounded_and_ends_with_its_taker():

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from utils.console import UserError
+from utils.console import UserError, counted
 from utils.metrics import ConfusionMatrix, Scores
 
 
@@ -85,7 +85,7 @@ def cpu_has_bfloat16() -> bool:
 def describe_device(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"CPU, {torch.get_num_threads()} threads" if device.type == "cpu" else device.type
+    return f"CPU, {counted(torch.get_num_threads(), 'thread')}" if device.type == "cpu" else device.type
 
 
 class Trainer:

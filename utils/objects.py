@@ -160,7 +160,10 @@ def append_row(path: Path, row: dict[str, object]) -> None:
                 path, f"it cannot be written ({error.strerror})", "a table to add a row to", remedy
             ) from None
     else:
-        found, remedy = "a table with other columns", "choose another --output, or take the settings of the run before"
+        found, remedy = (
+            "a table with other columns",
+            "choose another --output, take the settings of the run before, or begin anew by --overwrite",
+        )
         raise UserError(path, found, f"the columns {', '.join(row)}", remedy)
 
 

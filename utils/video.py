@@ -116,9 +116,10 @@ def segment(
     """Each frame (H, W, 3) with its mask (H, W) uint8.
 
     predict_logits: pictures (N, 3, H, W) uint8 → logits (N, K, H, W). stride: every so many frames are predicted, and those
-    between keep the last mask. smoothing: share in 0…1 that the mean of the past keeps in the probabilities of a frame.
+    between keep the last mask. smoothing: share in 0…1 that the mean of the past keeps in the probabilities of a frame,
+    those not predicted counted, so that the same time is smoothed with every stride.
     """
-    frames, start, mean, mask = iter(frames), 0, None, None
+    frames, start, mean, mask, past = iter(frames), 0, None, None, smoothing**stride
     while batch := list(islice(frames, batch_size)):
         chosen = [frame for i, frame in enumerate(batch, start) if i % stride == 0]
         masks = iter(())
@@ -127,7 +128,7 @@ def segment(
             if smoothing:
                 scores = scores.softmax(1)
                 for i, now in enumerate(scores):
-                    mean = now if mean is None else smoothing * mean + (1 - smoothing) * now
+                    mean = now if mean is None else past * mean + (1 - past) * now
                     scores[i] = mean
             masks = iter(scores.argmax(1).to(torch.uint8).cpu().numpy())
         for i, frame in enumerate(batch, start):
@@ -176,9 +177,11 @@ def writing(path: Path, shape: tuple[int, int], rate: float, live: bool = False)
 
 def check_written(name: Path, path: Path, count: int) -> None:
     """Raises UserError if the file ends before its last frames: OpenCV's writer is silent when the disk is full."""
-    capture = cv2.VideoCapture(str(name))
-    capture.set(cv2.CAP_PROP_POS_FRAMES, max(count - 1 - max(2, count // 50), 0))
-    whole = capture.grab()
+    capture, last = cv2.VideoCapture(str(name)), max(count - 1 - max(2, count // 50), 0)
+    # A file without its index, written last of all, knows no number of frames and is searched from its beginning.
+    whole = capture.get(cv2.CAP_PROP_FRAME_COUNT) > last
+    capture.set(cv2.CAP_PROP_POS_FRAMES, last)
+    whole = capture.grab() and whole
     capture.release()
     if not whole:
         found = f"not all of the {count} frames arrived in the file"

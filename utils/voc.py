@@ -117,7 +117,8 @@ class VocFolder:
 def list_images(folder: Path) -> list[Path]:
     """Pictures directly in a folder, by name. Raises UserError if the folder is missing."""
     if not folder.is_dir():
-        raise UserError(folder, "no such folder", "a folder of pictures", "check the path")
+        found = "a file" if folder.exists() else "no such folder"
+        raise UserError(folder, found, "a folder of pictures", "check the path")
     return sorted(path for path in folder.iterdir() if is_image(path))
 
 
