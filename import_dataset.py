@@ -34,8 +34,9 @@ def main(config: Config) -> None:
         case "sbd":
             lines = import_sbd(folder, given(config, "sbd"), config.voc, config.link)
     print("\n".join(lines))
-    print(f"written to {folder.root}: JPEGImages, SegmentationClass")
-    if folder.masks_dir.is_dir():
+    with_masks = folder.masks_dir.is_dir()
+    print(f"written to {folder.root}: JPEGImages{', SegmentationClass' * with_masks}")
+    if with_masks:
         # Neighbouring slices look alike.
         split = "--split contiguous" * (config.format == "stack")
         print(f"next: {folder.doctor(split)}")

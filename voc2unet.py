@@ -1,6 +1,6 @@
 """Check a VOC folder, mend the coding of its masks on request, describe it, and write its split files."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +47,9 @@ def main(config: Config) -> None:
     if not pairs:
         found = "no pair of picture and mask"
         faults.append(Fault("folders without pairs", folder.root, found, "pairs of one name", "put them in"))
+    # A proposed command draws the split that was asked for.
+    wanted = folder.doctor(split_flags(config))
+    faults = [replace(fault, remedy=fault.remedy.replace(folder.doctor(), wanted)) for fault in faults]
     # What the masks are going to hold is checked before any is written.
     report(folder, faults, len(pairs))
     if mending.active:
@@ -68,6 +71,15 @@ def check_percents(config: Config) -> None:
     if min(val, test) < 0 or val + test >= 100:
         found = f"--val-percent {val:g} and --test-percent {test:g}"
         raise UserError("split", found, "percentages from 0 that leave something to train on", "choose smaller ones")
+
+
+def split_flags(config: Config) -> str:
+    """The flags of the split that differ from the defaults, as they are typed."""
+    names, default = ("val_percent", "test_percent", "split", "group", "folds", "seed", "overwrite"), Config()
+    changed = {n.replace("_", "-"): getattr(config, n) for n in names if getattr(config, n) != getattr(default, n)}
+    # In double quotes, for a pattern means something to some shells.
+    words = {name: f'"{value}"' if name == "group" else value for name, value in changed.items()}
+    return " ".join(f"--{name}" if value is True else f"--{name} {value}" for name, value in words.items())
 
 
 def named_classes(folder: VocFolder, mending: Mending) -> list[str] | None:

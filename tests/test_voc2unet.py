@@ -234,6 +234,21 @@ def test_values_with_gaps_are_told_with_the_map_that_closes_them(tmp_path, value
         assert np.array_equal(mask[0], np.resize(np.arange(len(values)), 8))
 
 
+@pytest.mark.parametrize(
+    "flags", ["--test-percent 25.0 --split contiguous --folds 2 --seed 3", '--group "^slice_[12]|."']
+)
+def test_proposed_command_draws_the_split_that_was_asked_for(tmp_path, flags):
+    asked, plain = (make_pairs(tmp_path / name, 8, (0, 255)) for name in ("asked", "plain"))
+    config = tyro.cli(Config, args=["--voc-root", str(asked.root), *shlex.split(flags)])
+    with pytest.raises(UserError) as raised:
+        main(config)
+    command, mended = raised.value.remedy.split("   ")[0], ["--map", "0:0,255:1"]
+    assert shlex.split(command) == shlex.split(f"{asked.doctor()} {flags}") + mended
+    main(tyro.cli(Config, args=shlex.split(command)[2:]))
+    main(tyro.cli(Config, args=["--voc-root", str(plain.root), *shlex.split(flags), *mended]))
+    assert snapshot(asked.splits_dir) == snapshot(plain.splits_dir)
+
+
 def test_255_beside_other_gray_levels_is_pointed_out(tmp_path):
     folder = make_pairs(tmp_path, values=[0, 128, 255])
     with pytest.raises(UserError) as caught:

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from utils.colors import BUILT_IN, ColorTable, colour_counts, in_words, load_table, main_colours, unpack
-from utils.console import UserError, progress, quoted
+from utils.console import UserError, counted, progress, quoted
 from utils.files import read_record, replacing
 from utils.images import read_image, read_mask, write_mask
 from utils.voc import VocFolder, write_lines
@@ -309,6 +309,7 @@ def write_mended(folder: VocFolder, mending: Mending, pairs: Sequence[Pair], pla
         known[pair.name] = {"original": pair.mask.name, "steps": mask.steps, "written": list(dict.fromkeys(written))}
     content = {"command": mending.command(fix=True), "originals": kept_dir.name, "masks": known}
     write_lines(folder.root / "mask_map.json", [json.dumps(content, ensure_ascii=False, indent=1)])
+    rewritten = 0
     for pair, mask in progress(changes, "mending masks", "mask"):
         target, kept = folder.mask_path(pair.name), kept_dir / pair.mask.name
         leftover = folder.masks_dir / pair.mask.name
@@ -317,7 +318,13 @@ def write_mended(folder: VocFolder, mending: Mending, pairs: Sequence[Pair], pla
         # Only what differs is written, so that running again leaves even the times of the files.
         if pair.mask == target or not _holds(target, [mask.digest]):
             write_mask(target, mending.read(Pair(pair.name, pair.picture, kept), mask.size)[0])
+            rewritten += 1
     renamed = "other names and file types → NAME.png"
     steps = dict.fromkeys(renamed if s.startswith("file ") else s for _, mask in changes for s in mask.steps)
     listed = "; ".join([*steps][:6]) + "; …" * (len(steps) > 6)
-    print(f"mended   {len(changes)} masks in {folder.masks_dir} ({listed or 'as before'}); originals in {kept_dir}")
+    if not rewritten:
+        print(f"mended   nothing anew: {counted(len(changes), 'mask')} in {folder.masks_dir} held this already")
+        return
+    print(
+        f"mended   {counted(rewritten, 'mask')} in {folder.masks_dir} ({listed or 'as before'}); originals in {kept_dir}"
+    )

@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from utils.console import counted
 from utils.doctor import SIZE_BINS, Findings, Seen
 from utils.images import read_image, read_mask
 from utils.palette import voc_palette
@@ -23,11 +24,11 @@ def draw_statistics(folder: VocFolder, statistics: Statistics, findings: Finding
     shown = [one for one in statistics.classes if one.pixels] or statistics.classes
     figure = Figure(figsize=(12, 6.2 + 0.22 * max(len(shown) - 6, 0)), layout="constrained")
     bars, levels, sizes, words = figure.subplots(2, 2).ravel()
-    figure.suptitle(f"{folder.root.name}: {statistics.pictures} pictures")
+    figure.suptitle(f"{folder.root.name}: {counted(statistics.pictures, 'picture')}")
     colours = class_colours(len(statistics.classes))
     names, shares = [shortened(one.name) for one in shown], [one.share for one in shown]
     drawn = bars.barh(names, shares, color=[colours[one.index] for one in shown])
-    bars.bar_label(drawn, [f"{one.share:.1%}, in {one.pictures} pictures" for one in shown], padding=3)
+    bars.bar_label(drawn, [f"{one.share:.1%}, in {counted(one.pictures, 'picture')}" for one in shown], padding=3)
     bars.invert_yaxis()
     bars.set(xlim=(0, 1.5 * max(shares)), title="classes, share of pixels")
     bars.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")

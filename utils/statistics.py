@@ -8,6 +8,7 @@ from hashlib import blake2b
 
 import numpy as np
 
+from utils.console import counted
 from utils.doctor import Findings, Seen
 from utils.palette import IGNORE_INDEX
 from utils.voc import MaskScan, VocFolder, write_lines
@@ -123,7 +124,8 @@ def propose(seen: Sequence[Seen], classes: Sequence[ClassStatistics]) -> list[Pr
     cropped, sizes = "crop" in fit.flags, [one.size for one in seen]
     crops = max(round(sum(h * w for h, w in sizes) / (height * width)), len(seen)) if cropped else len(seen)
     _, batch = plan_crops(sizes, (height, width), not cropped)
-    reason = f"about {crops} crops an epoch: {-(-crops // batch)} steps of {batch * height * width / 1e6:.2g} M pixels"
+    steps = counted(-(-crops // batch), "step")
+    reason = f"about {counted(crops, 'crop')} an epoch: {steps} of {batch * height * width / 1e6:.2g} M pixels"
     proposals = [fit, Proposal(f"--batch-size {batch}", reason)]
     gray = all(one.gray for one in seen)
     reason = "all pictures are gray" if gray else "there are pictures in colour"
