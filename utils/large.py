@@ -8,7 +8,7 @@ import tifffile
 from PIL import Image
 from tifffile import COMPRESSION, PHOTOMETRIC, PLANARCONFIG, TiffPage
 
-from utils.console import UserError
+from utils.console import UserError, quoted, warn
 from utils.images import DECODE_ERRORS, read_image
 
 LARGE_PIXELS = 1 << 25  # pictures above are predicted band by band
@@ -36,6 +36,9 @@ def open_windows(path: Path, above: int) -> "TiffWindows | None":
     try:
         with tifffile.TiffFile(path) as file:
             page = file.pages.first
+            if len(file.pages) > 1:
+                unpack = f"python import_dataset.py --format stack --images {quoted(path)} --voc-root VOCdevkit/stack"
+                warn(f"{path} has {len(file.pages)} pages; only the first is looked at. A picture of each: {unpack}")
             if page.imagelength * page.imagewidth <= above or not can_be_windowed(page):
                 return None
             turned = page.tags.valueof("Orientation", default=1)
