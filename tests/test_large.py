@@ -242,6 +242,7 @@ def test_a_bomb_stays_refused(tmp_path, monkeypatch):
 
 
 def test_pages_beyond_the_first_are_told(tmp_path, capsys):
-    tifffile.imwrite(tmp_path / "stack.tif", np.arange(3 * 8 * 8, dtype=np.uint8).reshape(3, 8, 8))
+    pages = np.arange(3 * 8 * 8, dtype=np.uint8).reshape(3, 8, 8)
+    tifffile.imwrite(tmp_path / "stack.tif", pages, photometric="minisblack")
     assert open_picture(tmp_path / "stack.tif")[0, 1] == 1
     assert "3 pages; only the first" in capsys.readouterr().err
