@@ -98,6 +98,7 @@ class Config:
     dice_smooth: float = 1.0  # added to both sides of the Dice's ratio, in pixels
     dice_beta: float = 1.0  # of the Dice loss; above 1, missed pixels cost more than pixels too many
     focal_gamma: float = 0.0  # above 0, pixels that are right already count less (focal loss; 2 in its paper)
+    deep_supervision: bool = False  # the decoder's coarser maps are scored against the masks, too
     class_weights: Literal["none", "balanced"] | tuple[float, ...] = "none"  # balanced: rare classes more; or numbers
     border_weight: float = 0.0  # extra weight of pixels between touching objects (w0; 10 in the paper; 0: off)
     border_sigma: float = 5.0  # how far it reaches, in pixels
@@ -260,6 +261,8 @@ def make_network(config: Config, data: Data) -> tuple[UNet, Checkpoint]:
             "padding",
         )
         arguments = {"num_classes": num_classes, **{name: getattr(config, name) for name in names}}
+    if config.deep_supervision:
+        arguments["deep_supervision"] = True
     try:
         net = build(**arguments)
     except ValueError as error:
@@ -372,7 +375,7 @@ def make_trainer(
     net.to(precision.device, memory_format=torch.channels_last)
     groups = [
         {"params": list(net.encoder.parameters()), "factor": config.encoder_lr_factor},
-        {"params": [*net.decoder.parameters(), *net.head.parameters()], "factor": 1.0},
+        {"params": [*net.decoder.parameters(), *net.head.parameters(), *net.side_heads.parameters()], "factor": 1.0},
     ]
     normalise = Normalisation(**checkpoint.normalisation)
     optimizer = make_optimizer(config.optimizer, config.lr, config.weight_decay, config.momentum, precision.device)

@@ -119,15 +119,17 @@ class Decoder(nn.Module):
     def __init__(self, steps: Sequence[tuple[int, int, int, int]], norm: str, upsampling: str, skip: str, fit: str):
         super().__init__()
         self.steps = nn.ModuleList(UpBlock(channels, norm, upsampling, skip, fit) for channels in steps)
-        self.out_channels = steps[-1][-1]
+        self.out_channels = tuple(out for *_, out in steps)
 
-    def forward(self, maps: list[Tensor]) -> Tensor:
-        x = maps[-1]
+    def forward(self, maps: list[Tensor]) -> list[Tensor]:
+        """The output of every step, the finest last."""
+        x, outputs = maps[-1], []
         # A step beyond the finest map (of an encoder that starts at half size) has nothing to join.
         skips = [*maps[-2::-1], *[None] * (len(self.steps) - len(maps) + 1)]
         for step, skip in zip(self.steps, skips, strict=True):
             x = step(x, skip)
-        return x
+            outputs.append(x)
+        return outputs
 
 
 class UNet(nn.Module):
@@ -136,23 +138,38 @@ class UNet(nn.Module):
     Any H and W: the picture is padded at its right and lower edge until the strides divide it, and the logits are cropped.
     With pad_picture off, the decoder's maps are padded instead (as in Pytorch-UNet). margin: pixels that unpadded
     convolutions take off each side (92 in the paper), 0 for padding="same"; too small a picture is a ValueError then.
+
+    side_heads: number of coarser maps of the decoder that have a 1×1 convolution to classes, too. In training, the output is
+    then a list: the logits, and those at 1/2, 1/4, … of the picture's size (rounded up), for `utils.losses.deep_loss`.
     """
 
     def __init__(
-        self, encoder: nn.Module, decoder: Decoder, num_classes: int, pad_picture: bool = True, margin: int = 0
+        self,
+        encoder: nn.Module,
+        decoder: Decoder,
+        num_classes: int,
+        pad_picture: bool = True,
+        margin: int = 0,
+        side_heads: int = 0,
     ):
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder
-        self.head = nn.Conv2d(decoder.out_channels, num_classes, 1)
+        self.head = nn.Conv2d(decoder.out_channels[-1], num_classes, 1)
+        coarser = decoder.out_channels[-2::-1][:side_heads]
+        self.side_heads = nn.ModuleList(nn.Conv2d(channels, num_classes, 1) for channels in coarser)
         self.stride = encoder.reductions[-1]
         self.pad_picture, self.margin = pad_picture, margin
         self.encoder_frozen = False
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: Tensor) -> Tensor | list[Tensor]:
         height, width = image.shape[-2] - 2 * self.margin, image.shape[-1] - 2 * self.margin
-        maps = self.encoder(self.pad(image))
-        return self.head(self.decoder(maps))[..., :height, :width]
+        *coarser, finest = self.decoder(self.encoder(self.pad(image)))
+        logits = self.head(finest)[..., :height, :width]
+        if not self.training or not self.side_heads:
+            return logits
+        sides = [head(x) for head, x in zip(self.side_heads, reversed(coarser), strict=False)]
+        return [logits, *(x[..., : -(-height >> k), : -(-width >> k)] for k, x in enumerate(sides, 1))]
 
     def pad(self, image: Tensor) -> Tensor:
         """Add rows and columns after the last until every level halves evenly."""
@@ -206,11 +223,12 @@ def build(
     dropout: float = 0.0,
     padding: str = "same",
     pad_picture: bool = True,
+    deep_supervision: bool = False,
 ) -> UNet:
     """A U-Net with fresh weights. num_classes counts the background.
 
     base_channels (width of the first level, 64 in the paper), depth, dropout and padding="valid" (the paper's own) are for
-    the plain backbone; pad_picture: see `UNet`. The paper's network:
+    the plain backbone; pad_picture: see `UNet`; deep_supervision: three side heads there. The paper's network:
     build(2, 1, base_channels=64, norm="none", padding="valid").
     Raises ValueError, listing what exists, for a name or number that makes no network.
     """
@@ -218,6 +236,8 @@ def build(
     _check_choices(skip=(skip, SKIPS), padding=(padding, PADDINGS))
     _check_ranges(num_classes=num_classes, in_channels=in_channels, base_channels=base_channels, depth=depth)
     aligned, valid = upsampling == "aligned", padding == "valid"
+    if deep_supervision and (valid or not pad_picture):
+        raise ValueError("deep supervision needs maps that halve evenly: padded convolutions, a padded picture")
     if backbone == "plain":
         widths = [base_channels << level for level in range(depth + 1)]
         if aligned:
@@ -236,8 +256,9 @@ def build(
         steps = decoder_steps(encoder.out_channels, outs, halve=False)
     decoder = Decoder(steps, norm, upsampling, skip, fit="crop" if valid else "none" if pad_picture else "pad")
     margin = 6 * (1 << depth) - 4 if valid else 0
-    net = UNet(encoder, decoder, num_classes, pad_picture=pad_picture, margin=margin)
-    for part in (encoder, decoder, net.head) if backbone == "plain" else (decoder, net.head):
+    net = UNet(encoder, decoder, num_classes, pad_picture, margin, side_heads=3 if deep_supervision else 0)
+    own = (decoder, net.head, net.side_heads)
+    for part in (encoder, *own) if backbone == "plain" else own:
         init_weights(part)
     return net
 

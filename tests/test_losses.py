@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from utils.demo import draw_sample
-from utils.losses import BorderWeights, Loss, balanced_class_weights, criterion
+from utils.losses import BorderWeights, Loss, balanced_class_weights, criterion, deep_loss
 
 CLASSES = 4
 
@@ -288,3 +288,17 @@ def test_border_weights_are_the_same_every_time():
     _, mask = draw_sample(0, 64)
     first, *others = (BorderWeights()(mask) for _ in range(50))
     assert all(np.array_equal(first, other) for other in others)
+
+
+def test_deep_supervision_adds_coarser_maps_by_hand():
+    """Sum of (logit of class 0 − class index) over the pixels: what a level adds can be counted on fingers."""
+    target = torch.tensor([[[0, 1, 2], [1, 1, 1], [2, 0, 1]]], dtype=torch.uint8)
+    full, half = torch.ones(1, 2, 3, 3), torch.full((1, 2, 2, 2), 3.0)
+
+    def toy(logits: Tensor, mask: Tensor) -> Tensor:
+        return (logits[:, 0] - mask).sum()
+
+    # Every second pixel of the target: 0 2 / 2 1.
+    assert deep_loss(toy, [full], target).item() == 9 - 9
+    assert deep_loss(toy, [full, half], target).item() == pytest.approx(0 + 0.4 * (12 - 5))
+    assert deep_loss(toy, [full, half, half[..., :1, :1]], target).item() == pytest.approx(2.8 + 0.2 * (3 - 0))

@@ -170,6 +170,28 @@ def test_pooling_keeps_no_places_of_maxima_and_has_the_same_gradient():
     assert torch.equal(x.grad, expected)
 
 
+@pytest.mark.parametrize("arguments", [SMALL, FAMILY["deep"], FAMILY["vgg"], FAMILY["resnet50"]])
+def test_deep_supervision_scores_coarser_maps_in_training_alone(arguments):
+    net = make(**arguments, deep_supervision=True)
+    image = picture(arguments, 50, 75)
+    outputs = net.train()(image)
+    levels = 1 + len(net.side_heads)
+    sizes = [(-(-50 // 2**k), -(-75 // 2**k)) for k in range(levels)]
+    assert [tuple(x.shape[-2:]) for x in outputs] == sizes
+    sum(x.square().mean() for x in outputs).backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in net.side_heads.parameters())
+    plain = make(**arguments)
+    plain.load_state_dict(net.state_dict(), strict=False)
+    with torch.no_grad():
+        assert torch.equal(net.eval()(image), plain.eval()(image))
+
+
+def test_deep_supervision_needs_maps_that_halve_evenly():
+    for arguments in (PAPER, {**SMALL, "pad_picture": False}):
+        with pytest.raises(ValueError, match="halve evenly"):
+            build(**arguments, deep_supervision=True)
+
+
 def test_parameter_counts_worked_out_by_hand():
     def count(net):
         return sum(p.numel() for p in net.parameters())

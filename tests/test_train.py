@@ -94,6 +94,18 @@ def test_what_is_left_to_the_program_is_chosen_and_saved(tmp_path):
     assert [settings[name] for name in names] == [[64, 64], 2, 4, 0.05, 0.05, 1e-4, 0.5]
 
 
+def test_deep_supervision_trains_resumes_and_predicts(tmp_path):
+    folder = make_voc(tmp_path / "voc", count=5)
+    main(tiny(folder, tmp_path / "logs", epochs=1, deep_supervision=True))
+    run_dir = tmp_path / "logs" / "run"
+    main(tiny(folder, tmp_path / "logs", epochs=2, deep_supervision=True, resume=run_dir / "last.pth"))
+    before, after = (load_checkpoint(run_dir / name).model["side_heads.0.weight"] for name in ("best.pth", "last.pth"))
+    assert before.shape == after.shape
+    assert Unet(run_dir / "best.pth", "cpu").predict(folder.image_path(folder.read_split("val")[0])).ndim == 2
+    with pytest.raises(UserError, match="deep_supervision"):
+        main(tiny(folder, tmp_path / "logs", epochs=3, resume=run_dir / "last.pth"))
+
+
 def test_history_has_a_row_for_every_epoch(finished):
     _, run_dir = finished
     lines = (run_dir / "history.csv").read_text("utf-8").splitlines()

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from utils.console import UserError, counted
+from utils.losses import deep_loss
 from utils.metrics import ConfusionMatrix, Scores
 
 
@@ -154,9 +155,9 @@ class Trainer:
     def _loss(self, images: Tensor, masks: Tensor, *weights: Tensor, criterion: Callable[..., Tensor]) -> Tensor:
         images = self.normalise(images.to(self.precision.device, non_blocking=True))
         with self.precision.autocast():
-            logits = self.forward(images.contiguous(memory_format=torch.channels_last))
-        masks, *weights = (x.to(self.precision.device, non_blocking=True) for x in (masks, *weights))
-        return criterion(logits, masks, *weights)
+            outputs = self.forward(images.contiguous(memory_format=torch.channels_last))
+        targets = [x.to(self.precision.device, non_blocking=True) for x in (masks, *weights)]
+        return criterion(outputs, *targets) if isinstance(outputs, Tensor) else deep_loss(criterion, outputs, *targets)
 
     def compile(self, *batch: Tensor, criterion: Callable[..., Tensor]) -> float:
         """Compile the network for training on batches of the form of `batch`; returns the seconds that it took.

@@ -1,6 +1,6 @@
 """Losses on logits and class indices (never a one-hot target), and the weights that keep touching objects apart."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -104,6 +104,18 @@ def split_ignored(truth: Tensor) -> tuple[Tensor, Tensor]:
     """Of a target (H, W): which pixels count, (H, W) bool, and its class indices, (1, H, W) int64, 0 where they do not."""
     valid = truth != IGNORE_INDEX
     return valid, torch.where(valid, truth, 0).long().unsqueeze(0)
+
+
+def deep_loss(criterion: Callable[..., Tensor], outputs: Sequence[Tensor], *targets: Tensor) -> Tensor:
+    """Deep supervision (Lee et al. 2015): the loss of the logits (N, C, H, W) + 0.4 · that of those at half the size + 0.2 · ….
+
+    outputs: finest first, each half the size of the one before, rounded up; targets: (N, H, W), thinned out for the others.
+    """
+    total = criterion(outputs[0], *targets)
+    for level, logits in enumerate(outputs[1:], 1):
+        step = 1 << level
+        total = total + 0.8 / step * criterion(logits, *(target[:, ::step, ::step] for target in targets))
+    return total
 
 
 def balanced_class_weights(class_pixels: np.ndarray) -> np.ndarray:
