@@ -1,5 +1,6 @@
 """Sharing work among the processes that torchrun starts."""
 
+import atexit
 import os
 from datetime import timedelta
 from typing import TypeVar
@@ -29,6 +30,8 @@ def gather(value: Value) -> list[Value]:
     if not dist.is_initialized():
         # A process may be done long before another.
         dist.init_process_group("gloo", timeout=timedelta(days=7))
+        # Its threads must end before the interpreter does, or the process is aborted now and then.
+        atexit.register(dist.destroy_process_group)
     values: list = [None] * count
     dist.all_gather_object(values, value)
     return values
