@@ -33,6 +33,9 @@ FAMILY = {
     "resnet50": {"num_classes": 3, "backbone": "resnet50", "upsampling": "bilinear"},
     "resnet50 add": {"num_classes": 3, "backbone": "resnet50", "skip": "add"},
     "unet-pytorch's resnet50": {"num_classes": 3, "backbone": "resnet50", "norm": "none", "upsampling": "aligned"},
+    "deep supervision": {**SMALL, "depth": 4, "deep_supervision": True},
+    "deep supervision vgg": {"num_classes": 3, "backbone": "vgg", "deep_supervision": True},
+    "deep supervision resnet50": {"num_classes": 3, "backbone": "resnet50", "deep_supervision": True},
 }
 PAPER = {"num_classes": 2, "in_channels": 1, "base_channels": 4, "norm": "none", "padding": "valid"}
 
@@ -53,6 +56,11 @@ def assert_close(found: torch.Tensor, expected: torch.Tensor, tolerance: float =
     assert (found - expected).abs().max() <= tolerance * expected.abs().max()
 
 
+def squares(outputs: torch.Tensor | list[torch.Tensor]) -> torch.Tensor:
+    """A loss of what a network returns in training: logits, or with deep supervision a list of them."""
+    return sum(x.square().mean() for x in ([outputs] if isinstance(outputs, torch.Tensor) else outputs))
+
+
 @pytest.fixture(params=FAMILY.values(), ids=FAMILY.keys())
 def member(request) -> dict:
     return request.param
@@ -67,7 +75,7 @@ def test_logits_have_the_size_of_the_picture(member, size):
 
 def test_gradients_reach_every_parameter(member):
     net = make(**member).train()
-    net(picture(member)).square().mean().backward()
+    squares(net(picture(member))).backward()
     without = [name for name, p in net.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert not without
 
@@ -115,7 +123,7 @@ def test_freezing_holds_parameters_and_statistics_still_and_survives_train(membe
     optimizer = torch.optim.AdamW(net.parameters(), lr=0.1, weight_decay=0.1)
     for _ in range(2):
         optimizer.zero_grad()
-        net(picture(member)).square().mean().backward()
+        squares(net(picture(member))).backward()
         optimizer.step()
     assert all(torch.equal(v, encoder[k]) for k, v in net.encoder.state_dict().items())
     assert not torch.equal(net.head.weight, head)
@@ -124,14 +132,14 @@ def test_freezing_holds_parameters_and_statistics_still_and_survives_train(membe
     assert all(m.training for m in net.modules())
 
 
-@pytest.mark.parametrize("name", ["plain", "vgg_bn", "resnet50"])
+@pytest.mark.parametrize("name", ["plain", "vgg_bn", "resnet50", "deep supervision"])
 def test_saving_memory_changes_neither_loss_nor_gradients_nor_statistics(name):
     grads, running = [], []
     for save in (False, True):
         net = make(**FAMILY[name]).train()
         if save:
             net.save_memory()
-        net(picture(FAMILY[name])).square().mean().backward()
+        squares(net(picture(FAMILY[name]))).backward()
         grads.append([p.grad for p in net.parameters()])
         running.append([b for key, b in net.named_buffers() if "running" in key])
     for one, other in zip(*grads, strict=True):
@@ -178,7 +186,7 @@ def test_deep_supervision_scores_coarser_maps_in_training_alone(arguments):
     levels = 1 + len(net.side_heads)
     sizes = [(-(-50 // 2**k), -(-75 // 2**k)) for k in range(levels)]
     assert [tuple(x.shape[-2:]) for x in outputs] == sizes
-    sum(x.square().mean() for x in outputs).backward()
+    squares(outputs).backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in net.side_heads.parameters())
     plain = make(**arguments)
     plain.load_state_dict(net.state_dict(), strict=False)
@@ -351,6 +359,25 @@ def test_compiled_network_equals_eager(name):
     torch.compiler.reset()
     with torch.inference_mode():
         assert_close(torch.compile(net, backend="aot_eager")(image), net(image))
+
+
+@pytest.mark.parametrize("name", ["plain", "dropout", "vgg", "resnet50", "deep supervision", "paper"])
+def test_compiled_training_equals_eager(name):
+    image = picture(MEMBERS[name], *larger(name, 64, 64))
+    results = []
+    for compiled in (False, True):
+        torch.compiler.reset()
+        net = make(**MEMBERS[name]).train()
+        torch.manual_seed(1)
+        outputs = (torch.compile(net, backend="aot_eager", dynamic=False) if compiled else net)(image)
+        squares(outputs).backward()
+        results.append(
+            ([outputs] if isinstance(outputs, torch.Tensor) else outputs, [p.grad for p in net.parameters()])
+        )
+    (expected, expected_grads), (found, found_grads) = results
+    assert len(found) == len(expected) == (4 if name == "deep supervision" else 1)
+    for one, other in zip([*found, *found_grads], [*expected, *expected_grads], strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-2, atol=1e-4)
 
 
 @pytest.mark.skipif(not shutil.which("g++"), reason="the default backend calls a C++ compiler")
