@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
-from nets.pool import MaxPool
+from nets.layers import MaxPool
 
 # What torchvision's ImageNet weights were trained with, on values 0…1 in RGB order.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)

@@ -9,12 +9,11 @@ from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from nets.pool import MaxPool
+from nets.layers import JoinedConv2d, MaxPool
 
 NORMS = ("batch", "group", "none")
 UPSAMPLINGS = ("transposed", "bilinear", "aligned")
@@ -23,15 +22,26 @@ PADDINGS = ("same", "valid")
 
 
 class DoubleConv(nn.Sequential):
-    """(3×3 convolution, norm, ReLU) twice; with padding 0 it takes 2 pixels off each side."""
+    """(3×3 convolution, norm, ReLU) twice; with padding 0 it takes 2 pixels off each side.
+
+    Several maps are joined along their channels; in_channels counts all of them.
+    """
 
     def __init__(self, in_channels: int, mid_channels: int, out_channels: int, norm: str, padding: int = 1):
         layers: list[nn.Module] = []
         for a, b in ((in_channels, mid_channels), (mid_channels, out_channels)):
             # A norm that follows takes off any constant, so the bias would be a dead parameter.
-            layers += [nn.Conv2d(a, b, 3, padding=padding, bias=norm == "none")]
+            convolution = nn.Conv2d if layers else JoinedConv2d
+            layers += [convolution(a, b, 3, padding=padding, bias=norm == "none")]
             layers += [make_norm(norm, b), nn.ReLU(inplace=True)]
         super().__init__(*layers)
+
+    def forward(self, *maps: Tensor) -> Tensor:
+        first, *others = self
+        x = first(*maps)
+        for layer in others:
+            x = layer(x)
+        return x
 
 
 def make_norm(norm: str, channels: int) -> nn.Module:
@@ -93,7 +103,7 @@ class UpBlock(nn.Module):
             deep = pad_like(deep, skip)
         elif self.fit == "crop":
             skip = crop_centre(skip, deep.shape[-2], deep.shape[-1])
-        return self.conv(torch.cat((skip, deep), dim=1) if self.skip == "concat" else skip + deep)
+        return self.conv(skip, deep) if self.skip == "concat" else self.conv(skip + deep)
 
 
 def pad_like(x: Tensor, like: Tensor) -> Tensor:

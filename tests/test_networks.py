@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from nets.fold import fold_batch_norm
-from nets.pool import MaxPool
+from nets.layers import JoinedConv2d, MaxPool
 from nets.unet import UNet, build
 
 SMALL = {"num_classes": 3, "base_channels": 4, "depth": 2}
@@ -176,6 +176,22 @@ def test_pooling_keeps_no_places_of_maxima_and_has_the_same_gradient():
     assert torch.int64 not in kept
     expected = torch.autograd.grad(F.max_pool2d(x, 2).square().sum(), x)[0]
     assert torch.equal(x.grad, expected)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_joined_convolution_equals_that_of_the_joined_map(bias):
+    maps = [torch.randn(2, channels, 9, 7, dtype=torch.float64, requires_grad=True) for channels in (3, 5)]
+    layer = JoinedConv2d(8, 4, 3, padding=1, bias=bias).double()
+    expected = F.conv2d(torch.cat(maps, dim=1), layer.weight, layer.bias, padding=1)
+    found = layer(*maps)
+    torch.testing.assert_close(found, expected)
+    inputs = [*maps, *layer.parameters()]
+    for one, other in zip(
+        torch.autograd.grad(found.square().sum(), inputs),
+        torch.autograd.grad(expected.square().sum(), inputs),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other)
 
 
 @pytest.mark.parametrize("arguments", [SMALL, FAMILY["deep"], FAMILY["vgg"], FAMILY["resnet50"]])
