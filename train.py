@@ -5,8 +5,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from inspect import signature
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch.utils.data import DataLoader
@@ -16,7 +17,7 @@ from nets.unet import UNet, build, crop_centre
 from unet import Unet
 from utils.augment import parse_augmentation
 from utils.checkpoint import Checkpoint, config_to_dict, load_checkpoint
-from utils.console import UserError, counted, progress, quoted, run_script, warn
+from utils.console import UserError, counted, note, progress, quoted, run_script, warn
 from utils.dataset import (
     CACHE_BYTES,
     Data,
@@ -56,6 +57,17 @@ from weights import check_backbone, load_matching, load_pretrained, read_model
 
 DEMO = Path("VOCdevkit/demo")
 LEARNING_RATES = {"adamw": 2e-3, "adam": 2e-3, "sgd": 5e-2}
+NETWORK_SETTINGS = (
+    "in_channels",
+    "backbone",
+    "base_channels",
+    "depth",
+    "norm",
+    "upsampling",
+    "skip",
+    "dropout",
+    "padding",
+)
 WEIGHT_DECAYS = {"adamw": 1e-2, "adam": 0.0, "sgd": 1e-4}
 
 
@@ -108,9 +120,9 @@ class Config:
     # Machine
     device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # number format; auto: the fastest that is safe
-    compile: bool = False  # torch.compile the network: minutes at the start, faster steps on some machines
+    compile: bool = False  # torch.compile the network: seconds to minutes at the start, faster steps on some machines
     deterministic: bool = False  # the same run to the last bit every time; slower on a GPU
-    save_memory: bool = False  # keep fewer maps for the backward pass: less memory, a third more time
+    save_memory: bool = False  # keep fewer maps for the backward pass: less memory, a quarter more time
     num_workers: int | None = None  # processes that load pictures; None: chosen by the machine, 0: none
     seed: int = 0  # same seed, same data order, same crops, same initial weights
     # Output
@@ -149,10 +161,13 @@ def main(config: Config) -> None:
     epochs, pictures = [], Pictures(run_dir, history, unet.predict, data)
     for epoch in schedule.epochs(done):
         phase = schedule.phase(epoch)
+        # So that a run that is resumed drops the same values as one that never stopped.
+        torch.manual_seed(config.seed + epoch)
         batches.epoch, batches.batch_size = epoch, phase.batch_size
         net.freeze_encoder(phase.frozen)
-        if config.compile and epoch == done:
-            print(f"compiled in {trainer.compile(*next(iter(train_loader)), criterion=loss_of):.0f} s")
+        if config.compile and (epoch == done or phase is not schedule.phase(epoch - 1)):
+            sizes = {len(keys) for keys in batches}
+            print(f"compiled in {trainer.compile(sizes, *next(iter(train_loader)), criterion=loss_of):.0f} s")
         start = time.perf_counter()
         bar = progress(schedule.in_time(train_loader), f"epoch {epoch + 1}", "batch", len(batches))
         trained = train_one_epoch(trainer, bar, loss_of, schedule.steps_before(epoch))
@@ -198,6 +213,9 @@ def check_config(config: Config) -> None:
     if config.deterministic and config.max_minutes:
         found = "--deterministic with --max-minutes"
         raise UserError("settings", found, "a learning rate that does not follow the clock", "use --epochs")
+    if config.compile and config.save_memory:
+        remedy = "leave one of them out: the compiler itself chooses what to keep"
+        raise UserError("settings", "--compile with --save-memory", "one way to keep fewer maps", remedy)
     if config.freeze_epochs >= config.epochs and config.freeze_epochs and not config.max_minutes:
         found = f"--freeze-epochs {config.freeze_epochs} of --epochs {config.epochs}"
         raise UserError(
@@ -248,25 +266,19 @@ def make_network(config: Config, data: Data) -> tuple[UNet, Checkpoint]:
     if start:
         check_backbone(config.backbone, start, config.model_path)
         arguments = {**start.network, "num_classes": num_classes}
+        config = replace(config, **tell_network(config, start))
     else:
-        names = (
-            "in_channels",
-            "backbone",
-            "base_channels",
-            "depth",
-            "norm",
-            "upsampling",
-            "skip",
-            "dropout",
-            "padding",
-        )
-        arguments = {"num_classes": num_classes, **{name: getattr(config, name) for name in names}}
+        arguments = {"num_classes": num_classes, **{name: getattr(config, name) for name in NETWORK_SETTINGS}}
     if config.deep_supervision:
         arguments["deep_supervision"] = True
     try:
         net = build(**arguments)
     except ValueError as error:
         raise UserError("network settings", str(error), "a network that exists", "choose other values") from None
+    if config.fit == "letterbox" and min(config.input_shape) < 2 * net.stride:
+        found, least = "×".join(map(str, config.input_shape)), 2 * net.stride
+        remedy = "choose a larger --input-shape, or a smaller --depth"
+        raise UserError("--input-shape", found, f"{least}×{least} or more for this network", remedy)
     if start and not config.resume:
         load_matching(net, start, config.model_path)
     # A run that goes on keeps what the network has seen so far, though the data may have grown since.
@@ -296,6 +308,20 @@ def make_network(config: Config, data: Data) -> tuple[UNet, Checkpoint]:
         settings=config_to_dict(config),
     )
     return net, checkpoint
+
+
+def tell_network(config: Config, start: Checkpoint) -> dict[str, Any]:
+    """The settings of the network as weights have them, and a note of those that are other ones than in `config`."""
+    defaults = signature(build).parameters
+    there = {name: start.network.get(name, defaults[name].default) for name in NETWORK_SETTINGS}
+    other = [
+        f"{name} {there[name]} instead of {wanted}"
+        for name in there
+        if (wanted := getattr(config, name)) != there[name]
+    ]
+    if other:
+        note(f"the network is that of {config.model_path}: {', '.join(other)}")
+    return there
 
 
 def read_float_range(folder: VocFolder) -> tuple[float, float] | None:
@@ -372,7 +398,7 @@ def make_class_weights(config: Config, data: Data, device: torch.device) -> torc
 def make_trainer(
     config: Config, net: UNet, checkpoint: Checkpoint, schedule: Schedule, precision: Precision
 ) -> Trainer:
-    net.to(precision.device, memory_format=torch.channels_last)
+    net.to(precision.device, memory_format=precision.memory_format)
     groups = [
         {"params": list(net.encoder.parameters()), "factor": config.encoder_lr_factor},
         {"params": [*net.decoder.parameters(), *net.head.parameters(), *net.side_heads.parameters()], "factor": 1.0},

@@ -22,7 +22,7 @@ from utils.images import Picture, as_array, to_channels, to_uint8_rgb
 from utils.large import LARGE_PIXELS, TiffWindows, open_picture
 from utils.letterbox import letterbox, letterbox_bands, undo_letterbox
 from utils.maps import certainty, classes, probabilities, probability_of
-from utils.normalise import Normalisation, floats_to_uint16, stretch, to_tensor
+from utils.normalise import Normalisation, floats_to_uint16, stretch, to_device, to_tensor
 from utils.palette import blend, colorize, cutout, voc_palette
 from utils.tiling import Grid, from_all_sides, make_grid, mean_logits, mirror, tile_side, tiled
 from weights import open_model, ready_to_predict
@@ -88,7 +88,7 @@ class Unet:
 
     def _adopt(self, net: nn.Module, checkpoint: Checkpoint, precision: Precision) -> None:
         self.precision, self.device = precision, precision.device
-        self.net = net.to(self.device, memory_format=torch.channels_last).eval()
+        self.net = net.to(self.device, memory_format=precision.memory_format).eval()
         self.class_names = list(checkpoint.class_names)
         self.num_classes = len(self.class_names)
         self.network = checkpoint.network
@@ -146,7 +146,7 @@ class Unet:
 
         Of this network alone; validation uses it. Large pictures go through the same tiles as in `predict`.
         """
-        images = images.to(self.device, non_blocking=True)
+        images = to_device(images, self.device)
         if self.fit == "letterbox":
             return undo_letterbox(self._logits(letterbox(images, self.input_shape)), images.shape[-2:])
         grid = self._grid(images.shape[-2:], len(images))
@@ -168,7 +168,7 @@ class Unet:
         if self.net.margin:
             batch = mirror(batch, self.net.margin)
         with self.precision.autocast():
-            return self.net(batch.contiguous(memory_format=torch.channels_last)).float()
+            return self.net(batch.contiguous(memory_format=self.precision.memory_format)).float()
 
     def _grid(self, size: tuple[int, int], count: int = 1) -> Grid:
         """The tiles of `count` pictures (height, width) that are predicted at once."""
@@ -246,7 +246,7 @@ class Unet:
 
     def _to_input(self, image: np.ndarray) -> Tensor:
         array = to_channels(stretch(image, self.normalisation.range_16bit), self.in_channels)
-        return to_tensor(np.ascontiguousarray(array)).unsqueeze(0).to(self.device, non_blocking=True)
+        return to_device(to_tensor(np.ascontiguousarray(array)).unsqueeze(0), self.device)
 
     def predict_as(self, image: Picture, *outputs: Callable[[Tensor], Tensor]) -> list[np.ndarray]:
         """The picture as each of `outputs` (functions of utils/maps.py) has it, from one prediction: arrays (…, H, W)."""

@@ -92,9 +92,9 @@ def load_matching(net: UNet, start: Checkpoint, path: Path) -> None:
     net.load_state_dict({k: v for k, v in start.model.items() if k in own and own[k].shape == v.shape}, strict=False)
     print(f"weights  from {path}")
     if any(found.values()):
-        count = start.network["num_classes"]
-        classes = f"it has {count} classes, the data have {net.head.out_channels}"
-        warn(f"{classes}: these layers start afresh\n{table_of_misfits(found)}")
+        count, wanted = start.network["num_classes"], net.head.out_channels
+        classes = f"it has {count} classes, the data have {wanted}: " if count != wanted else ""
+        warn(f"{classes}these layers start afresh, or are not used\n{table_of_misfits(found)}")
 
 
 def load_pretrained(net: UNet, backbone: str, in_channels: int) -> Normalisation:

@@ -203,7 +203,9 @@ def compare(config: Config, logs: Path) -> None:
             again = Run(f"{run.label}, `--tta --close-gaps {config.boundary}`", run.curve)
             score(again, lambda name, u=careful: u.predict(folder.image_path(name)), folder, unet.num_classes, boundary)
             runs.append(again)
-    plain, predict = train_plain(config, unet, folder, load_checkpoint(unet.model_path).network)
+    plain, predict = train_plain(
+        config, unet, folder, {**load_checkpoint(unet.model_path).network, "deep_supervision": False}
+    )
     score(plain, predict, folder, unet.num_classes, boundary)
     runs.append(plain)
     counts = f"{len(folder.read_split('train'))} pictures to train, {len(folder.read_split('val'))} to validate"

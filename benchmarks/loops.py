@@ -138,10 +138,10 @@ class OurLoop:
         self.folder, self.size, self.device = folder, size, device
         self.class_names = folder.read_class_names()
         self.network = {"num_classes": len(self.class_names), "in_channels": 3, **NETWORKS[network]}
-        net = build(**self.network).to(device, memory_format=torch.channels_last)
+        precision = choose_precision("auto", device)
+        net = build(**self.network).to(device, memory_format=precision.memory_format)
         if save_memory:
             net.save_memory()
-        precision = choose_precision("auto", device)
         self.precision = str(precision).split()[0]
         groups = [{"params": list(net.parameters()), "factor": 1.0}]
         optimizer = make_optimizer("adamw", 1e-3, 1e-2, 0.9, device)
@@ -191,7 +191,7 @@ class CompiledLoop(OurLoop):
 
     def train(self, names: Sequence[str], batch_size: int, block: int = 1) -> list[float]:
         loader = our_loader(self.folder, names, self.size, "default", batch_size, self.device)
-        compilation = self.trainer.compile(*next(iter(loader)), criterion=criterion)
+        compilation = self.trainer.compile([batch_size], *next(iter(loader)), criterion=criterion)
         warm_up, *seconds = super().train(names, batch_size, block)
         return [warm_up + compilation / block, *seconds]
 

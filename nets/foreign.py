@@ -65,6 +65,11 @@ def rename_all(weights: dict[str, Tensor], rules: dict[str, str | Callable[[re.M
     return renamed
 
 
+def count_classes(weights: dict[str, Tensor], head: str) -> int:
+    """Of the last convolution; 2 where it was left out of the file, and will be reported as missing."""
+    return len(weights[head]) if head in weights else 2
+
+
 def read_unet_pytorch(weights: dict[str, Tensor], rest: dict[str, Any]) -> ForeignWeights:
     """bubbliiiing/unet-pytorch: `vgg.features.*` or `resnet.*`, `up_concat4` … `up_concat1`, `up_conv`, `final`."""
 
@@ -86,7 +91,7 @@ def read_unet_pytorch(weights: dict[str, Tensor], rest: dict[str, Any]) -> Forei
     }
     backbone = "resnet50" if "resnet.conv1.weight" in weights else "vgg"
     network = {
-        "num_classes": len(weights["final.weight"]),
+        "num_classes": count_classes(weights, "final.weight"),
         "in_channels": 3,
         "backbone": backbone,
         "norm": "none",
@@ -107,7 +112,7 @@ def read_pytorch_unet(weights: dict[str, Tensor], rest: dict[str, Any]) -> Forei
     first = weights["inc.double_conv.0.weight"]
     transposed = "up1.up.weight" in weights
     network = {
-        "num_classes": len(weights["outc.conv.weight"]),
+        "num_classes": count_classes(weights, "outc.conv.weight"),
         "in_channels": first.shape[1],
         "base_channels": first.shape[0],
         "depth": sum(key.endswith("double_conv.0.weight") and key.startswith("down") for key in weights),

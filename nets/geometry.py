@@ -52,7 +52,7 @@ def measure_geometry(net: UNet) -> Geometry:
             left += 2 * after
             right += after
         output.pixels_a_value = latest = after
-        largest = max(largest, inputs[0].numel() + output.numel())
+        largest = max(largest, sum(x.numel() for x in inputs) + output.numel())
 
     def look_at_skips(module: nn.Module, inputs: tuple[Tensor, ...], output: list[Tensor]) -> None:
         nonlocal skips
@@ -69,6 +69,6 @@ def measure_geometry(net: UNet) -> Geometry:
         for handle in handles:
             handle.remove()
     size_matters = any(isinstance(m, nn.GroupNorm) or getattr(m, "align_corners", None) for m in layers)
-    # Half as much again for what the layers need beside their input and output, and for joined maps.
+    # Half as much again for what the layers need beside their input and output.
     values = 1.5 * (largest + skips) / size**2 + 3 * net.head.out_channels
     return Geometry(net.stride, max(left + net.margin, right - net.margin), not size_matters, values)

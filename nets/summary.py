@@ -1,10 +1,10 @@
 """What a network costs: feature maps, parameters, multiply-adds and the memory of a training step, level by level."""
 
+import sys
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
-import tyro
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -83,9 +83,12 @@ def _measured(module: nn.Module, name: str, levels: list[Level], seen: set[int])
 def main(config: Config) -> None:
     height, width = config.input_shape
     arguments = {k: v for k, v in vars(config).items() if k not in ("input_shape", "batch_size")}
-    with torch.device("meta"):
-        net = build(**arguments)
-    levels = measure(net, (config.batch_size, config.in_channels, height, width))
+    try:
+        with torch.device("meta"):
+            net = build(**arguments)
+        levels = measure(net, (config.batch_size, config.in_channels, height, width))
+    except ValueError as error:
+        sys.exit(f"{error}: choose other values (python -m nets.unet --help lists them)")
     print(f"{'level':<12}{'output (C, H, W)':>20}{'parameters':>14}{'G multiply-adds':>18}{'MiB to keep':>14}")
     for row in levels:
         shape = "×".join(map(str, row.shape))
@@ -99,7 +102,3 @@ def main(config: Config) -> None:
     print(f"\n{work * 2 / 1e9:.1f} GFLOP a picture to predict, about {work * 6 / 1e9:.1f} to train. To train in float32, batch "
           f"{config.batch_size}: {saved / 2**20:.0f} MiB of maps, {parameters * 16 / 2**20:.0f} MiB of weights, gradients and "
           "AdamW's means; about half the maps in bfloat16.")  # fmt: skip
-
-
-if __name__ == "__main__":
-    main(tyro.cli(Config, description=__doc__))

@@ -2,9 +2,10 @@
 
 An encoder is a module that returns its feature maps from fine to deep, each at half the size of the one before, and
 publishes `out_channels` (their widths) and `reductions` (their strides). The decoder derives its own widths from them, so
-that a new backbone is one function and one row in `BACKBONES`.
+that a new backbone is one function and one row in `nets.backbones.ENCODERS`, and its name where names are listed.
 """
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
@@ -48,7 +49,7 @@ def make_norm(norm: str, channels: int) -> nn.Module:
     """`batch`; `group` (statistics of a single picture, for batches of one or two); `none`."""
     if norm == "batch":
         return nn.BatchNorm2d(channels)
-    return nn.GroupNorm(min(8, channels), channels) if norm == "group" else nn.Identity()
+    return nn.GroupNorm(math.gcd(8, channels), channels) if norm == "group" else nn.Identity()
 
 
 class PlainEncoder(nn.Module):

@@ -183,7 +183,7 @@ def test_compiling_leaves_the_weights_alone_and_computes_the_same():
         if compiled:
             if not shutil.which("g++"):
                 pytest.skip("needs a C++ compiler")
-            assert trainer.compile(*example, criterion=criterion) > 0
+            assert trainer.compile([len(example[0]), 1], *example, criterion=criterion) > 0
             assert_same_state(trainer.net.state_dict(), before, atol=0, rtol=0)
             assert all(p.grad is None for p in trainer.net.parameters())
         losses.append([train_one_epoch(trainer, batches(4), criterion, 4 * epoch).loss for epoch in range(2)])
@@ -199,7 +199,7 @@ def test_a_missing_compiler_is_a_user_error(monkeypatch):
 
     monkeypatch.setattr(torch, "compile", broken)
     with pytest.raises(UserError, match="without --compile"):
-        trainer_of(network()).compile(*batches(1)[0], criterion=criterion)
+        trainer_of(network()).compile([1], *batches(1)[0], criterion=criterion)
 
 
 def test_determinism_is_switched_on_and_off():

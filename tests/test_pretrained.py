@@ -1,6 +1,6 @@
 """Pretrained encoders and freezing, as train.py uses them."""
 
-from pathlib import Path
+import hashlib
 
 import pytest
 import torch
@@ -53,12 +53,20 @@ def test_without_file_and_network_the_message_says_which_file_to_put_where(tmp_p
 
 
 def test_a_download_is_kept(tmp_path, monkeypatch):
-    source = imagenet_file(tmp_path)
-    weights = source.read_bytes()
-    source.unlink()
-    monkeypatch.setattr(torch.hub, "download_url_to_file", lambda url, target: Path(target).write_bytes(weights))
-    found = imagenet_weights(IMAGENET_WEIGHTS["vgg"].url, tmp_path / "model_data")
-    assert source.read_bytes() == weights and "features.0.weight" in found
+    weights = imagenet_file(tmp_path).read_bytes()
+    source = tmp_path / f"vgg16-{hashlib.sha256(weights).hexdigest()[:8]}.pth"
+    source.write_bytes(weights)
+    found = imagenet_weights(source.as_uri(), tmp_path / "model_data")
+    assert (tmp_path / "model_data" / source.name).read_bytes() == weights and "features.0.weight" in found
+
+
+def test_a_download_of_something_else_is_not_kept(tmp_path):
+    (tmp_path / "model_data").mkdir()
+    page = tmp_path / "vgg16-397923af.pth"
+    page.write_text("<html>please log in</html>")
+    with pytest.raises(UserError, match="invalid hash value"):
+        imagenet_weights(page.as_uri(), tmp_path / "model_data")
+    assert not list((tmp_path / "model_data").iterdir())
 
 
 def test_weights_of_another_network_are_refused(tmp_path, config):

@@ -155,7 +155,8 @@ def imagenet_weights(url: str, folder: Path = Path("model_data")) -> dict[str, T
         print(f"downloading {url} to {path}")
         with replacing(path) as temporary:
             try:
-                torch.hub.download_url_to_file(url, str(temporary))
+                # torchvision's names end in the first digits of what the file hashes to.
+                torch.hub.download_url_to_file(url, str(temporary), hash_prefix=path.stem.rsplit("-", 1)[1])
             except (OSError, HTTPException, RuntimeError) as error:
                 raise UserError(
                     path,

@@ -136,10 +136,12 @@ class SegmentationDataset(Dataset):
             return self._cache[picture]
         name = self.names[picture]
         image, mask = read_image(self.folder.image_path(name)), read_mask(self.folder.mask_path(name))
-        image = stretch(image, self.range_16bit)
+        image, objects = stretch(image, self.range_16bit), self.folder.read_objects(name) if self.border else None
         if self.letterboxed:
             image, mask = letterbox_pair(image, mask, self.crop)
-        arrays = (image, mask, self.border(mask, self.folder.read_objects(name))) if self.border else (image, mask)
+            if objects is not None:
+                objects = letterbox_mask(torch.from_numpy(objects), self.crop).numpy()
+        arrays = (image, mask, self.border(mask, objects)) if self.border else (image, mask)
         size = sum(array.nbytes for array in arrays)
         if self._cached_bytes + size <= self.cache_bytes:
             self._cache[picture] = arrays

@@ -34,11 +34,19 @@ class Normalisation:
     def __call__(self, images: Tensor) -> Tensor:
         """(N, C, H, W) uint8, uint16 or float32 → (N, C, H, W) float32, on the same device and in the same layout."""
         scale = FULL_SCALE.get(images.dtype, 1.0)
-        # Copied without waiting: made on a GPU at once, they would wait for all that it still has to do.
-        mean, std = (
-            torch.tensor(x).view(1, -1, 1, 1).to(images.device, non_blocking=True) for x in (self.mean, self.std)
-        )
+        mean, std = (to_device(torch.tensor(x).view(1, -1, 1, 1), images.device) for x in (self.mean, self.std))
         return (images.float() - mean * scale) / (std * scale)
+
+
+def to_device(x: Tensor, device: torch.device) -> Tensor:
+    """Pictures, masks and weights on the device; on CUDA without waiting for all that it still has to do.
+
+    Apple's GPU would read what is copied like that after it was freed (pytorch/pytorch#189690), and before PyTorch 2.10 it
+    does not know uint16 (#159076), so such pictures come to it as float32 in 0…1.
+    """
+    if device.type == "mps" and x.dtype == torch.uint16:
+        x = x.float() / FULL_SCALE[x.dtype]
+    return x.to(device, non_blocking=device.type == "cuda")
 
 
 def to_tensor(image: np.ndarray) -> Tensor:
