@@ -14,7 +14,7 @@ from utils.files import replacing
 from utils.images import read_mask, write_mask
 from utils.metrics import ConfusionMatrix, Scores
 from utils.plots import draw_class_bars, draw_confusion_matrix
-from utils.voc import VocFolder, check_classes, resolve_class_names, scan_pairs
+from utils.voc import VocFolder, check_classes, numbered_classes, resolve_class_names, scan_pairs
 
 
 @dataclass
@@ -39,6 +39,7 @@ def main(config: Config) -> None:
             folder.root, "no such folder", "the VOC folder to score on", "pass --voc-root VOCdevkit/VOC2007"
         )
     names = folder.read_split(config.split)
+    take_names(folder, unet)
     check_split(folder, names, unet)
     matrix = ConfusionMatrix(unet.num_classes)
     for name in progress(names, f"scoring {config.split}", "picture"):
@@ -59,6 +60,13 @@ def main(config: Config) -> None:
     print(f"\nwritten to {config.output}: metrics.csv, confusion_matrix.csv, "
           "iou.png, precision.png, recall.png, confusion_matrix.png, masks/")  # fmt: skip
     say_what_looks_wrong(unet.class_names, scores)
+
+
+def take_names(folder: VocFolder, unet: Unet) -> None:
+    """Classes that the weights only number, such as those of other repositories, are called as the folder has them."""
+    own = folder.read_class_names()
+    if unet.class_names == numbered_classes(unet.num_classes) and own and len(own) == unet.num_classes:
+        unet.class_names = own
 
 
 def check_split(folder: VocFolder, names: list[str], unet: Unet) -> None:

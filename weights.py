@@ -22,6 +22,7 @@ from utils.engine import Precision
 from utils.normalise import Normalisation
 from utils.onnx_model import OnnxNetwork
 from utils.palette import voc_palette
+from utils.voc import numbered_classes
 
 
 def open_model(path: Path, precision: Precision) -> tuple[nn.Module, Checkpoint, Precision]:
@@ -66,7 +67,7 @@ def read_model(path: Path) -> Checkpoint:
     return Checkpoint(
         model=foreign.model,
         network=foreign.network,
-        class_names=[f"class_{index}" for index in range(count)],
+        class_names=numbered_classes(count),
         palette=voc_palette(count).tolist(),
         normalisation={"mean": [0.0] * channels, "std": [1.0] * channels},
         input_shape=(512, 512),

@@ -22,6 +22,7 @@ from utils.dataset import (
     same_size_batches,
 )
 from utils.images import read_image, read_mask, to_channels, write_image, write_mask
+from utils.letterbox import letterbox_mask
 from utils.losses import BorderWeights
 from utils.voc import VocFolder
 
@@ -137,6 +138,18 @@ def test_every_picture_gives_its_share_of_crops(voc_folder):
     for epoch in range(2):
         values = sorted(int(dataset[epoch * 6 + index][0].max()) for index in range(6))
         assert values == [0, 0, 50, 50, 100, 100]
+
+
+def test_numbered_objects_are_letterboxed_with_their_mask(voc_folder):
+    folder = voc_folder()
+    mask = read_mask(folder.mask_path("cells_0"))
+    numbers = np.where(mask > 0, 1 + (np.arange(mask.shape[1]) > mask.shape[1] // 2), 0).astype(np.uint8)
+    write_mask(folder.objects_path("cells_0"), numbers)
+    border, size = BorderWeights(w0=4.0, sigma=3.0), (80, 64)
+    options = {"augmentation": STRENGTHS["none"], "border": border, "letterboxed": True}
+    data = SegmentationDataset(folder, ["cells_0"], 3, crop=size, **options)
+    boxed = [letterbox_mask(torch.from_numpy(x), size).numpy() for x in (mask, numbers)]
+    np.testing.assert_allclose(data[0][2].numpy(), border(*boxed), atol=1e-5)
 
 
 def test_border_weights_come_with_the_mask(voc_folder):

@@ -1,5 +1,6 @@
 """Devices and precision, one optimizer step against plain PyTorch, resuming, evaluation of a whole split."""
 
+import contextlib
 import copy
 import math
 import shutil
@@ -135,6 +136,26 @@ def test_the_rate_follows_the_step_and_the_factor_of_the_group():
     assert [group["lr"] for group in trainer.optimizer.param_groups] == [0.0, 0.05]
     unchanged = [torch.equal(p, old) for p, old in zip(still + moving, before, strict=True)]
     assert unchanged == [True] * len(still) + [False] * len(moving)
+
+
+@pytest.mark.parametrize(
+    ("capability", "native", "dtype"),
+    [((8, 0), True, torch.bfloat16), ((7, 5), False, torch.float16), ((5, 0), False, None)],
+)
+def test_a_cuda_card_computes_in_what_it_has(monkeypatch, capability, native, dtype):
+    monkeypatch.setattr(torch.cuda, "device", lambda _: contextlib.nullcontext())
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda emulated: native or emulated)
+    precision = choose_precision("auto", torch.device("cuda"))
+    assert precision.dtype is dtype
+    assert precision.memory_format is torch.channels_last
+
+
+def test_an_apple_gpu_computes_in_float32_and_in_pytorchs_own_layout():
+    precision = choose_precision("auto", torch.device("mps"))
+    assert precision.dtype is None
+    assert precision.memory_format is torch.contiguous_format
+    assert make_optimizer("adamw", 1e-3, 1e-2, 0.9, precision.device).keywords["foreach"] is True
 
 
 @pytest.mark.parametrize("precision", [FP32, Precision(CPU, torch.bfloat16)], ids=["fp32", "bf16"])

@@ -1,17 +1,20 @@
 """Weights of other repositories load as they are, and give the logits that their own networks give."""
 
 import json
+import re
 import zlib
 
 import numpy as np
 import pytest
 import torch
 from conftest import SHARED
+from scripts import make_voc, run_here
 
 from nets.foreign import recognise
 from nets.unet import build
 from unet import Unet
 from utils.console import UserError
+from utils.images import read_mask
 
 PEERS = SHARED / "peers"
 CASES = {
@@ -145,6 +148,29 @@ def test_what_does_not_fit_is_told_as_a_table(tmp_path):
     assert "missing (13 in all)" in text and text.count("decoder.steps.0") == 10
     assert "unexpected (1 in all):\n    extra.weight" in text
     assert "other shape (1 in all):\n    encoder.levels.1.0.weight (4, 7, 3, 3) for (4, 2, 3, 3)" in text
+
+
+def test_weights_without_their_head_are_recognised(tmp_path):
+    weights = {key: value for key, value in small_pytorch_unet().items() if not key.startswith("outc")}
+    torch.save(weights, tmp_path / "theirs.pth")
+    with pytest.raises(UserError, match=r"missing \(2 in all\):\n    head.weight\n    head.bias"):
+        Unet(tmp_path / "theirs.pth")
+    vgg = {"up_concat4.conv1.weight": torch.zeros(512, 1024, 3, 3)}
+    assert recognise(vgg).origin == "unet-pytorch (vgg)"
+
+
+def test_the_scripts_take_a_foreign_file(tmp_path, monkeypatch, capsys):
+    torch.save(small_pytorch_unet(classes=3), tmp_path / "theirs.pth")
+    folder = make_voc(tmp_path / "voc")
+    monkeypatch.chdir(tmp_path)
+    picture = folder.image_path("cells_0")
+    assert run_here(monkeypatch, "predict.py", "--model-path", "theirs.pth", "--input", picture) == 0
+    assert set(np.unique(read_mask(tmp_path / "img_out" / "cells_0_mask.png"))) <= {0, 1, 2}
+    assert run_here(monkeypatch, "get_miou.py", "--model-path", "theirs.pth", "--voc-root", folder.root) == 0
+    assert re.search("^nucleus +[0-9.–]+", capsys.readouterr().out, re.MULTILINE)
+    torch.save(small_pytorch_unet(classes=2), tmp_path / "theirs.pth")
+    assert run_here(monkeypatch, "get_miou.py", "--model-path", "theirs.pth", "--voc-root", folder.root) == 2
+    assert "expected: the classes of theirs.pth: class_0, class_1" in capsys.readouterr().err
 
 
 def test_other_weights_are_not_recognised():

@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from scripts import ROOT, start
 from torch import nn
 
 from nets.fold import fold_batch_norm
 from nets.layers import JoinedConv2d, MaxPool
 from nets.unet import UNet, build
 
+PAPER = {"num_classes": 2, "in_channels": 1, "base_channels": 4, "norm": "none", "padding": "valid"}
 SMALL = {"num_classes": 3, "base_channels": 4, "depth": 2}
 FAMILY = {
     "plain": SMALL,
@@ -36,8 +38,8 @@ FAMILY = {
     "deep supervision": {**SMALL, "depth": 4, "deep_supervision": True},
     "deep supervision vgg": {"num_classes": 3, "backbone": "vgg", "deep_supervision": True},
     "deep supervision resnet50": {"num_classes": 3, "backbone": "resnet50", "deep_supervision": True},
+    "paper": PAPER,
 }
-PAPER = {"num_classes": 2, "in_channels": 1, "base_channels": 4, "norm": "none", "padding": "valid"}
 
 
 def make(**arguments) -> UNet:
@@ -46,9 +48,10 @@ def make(**arguments) -> UNet:
 
 
 def picture(net_arguments: dict, height: int = 64, width: int = 64, count: int = 2) -> torch.Tensor:
-    return torch.randn(
-        count, net_arguments.get("in_channels", 3), height, width, generator=torch.Generator().manual_seed(1)
-    )
+    """A picture whose logits are (height, width): unpadded convolutions take 92 pixels off each side."""
+    margin = 92 if net_arguments.get("padding") == "valid" else 0
+    channels, generator = net_arguments.get("in_channels", 3), torch.Generator().manual_seed(1)
+    return torch.randn(count, channels, height + 2 * margin, width + 2 * margin, generator=generator)
 
 
 def assert_close(found: torch.Tensor, expected: torch.Tensor, tolerance: float = 1e-4) -> None:
@@ -70,7 +73,7 @@ def member(request) -> dict:
 def test_logits_have_the_size_of_the_picture(member, size):
     net = make(**member).eval()
     with torch.inference_mode():
-        assert net(picture(member, *size, count=1)).shape == (1, 3, *size)
+        assert net(picture(member, *size, count=1)).shape == (1, member["num_classes"], *size)
 
 
 def test_gradients_reach_every_parameter(member):
@@ -121,15 +124,26 @@ def test_freezing_holds_parameters_and_statistics_still_and_survives_train(membe
     encoder = {k: v.clone() for k, v in net.encoder.state_dict().items()}
     head = net.head.weight.clone()
     optimizer = torch.optim.AdamW(net.parameters(), lr=0.1, weight_decay=0.1)
-    for _ in range(2):
+
+    def step() -> None:
         optimizer.zero_grad()
         squares(net(picture(member))).backward()
         optimizer.step()
+
+    step()
+    step()
     assert all(torch.equal(v, encoder[k]) for k, v in net.encoder.state_dict().items())
     assert not torch.equal(net.head.weight, head)
     net.freeze_encoder(False)
     assert all(p.requires_grad for p in net.parameters())
     assert all(m.training for m in net.modules())
+    step()
+    moved = {k: v.clone() for k, v in net.encoder.state_dict().items()}
+    assert any(not torch.equal(v, encoder[k]) for k, v in moved.items())
+    # The momentum that the encoder has by now does not move it either.
+    net.freeze_encoder(True)
+    step()
+    assert all(torch.equal(v, moved[k]) for k, v in net.encoder.state_dict().items())
 
 
 @pytest.mark.parametrize("name", ["plain", "vgg_bn", "resnet50", "deep supervision"])
@@ -235,11 +249,11 @@ def test_the_papers_network_has_the_papers_sizes():
 @pytest.mark.parametrize("height, width", [(188, 188), (185, 201), (220, 187)])
 def test_unpadded_convolutions_take_92_pixels_off_each_side_of_any_picture(height, width):
     with torch.inference_mode():
-        assert make(**PAPER)(picture(PAPER, height, width)).shape == (2, 2, height - 184, width - 184)
+        assert make(**PAPER)(torch.zeros(2, 1, height, width)).shape == (2, 2, height - 184, width - 184)
 
 
 def test_unpadded_logits_do_not_depend_on_what_lies_beyond_their_reach():
-    net, image = make(**PAPER).eval(), picture(PAPER, 220, 220, count=1)
+    net, image = make(**PAPER).eval(), picture(PAPER, 36, 36, count=1)
     with torch.inference_mode():
         whole, part = net(image), net(image[..., 16:204, 16:204])
     assert_close(part, whole[..., 16:20, 16:20])
@@ -247,7 +261,7 @@ def test_unpadded_logits_do_not_depend_on_what_lies_beyond_their_reach():
 
 def test_too_small_a_picture_for_unpadded_convolutions_names_the_smallest():
     with pytest.raises(ValueError, match="at least 185×185"):
-        make(**PAPER)(picture(PAPER, 184, 300))
+        make(**PAPER)(torch.zeros(1, 1, 184, 300))
 
 
 def test_the_papers_weights_have_the_papers_spread():
@@ -331,26 +345,20 @@ def test_folded_batch_norms_change_nothing(member):
 
 
 DYNAMIC = {2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO}
-MEMBERS = {**FAMILY, "paper": PAPER}
 
 
-def larger(name: str, *size: int) -> tuple[int, int]:
-    """A size that the member takes: unpadded convolutions need a margin of 92 pixels on each side."""
-    return tuple(side + (184 if name == "paper" else 0) for side in size)
-
-
-@pytest.fixture(scope="module", params=MEMBERS)
+@pytest.fixture(scope="module", params=FAMILY)
 def exported(request) -> tuple[str, UNet, torch.export.ExportedProgram]:
-    name, arguments = request.param, MEMBERS[request.param]
+    name, arguments = request.param, FAMILY[request.param]
     net = make(**arguments).eval()
     # The exporter makes "there is something to pad" a condition, so the example must have something to pad.
-    image = picture(arguments, *larger(name, 61, 93))
+    image = picture(arguments, 61, 93)
     return name, net, torch.export.export(net, (image,), dynamic_shapes=(DYNAMIC,))
 
 
 def test_exported_program_equals_eager_at_another_size(exported):
     name, net, program = exported
-    image = picture(MEMBERS[name], *larger(name, 97, 163))
+    image = picture(FAMILY[name], 97, 163)
     with torch.inference_mode():
         assert_close(program.module()(image), net(image))
 
@@ -363,15 +371,14 @@ def test_onnx_runtime_equals_eager_at_other_sizes(exported, tmp_path):
     session = runtime.InferenceSession(tmp_path / "net.onnx")
     # ONNX has no such condition: the first of these sizes is a multiple of every stride.
     for size in ((64, 96), (97, 163)):
-        image = picture(MEMBERS[name], *larger(name, *size))
+        image = picture(FAMILY[name], *size)
         (found,) = session.run(None, {session.get_inputs()[0].name: image.numpy()})
         with torch.inference_mode():
             assert_close(torch.from_numpy(found), net(image))
 
 
-@pytest.mark.parametrize("name", MEMBERS)
-def test_compiled_network_equals_eager(name):
-    net, image = make(**MEMBERS[name]).eval(), picture(MEMBERS[name], *larger(name, 64, 64))
+def test_compiled_network_equals_eager(member):
+    net, image = make(**member).eval(), picture(member)
     torch.compiler.reset()
     with torch.inference_mode():
         assert_close(torch.compile(net, backend="aot_eager")(image), net(image))
@@ -379,11 +386,10 @@ def test_compiled_network_equals_eager(name):
 
 @pytest.mark.parametrize("name", ["plain", "dropout", "vgg", "resnet50", "deep supervision", "paper"])
 def test_compiled_training_equals_eager(name):
-    image = picture(MEMBERS[name], *larger(name, 64, 64))
-    results = []
+    image, results = picture(FAMILY[name]), []
     for compiled in (False, True):
         torch.compiler.reset()
-        net = make(**MEMBERS[name]).train()
+        net = make(**FAMILY[name]).train()
         torch.manual_seed(1)
         outputs = (torch.compile(net, backend="aot_eager", dynamic=False) if compiled else net)(image)
         squares(outputs).backward()
@@ -431,6 +437,25 @@ def test_summary_counts_by_hand():
     assert up.multiply_adds == 4 * 8 * 8 * 8 * 4 + 9 * 16 * 16 * (8 * 4 + 4 * 4)
     assert head.multiply_adds == 16 * 16 * 4 * 3
     assert sum(level.parameters for level in (first, deep, up, head)) == sum(p.numel() for p in net.parameters())
+
+
+def test_group_norm_takes_any_width():
+    net = make(num_classes=2, norm="group", base_channels=6, depth=1)
+    groups = [module.num_groups for module in net.modules() if isinstance(module, nn.GroupNorm)]
+    assert groups == [2, 2, 4, 4, 2, 2]
+
+
+@pytest.mark.parametrize(
+    "flags, words",
+    [
+        (["--base-channels", "0"], "base_channels is 0; it must be 1 or more: choose other values"),
+        (["--padding", "valid", "--input-shape", "100", "100"], "100×100 is too small for unpadded convolutions"),
+    ],
+)
+def test_the_summary_of_what_makes_no_network_is_one_message(flags, words):
+    result = start(["-m", "nets.unet", *flags], ROOT)
+    assert result.returncode == 1
+    assert words in result.stderr and "Traceback" not in result.stderr
 
 
 def test_every_part_of_the_family_is_covered():

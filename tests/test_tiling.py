@@ -191,6 +191,12 @@ def test_reach_is_how_far_a_pixel_spreads(network):
     assert farthest <= geometry.reach <= farthest + 2 * net.stride
 
 
+def test_values_held_at_once_by_hand():
+    # Largest: 8 joined channels in, 4 out; skips: 4 + 8/4 + 16/16; for the logits three values a class.
+    net = build(2, 3, base_channels=4, depth=2).eval()
+    assert measure_geometry(net).values_per_pixel == 1.5 * (12 + 7) + 3 * 2
+
+
 def test_reaches_by_hand():
     # Convolutions of 3×3: two a level and step, (2 + 2) · 1 + (2 + 2) · 2 + 2 · 4 = 20; up-convolutions look back 1 + 2.
     net = build(2, 3, base_channels=2, depth=2).eval()

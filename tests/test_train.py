@@ -13,11 +13,13 @@ import tifffile
 import torch
 from scripts import cut_off, make_voc, recode, save_as, save_untrained, snapshot, tiny
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from test_foreign import small_pytorch_unet
 
 import get_miou
 import import_dataset
 import train
 import utils.run
+from nets.foreign import recognise
 from train import main
 from unet import Unet
 from utils.checkpoint import load_checkpoint
@@ -198,6 +200,8 @@ def test_a_network_learns_a_picture_by_heart(tmp_path):
         (3, {"dice_weight": 0.0, "num_classes": 3}),
         (3, {"class_weights": (1.0, 2.0, 0.5), "dice_smooth": 0.0, "border_weight": 2.0}),
         (3, {"optimizer": "adam", "curve": "step", "focal_gamma": 2.0, "dice_beta": 2.0}),
+        (3, {"padding": "valid", "norm": "none", "border_weight": 2.0}),
+        (3, {"save_memory": True, "dropout": 0.5}),
     ],
     ids=[
         "one picture",
@@ -209,6 +213,8 @@ def test_a_network_learns_a_picture_by_heart(tmp_path):
         "no Dice",
         "weights",
         "focal",
+        "unpadded",
+        "saving memory",
     ],
 )
 def test_unusual_settings(tmp_path, count, settings):
@@ -408,6 +414,29 @@ def test_fine_tuning_with_the_same_classes_takes_everything(finished, logs, caps
     assert scores_of(logs / "run")[0][2] < scores_of(run_dir)[0][2]
 
 
+def test_fine_tuning_tells_which_network_it_takes(finished, logs, capsys):
+    folder, run_dir = finished
+    main(tiny(folder, logs, model_path=run_dir / "best.pth", base_channels=8, norm="group", epochs=1))
+    said = capsys.readouterr().err
+    assert (
+        f"the network is that of {run_dir / 'best.pth'}: base_channels 4 instead of 8, norm batch instead of group"
+        in said
+    )
+    settings = load_checkpoint(logs / "run" / "best.pth").settings
+    assert (settings["base_channels"], settings["norm"], settings["depth"]) == (4, "batch", 2)
+
+
+def test_fine_tuning_from_weights_of_another_repository(folder, logs, tmp_path, capsys):
+    torch.save(small_pytorch_unet(classes=2), tmp_path / "theirs.pth")
+    main(tiny(folder, logs, model_path=tmp_path / "theirs.pth", epochs=1, lr=1e-12, weight_decay=0.0))
+    said = capsys.readouterr().err
+    assert "Pytorch-UNet" in said and "it has 2 classes, the data have 3" in said
+    learnt = load_checkpoint(logs / "run" / "last.pth").model
+    theirs = recognise(small_pytorch_unet(classes=2)).model
+    torch.testing.assert_close(learnt["encoder.levels.1.0.weight"], theirs["encoder.levels.1.0.weight"])
+    assert learnt["head.weight"].shape[0] == 3
+
+
 def test_fine_tuning_from_what_is_no_checkpoint(folder, logs, tmp_path):
     path = save_untrained(tmp_path / "weights.pth")
     cut_off(path)
@@ -568,6 +597,27 @@ def test_settings_that_cannot_work(folder, logs, settings):
     assert name in message.replace("-", "_")
     assert str(value) in message
     assert not logs.exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"compile": True, "save_memory": True}, "--compile with --save-memory"),
+        ({"fit": "letterbox", "input_shape": (7, 64)}, "--input-shape\n  found:    7×64\n  expected: 8×8 or more"),
+    ],
+)
+def test_settings_that_do_not_go_together(folder, logs, settings, words):
+    with pytest.raises(UserError, match=words):
+        main(tiny(folder, logs, **settings))
+    assert not logs.exists()
+
+
+@pytest.mark.skipif(not shutil.which("g++"), reason="needs a C++ compiler")
+def test_every_size_of_batch_is_compiled_before_its_phase(tmp_path, logs, capsys):
+    folder = make_voc(tmp_path / "voc", count=4)
+    main(tiny(folder, logs, compile=True, epochs=2, freeze_epochs=1, freeze_batch_size=3))
+    assert capsys.readouterr().out.count("compiled in") == 2
+    assert len(read_history(logs / "run" / "history.csv")) == 2
 
 
 def no_folder(folder):

@@ -207,7 +207,12 @@ def resolve_class_names(folder: VocFolder, counts: np.ndarray) -> list[str]:
     if names is not None:
         return names
     largest = int(np.flatnonzero(counts[:IGNORE_INDEX]).max(initial=1))
-    return [f"class_{index}" for index in range(max(largest, 1) + 1)]
+    return numbered_classes(max(largest, 1) + 1)
+
+
+def numbered_classes(count: int) -> list[str]:
+    """Names of classes that have none."""
+    return [f"class_{index}" for index in range(count)]
 
 
 def check_classes(folder: VocFolder, scans: Sequence[MaskScan], class_names: Sequence[str]) -> None:
