@@ -1,6 +1,9 @@
 """Train a U-Net on a VOC folder. Edit the defaults below, or pass the same names as flags: python train.py --epochs 100"""
 
+import atexit
 import math
+import shutil
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -138,7 +141,7 @@ def main(config: Config) -> None:
     torch.manual_seed(config.seed)
     precision = choose_precision(config.precision, choose_device(config.device))
     data = read_data(config)
-    config = fill_in(config, data)
+    asked, config = config.input_shape, fill_in(config, data)
     net, checkpoint = make_network(config, data)
     train_set, batches, train_loader, val_loader = make_loaders(config, data, checkpoint, net.margin, precision.device)
     budget = TimeBudget(60 * config.max_minutes, started) if config.max_minutes else None
@@ -147,6 +150,9 @@ def main(config: Config) -> None:
     unet = Unet.from_network(trainer.average.module, checkpoint, precision)
     run_dir, done, best = open_run(config, checkpoint, trainer)
     print_plan(config, data, unet, schedule, run_dir)
+    if asked not in (None, unet.input_shape):
+        limits = f"at least {2 * net.stride}×{2 * net.stride} for this network, no larger than the largest picture"
+        note(f"the crops are not {asked[0]}×{asked[1]} but {unet.input_shape[0]}×{unet.input_shape[1]}: {limits}")
     draw_samples(
         run_dir / "train_batch.png",
         batches.preview(train_set),
@@ -351,6 +357,7 @@ def make_loaders(
         augmentation=parse_augmentation(config.augmentation),
         seed=config.seed,
         border=BorderWeights(config.border_weight, config.border_sigma) if config.border_weight else None,
+        border_dir=make_border_dir() if config.border_weight else None,
         letterboxed=config.fit == "letterbox",
         range_16bit=checkpoint.normalisation["range_16bit"],
         cache_bytes=cache_bytes,
@@ -361,6 +368,13 @@ def make_loaders(
     batches = EpochBatches(len(train), config.batch_size, config.seed)
     val_batches = same_size_batches(data.val_sizes, max(config.batch_size * crop[0] * crop[1], LARGE_STEP))
     return train, batches, make_loader(train, batches, workers, device), make_loader(val, val_batches, workers, device)
+
+
+def make_border_dir() -> Path:
+    """A folder that is gone when the program ends."""
+    border_dir = Path(tempfile.mkdtemp(prefix="border_weights_"))
+    atexit.register(shutil.rmtree, border_dir, ignore_errors=True)
+    return border_dir
 
 
 def make_schedule(config: Config, crops: int, budget: TimeBudget | None) -> Schedule:

@@ -16,11 +16,14 @@ from measuring import describe_machine, in_child, markdown, median_seconds, peak
 from nets.summary import measure
 from nets.unet import build
 from utils.engine import choose_device, choose_precision
-from utils.losses import criterion
+from utils.losses import criterion, deep_loss
 
 ALIGNED = {"norm": "none", "upsampling": "aligned"}
 MEMBERS = {
     "plain, 16 channels (the default)": {"base_channels": 16},
+    "plain, 16, group norm": {"base_channels": 16, "norm": "group"},
+    "plain, 16, no norm": {"base_channels": 16, "norm": "none"},
+    "plain, 16, deep supervision": {"base_channels": 16, "deep_supervision": True},
     "plain, 32": {"base_channels": 32},
     "plain, 64": {"base_channels": 64},
     "plain, 64, bilinear": {"base_channels": 64, "upsampling": "bilinear"},
@@ -52,22 +55,23 @@ def measure_member(config: Config, member: str) -> dict:
     arguments = dict(MEMBERS[member])
     save_memory = arguments.pop("save_memory", False)
     with torch.device("meta"):
-        levels = measure(build(2, **arguments), (1, 3, config.size, config.size))
+        levels = measure(build(2, **{**arguments, "deep_supervision": False}), (1, 3, config.size, config.size))
     precision = choose_precision("auto", choose_device(config.device))
-    net = build(2, **arguments).to(precision.device, memory_format=torch.channels_last)
+    net = build(2, **arguments).to(precision.device, memory_format=precision.memory_format)
     if save_memory:
         net.save_memory()
     images = torch.randn(config.batch_size, 3, config.size, config.size, device=precision.device)
-    images = images.contiguous(memory_format=torch.channels_last)
+    images = images.contiguous(memory_format=precision.memory_format)
     side = config.size - 2 * net.margin
     masks = torch.randint(0, 2, (config.batch_size, side, side), device=precision.device)
     optimizer = torch.optim.AdamW(net.parameters(), fused=True)
 
     def train() -> None:
         with precision.autocast():
-            logits = net(images)
+            outputs = net(images)
         optimizer.zero_grad(set_to_none=True)
-        criterion(logits, masks).backward()
+        loss = criterion(outputs, masks) if isinstance(outputs, torch.Tensor) else deep_loss(criterion, outputs, masks)
+        loss.backward()
         optimizer.step()
 
     @torch.inference_mode()

@@ -115,7 +115,8 @@ def read_pytorch_unet(weights: dict[str, Tensor], rest: dict[str, Any]) -> Forei
         "num_classes": count_classes(weights, "outc.conv.weight"),
         "in_channels": first.shape[1],
         "base_channels": first.shape[0],
-        "depth": sum(key.endswith("double_conv.0.weight") and key.startswith("down") for key in weights),
+        # Of all keys, so that a level of which some are missing is still one.
+        "depth": max((int(match[1]) for key in weights if (match := re.match(r"down(\d)\.", key))), default=4),
         "upsampling": "transposed" if transposed else "aligned",
         "pad_picture": False,
     }

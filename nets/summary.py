@@ -80,12 +80,26 @@ def _measured(module: nn.Module, name: str, levels: list[Level], seen: set[int])
     return measured
 
 
+def check_input(net: UNet, config: Config) -> None:
+    """Raises ValueError for an input that cannot be trained on."""
+    height, width = config.input_shape
+    if min(height, width, config.batch_size) < 1:
+        raise ValueError(f"input_shape is {height}×{width} and batch_size {config.batch_size}; they must be 1 or more")
+    deepest = config.batch_size * -(-height // net.stride) * -(-width // net.stride)
+    if config.norm == "batch" and deepest < 2:
+        least = f"{2 * net.stride}×{2 * net.stride}"
+        raise ValueError(
+            f"{height}×{width} leaves batch norm one value a channel at the deepest level; at least {least}, or 2 pictures"
+        )
+
+
 def main(config: Config) -> None:
     height, width = config.input_shape
     arguments = {k: v for k, v in vars(config).items() if k not in ("input_shape", "batch_size")}
     try:
         with torch.device("meta"):
             net = build(**arguments)
+        check_input(net, config)
         levels = measure(net, (config.batch_size, config.in_channels, height, width))
     except ValueError as error:
         sys.exit(f"{error}: choose other values (python -m nets.unet --help lists them)")

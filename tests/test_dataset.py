@@ -152,6 +152,33 @@ def test_numbered_objects_are_letterboxed_with_their_mask(voc_folder):
     np.testing.assert_allclose(data[0][2].numpy(), border(*boxed), atol=1e-5)
 
 
+def test_border_weights_are_computed_once_a_mask(voc_folder, tmp_path):
+    computed = []
+
+    class Counting(BorderWeights):
+        def __call__(self, mask: np.ndarray, objects: np.ndarray | None = None) -> np.ndarray:
+            computed.append(mask)
+            return super().__call__(mask, objects)
+
+    folder = voc_folder()
+    options = {"border": Counting(w0=4.0, sigma=3.0), "cache_bytes": 0, "border_dir": tmp_path}
+    # Two processes that share the folder, three epochs each.
+    for data in (crops(folder, ["cells_0", "cells_1"], **options) for _ in range(2)):
+        _ = [data[key] for key in range(3 * len(data))]
+    assert len(computed) == 2
+    expected = BorderWeights(w0=4.0, sigma=3.0)(read_mask(folder.mask_path("cells_1")))
+    whole = SegmentationDataset(folder, ["cells_0", "cells_1"], 3, **options)
+    np.testing.assert_allclose(whole[1][2].numpy(), expected, rtol=1e-3, atol=1e-6)
+
+
+def test_border_weights_do_without_a_folder_that_cannot_be_written(voc_folder, tmp_path):
+    options = {"border": BorderWeights(w0=4.0, sigma=3.0), "cache_bytes": 0}
+    folder = voc_folder()
+    there = SegmentationDataset(folder, ["cells_0"], 3, border_dir=tmp_path, **options)
+    gone = SegmentationDataset(folder, ["cells_0"], 3, border_dir=tmp_path / "gone", **options)
+    assert_same_samples([gone[0]], [there[0]])
+
+
 def test_border_weights_come_with_the_mask(voc_folder):
     folder = voc_folder()
     border = BorderWeights(w0=4.0, sigma=3.0)

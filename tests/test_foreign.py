@@ -150,6 +150,14 @@ def test_what_does_not_fit_is_told_as_a_table(tmp_path):
     assert "other shape (1 in all):\n    encoder.levels.1.0.weight (4, 7, 3, 3) for (4, 2, 3, 3)" in text
 
 
+def test_a_missing_convolution_does_not_change_what_the_network_is_taken_for(tmp_path):
+    weights = small_pytorch_unet(transposed=False)
+    del weights["down4.maxpool_conv.1.double_conv.0.weight"]
+    torch.save(weights, tmp_path / "theirs.pth")
+    with pytest.raises(UserError, match=r"missing \(1 in all\):\n    encoder.levels.4.0.weight$"):
+        Unet(tmp_path / "theirs.pth")
+
+
 def test_weights_without_their_head_are_recognised(tmp_path):
     weights = {key: value for key, value in small_pytorch_unet().items() if not key.startswith("outc")}
     torch.save(weights, tmp_path / "theirs.pth")

@@ -450,6 +450,10 @@ def test_group_norm_takes_any_width():
     [
         (["--base-channels", "0"], "base_channels is 0; it must be 1 or more: choose other values"),
         (["--padding", "valid", "--input-shape", "100", "100"], "100×100 is too small for unpadded convolutions"),
+        (["--input-shape", "16", "16"], "one value a channel at the deepest level; at least 32×32, or 2 pictures"),
+        (["--input-shape", "0", "16"], "input_shape is 0×16 and batch_size 1; they must be 1 or more"),
+        (["--batch-size", "0"], "input_shape is 512×512 and batch_size 0; they must be 1 or more"),
+        (["--num-classes", "0"], "num_classes is 0"),
     ],
 )
 def test_the_summary_of_what_makes_no_network_is_one_message(flags, words):

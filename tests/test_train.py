@@ -612,6 +612,12 @@ def test_settings_that_do_not_go_together(folder, logs, settings, words):
     assert not logs.exists()
 
 
+@pytest.mark.parametrize(("shape", "became"), [((4, 32), "8×32"), ((200, 48), "48×48")])
+def test_crops_of_another_size_than_asked_for_are_told(folder, logs, capsys, shape, became):
+    main(tiny(folder, logs, epochs=1, input_shape=shape))
+    assert f"the crops are not {shape[0]}×{shape[1]} but {became}: at least 8×8" in capsys.readouterr().err
+
+
 @pytest.mark.skipif(not shutil.which("g++"), reason="needs a C++ compiler")
 def test_every_size_of_batch_is_compiled_before_its_phase(tmp_path, logs, capsys):
     folder = make_voc(tmp_path / "voc", count=4)

@@ -1,5 +1,6 @@
 """Samples for training and validation: decoded pictures and masks, augmented as a function of (seed, epoch, index)."""
 
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -95,7 +96,7 @@ class SegmentationDataset(Dataset):
 
     letterboxed: whole pictures are scaled to `crop` instead of being cut. With `crop` and `augmentation`, an index of
     epoch e is e · len(dataset) + i: the random crop that it gives depends on (seed, e, i) alone, whatever the number of
-    workers. Without them, item i is the whole picture i.
+    workers. Without them, item i is the whole picture i. border_dir: where border weights are kept for all processes.
     """
 
     def __init__(
@@ -111,11 +112,12 @@ class SegmentationDataset(Dataset):
         letterboxed: bool = False,
         range_16bit: Sequence[int] | None = None,
         cache_bytes: int = CACHE_BYTES,
+        border_dir: Path | None = None,
     ):
         self.folder, self.names, self.in_channels = folder, list(names), in_channels
         self.crop, self.augmentation, self.seed = crop, augmentation, seed
         self.crops_per_picture, self.border, self.letterboxed = crops_per_picture, border, letterboxed
-        self.range_16bit, self.cache_bytes = range_16bit, cache_bytes
+        self.range_16bit, self.cache_bytes, self.border_dir = range_16bit, cache_bytes, border_dir
         self._cache: dict[int, tuple[np.ndarray, ...]] = {}
         self._cached_bytes = 0
 
@@ -141,12 +143,30 @@ class SegmentationDataset(Dataset):
             image, mask = letterbox_pair(image, mask, self.crop)
             if objects is not None:
                 objects = letterbox_mask(torch.from_numpy(objects), self.crop).numpy()
-        arrays = (image, mask, self.border(mask, objects)) if self.border else (image, mask)
+        arrays = (image, mask, self._border_weights(picture, mask, objects)) if self.border else (image, mask)
         size = sum(array.nbytes for array in arrays)
         if self._cached_bytes + size <= self.cache_bytes:
             self._cache[picture] = arrays
             self._cached_bytes += size
         return arrays
+
+    def _border_weights(self, picture: int, mask: np.ndarray, objects: np.ndarray | None) -> np.ndarray:
+        """Computed once a mask, however many processes and epochs want them: nothing else takes so long."""
+        if self.border_dir is None:
+            return self.border(mask, objects)
+        kept = self.border_dir / f"{picture}.npy"
+        if not kept.exists():
+            weights, unfinished = (
+                self.border(mask, objects).astype(np.float16),
+                kept.with_name(f"{picture}.{os.getpid()}.npy"),
+            )
+            try:
+                np.save(unfinished, weights)
+                unfinished.replace(kept)
+            except OSError:
+                # A full disk, or Windows while another process reads what it wrote first: go on without keeping them.
+                return weights.astype(np.float32)
+        return np.load(kept).astype(np.float32)
 
 
 def letterbox_pair(image: np.ndarray, mask: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
