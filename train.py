@@ -26,6 +26,7 @@ from utils.dataset import (
     Data,
     EpochBatches,
     SegmentationDataset,
+    choose_workers,
     load_data,
     make_loader,
     measure_channels,
@@ -343,10 +344,8 @@ def make_loaders(
 
     margin: context that unpadded convolutions need around the crop; beyond the picture it is mirrored, as in the paper.
     """
-    workers, crop, in_channels = config.num_workers, checkpoint.input_shape, checkpoint.network["in_channels"]
-    if workers is None:
-        # On a CPU the network itself keeps every core busy; a worker would only take turns with it.
-        workers = min(torch.get_num_threads(), 8) if device.type == "cuda" else 0
+    workers = choose_workers(device) if config.num_workers is None else config.num_workers
+    crop, in_channels = checkpoint.input_shape, checkpoint.network["in_channels"]
     cache_bytes = CACHE_BYTES // (2 * max(workers, 1))
     train = SegmentationDataset(
         data.folder,

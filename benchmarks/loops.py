@@ -19,7 +19,7 @@ from nets.unet import build
 from unet import Unet
 from utils.augment import parse_augmentation
 from utils.checkpoint import Checkpoint, save_checkpoint
-from utils.dataset import EpochBatches, SegmentationDataset, make_loader
+from utils.dataset import EpochBatches, SegmentationDataset, choose_workers, make_loader
 from utils.engine import Trainer, choose_precision, evaluate, make_optimizer, set_determinism, train_one_epoch
 from utils.losses import criterion
 from utils.normalise import Normalisation
@@ -215,8 +215,7 @@ def our_loader(
     workers: int | None = None,
 ) -> DataLoader:
     """Crops of (size, size) as train.py makes them; workers None: as many as it would choose."""
-    if workers is None:
-        workers = min(torch.get_num_threads(), 8) if device.type == "cuda" else 0
+    workers = choose_workers(device) if workers is None else workers
     parts = parse_augmentation(augmentation)
     dataset = SegmentationDataset(folder, names, 3, crop=(size, size), augmentation=parts)
     return make_loader(dataset, EpochBatches(len(dataset), batch_size, 0), workers, device)

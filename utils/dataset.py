@@ -224,6 +224,11 @@ def make_loader(dataset: SegmentationDataset, batches: object, workers: int, dev
     )
 
 
+def choose_workers(device: torch.device) -> int:
+    """Processes that load pictures: none beside a network on a CPU, which keeps every core busy itself."""
+    return min(torch.get_num_threads(), 8) if device.type == "cuda" else 0
+
+
 def collate(samples: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
     """Stack to (N, C, H, W), (N, H, W), …. 8-bit pictures among 16-bit ones are widened exactly (255 · 257 = 65535)."""
     images, *others = zip(*samples, strict=True)

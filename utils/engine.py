@@ -122,7 +122,7 @@ class Trainer:
         self.total_steps = total_steps
         self.optimizer = optimizer(groups)
         self.scaler = precision.scaler()
-        self.average = AveragedModel(net, use_buffers=True)
+        self.average = AveragedModel(net)
         self.keep_memory = keep_memory
 
     def step(
