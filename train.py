@@ -366,7 +366,9 @@ def make_loaders(
     )
     batches = EpochBatches(len(train), config.batch_size, config.seed)
     val_batches = same_size_batches(data.val_sizes, max(config.batch_size * crop[0] * crop[1], LARGE_STEP))
-    return train, batches, make_loader(train, batches, workers, device), make_loader(val, val_batches, workers, device)
+    # Each process takes as much memory as Python and PyTorch do; the few pictures of validation need no more than two.
+    val_loader = make_loader(val, val_batches, min(workers, 2), device)
+    return train, batches, make_loader(train, batches, workers, device), val_loader
 
 
 def make_border_dir() -> Path:
