@@ -9,8 +9,10 @@ import numpy as np
 
 from utils.augment import augment, draw_map, parse_augmentation, resample
 from utils.console import UserError, counted, progress, quoted, run_script
+from utils.dataset import measure_split_range
 from utils.files import replacing
 from utils.images import read_image, read_mask, write_image, write_mask
+from utils.normalise import stretch, unstretch
 from utils.palette import IGNORE_INDEX
 from utils.voc import VocFolder, check_size
 
@@ -45,13 +47,15 @@ def main(config: Config) -> None:
     for text in (source.class_names_path, source.root / "scaling.json"):
         if text.is_file():
             copy_file(text, target.root / text.name)
+    # As in training: changes of brightness that are made for the full range would drown pictures of 12 bits.
+    limits = measure_split_range(source, splits["train"])
     for index, name in enumerate(progress(splits["train"], "augmenting", "picture")):
-        image, mask = read_image(source.image_path(name)), read_mask(source.mask_path(name))
-        objects = source.read_objects(name)
+        image, mask = stretch(read_image(source.image_path(name)), limits), read_mask(source.mask_path(name))
+        objects = source.read_objects(name, mask.shape)
         for copy in range(1, config.copies + 1):
             seed, new_name = (config.seed, copy, index), f"{name}_aug{copy}"
             new_image, new_mask = augment(image, mask, mask.shape, settings, np.random.default_rng(seed))
-            write_image(target.images_dir / f"{new_name}.png", new_image)
+            write_image(target.images_dir / f"{new_name}.png", unstretch(new_image, limits))
             write_mask(target.mask_path(new_name), new_mask)
             if objects is not None:
                 # The same seed gives the same warp.
@@ -71,10 +75,9 @@ def copy_pair(source: VocFolder, target: VocFolder, name: str) -> None:
     """The files of the picture, the mask and the objects as they are. Raises UserError."""
     image, mask, objects = source.image_path(name), source.mask_path(name), source.objects_path(name)
     pairs = [(image, target.images_dir / image.name), (mask, target.mask_path(name))]
-    read_image(image)
-    size = read_mask(mask).shape
-    if objects.is_file():
-        check_size(objects, read_mask(objects), image.name, size)
+    size = read_image(image).shape[:2]
+    check_size(mask, read_mask(mask), image.name, size)
+    if source.read_objects(name, size) is not None:
         pairs.append((objects, target.objects_path(name)))
     for old, new in pairs:
         copy_file(old, new)

@@ -12,10 +12,12 @@ from predict_video import predict_video
 from results import (
     check_free_names,
     folder_tables,
+    is_another,
     is_done,
     join_summaries,
     keep_apart,
     keep_what_exists,
+    labelme_copy,
     output_paths,
     print_counts,
     process,
@@ -28,6 +30,7 @@ from utils.console import UserError, counted, progress, run_script, warn
 from utils.images import read_image
 from utils.large import open_picture
 from utils.onnx_model import OPSET, export_onnx
+from utils.postprocess import STEPS
 from utils.processes import device_of_process, gather, this_process
 from utils.voc import walk_images
 
@@ -72,13 +75,12 @@ class Config:
     close_gaps: str | None = None  # name of a class that separates others, such as membrane: close its gaps
 
 
-POSTPROCESSING = ("opening", "closing", "fill_holes", "split_touching", "min_area", "largest_only", "convex_hull")
 PICTURES, RESULTS = ("predict", "dir_predict"), ("predict", "dir_predict", "video")
 # The modes in which a setting changes something, where it does not in all.
 MODES = {
     **dict.fromkeys(("objects", "pixel_size", "save_labelme", "cutouts"), PICTURES),
     **dict.fromkeys(("save_proba", "save_uncertainty", "map_bits"), PICTURES),
-    **dict.fromkeys(("mix_type", "legend", "count", "object_classes", *POSTPROCESSING), RESULTS),
+    **dict.fromkeys(("mix_type", "legend", "count", "object_classes", *STEPS), RESULTS),
     **dict.fromkeys(("stride", "smoothing", "show"), ("video",)),
     "resume": ("dir_predict",),
     "tta": (*RESULTS, "fps"),
@@ -90,7 +92,7 @@ MODES = {
 NEEDS = {
     "--pixel-size": ("--objects", "--mode dir_predict"),
     "--map-bits": ("--save-proba", "--save-uncertainty"),
-    "--object-classes": ("--objects", "--cutouts", *(f"--{name.replace('_', '-')}" for name in POSTPROCESSING)),
+    "--object-classes": ("--objects", "--cutouts", *(f"--{name.replace('_', '-')}" for name in STEPS)),
 }
 
 
@@ -172,12 +174,15 @@ def predict_folder(config: Config, unet: Unet) -> None:
     for path in paths:
         target = config.output / path.relative_to(config.input).with_suffix("")
         try:
-            check_free_names(path, output_paths(config, unet, target).values(), taken)
+            copies = [labelme_copy(path, target)] if config.save_labelme else []
+            check_free_names(path, [*output_paths(config, unet, target).values(), *copies], taken)
             targets[path] = target
         except UserError as error:
             failed.append(str(error))
-    results = (each for target in targets.values() for each in output_paths(config, unet, target).values())
-    keep_what_exists(config, [*results, *folder_tables(config).values()])
+    results = [each for target in targets.values() for each in output_paths(config, unet, target).values()]
+    copies = [labelme_copy(path, target) for path, target in targets.items()] if config.save_labelme else []
+    standing = [copy for path, copy in zip(targets, copies, strict=False) if is_another(copy, path)]
+    keep_what_exists(config, [*results, *standing, *folder_tables(config).values()])
     rank, processes = this_process()
     # No process begins to write before all have looked at what exists.
     if not config.resume and not rank:
@@ -229,7 +234,7 @@ def predict_share(config: Config, unet: Unet, targets: dict[Path, Path]) -> Shar
         except UserError as error:
             return path, error
 
-    share, pictures = Share(0, np.zeros(256, np.int64), 0, []), map_ahead(read, targets, threads=2, depth=3)
+    share, pictures = Share(0, np.zeros(256, np.int64), 0, []), map_ahead(read, targets, threads=2, depth=1)
     rank, _ = this_process()
     # Closed even where a picture ends the run, so that no reader goes on.
     with closing(pictures):
@@ -253,7 +258,7 @@ def measure_speed(config: Config, unet: Unet) -> None:
     """Time single predictions, from a picture in memory to its mask in memory."""
     check_repeats(config)
     if config.input:
-        image = read_image(config.input)
+        image = read_image(config.input, floats=True)
     else:
         image = np.random.default_rng(0).integers(0, 256, (*unet.input_shape, 3), dtype=np.uint8)
     seconds = unet.time_predictions(image, config.repeats)

@@ -15,7 +15,7 @@ from torch import Tensor
 from unet import Unet
 from utils.bands import PNG_PIXELS, predict_to_files, writing_bands
 from utils.console import UserError
-from utils.files import replacing
+from utils.files import remove, replacing
 from utils.images import to_uint8_rgb, write_image, write_mask
 from utils.labelme import BACKGROUND_LABEL, IGNORE_LABEL
 from utils.large import LARGE_PIXELS, TiffWindows
@@ -35,7 +35,7 @@ from utils.objects import (
 from utils.palette import cutout_of, voc_palette
 from utils.plots import draw_numbered, with_legend
 from utils.polygons import write_labelme
-from utils.postprocess import Postprocessing, postprocess
+from utils.postprocess import STEPS, Postprocessing, postprocess
 from utils.processes import this_process
 from utils.voc import write_lines
 
@@ -64,8 +64,8 @@ def process(config: "Config", unet: Unet, path: Path, image: np.ndarray | TiffWi
     """
     steps = postprocessing(config, unet)
     pixel_size = parse_pixel_size(config.pixel_size) if config.pixel_size else None
-    copy = output_paths(config, unet, target).get("labelme", target).with_suffix(path.suffix)
-    if config.save_labelme and copy.exists() and not filecmp.cmp(path, copy, shallow=False):
+    copy = labelme_copy(path, target)
+    if config.save_labelme and is_another(copy, path):
         keep_what_exists(config, [copy])
     maps, image = probability_maps(config, unet), unet.adapt(image, path)
     whole = (
@@ -95,7 +95,8 @@ def process(config: "Config", unet: Unet, path: Path, image: np.ndarray | TiffWi
         if config.overwrite or not paths["labelme"].exists():
             write_labelme(paths["labelme"], copy.name, mask, unet.class_names)
         # Fixes the order of the classes, for json_to_dataset.py and for labelme itself.
-        if not (labels := copy.with_name("labels.txt")).exists():
+        labels = copy.with_name("labels.txt")
+        if config.overwrite or not labels.exists():
             write_lines(labels, [IGNORE_LABEL, BACKGROUND_LABEL, *unet.class_names[1:]])
     for name, array in zip(maps, values, strict=True):
         write_image(paths[name], array)
@@ -172,16 +173,8 @@ def postprocessing(config: "Config", unet: Unet) -> Postprocessing:
             known = ", ".join(unet.class_names)
             raise UserError("--object-classes", repr(name), f"classes of the model: {known}", "check the spelling")
     names = config.object_classes or unet.class_names[1:]
-    return Postprocessing(
-        tuple(index for index, name in enumerate(unet.class_names) if name in names),
-        config.opening,
-        config.closing,
-        config.fill_holes,
-        config.split_touching,
-        config.min_area,
-        config.largest_only,
-        config.convex_hull,
-    )
+    classes = tuple(index for index, name in enumerate(unet.class_names) if name in names)
+    return Postprocessing(classes, *(getattr(config, name) for name in STEPS))
 
 
 def output_paths(config: "Config", unet: Unet, target: Path) -> dict[str, Path]:
@@ -205,6 +198,16 @@ def output_paths(config: "Config", unet: Unet, target: Path) -> dict[str, Path]:
         kind, *index = key.split()
         paths[key] = named("".join(["_", kind, *(f"_{safe[int(each)]}" for each in index), ".png"]))
     return {**paths, "mask": named("_mask.png")}
+
+
+def labelme_copy(path: Path, target: Path) -> Path:
+    """Where the picture itself goes beside its polygons."""
+    return target.parent / "labelme" / f"{target.name}{path.suffix}"
+
+
+def is_another(there: Path, path: Path) -> bool:
+    """Whether there is a file already, of another content than `path`."""
+    return there.exists() and not filecmp.cmp(path, there, shallow=False)
 
 
 def keep_what_exists(config: "Config", paths: Iterable[Path]) -> None:
@@ -232,7 +235,7 @@ def summary_part(config: "Config") -> Path:
 def remove_summaries(config: "Config") -> None:
     for part in (config.output / "summary.csv", *summary_parts(config)):
         if part.exists():
-            part.unlink()
+            remove(part)
 
 
 def summary_parts(config: "Config") -> list[Path]:
@@ -245,7 +248,7 @@ def join_summaries(config: "Config") -> None:
     for part in summary_parts(config):
         for row in read_table(part):
             append_row(config.output / "summary.csv", row)
-        part.unlink()
+        remove(part)
 
 
 def is_done(config: "Config", unet: Unet, target: Path) -> bool:
@@ -262,11 +265,13 @@ def write_folder_tables(config: "Config", unet: Unet) -> None:
     tables = folder_tables(config)
     # A picture that was done again has a second row, which counts.
     rows = list({row["picture"]: row for row in read_table(tables["summary"])}.values())
+    write_table(tables["summary"], rows)
     ordered = sorted(rows, key=lambda row: float(row["mean_certainty"]))
     write_table(tables["order"], [{name: row[name] for name in ("picture", "mean_certainty")} for row in ordered])
     if config.objects:
         targets = [(config.output / row["picture"]).with_suffix("") for row in rows]
-        join_tables(tables["objects"], [output_paths(config, unet, target)["objects"] for target in targets])
+        parts = (output_paths(config, unet, target)["objects"] for target in targets)
+        join_tables(tables["objects"], [part for part in parts if part.exists()])
 
 
 def keep_apart(pictures: Path, output: Path) -> None:

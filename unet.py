@@ -55,7 +55,7 @@ class Unet:
         of the checkpoint to replace: class_names, palette, normalisation, input_shape. Raises UserError for a checkpoint
         that is missing, damaged or of an unknown format, and for several that do not agree in their classes.
         """
-        model_path, *others = model_path if isinstance(model_path, (list, tuple)) else [model_path]
+        model_path, *others = (model_path or [None]) if isinstance(model_path, (list, tuple)) else [model_path]
         self.model_path = Path(model_path) if model_path else newest_checkpoint()
         net, checkpoint, choice = open_model(self.model_path, choose_precision(precision, choose_device(device)))
         for name, value in overrides.items():
@@ -72,7 +72,7 @@ class Unet:
         self._adopt(net, checkpoint, choice)
         self.tta, self.gaps_of = tta, class_index(close_gaps, self.class_names) if close_gaps else None
         for path in others:
-            self._join(Unet(path, device, precision, tta, **overrides))
+            self._join(Unet(path, str(self.device), precision, tta, **overrides))
 
     @classmethod
     def from_network(cls, net: nn.Module, checkpoint: Checkpoint, precision: Precision) -> "Unet":
@@ -250,7 +250,8 @@ class Unet:
 
     def predict_as(self, image: Picture, *outputs: Callable[[Tensor], Tensor]) -> list[np.ndarray]:
         """The picture as each of `outputs` (functions of utils/maps.py) has it, from one prediction: arrays (…, H, W)."""
-        picture = self.adapt(open_picture(image) if isinstance(image, (str, Path)) else as_array(image))
+        known = isinstance(image, (str, Path))
+        picture = self.adapt(open_picture(image), image) if known else self.adapt(as_array(image))
         closing = [partial(probability_of, self.gaps_of, 8)] if self.gaps_of is not None and classes in outputs else []
         arrays, top = [], 0
         for bands in self.bands(picture, *outputs, *closing):

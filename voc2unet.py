@@ -1,5 +1,6 @@
 """Check a VOC folder, mend the coding of its masks on request, describe it, and write its split files."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 
 from utils.console import UserError, counted, quoted, run_script, warn
 from utils.doctor import Findings, check_pictures, check_values, examine, report
+from utils.files import remove
 from utils.mending import Mending, write_mended
 from utils.pairing import Fault, list_pairs
 from utils.palette import IGNORE_INDEX
@@ -134,28 +136,31 @@ def write_splits(config: Config, folder: VocFolder, findings: Findings) -> None:
     if any((folder.splits_dir / f"{split}.txt").exists() for split in ("train", "val")) and not config.overwrite:
         keep_splits(folder, names)
     else:
-        splits = draw_splits(config, findings)
+        apart = [] if config.test_percent else folder.read_split_if_any("test")
+        splits = draw_splits(config, findings, apart)
         for split, members in splits.items():
             folder.write_split(split, members)
         sizes = ", ".join(f"{split} {len(members)}" for split, members in splits.items())
         print(f"split ({config.split}) written to {folder.splits_dir}: {sizes}")
-    warn_of_copies(folder, findings)
+    warn_of_copies(config, folder, findings)
     if config.folds:
         write_folds(config, folder, findings)
 
 
-def draw_splits(config: Config, findings: Findings) -> dict[str, list[str]]:
-    """Lists of names, each in natural order, by split."""
-    names = [one.name for one in findings.seen]
+def draw_splits(config: Config, findings: Findings, apart: Sequence[str]) -> dict[str, list[str]]:
+    """Lists of names, each in natural order, by split; `apart`: those of an earlier test split, which stay in it."""
+    kept = [one.name for one in findings.seen if one.name in set(apart)]
+    names = [one.name for one in findings.seen if one.name not in set(apart)]
     groups, present = drawing_groups(config, findings, names)
     if len(groups) == 1:
         what = "one pair only" if len(names) == 1 else "one group of names only"
         warn(f"there is {what}: it is used for training and for validation, so the scores mean little")
-        return {"train": names, "val": names, "trainval": names, "test": []}
+        return {"train": names, "val": names, "trainval": names, "test": kept}
     sizes = sizes_of(len(names), config.val_percent, config.test_percent)
     train, val, test = draw(groups, sizes, config.split, present, config.seed)
     parts = {"train": train, "val": val, "trainval": sorted(train + val), "test": test}
-    return {split: [names[index] for index in part] for split, part in parts.items()}
+    drawn = {split: [names[index] for index in part] for split, part in parts.items()}
+    return {**drawn, "test": kept or drawn["test"]}
 
 
 def drawing_groups(config: Config, findings: Findings, names: list[str]) -> tuple[list[list[int]], np.ndarray]:
@@ -180,7 +185,7 @@ def write_folds(config: Config, folder: VocFolder, findings: Findings) -> None:
     groups, present = drawing_groups(config, findings, names)
     parts = draw_folds(groups, config.folds, config.split, present, config.seed)
     for path in existing:
-        path.unlink()
+        remove(path)
     for fold, part in enumerate(parts):
         inside = set(part)
         folder.write_split(f"fold{fold}_val", [names[index] for index in part])
@@ -191,7 +196,7 @@ def write_folds(config: Config, folder: VocFolder, findings: Findings) -> None:
 
 def keep_splits(folder: VocFolder, names: list[str]) -> None:
     """Say what the split files hold. Raises UserError for one that is missing or empty, or a name that has no pair."""
-    listed: set[str] = set()
+    listed = set(folder.read_split_if_any("test"))
     known = set(names)
     for split in ("train", "val"):
         members = folder.read_split(split)
@@ -203,18 +208,20 @@ def keep_splits(folder: VocFolder, names: list[str]) -> None:
         listed.update(members)
         print(f"kept     {folder.splits_dir / f'{split}.txt'}: {counted(len(members), 'name')}")
     if missing := known - listed:
-        print(f"         {counted(len(missing), 'pair')} in neither; --overwrite draws the split anew")
+        print(f"         {counted(len(missing), 'pair')} in no split; --overwrite draws train and val anew")
 
 
-def warn_of_copies(folder: VocFolder, findings: Findings) -> None:
+def warn_of_copies(config: Config, folder: VocFolder, findings: Findings) -> None:
     """Say which pictures are to train and, under this or another name, to validate."""
     digests = {one.name: one.digest for one in findings.seen}
     train, val = ({digests[name]: name for name in folder.read_split(split)} for split in ("train", "val"))
     both = sorted(train.keys() & val.keys())
     if both and set(train.values()) != set(val.values()):
         such = f"{train[both[0]]} and {val[both[0]]}"
-        warn(f"{counted(len(both), 'picture')} in train and in val, such as {such}: the scores will be too good; --overwrite "
-             "draws the split anew and keeps copies together")  # fmt: skip
+        remedy = "" if config.split == "contiguous" else "; --overwrite draws the split anew and keeps copies together"
+        warn(
+            f"{counted(len(both), 'picture')} in train and in val, such as {such}: the scores will be too good{remedy}"
+        )
 
 
 if __name__ == "__main__":

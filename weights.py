@@ -29,7 +29,7 @@ def open_model(path: Path, precision: Precision) -> tuple[nn.Module, Checkpoint,
     """A network for prediction with its weights, what its file says of it, and what it computes in. Raises UserError."""
     if path.suffix.lower() == ".onnx":
         net = OnnxNetwork(path, precision.device)
-        return net, net.checkpoint, Precision(precision.device, None)
+        return net, net.checkpoint, Precision(net.device, None)
     checkpoint = read_model(path)
     net = build(**checkpoint.network)
     found = misfits(net.state_dict(), checkpoint.model)
@@ -58,7 +58,8 @@ def read_model(path: Path) -> Checkpoint:
     count = foreign.network["num_classes"]
     channels = foreign.network["in_channels"]
     note(
-        f"{path}: weights of {foreign.origin}, {count} classes; the file names no classes, so they are called class_0 …"
+        f"{path}: weights of {foreign.origin}, {count} classes; the file names no classes, so they are called class_0 …; "
+        "pictures are taken in their own size: scale them as they were for its training"
     )
     if foreign.mask_values is not None and foreign.mask_values != list(range(count)):
         note(

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
 VGG_POOLS = (4, 9, 16, 23)
@@ -109,6 +110,10 @@ def read_pytorch_unet(weights: dict[str, Tensor], rest: dict[str, Any]) -> Forei
         r"up(\d)\.conv\.double_conv\.": lambda match: f"decoder.steps.{int(match[1]) - 1}.conv.",
         r"outc\.conv\.": "head.",
     }
+    if len(weights.get("outc.conv.weight", "two")) == 1:
+        # One class is told from the rest by a sigmoid there: the soft-max over its logit and 0.
+        head = {key: value for key, value in weights.items() if key.startswith("outc.")}
+        weights |= {key: torch.cat((torch.zeros_like(value), value)) for key, value in head.items()}
     first = weights["inc.double_conv.0.weight"]
     transposed = "up1.up.weight" in weights
     network = {

@@ -99,6 +99,26 @@ def test_turns_and_flips_are_exact_and_all_eight_occur():
 
 
 @pytest.mark.parametrize("part", ["flip", "turn"])
+@pytest.mark.parametrize("size", [(9, 14), (14, 9), (16, 15)])
+def test_turns_of_odd_and_even_sides_resample_nothing(size):
+    """A line of one pixel stays one, and every value of the crop is one of the picture."""
+    mask = np.zeros((40, 61), np.uint8)
+    mask[:, 30] = 1
+    image = RNG.integers(0, 65536, mask.shape, np.uint16)
+    settings = replace(NONE, turn=True, flip=True)
+    turned = 0
+    for seed in range(40):
+        part, line = augment(image, mask, size, settings, rng(seed))
+        if not line.any():
+            continue
+        columns, rows = line.any(0).sum(), line.any(1).sum()
+        assert 1 in (columns, rows)
+        assert line.sum() == max(columns, rows)
+        turned += rows == 1
+        assert np.isin(part, image).all()
+    assert turned > 3
+
+
 def test_flips_or_turns_alone_give_four_pictures(part):
     mask = MASK[:, :40]
     flips = [mask, mask[::-1], mask[:, ::-1], mask[::-1, ::-1]]

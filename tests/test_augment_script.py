@@ -65,7 +65,7 @@ def test_objects_follow_the_same_warp(tmp_path, strength):
     assert written == {"cells_0", "cells_0_aug1", "cells_0_aug2", "cells_2"}
     for name in written:
         mask = read_mask(target.mask_path(name))
-        assert np.array_equal(target.read_objects(name), table[mask])
+        assert np.array_equal(target.read_objects(name, mask.shape), table[mask])
     assert (target.root / "scaling.json").is_file()
     assert (255 in read_mask(target.mask_path("cells_0_aug1"))) == ("mirror=0" in strength)
 
@@ -96,5 +96,40 @@ def test_parts_are_changed_by_name():
     "text, word", [("huge", "none, light, default, strong"), ("light,spin=3", "rotate"), ("light,rotate=x", "rotate")]
 )
 def test_unknown_names_are_told_with_what_exists(text, word):
+    with pytest.raises(UserError, match=word):
+        parse_augmentation(text)
+
+
+def test_pictures_of_12_bits_are_changed_within_their_range(tmp_path):
+    folder = make_voc(tmp_path / "voc", 3)
+    for path in folder.images.values():
+        write_image(path, (200 + read_image(path).astype(np.uint16) * 14).astype(np.uint16))
+    _, target = run(tmp_path, copies=2, augmentation="strong,erase=0")
+    before = np.concatenate([read_image(path).ravel() for path in folder.images.values()])
+    for copy in (1, 2):
+        image = read_image(target.image_path(f"cells_0_aug{copy}"))
+        assert before.min() <= image.min() and image.max() <= before.max()
+        assert (image == image.min()).mean() < 0.3
+
+
+def test_a_mask_of_another_size_is_refused(tmp_path):
+    folder = make_voc(tmp_path / "voc", 2)
+    write_mask(folder.mask_path("cells_0"), np.zeros((20, 30), np.uint8))
+    with pytest.raises(UserError, match="a mask of 20×30"):
+        run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("default,jpeg=200", "jpeg at most 100"),
+        ("default,shift=-1", "shift"),
+        ("default,elastic=3,elastic_spacing=0", "elastic_spacing at least 1"),
+        ("default,jpeg=inf", "PART=NUMBER"),
+        ("default,rotate=inf", "finite numbers"),
+        ("default,brightness=20", "brightness at most 1"),
+    ],
+)
+def test_numbers_that_no_picture_survives_are_told(text, word):
     with pytest.raises(UserError, match=word):
         parse_augmentation(text)

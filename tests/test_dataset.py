@@ -290,3 +290,18 @@ def test_pictures_beyond_the_cache_are_read_again(voc_folder):
     assert not dataset[1][0].any()
     fresh = SegmentationDataset(folder, ["cells_0"], 3, augmentation=replace(STRENGTHS["none"], flip=True))
     assert not fresh[0][0].any()
+
+
+def test_numbered_objects_of_another_size_are_a_user_error(voc_folder):
+    folder = voc_folder()
+    write_mask(folder.objects_path("cells_0"), np.zeros((30, 30), np.uint8))
+    with pytest.raises(UserError, match="a mask of 30×30"):
+        SegmentationDataset(folder, ["cells_0"], 3, border=BorderWeights())[0]
+
+
+def test_a_fault_that_a_loading_process_meets_keeps_its_text(voc_folder):
+    folder = voc_folder()
+    data = SegmentationDataset(folder, ["cells_0", "cells_1"], 3)
+    folder.mask_path("cells_1").write_bytes(b"no picture")
+    with pytest.raises(RuntimeError, match=r"(?s)utils\.console\.UserError: .*cells_1\.png\n  found:"):
+        list(make_loader(data, [[0], [1]], 1, CPU))

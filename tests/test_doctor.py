@@ -555,3 +555,57 @@ def test_groups_and_folds(tmp_path, capsys):
     assert "6 fold files" in capsys.readouterr().out
     check(folder, group="^[^_]+", folds=2, overwrite=True)
     assert len(list(folder.splits_dir.glob("fold*"))) == 4
+
+
+def test_gray_masks_with_alpha(folder):
+    with Image.fromarray(np.dstack([MASK, np.full_like(MASK, 255)]), "LA") as image:
+        image.save(folder.mask_path("b"))
+    error = fault(folder)
+    assert "masks with an alpha channel" in str(error)
+    check(folder, fix=True)
+    np.testing.assert_array_equal(read_mask(folder.mask_path("b")), MASK)
+
+
+def test_gray_levels_without_class_names_are_no_classes(folder):
+    folder.class_names_path.unlink()
+    levels = np.linspace(0, 255, 100).astype(np.uint8).reshape(10, 10)
+    for name in "abc":
+        write_image(
+            folder.image_path(name), np.random.default_rng(list(name.encode())).integers(0, 256, (10, 10), np.uint8)
+        )
+        write_mask(folder.mask_path(name), levels)
+    error = fault(folder)
+    assert "different values and no class_names.txt: gray levels, or numbers of objects" in str(error)
+    assert command(folder, "--map", "0:0,255:1", "--nearest", "127") in str(error)
+    check(folder, map="0:0,255:1", nearest=127)
+    np.testing.assert_array_equal(read_mask(folder.mask_path("a")), levels > 127)
+
+
+def test_masks_that_hold_nothing_but_255_stop(folder):
+    for name in "abc":
+        write_mask(folder.mask_path(name), np.full((3, 4), 255, np.uint8))
+    assert "nothing but 255 (ignored) in all masks" in str(fault(folder))
+
+
+def test_names_that_end_in_a_blank(folder):
+    folder.image_path("b").rename(folder.images_dir / "b .png")
+    folder.mask_path("b").rename(folder.masks_dir / "b .png")
+    assert "the name 'b ', with a blank at an end" in str(fault(VocFolder(folder.root)))
+
+
+def test_interrupted_map_of_other_names_is_completed_by_running_again(folder, monkeypatch):
+    folder.mask_path("a").rename(folder.masks_dir / "a_mask.png")
+    written = mending.write_mask
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(mending, "write_mask", stop)
+    with pytest.raises(KeyboardInterrupt):
+        check(folder, map="0:0,1:2,2:1")
+    monkeypatch.setattr(mending, "write_mask", written)
+    check(folder, map="0:0,1:2,2:1")
+    swapped = np.array([0, 2, 1], np.uint8)[MASK]
+    for name in "abc":
+        np.testing.assert_array_equal(read_mask(folder.mask_path(name)), swapped)
+    assert sorted(path.name for path in folder.masks_dir.iterdir()) == ["a.png", "b.png", "c.png"]

@@ -167,6 +167,18 @@ def test_weights_without_their_head_are_recognised(tmp_path):
     assert recognise(vgg).origin == "unet-pytorch (vgg)"
 
 
+def test_one_class_of_pytorch_unet_is_told_from_the_rest_by_a_sigmoid(tmp_path):
+    weights = small_pytorch_unet(classes=2)
+    weights |= {key: value[:1] for key, value in weights.items() if key.startswith("outc.")}
+    torch.save(weights, tmp_path / "theirs.pth")
+    unet = Unet(tmp_path / "theirs.pth", "cpu", "fp32")
+    assert unet.num_classes == 2
+    image = np.full((31, 45, 3), 255, np.uint8)
+    with torch.inference_mode():
+        logit = unet.net(torch.ones(1, 3, 31, 45))[0, 1]
+    np.testing.assert_allclose(unet.predict_proba(image)[1], logit.sigmoid().numpy(), atol=1e-5)
+
+
 def test_the_scripts_take_a_foreign_file(tmp_path, monkeypatch, capsys):
     torch.save(small_pytorch_unet(classes=3), tmp_path / "theirs.pth")
     folder = make_voc(tmp_path / "voc")

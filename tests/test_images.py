@@ -434,3 +434,10 @@ def test_16_bits_are_stretched_for_showing():
         assert (np.abs(shown - expected[..., None]) < 2).sum() >= 3 * 9999
     assert (to_uint8_rgb(np.full((4, 4), 700, np.uint16)) == 0).all()
     np.testing.assert_array_equal(to_uint8_rgb(GRAY), np.repeat(GRAY[..., None], 3, axis=2))
+
+
+@pytest.mark.parametrize("comment", [b"", b"# made by hand\n"])
+def test_colours_of_16_bits_of_netpbm(tmp_path, comment):
+    pixels = np.random.default_rng(0).integers(0, 65536, (3, 4, 3)).astype(np.uint16)
+    (tmp_path / "a.ppm").write_bytes(b"P6\n" + comment + b"4 3\n65535\n" + pixels.astype(">u2").tobytes())
+    np.testing.assert_array_equal(read_image(tmp_path / "a.ppm"), pixels)

@@ -610,3 +610,11 @@ def test_pairs_are_found_without_reading_files(tmp_path):
     for name in ("a.png", "a_mask.png", "a_mask_x.png"):
         (tmp_path / name).write_bytes(b"")
     assert find_pairs(tmp_path, tmp_path) == {"a": (tmp_path / "a.png", tmp_path / "a_mask.png")}
+
+
+def test_class_names_with_an_empty_line_are_refused_instead_of_moving_up(tmp_path):
+    for name in ("a", "b"):
+        save_as(tmp_path / "in" / f"{name}.png", PICTURE)
+        write_mask(tmp_path / "masks" / f"{name}.png", MASK)
+    (tmp_path / "masks" / "class_names.txt").write_text("background\n\ncell\nnucleus\n", encoding="utf-8")
+    refused(tmp_path, pairs(tmp_path, masks=tmp_path / "masks"), "an empty line 2 between names")

@@ -633,7 +633,7 @@ def test_objects_are_numbered_as_first_drawn(tmp_path):
     write_json(tmp_path / "in" / "a.json", labelme_content(*shapes))
     config = Config(input=tmp_path / "in", voc_root=tmp_path / "voc", instances=True)
     main(config)
-    objects = VocFolder(tmp_path / "voc").read_objects("a")
+    objects = VocFolder(tmp_path / "voc").read_objects("a", (HEIGHT, WIDTH))
     assert [objects[y, y] for y in (2, 5, 6, 12, 17, 22, 27, 35)] == [1, 2, 0, 3, 2, 4, 255, 0]
     classes = read_mask(tmp_path / "voc" / "SegmentationClass" / "a.png")
     np.testing.assert_array_equal(objects == 0, classes == 0)
@@ -647,7 +647,7 @@ def test_other_name_of_the_background_is_no_object(tmp_path):
     (tmp_path / "voc").mkdir()
     (tmp_path / "voc" / "class_names.txt").write_text("grass\ncell\n", encoding="utf-8")
     main(Config(input=tmp_path / "in", voc_root=tmp_path / "voc", instances=True))
-    assert set(np.unique(VocFolder(tmp_path / "voc").read_objects("a"))) == {0, 1}
+    assert set(np.unique(VocFolder(tmp_path / "voc").read_objects("a", (HEIGHT, WIDTH)))) == {0, 1}
 
 
 @settings(max_examples=60)
@@ -671,7 +671,7 @@ def test_at_most_254_objects(tmp_path, count, passes):
     config = Config(input=tmp_path / "in", voc_root=tmp_path / "voc", instances=True)
     if passes:
         main(config)
-        assert VocFolder(tmp_path / "voc").read_objects("a").max() == 254
+        assert VocFolder(tmp_path / "voc").read_objects("a", (HEIGHT, WIDTH)).max() == 254
         return
     with pytest.raises(UserError, match=r"(?s)a\.json\n.*255 objects.*at most 254.*group_id"):
         main(config)

@@ -246,3 +246,17 @@ def test_pages_beyond_the_first_are_told(tmp_path, capsys):
     tifffile.imwrite(tmp_path / "stack.tif", pages, photometric="minisblack")
     assert open_picture(tmp_path / "stack.tif")[0, 1] == 1
     assert "3 pages; only the first" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", [{}, {"rowsperstrip": 9, "compression": "zlib"}], ids=["plain", "deflated strips"])
+def test_a_tiff_that_ends_after_a_row_is_a_user_error(options, tmp_path):
+    path = save_tiff(tmp_path / "a.tif", RGB, **options)
+    with tifffile.TiffFile(path) as file:
+        page = file.pages.first
+        last = page.dataoffsets[-1] + page.databytecounts[-1]
+    directory_first = page.offset < page.dataoffsets[0]
+    assert directory_first
+    path.write_bytes(path.read_bytes()[: page.dataoffsets[-1] if options else last - 10 * RGB.shape[1] * 3])
+    windows = open_windows(path, above=0)
+    with pytest.raises(UserError, match="damaged or truncated"):
+        windows[60:70]

@@ -421,3 +421,8 @@ def test_ensemble_is_the_mean(predict_video, weights, tmp_path, capsys):
 def test_what_is_for_pictures_alone_is_told(predict_video, tmp_path, name):
     with pytest.raises(UserError, match=f"(?s)--{name.replace('_', '-')}.*--mode video, where it changes nothing"):
         predict_video(tmp_path / "a.mp4", **{name: True})
+
+
+def test_a_mistyped_path_is_no_camera(tmp_path):
+    with pytest.raises(UserError, match="no such file"), video.reading(tmp_path / "clips" / "0"):
+        pass

@@ -498,3 +498,32 @@ def test_originals_that_cannot_be_kept(tmp_path):
     with pytest.raises(UserError, match="it cannot be written"):
         check(folder, map="0:0,255:1")
     assert snapshot(tmp_path) == before
+
+
+def test_an_earlier_test_split_is_never_trained_on(tmp_path, capsys):
+    folder = make_pairs(tmp_path / "voc", 10)
+    check(folder, test_percent=20)
+    apart = read_splits(folder)["test"]
+    assert len(apart) == 2
+    capsys.readouterr()
+    check(folder)
+    assert "in no split" not in capsys.readouterr().out
+    check(folder, overwrite=True, seed=5)
+    splits = read_splits(folder)
+    assert splits["test"] == apart
+    assert not set(apart) & set(splits["trainval"]) and len(splits["trainval"]) == 8
+
+
+def test_a_test_split_in_another_encoding_is_told(tmp_path):
+    folder = make_pairs(tmp_path / "voc", 4)
+    check(folder)
+    (folder.splits_dir / "test.txt").write_text("slice_1\n", encoding="utf-16")
+    with pytest.raises(UserError, match="text that is not UTF-8"):
+        check(folder, folds=2)
+
+
+def test_a_class_name_that_comes_twice(tmp_path):
+    folder = make_pairs(tmp_path / "voc", 4)
+    write_lines(folder.class_names_path, ["background", "cell", "cell"])
+    with pytest.raises(UserError, match="the name cell twice"):
+        check(folder)

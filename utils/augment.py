@@ -1,5 +1,6 @@
 """Joint random transforms of picture and mask: one coordinate map, one resampling, then changes of the gray values."""
 
+import math
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 
@@ -54,6 +55,9 @@ STRENGTHS = {
 }  # fmt: skip
 
 
+LARGEST = {"balance": 1, "brightness": 1, "illumination": 1, "noise": 1, "shot": 1, "jpeg": 100, "erase": 1}
+
+
 def parse_augmentation(text: str) -> Augmentation:
     """`STRENGTH`, or `STRENGTH,PART=NUMBER,…` with some parts changed. Raises UserError for a name that does not exist."""
     strength, *changes = (part.strip() for part in text.split(","))
@@ -63,9 +67,18 @@ def parse_augmentation(text: str) -> Augmentation:
         name, _, number = change.partition("=")
         try:
             parts[name] = kinds[name](float(number))
-        except (KeyError, ValueError):
+        except (KeyError, ValueError, OverflowError):
             expected = f"PART=NUMBER with a part of {', '.join(kinds)}"
             raise UserError(f"--augmentation {text}", f"{change!r}", expected, "for example rotate=180") from None
+    wrong = [
+        name for name, value in parts.items() if not 0 <= value <= LARGEST.get(name, math.inf) or math.isinf(value)
+    ]
+    if wrong or parts.get("elastic_spacing", 1) < 1:
+        limits = ", ".join(f"{name} at most {largest}" for name, largest in LARGEST.items())
+        expected = f"finite numbers from 0 on; {limits}; elastic_spacing at least 1"
+        raise UserError(
+            f"--augmentation {text}", ", ".join(wrong) or "elastic_spacing", expected, "choose other numbers"
+        )
     if strength not in STRENGTHS:
         found = f"the strength {strength!r}"
         raise UserError(f"--augmentation {text}", found, ", ".join(STRENGTHS), "for example default,rotate=180")
@@ -106,6 +119,10 @@ def draw_map(
     y = np.arange(h, dtype=np.float32)[:, None] - (h - 1) / 2
     map_x = matrix[0, 0] * x + (matrix[0, 1] * y + middle_x)
     map_y = matrix[1, 0] * x + (matrix[1, 1] * y + middle_y)
+    if np.isin(np.abs(matrix), (0, 1)).all():
+        # A crop of odd height and even width, or the reverse, comes to lie between pixels when it is turned.
+        map_x -= map_x[0, 0] % 1
+        map_y -= map_y[0, 0] % 1
     if settings.elastic:
         # At least the paper's 3×3 grid.
         nodes = tuple(max(round(side / settings.elastic_spacing), 3) for side in size)

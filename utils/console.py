@@ -25,12 +25,20 @@ def run_script(main: Callable, config_class: type, description: str) -> None:
     """
     for stream in (sys.stdout, sys.stderr):
         # A Windows console in a local code page must not turn a progress bar or a Chinese name into a crash.
-        stream.reconfigure(errors="replace")
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
     config = tyro.cli(config_class, description=description)
     try:
         main(config)
     except UserError as error:
         print(f"\nerror: {error}", file=sys.stderr)
+        sys.exit(2)
+    except RuntimeError as error:
+        # A process that loads pictures sends the text of its exception, behind its traceback.
+        _, from_worker, text = str(error).rpartition(f"{UserError.__module__}.UserError: ")
+        if not from_worker:
+            raise
+        print(f"\nerror: {text.strip()}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from utils.ahead import map_ahead
 from utils.augment import Augmentation, augment
 from utils.console import UserError, progress, warn
 from utils.images import is_gray, read_image, read_mask, to_channels
@@ -138,7 +138,9 @@ class SegmentationDataset(Dataset):
             return self._cache[picture]
         name = self.names[picture]
         image, mask = read_image(self.folder.image_path(name)), read_mask(self.folder.mask_path(name))
-        image, objects = stretch(image, self.range_16bit), self.folder.read_objects(name) if self.border else None
+        image, objects = stretch(image, self.range_16bit), None
+        if self.border:
+            objects = self.folder.read_objects(name, mask.shape)
         if self.letterboxed:
             image, mask = letterbox_pair(image, mask, self.crop)
             if objects is not None:
@@ -240,24 +242,21 @@ def collate(samples: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
 def measure_split(folder: VocFolder, names: Sequence[str], in_channels: int, at_most: int = 200) -> Normalisation:
     """Normalisation from up to `at_most` pictures, spread evenly over the names. Raises UserError for a bad picture."""
     limits = measure_split_range(folder, names, at_most)
-    with ThreadPoolExecutor() as pool:
-        images = pool.map(lambda path: to_channels(stretch(read_image(path), limits), in_channels),
-                          chosen_paths(folder, names, at_most))  # fmt: skip
-        return replace(measure_normalisation(images), range_16bit=limits)
+    images = (to_channels(stretch(image, limits), in_channels) for image in read_some(folder, names, at_most))
+    return replace(measure_normalisation(images), range_16bit=limits)
 
 
 def measure_channels(folder: VocFolder, names: Sequence[str], at_most: int = 200) -> int:
     """1 if all of up to `at_most` pictures, spread evenly over the names, are gray; else 3."""
-    with ThreadPoolExecutor() as pool:
-        return 1 if all(map(is_gray, pool.map(read_image, chosen_paths(folder, names, at_most)))) else 3
+    return 1 if all(map(is_gray, read_some(folder, names, at_most))) else 3
 
 
 def measure_split_range(folder: VocFolder, names: Sequence[str], at_most: int = 200) -> tuple[int, int] | None:
     """`measure_range` of up to `at_most` pictures, spread evenly over the names."""
-    with ThreadPoolExecutor() as pool:
-        return measure_range(pool.map(read_image, chosen_paths(folder, names, at_most)))
+    return measure_range(read_some(folder, names, at_most))
 
 
-def chosen_paths(folder: VocFolder, names: Sequence[str], at_most: int) -> list[Path]:
+def read_some(folder: VocFolder, names: Sequence[str], at_most: int) -> Iterator[np.ndarray]:
+    """Up to `at_most` pictures, spread evenly over the names; a few are read ahead, since photos are large."""
     steps = np.linspace(0, len(names) - 1, min(len(names), at_most)).round().astype(int)
-    return [folder.image_path(names[index]) for index in steps]
+    return map_ahead(read_image, [folder.image_path(names[index]) for index in steps], threads=4, depth=4)

@@ -178,11 +178,19 @@ def check_values(
             replace(fault, path=subject, found=f"it would give {fault.path} {fault.found}", remedy=remedy)
             for fault in faults
         ]
+    if findings.seen and not findings.counts[:IGNORE_INDEX].any():
+        found, expected = "nothing but 255 (ignored) in all masks", "pixels of classes to learn from"
+        faults.append(Fault("masks without a class", folder.masks_dir, found, expected, "export the masks again"))
     return faults + _one_class(folder, findings, black_white)
 
 
 def _gaps(folder: VocFolder, total: np.ndarray, mending: Mending) -> list[Fault]:
     values = [int(value) for value in np.flatnonzero(total[:IGNORE_INDEX])]
+    if len(values) > 64:
+        found = f"{len(values)} different values and no class_names.txt: gray levels, or numbers of objects"
+        drawing, numbers = mending.command(map="0:0,255:1", nearest=127), mending.command(map="0:0,*:1")
+        remedy = f"{drawing}   (a drawing in black and white), or {numbers}   (numbers of objects of one class)"
+        return [Fault("masks of gray levels", folder.masks_dir, found, "class indices 0, 1, 2, …", remedy)]
     if values == list(range(len(values))):
         return []
     mapping = ",".join(f"{value}:{index}" for index, value in enumerate(values))

@@ -33,8 +33,18 @@ def replacing(path: Path) -> Iterator[Path]:
             path,
             f"it cannot be written ({error.strerror or error})",
             "a folder that you may write to, with free space",
-            "free space, mend the folder's permissions or choose another one",
+            "close programs that have it open; free space, mend the folder's permissions or choose another one",
         ) from None
+
+
+def remove(path: Path) -> None:
+    """Delete a file. Raises UserError where another program or its permissions forbid it."""
+    try:
+        path.unlink()
+    except OSError as error:
+        found = f"it cannot be removed ({error.strerror or error})"
+        remedy = "close programs that have it open, or mend its permissions"
+        raise UserError(path, found, "a file that may be replaced", remedy) from None
 
 
 def read_record(path: Path) -> dict:

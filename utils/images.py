@@ -1,6 +1,7 @@
 """Reading and writing pictures and masks: the only place that touches picture files."""
 
 import io
+import re
 import struct
 import threading
 import zlib
@@ -67,7 +68,7 @@ def _decode(data: bytes, subject: str | Path, floats: bool) -> np.ndarray:
     if floats and tiff and (tiff.channels, tiff.kind) == (1, 3) and tiff.bits != 32:
         # Numbers of 16 and 64 bits, which Pillow does not know.
         return tifffile.imread(io.BytesIO(data), key=0)
-    if _is_deep_colour_png(data) or (tiff and tiff.channels > 1 and tiff.bits > 8):
+    if _is_deep_colour_png(data) or _is_deep_ppm(data) or (tiff and tiff.channels > 1 and tiff.bits > 8):
         return _decode_deep_colour(data, subject)
     with Image.open(io.BytesIO(data)) as image:
         array = image_to_array(ImageOps.exif_transpose(image), subject, floats)
@@ -218,6 +219,12 @@ def _read_bytes(path: Path, kind: str) -> bytes:
     if not data:
         raise UserError(path, "an empty file (zero bytes)", f"a {kind}", "copy or export the file again")
     return data
+
+
+def _is_deep_ppm(data: bytes) -> bool:
+    """Binary colours of 16 bits (netpbm's P6 with a largest value above 255), which Pillow would quietly cut to 8."""
+    header = re.match(rb"P6(?:\s+(?:#[^\n]*\n\s*)*(\d+)){3}\s", data[:1000])
+    return header is not None and int(header[1]) > 255
 
 
 def _is_deep_colour_png(data: bytes) -> bool:

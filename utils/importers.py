@@ -44,7 +44,7 @@ def import_pairs(folder: VocFolder, images_dir: Path, masks_dir: Path | None, li
     # PaddleSeg's converter puts it beside the pictures, or above the masks.
     listed = (path / "class_names.txt" for path in (images_dir, masks_dir, masks_dir.parent))
     beside = next((path for path in listed if path.is_file()), None)
-    texts = {folder.class_names_path: read_names(beside, "complete the file, or move it away")} if beside else {}
+    texts = {folder.class_names_path: VocFolder(beside.parent).read_class_names()} if beside else {}
     done = transfer(folder, items, texts, link)
     if coloured:
         such = f"{counted(len(coloured), 'mask')} in RGB colours, such as {coloured[0]}"

@@ -92,7 +92,7 @@ class TiffWindows:
         except TIFF_ERRORS as error:
             raise UserError(
                 self.path,
-                f"a damaged or truncated picture ({str(error).splitlines()[0]})",
+                f"a damaged or truncated picture ({(str(error) or type(error).__name__).splitlines()[0]})",
                 "a TIFF that opens in an image viewer",
                 "copy or export the file again",
             ) from None
@@ -112,7 +112,7 @@ def read_box(page: TiffPage, rows: slice, columns: slice) -> np.ndarray:
         stored = page.dtype.newbyteorder(page.parent.byteorder)
         row = page.imagewidth * samples
         handle.seek(page.dataoffsets[0] + rows.start * row * stored.itemsize)
-        values = np.frombuffer(handle.read((rows.stop - rows.start) * row * stored.itemsize), stored)
+        values = np.frombuffer(read_all(handle, (rows.stop - rows.start) * row * stored.itemsize), stored)
         return values.astype(page.dtype).reshape(-1, page.imagewidth, samples)[:, columns]
     out = np.zeros((rows.stop - rows.start, columns.stop - columns.start, samples), page.dtype)
     height, width = page.tile if page.is_tiled else (page.rowsperstrip, page.imagewidth)
@@ -123,7 +123,7 @@ def read_box(page: TiffPage, rows: slice, columns: slice) -> np.ndarray:
             for x in range(columns.start // width, -(-columns.stop // width)):
                 index = (plane * down + y) * across + x
                 handle.seek(page.dataoffsets[index])
-                data = handle.read(page.databytecounts[index])
+                data = read_all(handle, page.databytecounts[index])
                 piece = page.decode(data, index, **tables)[0] if data else None
                 if piece is not None:
                     top, left = max(rows.start, y * height), max(columns.start, x * width)
@@ -132,6 +132,14 @@ def read_box(page: TiffPage, rows: slice, columns: slice) -> np.ndarray:
                     channels = slice(plane, plane + 1) if separate else slice(None)
                     out[top - rows.start : down_to, left - columns.start : right_to, channels] = part
     return out
+
+
+def read_all(handle: tifffile.FileHandle, count: int) -> bytes:
+    """The next `count` bytes of a file. Raises EOFError where there are fewer."""
+    data = handle.read(count)
+    if len(data) < count:
+        raise EOFError("it ends too early")
+    return data
 
 
 def to_picture(values: np.ndarray, page: TiffPage) -> np.ndarray:

@@ -39,4 +39,6 @@ def scaled(values: Tensor, bits: int | None) -> Tensor:
     if bits is None:
         return values
     # Through int32, because fewer devices convert to uint16 from floating point.
-    return (values.clamp(0, 1) * (2**bits - 1)).round().int().to(WHOLE_NUMBERS[bits])
+    whole = (values.clamp(0, 1) * (2**bits - 1)).round().int()
+    # Apple's GPU does not know uint16 before PyTorch 2.10.
+    return (whole.cpu() if whole.device.type == "mps" else whole).to(WHOLE_NUMBERS[bits])

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -13,7 +14,7 @@ from PIL import Image
 
 from utils.colors import BUILT_IN, ColorTable, colour_counts, in_words, load_table, main_colours, unpack
 from utils.console import UserError, counted, progress, quoted
-from utils.files import read_record, replacing
+from utils.files import read_record, remove, replacing
 from utils.images import read_image, read_mask, write_mask
 from utils.voc import VocFolder, write_lines
 
@@ -96,7 +97,12 @@ class Mending:
     def read(self, pair: Pair, size: tuple[int, int] | None) -> tuple[np.ndarray, list[str]]:
         """The mask (H, W) uint8 of a pair and what was done to it. size: of the upright picture. Raises UserError."""
         steps = [f"file {pair.mask.name} → {pair.name}.png"] if pair.mask.name != f"{pair.name}.png" else []
-        codes = self._read_codes(pair.mask)
+        codes, plain = self._read_codes(pair.mask)
+        if codes.ndim == 2 and codes.dtype == np.uint8 and not plain:
+            if not self.active:
+                found, remedy = "a gray mask with an alpha channel", self.command(fix=True)
+                raise MaskFault("masks with an alpha channel", pair.mask, found, remedy)
+            steps.append("stored as plain gray")
         if codes.ndim == 3:
             codes = self._from_colours(pair.mask, codes, steps)
         if codes.dtype == np.uint16 and self.values is None:
@@ -111,10 +117,13 @@ class Mending:
             raise MaskFault("masks that are no PNG", pair.mask, found, self.command(fix=True), f"{pair.name}.png")
         return codes, steps
 
-    def _read_codes(self, path: Path) -> np.ndarray:
-        """(H, W) uint8 or uint16, or (H, W, 3) uint8, as they are in the file. Raises UserError for a JPEG."""
+    def _read_codes(self, path: Path) -> tuple[np.ndarray, bool]:
+        """(H, W) uint8 or uint16, or (H, W, 3) uint8, as they are in the file, and whether `read_mask` reads it.
+
+        Raises UserError for a JPEG.
+        """
         try:
-            return read_mask(path)
+            return read_mask(path), True
         except UserError as error:
             try:
                 codes = read_image(path)
@@ -125,7 +134,7 @@ class Mending:
         chosen = self.values is not None or (self.table is not None and codes.ndim == 3)
         with path.open("rb") as file:
             if file.read(2) != b"\xff\xd8" or (self.nearest and chosen):
-                return codes
+                return codes, False
         colours = codes.ndim == 3 and bool((codes != codes[..., :1]).any())
         counts = colour_counts(codes if colours else np.dstack([codes] * 3)[..., :3])
         what = f"{len(counts)} different {'colours' if colours else 'gray values'}"
@@ -211,8 +220,11 @@ class Mending:
 
     def _turned(self, pair: Pair, mask: np.ndarray, size: tuple[int, int], steps: list[str]) -> np.ndarray:
         """The mask of a picture that its EXIF orientation turns, where only this explains the sizes. Raises UserError."""
-        with Image.open(pair.picture) as picture:
-            turn = TURNS.get(picture.getexif().get(0x0112)) if mask.shape == size[::-1] else None
+        turn = None
+        if mask.shape == size[::-1]:
+            # A picture that is too large for Pillow is left as it is.
+            with suppress(Image.DecompressionBombError), Image.open(pair.picture) as picture:
+                turn = TURNS.get(picture.getexif().get(0x0112))
         if turn is not None and self.active:
             steps.append("turned as the EXIF orientation of its picture says")
             return np.array(Image.fromarray(mask).transpose(turn))
@@ -304,7 +316,8 @@ def write_mended(folder: VocFolder, mending: Mending, pairs: Sequence[Pair], pla
         kept = kept_dir / pair.mask.name
         if not kept.exists():
             with replacing(kept) as temporary:
-                shutil.copy2(pair.mask, temporary)
+                # Without its attributes: a file that is read-only could not be renamed.
+                shutil.copyfile(pair.mask, temporary)
         written = [*known.get(pair.name, {}).get("written", []), mask.digest]
         known[pair.name] = {"original": pair.mask.name, "steps": mask.steps, "written": list(dict.fromkeys(written))}
     content = {"command": mending.command(fix=True), "originals": kept_dir.name, "masks": known}
@@ -314,7 +327,7 @@ def write_mended(folder: VocFolder, mending: Mending, pairs: Sequence[Pair], pla
         target, kept = folder.mask_path(pair.name), kept_dir / pair.mask.name
         leftover = folder.masks_dir / pair.mask.name
         if leftover.exists() and leftover != target:
-            leftover.unlink()
+            remove(leftover)
         # Only what differs is written, so that running again leaves even the times of the files.
         if pair.mask == target or not _holds(target, [mask.digest]):
             write_mask(target, mending.read(Pair(pair.name, pair.picture, kept), mask.size)[0])

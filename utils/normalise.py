@@ -69,6 +69,14 @@ def stretch(image: np.ndarray, limits: Sequence[int] | None) -> np.ndarray:
     return np.round(table).astype(np.uint16)[image]
 
 
+def unstretch(image: np.ndarray, limits: Sequence[int] | None) -> np.ndarray:
+    """The way back from `stretch`, but for what was clipped."""
+    if image.dtype != np.uint16 or limits is None:
+        return image
+    low, high = limits
+    return np.round(low + image * (max(high - low, 1) / 65535)).astype(np.uint16)
+
+
 def measure_range(images: Iterable[np.ndarray]) -> tuple[int, int] | None:
     """The 0.1 and 99.9 percentile of all values of the uint16 pictures among `images`; None where there are none.
 

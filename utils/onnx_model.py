@@ -92,6 +92,12 @@ class OnnxNetwork(nn.Module):
         if missing:
             found = f"an ONNX file whose metadata lack {', '.join(missing)}"
             raise UserError(path, found, "a file of this repository", "export it: python predict.py --mode export_onnx")
+        on_card = "CUDAExecutionProvider" in self.session.get_providers()
+        self.device = device if on_card else torch.device("cpu")
+        if device != self.device:
+            note(
+                f"{path} runs on the CPU: this ONNX Runtime does not know {device} (for CUDA: pip install onnxruntime-gpu)"
+            )
         content = {name: json.loads(text) for name, text in content.items()}
         self.stride, self.margin = content.pop("stride"), content.pop("margin")
         self.checkpoint = Checkpoint(model={}, **content)
@@ -109,7 +115,8 @@ class OnnxNetwork(nn.Module):
         return " → ".join(f"{end.name} ({', '.join(map(str, end.shape))}) {end.type[7:-1]}" for end in ends)
 
     def forward(self, batch: Tensor) -> Tensor:
-        values = (batch * FULL_SCALE[self.dtype]).round().to(self.dtype).cpu()
+        # To whole numbers on the CPU, because not every device has uint16.
+        values = (batch * FULL_SCALE[self.dtype]).round().cpu().to(self.dtype)
         (result,) = self.session.run(None, {"picture": np.ascontiguousarray(values.numpy())})
         result = torch.from_numpy(result).to(batch.device)
         if self.gives_classes:

@@ -1,5 +1,6 @@
 """Which mask belongs to which picture of a VOC folder, and the faults of their names."""
 
+import filecmp
 import re
 from bisect import bisect_left
 from collections import defaultdict
@@ -42,9 +43,15 @@ def list_pairs(folder: VocFolder, mending: Mending) -> tuple[list[Pair], list[Fa
             raise UserError(part, "no such folder", expected, f"put them there, or {convert}")
     faults: list[Fault] = []
     pictures = _by_name(list_images(folder.images_dir), "picture", faults)
+    for name in (name for name in pictures if name != name.strip()):
+        found, expected = f"the name {name!r}, with a blank at an end", "a name that a line of a split file can hold"
+        faults.append(Fault("names that begin or end with a blank", pictures[name], found, expected, "rename it"))
     masks: dict[str, Path] = {}
     for source in _sources(folder, mending):
-        listing = [path for path in sorted(source.glob("*")) if is_image(path) and path.stem not in masks]
+        # What an interrupted run has copied to its originals is not a second mask.
+        kept = {path.name: path for path in masks.values() if path.parent != folder.masks_dir}
+        listing = [path for path in sorted(source.glob("*")) if is_image(path) and path.stem not in masks
+                   and not (path.name in kept and filecmp.cmp(path, kept[path.name], shallow=False))]  # fmt: skip
         found = _by_name(listing, "mask", faults)
         masks |= {name: path for name, path in found.items() if name in pictures}
         single = [name for name in found if name not in masks]

@@ -1,6 +1,6 @@
 """Cleaning of predicted masks, class by class: specks, gaps and holes, touching objects."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import cv2
 import numpy as np
@@ -29,6 +29,9 @@ class Postprocessing:
     @property
     def active(self) -> bool:
         return self != Postprocessing(self.classes)
+
+
+STEPS = tuple(f.name for f in fields(Postprocessing)[1:])
 
 
 def postprocess(mask: np.ndarray, steps: Postprocessing) -> np.ndarray:

@@ -57,7 +57,7 @@ class Video:
 @contextmanager
 def reading(source: Path) -> Iterator[Video]:
     """Open a video file, or the camera of a number. Raises UserError for what is missing, no video, or without frames."""
-    camera = source.name.isdigit() and not source.exists()
+    camera = str(source).isdecimal() and not source.exists()
     if not camera and not source.is_file():
         found = "a folder" if source.is_dir() else "no such file"
         raise UserError(source, found, "a video file, or the number of a camera (0 is the first)", "check the path")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.console import UserError, quoted
+from utils.console import UserError, quoted, warn
 from utils.files import replacing
 from utils.images import IMAGE_SUFFIXES, read_image, read_mask
 from utils.palette import IGNORE_INDEX
@@ -64,10 +64,17 @@ class VocFolder:
     def objects_path(self, name: str) -> Path:
         return self.objects_dir / f"{name}.png"
 
-    def read_objects(self, name: str) -> np.ndarray | None:
-        """SegmentationObject/NAME.png, (H, W) uint8, a number for each object (0: none), or None where there is none."""
+    def read_objects(self, name: str, size: tuple[int, int]) -> np.ndarray | None:
+        """SegmentationObject/NAME.png, (H, W) uint8, a number for each object (0: none), or None where there is none.
+
+        size: (height, width) of the picture. Raises UserError if it is another one.
+        """
         path = self.objects_path(name)
-        return read_mask(path) if path.is_file() else None
+        if not path.is_file():
+            return None
+        objects = read_mask(path)
+        check_size(path, objects, name, size)
+        return objects
 
     def read_split(self, split: str) -> list[str]:
         """Names listed in ImageSets/Segmentation/SPLIT.txt; any line ending, blanks around names and empty lines pass."""
@@ -91,7 +98,7 @@ class VocFolder:
     def read_split_if_any(self, split: str) -> list[str]:
         """Names of a split; none where its file is missing or empty."""
         path = self.splits_dir / f"{split}.txt"
-        return self.read_split(split) if path.is_file() and path.read_text("utf-8-sig").strip() else []
+        return self.read_split(split) if path.is_file() and any(map(str.strip, read_lines(path, ""))) else []
 
     def write_split(self, split: str, names: Sequence[str]) -> None:
         write_lines(self.splits_dir / f"{split}.txt", names)
@@ -107,6 +114,11 @@ class VocFolder:
             found = f"an empty line {names.index('') + 1} between names"
             remedy = "fill it in: the next names would move up"
             raise UserError(self.class_names_path, found, "a name on every line", remedy)
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise UserError(
+                self.class_names_path, f"the name {twice} twice", "another name for each class", "rename one"
+            )
         if len(names) < 2:
             expected = "at least two lines: the background first, then the classes"
             remedy = "complete the file, or remove it to have the classes called class_0, class_1, …"
@@ -126,8 +138,12 @@ def walk_images(folder: Path, output: Path) -> list[Path]:
     """Pictures in a folder and below it, sorted; hidden folders and `output` are left out. Raises UserError."""
     found = list_images(folder)
     for below in sorted(path for path in folder.iterdir() if path.is_dir() and not path.is_symlink()):
-        if not below.name.startswith(".") and below.resolve() != output.resolve():
-            found += walk_images(below, output)
+        # Windows keeps deleted files in a folder whose name begins with $.
+        if not below.name.startswith((".", "$")) and below.resolve() != output.resolve():
+            try:
+                found += walk_images(below, output)
+            except PermissionError:
+                warn(f"{below} may not be read: left out")
     return found
 
 
