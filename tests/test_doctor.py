@@ -481,7 +481,7 @@ def test_interrupted_fix_is_completed_by_running_again(folder, monkeypatch, stop
     with monkeypatch.context() as patch:
         for name in ("write_mask", "write_lines"):
             patch.setattr(mending, name, counted(getattr(mending, name)))
-        patch.setattr(mending.shutil, "copy2", counted(mending.shutil.copy2))
+        patch.setattr(mending.shutil, "copyfile", counted(mending.shutil.copyfile))
         patch.setattr(mending.Path, "unlink", counted(mending.Path.unlink))
         with pytest.raises(KeyboardInterrupt):
             check(folder, fix=True)
@@ -561,7 +561,7 @@ def test_gray_masks_with_alpha(folder):
     with Image.fromarray(np.dstack([MASK, np.full_like(MASK, 255)]), "LA") as image:
         image.save(folder.mask_path("b"))
     error = fault(folder)
-    assert "masks with an alpha channel" in str(error)
+    assert "a gray mask with an alpha channel" in str(error)
     check(folder, fix=True)
     np.testing.assert_array_equal(read_mask(folder.mask_path("b")), MASK)
 

@@ -141,7 +141,7 @@ def test_existing_split_is_kept_unless_overwritten(tmp_path, capsys):
     assert without_statistics(snapshot(tmp_path)) == before
     assert "train.txt: 2 names" in output
     assert "val.txt: 1 name\n" in output
-    assert "2 pairs in neither" in output
+    assert "2 pairs in no split" in output
     check(folder, overwrite=True)
     assert sorted(read_splits(folder)["trainval"]) == sorted(folder.images)
 
