@@ -1,0 +1,95 @@
+"""What a training step and a prediction spend their time on, operation by operation, as PyTorch's profiler has it.
+
+python benchmarks/operations.py --output docs/operations.md
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+import tyro
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from loops import NETWORKS, OurLoop
+from measuring import describe_machine, draw_folder, in_child, markdown, report
+
+from utils.engine import choose_device
+
+# The beginning of an operation's name → what it is called in the table; the first that fits counts.
+KINDS = {
+    "aten::convolution_backward": "convolutions, backward",
+    "aten::mkldnn_convolution": "convolutions, forward",
+    "aten::_convolution": "convolutions, forward",
+    "aten::cudnn_convolution": "convolutions, forward",
+    "aten::native_batch_norm": "batch norm",
+    "aten::cudnn_batch_norm": "batch norm",
+    "aten::clamp_min_": "ReLU",
+    "aten::threshold_backward": "ReLU",
+    "aten::max_pool2d": "pooling",
+    "aten::add": "additions (maps that are joined, shortcuts, gradients)",
+    "aten::copy_": "copies and casts",
+    "aten::_fused_adam": "optimizer and averaging",
+    "aten::lerp_": "optimizer and averaging",
+    "enumerate(DataLoader)": "loading",
+}
+
+
+@dataclass
+class Config:
+    """Settings of the benchmark."""
+
+    output: Path | None = None  # Markdown file to write; None: print only
+    device: str = "auto"  # auto, cpu, cuda
+    networks: tuple[str, ...] = tuple(name for name in NETWORKS if name != "tiny")  # see NETWORKS in loops.py
+    size: int = 512  # height and width of the pictures
+    steps: int = 4  # steps, and predictions, after some that do not count
+    quick: bool = False  # a tiny network on tiny pictures: does it run?
+
+
+def shares(profiler: torch.profiler.profile) -> dict[str, float]:
+    """Share of the time of each kind of operation, 0 … 1."""
+    found: dict[str, float] = {}
+    for event in profiler.key_averages():
+        kind = next((kind for start, kind in KINDS.items() if event.key.startswith(start)), "the rest")
+        found[kind] = found.get(kind, 0.0) + event.self_device_time_total + event.self_cpu_time_total
+    return {kind: time / sum(found.values()) for kind, time in found.items()}
+
+
+def measure(config: Config, network: str, root: Path) -> tuple[dict[str, float], dict[str, float]]:
+    """Shares of training and of predicting, in this process."""
+    loop = OurLoop(network, folder := draw_folder(root, 2, config.size), config.size, choose_device(config.device))
+    names = folder.read_split("train")
+    loop.train(3 * names, 2)
+    with torch.profiler.profile() as training:
+        loop.train(config.steps * names, 2)
+    loop.prepare()
+    picture = loop.open(names[0])
+    loop.predict(picture)
+    with torch.profiler.profile() as predicting:
+        for _ in range(config.steps):
+            loop.predict(picture)
+    return shares(training), shares(predicting)
+
+
+def main(config: Config) -> None:
+    if config.quick:
+        config.networks, config.size, config.steps = ("tiny",), 64, 1
+    columns = []
+    for network in config.networks:
+        with TemporaryDirectory() as directory:
+            columns += in_child(measure, config, network, Path(directory))
+        print(network, flush=True)
+    kinds = [*dict.fromkeys(KINDS.values()), "the rest"]
+    rows = [[kind, *(f"{column[kind]:.0%}" if kind in column else "–" for column in columns)] for kind in kinds]
+    header = ["share of the time", *(f"{name}: {what}" for name in config.networks for what in ("train", "predict"))]
+    machine = describe_machine(choose_device(config.device))
+    intro = (
+        f"`python benchmarks/operations.py`: {config.size}×{config.size}, batch 2, one picture to predict; {machine}."
+    )
+    report("Operations", f"{intro}\n\n{markdown(header, rows)}", config.output)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Config, description=__doc__))
