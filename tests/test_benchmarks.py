@@ -214,6 +214,13 @@ def test_memory(tmp_path, monkeypatch):
     assert all(float(cell.split()[0]) > 0.05 for cell in row[1:])
 
 
+def test_operations(tmp_path, monkeypatch):
+    _, _, *rows = quick(monkeypatch, "operations.py", tmp_path / "operations.md")
+    shares = {row[0]: [float(cell.rstrip("%").replace("–", "0")) for cell in row[1:]] for row in rows}
+    assert all(95 <= sum(column) <= 105 for column in zip(*shares.values(), strict=True))
+    assert shares["convolutions, backward"][0] > 0 and shares["convolutions, backward"][1] == 0
+
+
 def test_loader(tmp_path, monkeypatch):
     _, _, *rows = quick(monkeypatch, "loader.py", tmp_path / "loader.md")
     assert {row[0] for row in rows} >= {"ours, none", "ours, default", "plain loop: PIL, flips, one-hot"}
