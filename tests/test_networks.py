@@ -445,6 +445,17 @@ def test_group_norm_takes_any_width():
     assert groups == [2, 2, 4, 4, 2, 2]
 
 
+@pytest.mark.parametrize("backbone", ["vgg", "vgg_bn", "resnet50"])
+def test_summary_of_torchvisions_encoders_computes_nothing(backbone):
+    from nets.summary import measure
+
+    with torch.device("meta"):
+        net = build(3, 1, backbone=backbone)
+    assert all(value.is_meta for value in net.state_dict().values())
+    levels = measure(net, (2, 1, 64, 64))
+    assert sum(level.parameters for level in levels) == sum(p.numel() for p in net.parameters())
+
+
 @pytest.mark.parametrize(
     "flags, words",
     [
