@@ -63,7 +63,8 @@ def vgg16(in_channels: int, batch_norm: bool) -> StageEncoder:
         features = (models.vgg16_bn if batch_norm else models.vgg16)(init_weights=False).features
     if in_channels != 3:
         features[0] = nn.Conv2d(in_channels, 64, 3, padding=1)
-    features.to_empty(device=torch.get_default_device())
+    # PyTorch 2.6 does not count a surrounding `with torch.device(…)` as the default device.
+    features.to_empty(device=torch.empty(0).device)
     for module in features:
         if isinstance(module, nn.Conv2d):
             # As torchvision draws them.

@@ -365,6 +365,8 @@ def test_exported_program_equals_eager_at_another_size(exported):
 
 def test_onnx_runtime_equals_eager_at_other_sizes(exported, tmp_path):
     pytest.importorskip("onnxscript")
+    if torch.__version__.startswith("2.6."):
+        pytest.skip("the exporter of PyTorch 2.6 fails at batch norms that are not folded")
     runtime = pytest.importorskip("onnxruntime")
     name, net, program = exported
     torch.onnx.export(program, dynamo=True, verbose=False).save(tmp_path / "net.onnx")

@@ -221,4 +221,9 @@ def show(title: str, image: np.ndarray) -> bool:
 def quieten() -> None:
     """Keep OpenCV's and FFmpeg's own lines about faults off the screen; what matters is told in our words."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    # Older releases have one function for it, newer ones a module.
+    logging = getattr(cv2.utils, "logging", None)
+    if logging:
+        logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+    else:
+        cv2.setLogLevel(0)
