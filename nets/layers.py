@@ -5,9 +5,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-# PyTorch 2.6 tells only whether anything is being traced.
-is_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
-
 
 class MaxPool(nn.MaxPool2d):
     """2×2 max-pooling that finds its maxima again in the backward pass.
@@ -34,9 +31,6 @@ class JoinedConv2d(nn.Conv2d):
     def forward(self, *maps: Tensor) -> Tensor:
         if len(maps) == 1:
             return super().forward(maps[0])
-        if is_exporting():
-            # In files the plain form: ONNX Runtime 1.23 trips over the sum of two convolutions.
-            return super().forward(torch.cat(maps, dim=1))
         first, *others = self.weight.split([x.shape[1] for x in maps], dim=1)
         total = F.conv2d(maps[0], first, self.bias, padding=self.padding)
         for x, weight in zip(maps[1:], others, strict=True):
