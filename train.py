@@ -43,6 +43,7 @@ from utils.engine import (
     choose_precision,
     evaluate,
     make_optimizer,
+    return_freed_memory,
     set_determinism,
     train_one_epoch,
 )
@@ -420,6 +421,8 @@ def make_trainer(
     ]
     normalise = Normalisation(**checkpoint.normalisation)
     optimizer = make_optimizer(config.optimizer, config.lr, config.weight_decay, config.momentum, precision.device)
+    if config.save_memory and precision.device.type == "cpu":
+        return_freed_memory()
     rates, keep = (schedule.lr, schedule.total_steps), not config.save_memory
     return Trainer(net, groups, optimizer, *rates, normalise, precision, keep_memory=keep)
 

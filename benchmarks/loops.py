@@ -20,7 +20,15 @@ from unet import Unet
 from utils.augment import parse_augmentation
 from utils.checkpoint import Checkpoint, save_checkpoint
 from utils.dataset import EpochBatches, SegmentationDataset, choose_workers, make_loader
-from utils.engine import Trainer, choose_precision, evaluate, make_optimizer, set_determinism, train_one_epoch
+from utils.engine import (
+    Trainer,
+    choose_precision,
+    evaluate,
+    make_optimizer,
+    return_freed_memory,
+    set_determinism,
+    train_one_epoch,
+)
 from utils.losses import criterion
 from utils.normalise import Normalisation
 from utils.palette import voc_palette
@@ -142,6 +150,7 @@ class OurLoop:
         net = build(**self.network).to(device, memory_format=precision.memory_format)
         if save_memory:
             net.save_memory()
+            return_freed_memory()
         self.precision = str(precision).split()[0]
         groups = [{"params": list(net.parameters()), "factor": 1.0}]
         optimizer = make_optimizer("adamw", 1e-3, 1e-2, 0.9, device)

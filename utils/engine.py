@@ -21,6 +21,8 @@ from utils.losses import deep_loss
 from utils.metrics import ConfusionMatrix, Scores
 from utils.normalise import to_device
 
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+
 
 @dataclass(frozen=True)
 class Precision:
@@ -241,13 +243,25 @@ def keep_freed_memory() -> None:
     glibc returns large blocks to the system and gets them anew, page by page, at every layer. Without that, steps take up to
     a quarter less time, and the process some more memory. Elsewhere than on Linux with glibc nothing happens.
     """
-    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
-    if hasattr(libc, "mallopt"):
-        trim_threshold, mmap_threshold = -1, -3  # from malloc.h
+    if libc := find_glibc():
         libc.malloc_trim(0)
         # Older releases allow no more than 32 MiB.
-        libc.mallopt(mmap_threshold, 1 << 30) or libc.mallopt(mmap_threshold, 1 << 25)
-        libc.mallopt(trim_threshold, (1 << 31) - 1)
+        libc.mallopt(MMAP_THRESHOLD, 1 << 30) or libc.mallopt(MMAP_THRESHOLD, 1 << 25)
+        libc.mallopt(TRIM_THRESHOLD, (1 << 31) - 1)
+
+
+def return_freed_memory() -> None:
+    """Let the C library give every block of a MiB or more back to the system at once: no gaps between blocks, more time.
+
+    By itself glibc keeps blocks of up to 32 MiB once it has seen some freed, and new ones seldom fit into what is left.
+    """
+    if libc := find_glibc():
+        libc.mallopt(MMAP_THRESHOLD, 1 << 20)
+
+
+def find_glibc() -> ctypes.CDLL | None:
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    return libc if hasattr(libc, "mallopt") else None
 
 
 def average_decay(count: int, total_steps: float) -> float:
