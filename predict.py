@@ -71,6 +71,7 @@ class Config:
     argmax: bool = False  # export_onnx: the file gives classes (N, H, W) uint8 instead of logits
     device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # number format of the network
+    compile: bool = False  # torch.compile: seconds to minutes for every size of picture, for videos and many pictures
     tta: bool = False  # average over flips and turns by 90°: better by a little, eight times slower
     close_gaps: str | None = None  # name of a class that separates others, such as membrane: close its gaps
 
@@ -83,7 +84,7 @@ MODES = {
     **dict.fromkeys(("mix_type", "legend", "count", "object_classes", *STEPS), RESULTS),
     **dict.fromkeys(("stride", "smoothing", "show"), ("video",)),
     "resume": ("dir_predict",),
-    "tta": (*RESULTS, "fps"),
+    **dict.fromkeys(("tta", "compile"), (*RESULTS, "fps")),
     "close_gaps": (*PICTURES, "fps"),
     "repeats": ("fps", "export_onnx"),
     "argmax": ("export_onnx",),
@@ -99,6 +100,8 @@ NEEDS = {
 def main(config: Config) -> None:
     check_settings(config)
     unet = Unet(config.model_path, device_of_process(config.device), config.precision, config.tta, config.close_gaps)
+    if config.compile:
+        unet.compile()
     if not this_process()[0]:
         print(f"model    {unet.origin}: {', '.join(unet.class_names)}; {unet.precision}")
     if config.mode == "dir_predict":

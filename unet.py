@@ -16,7 +16,7 @@ from nets.geometry import Geometry, measure_geometry
 from nets.unet import UNet, build
 from utils.checkpoint import Checkpoint, newest_checkpoint
 from utils.console import UserError, progress
-from utils.engine import Precision, choose_device, choose_precision
+from utils.engine import Precision, choose_device, choose_precision, compiled_by_size
 from utils.gaps import close_gaps
 from utils.images import Picture, as_array, to_channels, to_uint8_rgb
 from utils.large import LARGE_PIXELS, TiffWindows, open_picture
@@ -27,6 +27,7 @@ from utils.palette import blend, colorize, cutout, voc_palette
 from utils.tiling import Grid, from_all_sides, make_grid, mean_logits, mirror, tile_side, tiled
 from weights import open_model, ready_to_predict
 
+COMPILED_SIZES = 8  # as many versions of one function torch.compile keeps
 MIX_TYPES = ("blend", "mask", "cutout", "montage")
 
 
@@ -101,6 +102,21 @@ class Unet:
         self.settings, self.scores = checkpoint.settings, checkpoint.scores
         self.tta, self.gaps_of, self.members = False, None, [self]
         self.tile_size: int | None = None  # side of tiles in pixels; None: by the memory that is free
+        self.compiled: Callable[[Tensor], Tensor] | None = None
+
+    def compile(self) -> None:
+        """Run the networks through torch.compile: seconds to minutes for each new size of picture or tile, faster after that.
+
+        Few sizes are compiled (`COMPILED_SIZES` of an ensemble together), others run as they are. Raises UserError for an
+        ONNX file.
+        """
+        for member in self.members:
+            if not isinstance(member.net, UNet):
+                raise UserError(member.model_path, "an ONNX file", "a .pth file to compile", "leave --compile out")
+            # Found out by running the network, which is not to be compiled with the hooks of that.
+            _ = member.geometry
+            limit = max(COMPILED_SIZES // len(self.members), 1)
+            member.compiled = compiled_by_size(member.net, self.device, limit)
 
     def _join(self, other: "Unet") -> None:
         """Take another network into the ensemble. Raises UserError if it has other classes."""
@@ -168,7 +184,8 @@ class Unet:
         if self.net.margin:
             batch = mirror(batch, self.net.margin)
         with self.precision.autocast():
-            return self.net(batch.contiguous(memory_format=self.precision.memory_format)).float()
+            network = self.compiled or self.net
+            return network(batch.contiguous(memory_format=self.precision.memory_format)).float()
 
     def _grid(self, size: tuple[int, int], count: int = 1) -> Grid:
         """The tiles of `count` pictures (height, width) that are predicted at once."""

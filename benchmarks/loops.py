@@ -206,9 +206,7 @@ class CompiledLoop(OurLoop):
 
     def prepare(self) -> None:
         super().prepare()
-        # Found out by running the network, which is not to be compiled with the hooks of that.
-        _ = self.unet.geometry
-        self.unet.net.compile()
+        self.unet.compile()
 
 
 LOOPS = {"plain": PlainLoop, "ours": OurLoop, "compiled": CompiledLoop, "smp": SmpLoop}

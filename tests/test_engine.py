@@ -219,7 +219,7 @@ def test_a_missing_compiler_is_a_user_error(monkeypatch):
         return forward
 
     monkeypatch.setattr(torch, "compile", broken)
-    with pytest.raises(UserError, match="without --compile"):
+    with pytest.raises(UserError, match="leave --compile out"):
         trainer_of(network()).compile([1], *batches(1)[0], criterion=criterion)
 
 

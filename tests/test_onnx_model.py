@@ -146,6 +146,8 @@ def test_export_says_how_the_file_compares(tmp_path, capsys):
     assert path.read_bytes() == before
     with pytest.raises(UserError, match="weights of PyTorch"):
         predict.main(Config(mode="export_onnx", model_path=path, output=tmp_path / "two", device="cpu"))
+    with pytest.raises(UserError, match="an ONNX file"):
+        predict.main(Config(mode="fps", model_path=path, device="cpu", compile=True))
 
 
 def test_predict_takes_an_onnx_file(tmp_path, plain):

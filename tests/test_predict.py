@@ -3,6 +3,7 @@
 import io
 import os
 import re
+import shutil
 import statistics
 from dataclasses import fields
 from pathlib import Path
@@ -365,6 +366,7 @@ def test_wrong_settings_are_told_before_anything_is_written(predict, tmp_path, m
         ({"show": True}, "--show.*--mode video"),
         ({"argmax": True}, "--argmax.*--mode export_onnx"),
         ({"mode": "dir_predict", "repeats": 3}, "--repeats.*--mode fps or --mode export_onnx"),
+        ({"mode": "export_onnx", "compile": True}, "--compile.*--mode export_onnx, .*--mode dir_predict"),
         ({"mode": "fps", "fill_holes": True}, "--fill-holes.*--mode fps, .*--mode predict or --mode dir_predict"),
         ({"mode": "export_onnx", "tta": True}, "--tta.*--mode export_onnx, "),
         ({"mode": "export_onnx", "close_gaps": "cell"}, "--close-gaps.*--mode export_onnx, "),
@@ -490,6 +492,16 @@ def test_speed_on_a_picture(predict, weights, tmp_path, capsys):
     seconds = Unet(weights, "cpu", "fp32").time_predictions(RGB, repeats=5)
     assert len(seconds) == 5
     assert statistics.median(seconds) > 0
+
+
+@pytest.mark.skipif(not shutil.which("g++"), reason="needs a C++ compiler")
+def test_a_compiled_folder_equals_the_plain_one(predict, tmp_path, capsys):
+    source = folder_of(tmp_path, a=RGB, b=RGB[::-1])
+    predict(mode="dir_predict", input=source)
+    predict(mode="dir_predict", input=source, output=tmp_path / "compiled", compile=True)
+    assert capsys.readouterr().err.count("compiled for 48×64 pixels") == 1
+    for name in ("a_mask.png", "b_mask.png"):
+        assert np.array_equal(read_mask(tmp_path / "compiled" / name), read_mask(tmp_path / "out" / name))
 
 
 def test_speed_of_no_repeats(predict):

@@ -1,6 +1,7 @@
 """The predictor: from every kind of picture to the mask that the network of a checkpoint gives it."""
 
 import os
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -303,3 +304,50 @@ def test_overlapping_tiles_of_the_papers_network_equal_the_picture_as_a_whole(tm
     tiled = unet.logits(images)
     assert tiled.shape == (1, 2, *size)
     assert (tiled - whole).abs().max() < 1e-4 * whole.abs().max()
+
+
+@pytest.fixture
+def quick_compiler(monkeypatch):
+    """torch.compile without its C++ compiler: the graph is captured and run."""
+    torch.compiler.reset()
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+
+
+@pytest.mark.parametrize(
+    ("make", "times"),
+    [
+        (lambda path: Unet(path, "cpu", "fp32"), 2),
+        # Upright and on its side.
+        (lambda path: Unet(path, "cpu", "bf16", tta=True), 4),
+        (lambda path: Unet([path, path], "cpu", "fp32", close_gaps="cell"), 4),
+    ],
+    ids=["one network", "from all sides", "ensemble"],
+)
+def test_compiled_networks_predict_the_same(path, make, times, quick_compiler, capsys):
+    plain, unet = make(path), make(path)
+    unet.compile()
+    for picture in (PICTURE, PICTURE, PICTURE[:30], PICTURE[:, :, 0]):
+        np.testing.assert_allclose(unet.predict_proba(picture), plain.predict_proba(picture), atol=1e-5)
+        np.testing.assert_array_equal(unet.predict(picture), plain.predict(picture))
+    assert capsys.readouterr().err.count("compiled for") == times
+
+
+def test_sizes_beyond_those_that_are_compiled_run_all_the_same(path, unet, quick_compiler, monkeypatch, capsys):
+    monkeypatch.setattr("unet.COMPILED_SIZES", 2)
+    compiled = Unet(path, "cpu", "fp32")
+    compiled.compile()
+    for size in (20, 30, 37, 20, 30, 37):
+        np.testing.assert_array_equal(compiled.predict(PICTURE[:size]), unet.predict(PICTURE[:size]))
+    assert capsys.readouterr().err.count("compiled for") == 2
+
+
+def test_without_a_compiler_the_user_is_told(path, monkeypatch):
+    def no_compiler(*_: object, **__: object):
+        raise torch._dynamo.exc.TorchDynamoException("No working C++ compiler")
+
+    monkeypatch.setattr(torch, "compile", lambda *_, **__: no_compiler)
+    unet = Unet(path, "cpu", "fp32")
+    unet.compile()
+    with pytest.raises(UserError, match="No working C") as caught:
+        unet.predict(PICTURE)
+    assert "leave --compile out" in caught.value.remedy

@@ -6,8 +6,8 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from utils.console import UserError, counted
+from utils.console import UserError, counted, note
 from utils.losses import deep_loss
 from utils.metrics import ConfusionMatrix, Scores
 from utils.normalise import to_device
@@ -175,21 +175,12 @@ class Trainer:
         """
         start, kept = time.perf_counter(), copy.deepcopy(self.net.state_dict())
         if self.forward is self.net:
-            # Graphs of whole steps spare the launching of kernels, the bottleneck of a GPU on small pictures.
-            mode = "reduce-overhead" if self.precision.device.type == "cuda" else "default"
-            self.forward = torch.compile(self.net, mode=mode, dynamic=False)
+            self.forward = compiled(self.net, self.precision.device)
         self.net.train()
-        try:
+        with compiler_errors():
             for size in sizes:
                 loss = self._loss(*(part[:size] for part in batch), criterion=criterion)
                 self.scaler.scale(loss).backward()
-        except torch._dynamo.exc.TorchDynamoException as error:
-            raise UserError(
-                "--compile",
-                f"torch.compile cannot compile here ({str(error).strip().splitlines()[0][:150]})",
-                "a C++ compiler (g++; on Windows cl.exe of the Build Tools), for a GPU Triton",
-                "install one, or train without --compile",
-            ) from None
         self.optimizer.zero_grad(set_to_none=True)
         self.net.load_state_dict(kept)
         return time.perf_counter() - start
@@ -214,6 +205,45 @@ class Trainer:
             self.scaler.load_state_dict(state["scaler"])
         self.average.module.load_state_dict(averaged_weights)
         self.average.n_averaged.fill_(state["averaged"])
+
+
+def compiled(net: nn.Module, device: torch.device) -> Callable[[Tensor], Any]:
+    """The network through torch.compile, which compiles for each size of batch when it first sees it."""
+    # Graphs of whole steps spare the launching of kernels, the bottleneck of a GPU on small pictures.
+    return torch.compile(net, mode="reduce-overhead" if device.type == "cuda" else "default", dynamic=False)
+
+
+@contextmanager
+def compiler_errors() -> Iterator[None]:
+    """Raises UserError where there is no compiler."""
+    try:
+        yield
+    except torch._dynamo.exc.TorchDynamoException as error:
+        raise UserError(
+            "--compile",
+            f"torch.compile cannot compile here ({str(error).strip().splitlines()[0][:150]})",
+            "a C++ compiler (g++; on Windows cl.exe of the Build Tools), for a GPU Triton",
+            "install one, or leave --compile out",
+        ) from None
+
+
+def compiled_by_size(net: nn.Module, device: torch.device, limit: int) -> Callable[[Tensor], Tensor]:
+    """The network for prediction, compiled for the first `limit` sizes of batch and told of each; as it is for others."""
+    model, sizes = compiled(net, device), set()
+
+    def run(batch: Tensor) -> Tensor:
+        if batch.shape not in sizes:
+            if len(sizes) == limit:
+                return net(batch)
+            start = time.perf_counter()
+            with compiler_errors():
+                model(batch)
+            sizes.add(batch.shape)
+            note(f"compiled for {batch.shape[-2]}×{batch.shape[-1]} pixels in {time.perf_counter() - start:.1f} s")
+        # A graph of CUDA would write its next output over this one.
+        return model(batch).clone()
+
+    return run
 
 
 def make_optimizer(name: str, lr: float, weight_decay: float, momentum: float, device: torch.device) -> Callable:
