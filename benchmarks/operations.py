@@ -25,7 +25,7 @@ KINDS = {
     "aten::cudnn_convolution": "convolutions, forward",
     "aten::native_batch_norm": "batch norm",
     "aten::cudnn_batch_norm": "batch norm",
-    "aten::clamp_min_": "ReLU",
+    "aten::clamp": "ReLU",
     "aten::threshold_backward": "ReLU",
     "aten::max_pool2d": "pooling",
     "aten::add": "additions (maps that are joined, shortcuts, gradients)",

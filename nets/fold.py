@@ -1,9 +1,11 @@
-"""Batch norms folded into the convolutions before them: the same function with half the passes over the maps."""
+"""A network made quick to predict with: the same function with fewer and shorter passes over the maps."""
 
 from itertools import pairwise
 
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from nets.layers import QuickReLU
 
 
 def fold_batch_norm(net: nn.Module) -> nn.Module:
@@ -17,4 +19,13 @@ def fold_batch_norm(net: nn.Module) -> nn.Module:
             if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
                 setattr(parent, name, fuse_conv_bn_eval(conv, norm))
                 setattr(parent, norm_name, nn.Identity())
+    return net
+
+
+def quicken_relu(net: nn.Module) -> nn.Module:
+    """Change a network in place, for prediction alone: see `QuickReLU`."""
+    for parent in list(net.modules()):
+        for name, layer in parent.named_children():
+            if type(layer) is nn.ReLU:
+                setattr(parent, name, QuickReLU(layer.inplace))
     return net

@@ -1,5 +1,6 @@
 """What every member of the family must do."""
 
+import copy
 import io
 import shutil
 
@@ -10,8 +11,8 @@ import torch.nn.functional as F
 from scripts import ROOT, start
 from torch import nn
 
-from nets.fold import fold_batch_norm
-from nets.layers import JoinedConv2d, MaxPool
+from nets.fold import fold_batch_norm, quicken_relu
+from nets.layers import JoinedConv2d, MaxPool, QuickReLU
 from nets.unet import UNet, build
 
 PAPER = {"num_classes": 2, "in_channels": 1, "base_channels": 4, "norm": "none", "padding": "valid"}
@@ -481,3 +482,33 @@ def test_every_part_of_the_family_is_covered():
     for key, names in {"backbone": BACKBONES, "norm": NORMS, "skip": SKIPS, "upsampling": UPSAMPLINGS}.items():
         defaults = {"backbone": "plain", "norm": "batch", "skip": "concat", "upsampling": "transposed"}
         assert {member.get(key, defaults[key]) for member in FAMILY.values()} == set(names)
+
+
+def test_relu_in_integers_equals_relu_for_every_number():
+    numbers = torch.arange(-(1 << 15), 1 << 15).to(torch.int16).view(torch.bfloat16)
+    numbers = numbers[~numbers.isnan()]
+    assert len(numbers) == 65536 - 2 * 127
+    found = QuickReLU(inplace=True)(numbers.clone())
+    assert torch.equal(found, numbers.relu())
+    assert (found[numbers == -torch.inf] == 0).all()
+
+
+def test_relu_in_integers_is_left_out_where_it_does_not_hold():
+    x = torch.tensor([-1.0, 2.0])
+    assert torch.equal(QuickReLU(inplace=True)(x.clone()), torch.tensor([0.0, 2.0]))
+    kept = x.bfloat16()
+    assert torch.equal(QuickReLU()(kept), torch.tensor([0, 2], dtype=torch.bfloat16))
+    assert torch.equal(kept, x.bfloat16())
+    leaf = x.bfloat16().requires_grad_()
+    QuickReLU(inplace=True)(leaf * 1).sum().backward()
+    assert torch.equal(leaf.grad, torch.tensor([0, 1], dtype=torch.bfloat16))
+
+
+@pytest.mark.parametrize("name", ["plain", "vgg", "resnet50"])
+def test_quickened_network_computes_the_same(name):
+    net = fold_batch_norm(build(3, backbone=name, **({"base_channels": 4} if name == "plain" else {}))).bfloat16()
+    quick, image = quicken_relu(copy.deepcopy(net)), torch.rand(1, 3, 64, 64, dtype=torch.bfloat16)
+    assert sum(type(layer) is nn.ReLU for layer in quick.modules()) == 0
+    assert sum(type(layer) is QuickReLU for layer in quick.modules()) > 0
+    with torch.no_grad():
+        assert torch.equal(quick(image), net(image))
