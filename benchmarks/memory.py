@@ -1,8 +1,9 @@
-"""Peak memory of training against batch and size: the plain loop, ours, and ours with --save-memory.
+"""Peak memory and time of training against batch and size: the plain loop, ours, and ours with --save-memory.
 
 python benchmarks/memory.py --output docs/memory.md
 """
 
+import statistics
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,16 +31,19 @@ class Config:
     quick: bool = False  # a tiny network on tiny pictures: does it run?
 
 
-def measure(config: Config, way: str, batch_size: int, size: int) -> tuple[int, int]:
-    """Peak bytes of a process that is about to train, and of two steps (the first one makes the optimizer's memory)."""
+def measure(config: Config, way: str, batch_size: int, size: int) -> tuple[int, int, float]:
+    """Peak bytes of a process that is about to train, and after five steps, and seconds of one of these (the median).
+
+    The first step makes the optimizer's memory.
+    """
     device = choose_device(config.device)
     with TemporaryDirectory() as directory:
         folder = draw_folder(Path(directory), batch_size, size)
         idle, names = peak_bytes(device), folder.read_split("train")
         make = {"save_memory": True} if way == "ours, --save-memory" else {}
         loop = (PlainLoop if way == "plain loop" else OurLoop)(config.network, folder, size, device, **make)
-        loop.train(2 * names, batch_size)
-    return idle, peak_bytes(device)
+        seconds = loop.train(5 * names, batch_size)
+    return idle, peak_bytes(device), statistics.median(seconds)
 
 
 def main(config: Config) -> None:
@@ -50,10 +54,10 @@ def main(config: Config) -> None:
     for batch_size, size in config.batches:
         peaks = [in_child(measure, config, way, batch_size, size) for way in WAYS]
         idle = peaks[0][0]
-        ratios = [f"{peak / 2**30:.2f} ({peak / peaks[0][1]:.2f}×)" for _, peak in peaks]
-        rows.append([f"{batch_size} × {size}×{size}", *ratios])
+        cells = [f"{peak / 2**30:.2f} ({peak / peaks[0][1]:.2f}×); {seconds:.2g} s" for _, peak, seconds in peaks]
+        rows.append([f"{batch_size} × {size}×{size}", *cells])
         print(" | ".join(rows[-1]), flush=True)
-    intro = f"""`python benchmarks/memory.py`: {config.network}, training; GiB at the peak of the process,
+    intro = f"""`python benchmarks/memory.py`: {config.network}, training; GiB at the peak of the process and seconds of a step;
 {idle / 2**30:.2f} of them for Python and PyTorch before the first step (on CUDA: on the card). {describe_machine(device)}."""
     report("Memory", f"{intro}\n\n{markdown(['batch', *WAYS], rows)}", config.output)
 
