@@ -127,9 +127,7 @@ class Config:
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # number format; auto: the fastest that is safe
     compile: bool = False  # torch.compile the network: seconds to minutes at the start, faster steps on some machines
     deterministic: bool = False  # the same run to the last bit every time; slower on a GPU
-    save_memory: bool = (
-        False  # keep fewer maps for the backward pass: less memory; a step on a CPU takes twice the time
-    )
+    save_memory: bool = False  # keep fewer maps for the backward pass: less memory, on a CPU twice the time
     num_workers: int | None = None  # processes that load pictures; None: chosen by the machine, 0: none
     seed: int = 0  # same seed, same data order, same crops, same initial weights
     # Output
