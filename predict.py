@@ -71,7 +71,7 @@ class Config:
     argmax: bool = False  # export_onnx: the file gives classes (N, H, W) uint8 instead of logits
     device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # number format of the network
-    compile: bool = False  # torch.compile: seconds to minutes for every size of picture, for videos and many pictures
+    compile: bool = False  # torch.compile sizes that come again, at most 8, in seconds to minutes each: for videos
     tta: bool = False  # average over flips and turns by 90°: better by a little, eight times slower
     close_gaps: str | None = None  # name of a class that separates others, such as membrane: close its gaps
 

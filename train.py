@@ -125,7 +125,9 @@ class Config:
     # Machine
     device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # number format; auto: the fastest that is safe
-    compile: bool = False  # torch.compile the network: seconds to minutes at the start, faster steps on some machines
+    compile: bool = (
+        False  # torch.compile: seconds to minutes, which --max-minutes counts, then faster steps on some machines
+    )
     deterministic: bool = False  # the same run to the last bit every time; slower on a GPU
     save_memory: bool = False  # keep fewer maps for the backward pass: less memory, on a CPU twice the time
     num_workers: int | None = None  # processes that load pictures; None: chosen by the machine, 0: none
@@ -175,7 +177,8 @@ def main(config: Config) -> None:
         net.freeze_encoder(phase.frozen)
         if config.compile and (epoch == done or phase is not schedule.phase(epoch - 1)):
             sizes = {len(keys) for keys in batches}
-            print(f"compiled in {trainer.compile(sizes, *next(iter(train_loader)), criterion=loss_of):.0f} s")
+            seconds = trainer.compile(sizes, *next(iter(train_loader)), criterion=loss_of)
+            print(f"compiled in {seconds:.0f} s{', which --max-minutes counts' if budget else ''}")
         start = time.perf_counter()
         bar = progress(schedule.in_time(train_loader), f"epoch {epoch + 1}", "batch", len(batches))
         trained = train_one_epoch(trainer, bar, loss_of, schedule.steps_before(epoch))
@@ -456,7 +459,8 @@ def print_plan(config: Config, data: Data, unet: Unet, schedule: Schedule, run_d
     for phase in schedule.phases:
         length = counted(phase.epochs, "epoch")
         if schedule.budget and phase is schedule.phases[-1]:
-            length = f"{schedule.budget.seconds / 60:g} minutes in epochs"
+            minutes = schedule.budget.seconds / 60
+            length = f"{minutes:g} minute{'s' * (minutes != 1)} in epochs"
         steps, crops = counted(schedule.steps(phase) // phase.epochs, "step"), counted(phase.batch_size, "crop")
         print(f"plan     {length} of {steps}, {crops} of {height}×{width} each"
               f"{', the encoder frozen' if phase.frozen else ''}")  # fmt: skip

@@ -104,11 +104,11 @@ class Unet:
         self.tile_size: int | None = None  # side of tiles in pixels; None: by the memory that is free
         self.compiled: Callable[[Tensor], Tensor] | None = None
 
-    def compile(self) -> None:
-        """Run the networks through torch.compile: seconds to minutes for each new size of picture or tile, faster after that.
+    def compile(self, after: int = 2) -> None:
+        """Run the networks through torch.compile: seconds to minutes for a size of picture or tile, faster after that.
 
-        Few sizes are compiled (`COMPILED_SIZES` of an ensemble together), others run as they are. Raises UserError for an
-        ONNX file.
+        A size is compiled when it has come `after` times, and no more than `COMPILED_SIZES` (of an ensemble together); what
+        is left runs as it is. Raises UserError for an ONNX file.
         """
         for member in self.members:
             if not isinstance(member.net, UNet):
@@ -116,7 +116,7 @@ class Unet:
             # Found out by running the network, which is not to be compiled with the hooks of that.
             _ = member.geometry
             limit = max(COMPILED_SIZES // len(self.members), 1)
-            member.compiled = compiled_by_size(member.net, self.device, limit)
+            member.compiled = compiled_by_size(member.net, self.device, after, limit)
 
     def _join(self, other: "Unet") -> None:
         """Take another network into the ensemble. Raises UserError if it has other classes."""

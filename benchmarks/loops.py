@@ -206,7 +206,7 @@ class CompiledLoop(OurLoop):
 
     def prepare(self) -> None:
         super().prepare()
-        self.unet.compile()
+        self.unet.compile(after=0)
 
 
 LOOPS = {"plain": PlainLoop, "ours": OurLoop, "compiled": CompiledLoop, "smp": SmpLoop}

@@ -80,18 +80,22 @@ def test_devices():
     assert "CPU" in describe_device(CPU)
 
 
-@pytest.mark.parametrize(
-    ("name", "dtype", "words"),
-    [("fp32", None, "float32"), ("bf16", torch.bfloat16, "bfloat16"), ("fp16", torch.float16, "float16")],
-)
+@pytest.mark.parametrize(("name", "dtype", "words"), [("fp32", None, "float32"), ("bf16", torch.bfloat16, "bfloat16")])
 def test_a_precision_by_name(name, dtype, words):
     precision = choose_precision(name, CPU)
     assert precision.dtype is dtype
     assert words in str(precision)
-    assert precision.scaler().is_enabled() == (name == "fp16")
+    assert not precision.scaler().is_enabled()
     with precision.autocast():
         product = torch.ones(2, 2) @ torch.ones(2, 2)
     assert product.dtype == (dtype or torch.float32)
+
+
+def test_float16_is_for_gpus():
+    assert choose_precision("fp16", torch.device("mps")).dtype is torch.float16
+    assert choose_precision("fp16", torch.device("cuda")).dtype is torch.float16
+    with pytest.raises(UserError, match="fp16 on a CPU"):
+        choose_precision("fp16", CPU)
 
 
 @pytest.mark.parametrize(("capable", "dtype"), [(True, torch.bfloat16), (False, None)])

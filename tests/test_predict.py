@@ -496,11 +496,11 @@ def test_speed_on_a_picture(predict, weights, tmp_path, capsys):
 
 @pytest.mark.skipif(not shutil.which("g++"), reason="needs a C++ compiler")
 def test_a_compiled_folder_equals_the_plain_one(predict, tmp_path, capsys):
-    source = folder_of(tmp_path, a=RGB, b=RGB[::-1])
+    source = folder_of(tmp_path, a=RGB, b=RGB[::-1], c=RGB[:, ::-1], d=GRAY)
     predict(mode="dir_predict", input=source)
     predict(mode="dir_predict", input=source, output=tmp_path / "compiled", compile=True)
-    assert capsys.readouterr().err.count("compiled for 48×64 pixels") == 1
-    for name in ("a_mask.png", "b_mask.png"):
+    assert capsys.readouterr().err.count("compiling for 48×64 pixels") == 1
+    for name in ("a_mask.png", "b_mask.png", "c_mask.png", "d_mask.png"):
         assert np.array_equal(read_mask(tmp_path / "compiled" / name), read_mask(tmp_path / "out" / name))
 
 

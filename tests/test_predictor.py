@@ -325,29 +325,39 @@ def quick_compiler(monkeypatch):
 )
 def test_compiled_networks_predict_the_same(path, make, times, quick_compiler, capsys):
     plain, unet = make(path), make(path)
-    unet.compile()
+    unet.compile(after=0)
     for picture in (PICTURE, PICTURE, PICTURE[:30], PICTURE[:, :, 0]):
         np.testing.assert_allclose(unet.predict_proba(picture), plain.predict_proba(picture), atol=1e-5)
         np.testing.assert_array_equal(unet.predict(picture), plain.predict(picture))
-    assert capsys.readouterr().err.count("compiled for") == times
+    assert capsys.readouterr().err.count("compiled in") == times
+
+
+def test_a_size_is_compiled_when_it_comes_again(path, unet, quick_compiler, capsys):
+    compiled = Unet(path, "cpu", "fp32")
+    compiled.compile(after=2)
+    for size, notes in ((37, 0), (20, 0), (37, 0), (37, 1), (37, 0), (20, 0), (20, 1)):
+        np.testing.assert_array_equal(compiled.predict(PICTURE[:size]), unet.predict(PICTURE[:size]))
+        assert capsys.readouterr().err.count(f"compiling for {size}×53 pixels") == notes
 
 
 def test_sizes_beyond_those_that_are_compiled_run_all_the_same(path, unet, quick_compiler, monkeypatch, capsys):
     monkeypatch.setattr("unet.COMPILED_SIZES", 2)
     compiled = Unet(path, "cpu", "fp32")
-    compiled.compile()
+    compiled.compile(after=0)
     for size in (20, 30, 37, 20, 30, 37):
         np.testing.assert_array_equal(compiled.predict(PICTURE[:size]), unet.predict(PICTURE[:size]))
-    assert capsys.readouterr().err.count("compiled for") == 2
+    notes = capsys.readouterr().err
+    assert notes.count("compiled in") == 2
+    assert notes.count("2 sizes are compiled now, others run as they are") == 1
 
 
 def test_without_a_compiler_the_user_is_told(path, monkeypatch):
     def no_compiler(*_: object, **__: object):
-        raise torch._dynamo.exc.TorchDynamoException("No working C++ compiler")
+        raise torch._dynamo.exc.TorchDynamoException("C++ compile error\nOutput:\nfatal error: Python.h: No such file")
 
     monkeypatch.setattr(torch, "compile", lambda *_, **__: no_compiler)
     unet = Unet(path, "cpu", "fp32")
-    unet.compile()
-    with pytest.raises(UserError, match="No working C") as caught:
+    unet.compile(after=0)
+    with pytest.raises(UserError, match=r"fatal error: Python\.h") as caught:
         unet.predict(PICTURE)
     assert "leave --compile out" in caught.value.remedy

@@ -6,6 +6,7 @@ import math
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -71,6 +72,12 @@ def choose_device(name: str) -> torch.device:
 def choose_precision(name: str, device: torch.device) -> Precision:
     """`auto`: bfloat16 where the hardware computes with it (elsewhere it is slower than float32), else float16 on CUDA."""
     dtypes = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+    if name == "fp16" and device.type == "cpu":
+        found, expected = (
+            "fp16 on a CPU, which has no quick convolutions for it",
+            "bf16 or fp32 on a CPU, fp16 on a GPU",
+        )
+        raise UserError("--precision", found, expected, "leave it out: auto takes the fastest that is safe")
     if name != "auto":
         return Precision(device, dtypes[name])
     if device.type == "cuda":
@@ -219,27 +226,35 @@ def compiler_errors() -> Iterator[None]:
     try:
         yield
     except torch._dynamo.exc.TorchDynamoException as error:
+        lines = str(error).strip().splitlines()
+        cause = next((line for line in lines if "fatal error" in line), lines[0]).strip()
         raise UserError(
             "--compile",
-            f"torch.compile cannot compile here ({str(error).strip().splitlines()[0][:150]})",
-            "a C++ compiler (g++; on Windows cl.exe of the Build Tools), for a GPU Triton",
-            "install one, or leave --compile out",
+            f"torch.compile cannot compile here ({cause[:150]})",
+            "a C++ compiler (g++; on Windows cl.exe of the Build Tools) and Python's headers, for a GPU Triton",
+            "install what is missing (on Debian and Ubuntu g++ and python3-dev), or leave --compile out",
         ) from None
 
 
-def compiled_by_size(net: nn.Module, device: torch.device, limit: int) -> Callable[[Tensor], Tensor]:
-    """The network for prediction, compiled for the first `limit` sizes of batch and told of each; as it is for others."""
-    model, sizes = compiled(net, device), set()
+def compiled_by_size(net: nn.Module, device: torch.device, after: int, limit: int) -> Callable[[Tensor], Tensor]:
+    """The network for prediction: as it is for a size of batch that has come up to `after` times, compiled from then on.
+
+    At most `limit` sizes are compiled. Each is told, with the seconds that it took.
+    """
+    model, times, sizes = compiled(net, device), Counter(), set()
 
     def run(batch: Tensor) -> Tensor:
         if batch.shape not in sizes:
-            if len(sizes) == limit:
+            times[batch.shape] += 1
+            if times[batch.shape] <= after or len(sizes) == limit:
                 return net(batch)
             start = time.perf_counter()
+            note(f"compiling for {batch.shape[-2]}×{batch.shape[-1]} pixels, which takes seconds to minutes")
             with compiler_errors():
                 model(batch)
             sizes.add(batch.shape)
-            note(f"compiled for {batch.shape[-2]}×{batch.shape[-1]} pixels in {time.perf_counter() - start:.1f} s")
+            last = f"; {limit} sizes are compiled now, others run as they are" if len(sizes) == limit else ""
+            note(f"compiled in {time.perf_counter() - start:.1f} s{last}")
         # A graph of CUDA would write its next output over this one.
         return model(batch).clone()
 
