@@ -125,9 +125,7 @@ class Config:
     # Machine
     device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # number format; auto: the fastest that is safe
-    compile: bool = (
-        False  # torch.compile: seconds to minutes, which --max-minutes counts, then faster steps on some machines
-    )
+    compile: bool = False  # torch.compile: a slow start, which --max-minutes counts, then faster steps on some machines
     deterministic: bool = False  # the same run to the last bit every time; slower on a GPU
     save_memory: bool = False  # keep fewer maps for the backward pass: less memory, on a CPU twice the time
     num_workers: int | None = None  # processes that load pictures; None: chosen by the machine, 0: none
