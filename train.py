@@ -43,10 +43,10 @@ from utils.engine import (
     choose_precision,
     evaluate,
     make_optimizer,
-    return_freed_memory,
     set_determinism,
     train_one_epoch,
 )
+from utils.heap import return_freed_memory
 from utils.history import History, Row
 from utils.losses import BorderWeights, Loss, balanced_class_weights, criterion
 from utils.metrics import Scores

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from nets.geometry import Geometry, measure_geometry
 from nets.unet import UNet, build
 from utils.checkpoint import Checkpoint, newest_checkpoint
+from utils.compiling import compiled_by_size
 from utils.console import UserError, progress
-from utils.engine import Precision, choose_device, choose_precision, compiled_by_size
+from utils.engine import Precision, choose_device, choose_precision
 from utils.gaps import close_gaps
 from utils.images import Picture, as_array, to_channels, to_uint8_rgb
 from utils.large import LARGE_PIXELS, TiffWindows, open_picture

@@ -20,15 +20,8 @@ from unet import Unet
 from utils.augment import parse_augmentation
 from utils.checkpoint import Checkpoint, save_checkpoint
 from utils.dataset import EpochBatches, SegmentationDataset, choose_workers, make_loader
-from utils.engine import (
-    Trainer,
-    choose_precision,
-    evaluate,
-    make_optimizer,
-    return_freed_memory,
-    set_determinism,
-    train_one_epoch,
-)
+from utils.engine import Trainer, choose_precision, evaluate, make_optimizer, set_determinism, train_one_epoch
+from utils.heap import return_freed_memory
 from utils.losses import criterion
 from utils.normalise import Normalisation
 from utils.palette import voc_palette

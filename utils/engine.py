@@ -1,14 +1,11 @@
 """One epoch of training, one evaluation, and what the machine is asked to compute with."""
 
 import copy
-import ctypes
 import math
 import os
-import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -17,12 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from utils.console import UserError, counted, note
+from utils.compiling import compiled, compiler_errors
+from utils.console import UserError, counted
+from utils.heap import keep_freed_memory
 from utils.losses import deep_loss
 from utils.metrics import ConfusionMatrix, Scores
 from utils.normalise import to_device
-
-TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
 @dataclass(frozen=True)
@@ -214,53 +211,6 @@ class Trainer:
         self.average.n_averaged.fill_(state["averaged"])
 
 
-def compiled(net: nn.Module, device: torch.device) -> Callable[[Tensor], Any]:
-    """The network through torch.compile, which compiles for each size of batch when it first sees it."""
-    # Graphs of whole steps spare the launching of kernels, the bottleneck of a GPU on small pictures.
-    return torch.compile(net, mode="reduce-overhead" if device.type == "cuda" else "default", dynamic=False)
-
-
-@contextmanager
-def compiler_errors() -> Iterator[None]:
-    """Raises UserError where there is no compiler."""
-    try:
-        yield
-    except torch._dynamo.exc.TorchDynamoException as error:
-        lines = str(error).strip().splitlines()
-        cause = next((line for line in lines if "fatal error" in line), lines[0]).strip()
-        raise UserError(
-            "--compile",
-            f"torch.compile cannot compile here ({cause[:150]})",
-            "a C++ compiler (g++; on Windows cl.exe of the Build Tools) and Python's headers, for a GPU Triton",
-            "install what is missing (on Debian and Ubuntu g++ and python3-dev), or leave --compile out",
-        ) from None
-
-
-def compiled_by_size(net: nn.Module, device: torch.device, after: int, limit: int) -> Callable[[Tensor], Tensor]:
-    """The network for prediction: as it is for a size of batch that has come up to `after` times, compiled from then on.
-
-    At most `limit` sizes are compiled. Each is told, with the seconds that it took.
-    """
-    model, times, sizes = compiled(net, device), Counter(), set()
-
-    def run(batch: Tensor) -> Tensor:
-        if batch.shape not in sizes:
-            times[batch.shape] += 1
-            if times[batch.shape] <= after or len(sizes) == limit:
-                return net(batch)
-            start = time.perf_counter()
-            note(f"compiling for {batch.shape[-2]}×{batch.shape[-1]} pixels, which takes seconds to minutes")
-            with compiler_errors():
-                model(batch)
-            sizes.add(batch.shape)
-            last = f"; {limit} sizes are compiled now, others run as they are" if len(sizes) == limit else ""
-            note(f"compiled in {time.perf_counter() - start:.1f} s{last}")
-        # A graph of CUDA would write its next output over this one.
-        return model(batch).clone()
-
-    return run
-
-
 def make_optimizer(name: str, lr: float, weight_decay: float, momentum: float, device: torch.device) -> Callable:
     """A function from parameter groups to the optimizer `adamw`, `adam` or `sgd` (with Nesterov's momentum)."""
     # One kernel for all weights where there is one, else one for each operation.
@@ -280,33 +230,6 @@ def set_determinism(deterministic: bool) -> None:
     if torch.cuda.is_available():
         # TF32 for what stays in float32.
         torch.set_float32_matmul_precision("high")
-
-
-def keep_freed_memory() -> None:
-    """Let the C library keep what a training step on a CPU gives back from now on: the next one wants it again.
-
-    glibc returns large blocks to the system and gets them anew, page by page, at every layer. Without that, steps take up to
-    a quarter less time, and the process some more memory. Elsewhere than on Linux with glibc nothing happens.
-    """
-    if libc := find_glibc():
-        libc.malloc_trim(0)
-        # Older releases allow no more than 32 MiB.
-        libc.mallopt(MMAP_THRESHOLD, 1 << 30) or libc.mallopt(MMAP_THRESHOLD, 1 << 25)
-        libc.mallopt(TRIM_THRESHOLD, (1 << 31) - 1)
-
-
-def return_freed_memory() -> None:
-    """Let the C library give every block of a MiB or more back to the system at once: no gaps between blocks, more time.
-
-    By itself glibc keeps blocks of up to 32 MiB once it has seen some freed, and new ones seldom fit into what is left.
-    """
-    if libc := find_glibc():
-        libc.mallopt(MMAP_THRESHOLD, 1 << 20)
-
-
-def find_glibc() -> ctypes.CDLL | None:
-    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
-    return libc if hasattr(libc, "mallopt") else None
 
 
 def average_decay(count: int, total_steps: float) -> float:
