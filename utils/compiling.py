@@ -20,7 +20,7 @@ def compiled(net: nn.Module, device: torch.device) -> Callable[[Tensor], Any]:
 
 @contextmanager
 def compiler_errors() -> Iterator[None]:
-    """Raises UserError where there is no compiler."""
+    """Raises UserError, with its cause, where torch.compile fails, as it does without a C++ compiler."""
     try:
         yield
     except torch._dynamo.exc.TorchDynamoException as error:
