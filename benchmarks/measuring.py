@@ -75,8 +75,9 @@ def peak_bytes(device: torch.device) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def matrix_rate(dtype: torch.dtype, device: torch.device, side: int) -> float:
-    """Best FLOP a second of the product of two matrices (side, side): what the machine can do at the very most."""
+def matrix_rate(precision: str, device: torch.device, quick: bool = False) -> float:
+    """Best FLOP a second of the product of two large matrices in `precision`: what the machine can do at the very most."""
+    dtype, side = getattr(torch, precision), 256 if quick else 8192 if device.type == "cuda" else 4096
     # Convolutions in float32 use TF32 on CUDA unless forbidden; so does the ceiling.
     torch.set_float32_matmul_precision("high" if device.type == "cuda" else "highest")
     a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))

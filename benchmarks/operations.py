@@ -1,5 +1,7 @@
 """What a training step and a prediction spend their time on, operation by operation, as PyTorch's profiler has it.
 
+Beside it the share of the machine's matrix rate that they reach, and what the convolutions alone would reach.
+
 python benchmarks/operations.py --output docs/operations.md
 """
 
@@ -13,8 +15,10 @@ import tyro
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from loops import NETWORKS, OurLoop
-from measuring import describe_machine, draw_folder, in_child, markdown, report
+from measuring import describe_machine, draw_folder, forward_flop, in_child, markdown, matrix_rate, report
+from torch.autograd import DeviceType
 
+from nets.unet import build
 from utils.engine import choose_device
 
 # The beginning of an operation's name → what it is called in the table; the first that fits counts.
@@ -34,6 +38,7 @@ KINDS = {
     "aten::lerp_": "optimizer and averaging",
     "enumerate(DataLoader)": "loading",
 }
+REACHED = "share of the matrix rate reached", "share of it if there were only the convolutions"
 
 
 @dataclass
@@ -48,19 +53,30 @@ class Config:
     quick: bool = False  # a tiny network on tiny pictures: does it run?
 
 
-def shares(profiler: torch.profiler.profile) -> dict[str, float]:
-    """Share of the time of each kind of operation, 0 … 1."""
+def shares(profiler: torch.profiler.profile, device: torch.device, least: float) -> dict[str, float]:
+    """Share of the time of each kind of operation, 0 … 1, and the two of the matrix rate (REACHED).
+
+    On CUDA it is the card's time. least: seconds that the profiled work would take at the matrix rate.
+    """
     found: dict[str, float] = {}
     for event in profiler.key_averages():
-        kind = next((kind for start, kind in KINDS.items() if event.key.startswith(start)), "the rest")
-        found[kind] = found.get(kind, 0.0) + event.self_device_time_total + event.self_cpu_time_total
-    return {kind: time / sum(found.values()) for kind, time in found.items()}
+        # The kernels themselves are listed once more, beside the operations that start them.
+        if event.device_type == DeviceType.CPU:
+            kind = next((kind for start, kind in KINDS.items() if event.key.startswith(start)), "the rest")
+            time = event.self_device_time_total if device.type == "cuda" else event.self_cpu_time_total
+            found[kind] = found.get(kind, 0.0) + time / 1e6
+    total = sum(found.values())
+    convolving = sum(time for kind, time in found.items() if kind.startswith("convolutions"))
+    ratios = dict(zip(REACHED, (least / total, least / convolving), strict=True))
+    return {kind: time / total for kind, time in found.items()} | ratios
 
 
 def measure(config: Config, network: str, root: Path) -> tuple[dict[str, float], dict[str, float]]:
     """Shares of training and of predicting, in this process."""
-    loop = OurLoop(network, folder := draw_folder(root, 2, config.size), config.size, choose_device(config.device))
+    device = choose_device(config.device)
+    loop = OurLoop(network, folder := draw_folder(root, 2, config.size), config.size, device)
     names = folder.read_split("train")
+    flop = config.steps * forward_flop(lambda: build(3, **NETWORKS[network]), config.size)
     loop.train(3 * names, 2)
     with torch.profiler.profile() as training:
         loop.train(config.steps * names, 2)
@@ -70,7 +86,8 @@ def measure(config: Config, network: str, root: Path) -> tuple[dict[str, float],
     with torch.profiler.profile() as predicting:
         for _ in range(config.steps):
             loop.predict(picture)
-    return shares(training), shares(predicting)
+    least = flop / matrix_rate(loop.precision, device, config.quick)
+    return shares(training, device, 3 * len(names) * least), shares(predicting, device, least)
 
 
 def main(config: Config) -> None:
@@ -81,7 +98,7 @@ def main(config: Config) -> None:
         with TemporaryDirectory() as directory:
             columns += in_child(measure, config, network, Path(directory))
         print(network, flush=True)
-    kinds = [*dict.fromkeys(KINDS.values()), "the rest"]
+    kinds = [*dict.fromkeys(KINDS.values()), "the rest", *REACHED]
     rows = [[kind, *(f"{column[kind]:.0%}" if kind in column else "–" for column in columns)] for kind in kinds]
     header = ["share of the time", *(f"{name}: {what}" for name in config.networks for what in ("train", "predict"))]
     machine = describe_machine(choose_device(config.device))

@@ -33,8 +33,6 @@ from utils.engine import choose_device
 from utils.losses import criterion
 from utils.voc import VocFolder
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
 
 @dataclass
 class Config:
@@ -65,8 +63,7 @@ def measure(config: Config, network: str, loop: str, batch_size: int, root: Path
     picture = runner.open(pictures[0])
     predict = median_seconds(lambda: runner.predict(picture), config.repeats * block, device)
     validate = median_seconds(lambda: runner.validate(names[:batch_size], batch_size), min(config.repeats, 2), device)
-    side = 256 if config.quick else 8192 if device.type == "cuda" else 4096
-    rate = matrix_rate(DTYPES[runner.precision], device, side)
+    rate = matrix_rate(runner.precision, device, config.quick)
     train = median(steps) / batch_size
     return Cost(runner.precision, train, predict, validate / batch_size, warm_up * block, peak, rate)
 

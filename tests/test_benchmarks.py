@@ -216,9 +216,12 @@ def test_memory(tmp_path, monkeypatch):
 
 def test_operations(tmp_path, monkeypatch):
     _, _, *rows = quick(monkeypatch, "operations.py", tmp_path / "operations.md")
-    shares = {row[0]: [float(cell.rstrip("%").replace("–", "0")) for cell in row[1:]] for row in rows}
+    *rows, whole, alone = [[row[0], *(float(cell.rstrip("%").replace("–", "0")) for cell in row[1:])] for row in rows]
+    shares = {row[0]: row[1:] for row in rows}
     assert all(95 <= sum(column) <= 105 for column in zip(*shares.values(), strict=True))
     assert shares["convolutions, backward"][0] > 0 and shares["convolutions, backward"][1] == 0
+    # Of the time that is left without all else, the same work takes a larger share.
+    assert all(part <= only for part, only in zip(whole[1:], alone[1:], strict=True))
 
 
 def test_loader(tmp_path, monkeypatch):
