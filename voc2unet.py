@@ -54,6 +54,7 @@ def main(config: Config) -> None:
     faults = [replace(fault, remedy=fault.remedy.replace(folder.doctor(), wanted)) for fault in faults]
     # What the masks are going to hold is checked before any is written.
     report(folder, faults, len(pairs))
+    group_keys([one.name for one in findings.seen], config.group)
     if mending.active:
         write_mended(folder, mending, pairs, [one.mended for one in findings.seen])
     class_names = settle_classes(folder, mending, class_names, findings)

@@ -43,7 +43,7 @@ class Config:
     output: Path | None = None  # Markdown file to write, the figure beside it; None: print only
     minutes: tuple[float, ...] = (2, 10)  # budgets of our runs (train.py --max-minutes), each trained from the start
     plain_minutes: float = 20  # time of the plain loop
-    train_flags: str = ""  # further flags for train.py, in quotes: "--seed 1"
+    train_flags: str = ""  # further flags for train.py: --train-flags="--seed 1"
     boundary: str = "membrane"  # class that parts objects; V-Rand is told where the data have it
     device: str = "auto"  # auto, cpu, cuda
     seed: int = 0  # of the plain loop
@@ -209,7 +209,7 @@ def compare(config: Config, logs: Path) -> None:
     score(plain, predict, folder, unet.num_classes, boundary)
     runs.append(plain)
     counts = f"{len(folder.read_split('train'))} pictures to train, {len(folder.read_split('val'))} to validate"
-    flags = f" --train-flags {config.train_flags!r}" if config.train_flags else ""
+    flags = f' --train-flags="{config.train_flags}"' if config.train_flags else ""
     intro = f"""`python benchmarks/accuracy.py --voc-root {config.voc_root}{flags}`: {counts};
 {unet.backbone} U-Net, {unet.precision} against float32; {describe_machine(unet.device)}."""
     text = f"{intro}\n\n{table(runs, max(miou for _, miou in plain.curve))}\n\n{EXPLANATION}"

@@ -249,6 +249,14 @@ def test_proposed_command_draws_the_split_that_was_asked_for(tmp_path, flags):
     assert snapshot(asked.splits_dir) == snapshot(plain.splits_dir)
 
 
+def test_a_pattern_that_does_not_fit_is_told_before_masks_are_mended(tmp_path):
+    folder = make_pairs(tmp_path, values=(0, 255))
+    before = snapshot(folder.root)
+    with pytest.raises(UserError, match="no match in the name"):
+        check(folder, map="0:0,255:1", group="^patient")
+    assert snapshot(folder.root) == before
+
+
 def test_255_beside_other_gray_levels_is_pointed_out(tmp_path):
     folder = make_pairs(tmp_path, values=[0, 128, 255])
     with pytest.raises(UserError) as caught:

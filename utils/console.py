@@ -1,10 +1,24 @@
 """Talking to the user: the one exception for what they can mend, warnings, progress bars, the start of every script."""
 
+import re
 import sys
 from collections.abc import Callable, Iterable
 
 import tyro
 from tqdm import tqdm
+
+FEWER_PROCESSES = (
+    "load with fewer processes (--num-workers 0); in a container, allow more shared memory (docker run --shm-size 2g)"
+)
+SMALLER_STEPS = (
+    "train with a smaller --batch-size or --input-shape, then with --save-memory; "
+    "close other programs (nvidia-smi lists those on an NVIDIA GPU)"
+)
+# How PyTorch (loading processes; CUDA, cuDNN, Apple's GPU, a CPU on Linux and Windows) says that memory ran out → what helps.
+SHORTAGES = {
+    "DataLoader worker .* killed by signal": FEWER_PROCESSES,
+    "out of memory|not enough memory|allocate memory|ALLOC_FAILED": SMALLER_STEPS,
+}
 
 
 class UserError(Exception):
@@ -33,16 +47,28 @@ def run_script(main: Callable, config_class: type, description: str) -> None:
     except UserError as error:
         print(f"\nerror: {error}", file=sys.stderr)
         sys.exit(2)
-    except RuntimeError as error:
-        # A process that loads pictures sends the text of its exception, behind its traceback.
-        _, from_worker, text = str(error).rpartition(f"{UserError.__module__}.UserError: ")
-        if not from_worker:
+    except (RuntimeError, MemoryError) as error:
+        if not (text := told(error)):
             raise
-        print(f"\nerror: {text.strip()}", file=sys.stderr)
+        print(f"\nerror: {text}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def told(error: RuntimeError | MemoryError) -> str | None:
+    """The text of a UserError of a process that loads pictures, or for memory that ran out; None for a bug."""
+    # Such a process sends the text of its exception, behind its traceback.
+    _, from_worker, text = str(error).rpartition(f"{UserError.__module__}.UserError: ")
+    if from_worker:
+        return text.strip()
+    # That such a process was killed is only the cause of the error that comes of it.
+    found = f"out of memory. {error}" if isinstance(error, MemoryError) else str(error.__cause__ or error)
+    for sign, remedy in SHORTAGES.items():
+        if re.search(sign, found):
+            return str(UserError("memory", found.strip().split("\n")[0][:200], "enough for what is to be done", remedy))
+    return None
 
 
 def warn(message: str) -> None:

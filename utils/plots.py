@@ -66,12 +66,14 @@ def draw_class_bars(path: Path, class_names: Sequence[str], values: np.ndarray, 
 def draw_confusion_matrix(path: Path, class_names: Sequence[str], matrix: np.ndarray) -> None:
     """Rows truth, columns prediction, each row as shares of its truth, – without any; matrix (K, K) pixel counts."""
     shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
-    side = 2.5 + 0.55 * len(class_names)
+    # A class is a line of text high, and the picture of hundreds of classes can still be opened.
+    side = 2.5 + min(0.55 * len(class_names), 30)
     figure = Figure(figsize=(side + 1, side), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axes.set_xticks(range(len(class_names)), class_names, rotation=45, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(class_names)), class_names)
+    names = {"labels": class_names, "fontsize": min(10, 1200 / len(class_names))}
+    axes.set_xticks(range(len(class_names)), rotation=45, ha="right", rotation_mode="anchor", **names)
+    axes.set_yticks(range(len(class_names)), **names)
     axes.set(xlabel="prediction", ylabel="truth", title="share of each true class")
     if len(class_names) <= 25:
         for row, column in np.ndindex(shares.shape):
