@@ -205,19 +205,18 @@ def check_config(config: Config) -> None:
     from_one = ("epochs", "batch_size", "freeze_batch_size", "base_channels", "depth")
     from_zero = ("freeze_epochs", "weight_decay", "momentum", "encoder_lr_factor", "dice_weight", "dice_smooth", "focal_gamma",
                  "border_weight", "num_workers", "seed")  # fmt: skip
-    for name, minimum in {**dict.fromkeys(from_one, 1), **dict.fromkeys(from_zero, 0)}.items():
-        value = getattr(config, name)
-        # Turned round, so that NaN fails too.
-        if value is not None and not value >= minimum:
-            flag = f"--{name.replace('_', '-')}"
-            raise UserError(flag, str(value), f"{minimum} or more", "choose another value")
     above_zero = ("lr", "freeze_lr", "max_minutes", "dice_beta", "border_sigma")
-    values = [value for name in above_zero if (value := getattr(config, name)) is not None]
-    if min(config.input_shape or (1,)) < 1 or not all(0 < value < math.inf for value in values):
-        found = ", ".join(
-            f"--{name.replace('_', '-')} {getattr(config, name)}" for name in ("input_shape", *above_zero)
-        )
-        raise UserError("settings", found, "numbers above 0", "choose other values")
+    # A NaN passes none of them.
+    for names, fits, expected in (
+        (from_one, lambda value: value >= 1, "1 or more"),
+        (from_zero, lambda value: value >= 0, "0 or more"),
+        (above_zero, lambda value: 0 < value < math.inf, "a number above 0"),
+        (("input_shape",), lambda sides: min(sides) >= 1, "a height and a width above 0"),
+    ):
+        for name in names:
+            value = getattr(config, name)
+            if value is not None and not fits(value):
+                raise UserError(f"--{name.replace('_', '-')}", str(value), expected, "choose another value")
     parse_augmentation(config.augmentation)
     if config.deterministic and config.max_minutes:
         found = "--deterministic with --max-minutes"
@@ -251,8 +250,9 @@ def read_data(config: Config) -> Data:
 def fill_in(config: Config, data: Data) -> Config:
     """The settings with what was left to the program chosen."""
     weights, names = config.class_weights, data.class_names
-    if not isinstance(weights, str) and (len(weights) != len(names) or not all(0 <= w < math.inf for w in weights)):
-        expected = f"{len(names)} numbers from 0 on, one for each of {', '.join(names)}"
+    of_names = isinstance(weights, str) or (len(weights) == len(names) and all(0 <= w < math.inf for w in weights))
+    if not of_names or not any(weights):
+        expected = f"{len(names)} numbers from 0 on, one for each of {', '.join(names)}, not all of them 0"
         raise UserError("--class-weights", str(weights), expected, "give as many numbers, or balanced")
     crop, batch = plan_crops(data.train_sizes, config.input_shape, config.fit == "letterbox")
     lr = config.lr or LEARNING_RATES[config.optimizer]

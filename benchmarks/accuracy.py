@@ -14,18 +14,18 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
-import tyro
 from matplotlib.figure import Figure
 from PIL import Image
 from scipy import ndimage
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import plain_loop
-from measuring import describe_machine, draw_folder, markdown, report
+from measuring import choose_folder, describe_machine, markdown, report
 
 from nets.unet import build
 from unet import Unet
 from utils.checkpoint import load_checkpoint
+from utils.console import UserError, run_script
 from utils.history import read_history
 from utils.images import read_image, read_mask
 from utils.metrics import ConfusionMatrix, Scores
@@ -107,9 +107,8 @@ def train_ours(config: Config, minutes: float | None, logs: Path) -> tuple[Run, 
         result = subprocess.run([sys.executable, str(ROOT / "train.py"), *flags], stdout=log, stderr=subprocess.STDOUT)
     wall = time.perf_counter() - start
     if result.returncode:
-        raise RuntimeError(
-            f"train.py ended with status {result.returncode}:\n{Path(log.name).read_text('utf-8')[-2000:]}"
-        )
+        found = f"status {result.returncode}:\n{Path(log.name).read_text('utf-8')[-2000:]}"
+        raise UserError(f"train.py {shlex.join(flags)}", found, "status 0", "see above")
     rows = read_history(logs / name / "history.csv")
     # What is not an epoch is the start and the end; all of it is counted as start, against us.
     ends = np.cumsum([row.seconds for row in rows]) + wall - sum(row.seconds for row in rows)
@@ -172,17 +171,10 @@ def table(runs: Sequence[Run], goal: float) -> str:
 
 def main(config: Config) -> None:
     with TemporaryDirectory() as directory:
+        config.voc_root = choose_folder(config.voc_root, config.quick, Path(directory)).root
         if config.quick:
-            folder = draw_folder(Path(directory) / "voc", 4, 64)
-            folder.write_split("train", ["cells_0", "cells_1"])
-            folder.write_split("val", ["cells_2", "cells_3"])
-            config.voc_root, config.boundary, config.minutes, config.plain_minutes = (
-                folder.root,
-                "background",
-                (0.05,),
-                0.02,
-            )
-            config.train_flags = "--base-channels 4 --depth 2 --batch-size 2"
+            config.boundary, config.minutes, config.plain_minutes = "background", (0.05,), 0.02
+            config.train_flags = f"--base-channels 4 --depth 2 --batch-size 2 {config.train_flags}".strip()
         compare(config, Path(directory))
 
 
@@ -228,4 +220,4 @@ same network, Adam at 1e-4, batch 2, float32, whole pictures, flips."""
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config, description=__doc__))
+    run_script(main, Config, __doc__)

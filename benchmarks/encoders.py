@@ -11,13 +11,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-import tyro
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import accuracy
 from loops import SMP_ENCODERS, SmpLoop, missing
-from measuring import describe_machine, draw_folder, markdown, report
+from measuring import choose_folder, describe_machine, markdown, report
 
+from utils.console import note, run_script
 from utils.engine import choose_device
 from utils.metrics import Scores
 from utils.voc import VocFolder
@@ -73,23 +73,21 @@ def rows_of(config: Config, network: str, folder: VocFolder, logs: Path) -> list
 def main(config: Config) -> None:
     with TemporaryDirectory() as directory:
         logs = Path(directory)
-        if config.quick:
-            config.voc_root = logs / "voc"
-            draw_folder(config.voc_root, 4, 64)
-            VocFolder(config.voc_root).write_split("train", ["cells_0", "cells_1"])
-            VocFolder(config.voc_root).write_split("val", ["cells_2", "cells_3"])
-            config.networks = ("vgg",)
-        folder, rows = VocFolder(config.voc_root), []
-        for network in config.networks:
+        folder, rows = choose_folder(config.voc_root, config.quick, logs), []
+        for network in ("vgg",) if config.quick else config.networks:
+            if reason := missing("smp", network, choose_device(config.device)):
+                note(f"{network}, {SmpLoop.label}: left out, {reason}")
             (logs / network).mkdir()
-            rows += rows_of(config, network, folder, logs / network)
-            print(rows[-2:], flush=True)
+            for row in rows_of(config, network, folder, logs / network):
+                print(" | ".join(row), flush=True)
+                rows.append(row)
     table = markdown(["network", "loop", "minutes", "epochs", "best validation mIoU"], rows)
     machine = describe_machine(choose_device(config.device))
-    command = f"python benchmarks/encoders.py --voc-root {config.voc_root} --minutes {config.minutes:g}"
+    length = "--quick" if config.quick else f"--voc-root {config.voc_root} --minutes {config.minutes:g}"
+    command = f"python benchmarks/encoders.py {length}"
     intro = f"`{command}`: {machine}. No pretrained weights; one seed."
     report("Encoders in the same minutes", f"{intro}\n\n{table}", config.output)
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config, description=__doc__))
+    run_script(main, Config, __doc__)

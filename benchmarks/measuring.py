@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from utils.console import UserError
 from utils.demo import CLASS_NAMES, draw_sample
 from utils.files import replacing
 from utils.images import write_image, write_mask
@@ -109,6 +110,18 @@ def draw_folder(root: Path, count: int, size: int) -> VocFolder:
     write_lines(folder.class_names_path, CLASS_NAMES)
     folder.write_split("train", names)
     return folder
+
+
+def choose_folder(voc_root: Path | None, quick: bool, root: Path) -> VocFolder:
+    """The VOC folder that was asked for, or, to be quick, one drawn into `root`: two pictures to train, two to validate."""
+    if quick:
+        folder = draw_folder(root / "voc", 4, 64)
+        folder.write_split("train", ["cells_0", "cells_1"])
+        folder.write_split("val", ["cells_2", "cells_3"])
+        return folder
+    if voc_root is None:
+        raise UserError("--voc-root", "no folder", "a VOC folder, such as VOCdevkit/isbi of the README", "name one")
+    return VocFolder(voc_root)
 
 
 def describe_machine(device: torch.device) -> str:

@@ -10,13 +10,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import tyro
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import accuracy
-from measuring import describe_machine, draw_folder, markdown, report
+from measuring import choose_folder, describe_machine, markdown, report
 
 from unet import Unet
+from utils.console import run_script
 from utils.engine import choose_device
 from utils.voc import VocFolder
 
@@ -43,16 +43,11 @@ def agreement(path: Path, folder: VocFolder, device: str) -> float:
 def main(config: Config) -> None:
     with TemporaryDirectory() as directory:
         logs = Path(directory)
-        if config.quick:
-            config.voc_root, config.seeds = logs / "voc", 1
-            draw_folder(config.voc_root, 4, 64)
-            VocFolder(config.voc_root).write_split("train", ["cells_0", "cells_1"])
-            VocFolder(config.voc_root).write_split("val", ["cells_2", "cells_3"])
-        folder, rows, scores = VocFolder(config.voc_root), [], {"auto": [], "fp32": []}
-        for seed in range(config.seeds):
+        folder, rows, scores = choose_folder(config.voc_root, config.quick, logs), [], {"auto": [], "fp32": []}
+        for seed in range(1 if config.quick else config.seeds):
             for precision, mious in scores.items():
                 flags = f"--epochs {config.epochs} --precision {precision} --seed {seed}"
-                settings = accuracy.Config(config.voc_root, train_flags=flags, device=config.device, quick=config.quick)
+                settings = accuracy.Config(folder.root, train_flags=flags, device=config.device, quick=config.quick)
                 (parent := logs / f"{precision}-{seed}").mkdir()
                 run, unet = accuracy.train_ours(settings, None, parent)
                 mious.append(max(miou for _, miou in run.curve))
@@ -60,7 +55,7 @@ def main(config: Config) -> None:
                 trained = str(unet.precision).split()[0] if precision == "auto" else "float32"
                 minutes = f"{run.curve[-1][0]:.2f}"
                 rows.append([trained, str(seed), minutes, f"{mious[-1]:.4f}", f"{same:.3%}"])
-                print(rows[-1], flush=True)
+                print(" | ".join(rows[-1]), flush=True)
     header = ["trained in", "seed", "minutes", "best validation mIoU", "pixels predicted alike in both formats"]
     spread = [f"{statistics.mean(m):.4f} ± {np.ptp(m) / 2:.4f}" for m in scores.values()]
     machine = describe_machine(choose_device(config.device))
@@ -70,4 +65,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config, description=__doc__))
+    run_script(main, Config, __doc__)

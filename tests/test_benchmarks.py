@@ -259,3 +259,12 @@ def test_precision(tmp_path, monkeypatch):
     _, _, *rows = quick(monkeypatch, "precision.py", tmp_path / "precision.md")
     assert [row[1] for row in rows] == ["0", "0"] and rows[1][0] == "float32"
     assert all(0 <= float(row[3]) <= 1 and 0 <= float(row[4].rstrip("%")) <= 100 for row in rows)
+
+
+@pytest.mark.parametrize("script", ["accuracy.py", "encoders.py", "precision.py"])
+def test_a_benchmark_on_real_pictures_asks_for_their_folder(script, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [script])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(ROOT / "benchmarks" / script), run_name="__main__")
+    assert end.value.code == 2
+    assert "error: --voc-root" in capsys.readouterr().err

@@ -57,11 +57,14 @@ def choose_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
+        known = name.split(":")[0] in ("cpu", "cuda", "mps")
+        found = str(error).split(". ")[0].splitlines()[0] if known else "no device of that name"
+        install = "; for an NVIDIA card install the CUDA build of PyTorch" if name.startswith("cuda") else ""
         raise UserError(
             f"--device {name}",
-            str(error).splitlines()[0],
+            found,
             "auto, cpu, cuda, cuda:1, mps: a device that this machine and this build of PyTorch have",
-            "use --device auto; for an NVIDIA card install the CUDA build of PyTorch",
+            f"use --device auto{install}",
         ) from None
     return device
 

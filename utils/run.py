@@ -9,7 +9,7 @@ import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
 from utils.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from utils.console import UserError, note, quoted
+from utils.console import UserError, counted, note, quoted
 from utils.dataset import Data
 from utils.engine import Trainer
 from utils.files import read_record, replacing
@@ -52,7 +52,9 @@ def resume_run(path: Path, checkpoint: Checkpoint, trainer: Trainer, epochs: flo
         raise UserError(path, found, expected, remedy)
     done = last.training["epoch"]
     if done >= epochs:
-        raise UserError(path, f"a run that has done its {done} epochs", "epochs left to do", "raise --epochs")
+        raise UserError(
+            path, f"a run that has done its {counted(done, 'epoch')}", "epochs left to do", "raise --epochs"
+        )
     trainer.load_state(last.training, last.model)
     # Those of the folder, which stays; what an older release did not know has its default still.
     checkpoint.settings |= {name: last.settings[name] for name in ("save_dir", "run_name") if name in last.settings}
