@@ -152,15 +152,9 @@ def main(config: Config) -> None:
     unet = Unet.from_network(trainer.average.module, checkpoint, precision)
     run_dir, done, best = open_run(config, checkpoint, trainer)
     print_plan(config, data, unet, schedule, run_dir)
-    if asked not in (None, unet.input_shape):
-        limits = f"at least {2 * net.stride}×{2 * net.stride} for this network, no larger than the largest picture"
-        note(f"the crops are not {asked[0]}×{asked[1]} but {unet.input_shape[0]}×{unet.input_shape[1]}: {limits}")
-    draw_samples(
-        run_dir / "train_batch.png",
-        batches.preview(train_set),
-        columns=min(4, config.batch_size, len(train_set)),
-        titles=["augmented crops, with their masks"],
-    )
+    tell_crops(asked, unet)
+    columns, titles = min(4, config.batch_size, len(train_set)), ["augmented crops, with their masks"]
+    draw_samples(run_dir / "train_batch.png", batches.preview(train_set), columns, titles)
     history, board = History(run_dir / "history.csv", done), SummaryWriter(str(run_dir))
     if budget:
         spend(budget, history, run_dir)
@@ -250,8 +244,8 @@ def read_data(config: Config) -> Data:
 def fill_in(config: Config, data: Data) -> Config:
     """The settings with what was left to the program chosen."""
     weights, names = config.class_weights, data.class_names
-    of_names = isinstance(weights, str) or (len(weights) == len(names) and all(0 <= w < math.inf for w in weights))
-    if not of_names or not any(weights):
+    one_each = isinstance(weights, str) or (len(weights) == len(names) and all(0 <= w < math.inf for w in weights))
+    if not one_each or not any(weights):
         expected = f"{len(names)} numbers from 0 on, one for each of {', '.join(names)}, not all of them 0"
         raise UserError("--class-weights", str(weights), expected, "give as many numbers, or balanced")
     crop, batch = plan_crops(data.train_sizes, config.input_shape, config.fit == "letterbox")
@@ -463,6 +457,15 @@ def print_plan(config: Config, data: Data, unet: Unet, schedule: Schedule, run_d
         print(f"plan     {length} of {steps}, {crops} of {height}×{width} each"
               f"{', the encoder frozen' if phase.frozen else ''}")  # fmt: skip
     print(f"run      {run_dir}")
+
+
+def tell_crops(asked: tuple[int, int] | None, unet: Unet) -> None:
+    """Say where the crops have another size (height, width) than the one that was asked for, if any was."""
+    if asked not in (None, unet.input_shape):
+        limits = (
+            f"at least {2 * unet.net.stride}×{2 * unet.net.stride} for this network, no larger than the largest picture"
+        )
+        note(f"the crops are not {asked[0]}×{asked[1]} but {unet.input_shape[0]}×{unet.input_shape[1]}: {limits}")
 
 
 def print_result(

@@ -52,7 +52,7 @@ def main(config: Config) -> None:
     # A proposed command draws the split that was asked for.
     wanted = folder.doctor(split_flags(config))
     faults = [replace(fault, remedy=fault.remedy.replace(folder.doctor(), wanted)) for fault in faults]
-    # What the masks are going to hold is checked before any is written.
+    # What the masks are going to hold, and the pattern of groups, are checked before any mask is written.
     report(folder, faults, len(pairs))
     group_keys([one.name for one in findings.seen], config.group)
     if mending.active:

@@ -108,7 +108,7 @@ def train_ours(config: Config, minutes: float | None, logs: Path) -> tuple[Run, 
     wall = time.perf_counter() - start
     if result.returncode:
         found = f"status {result.returncode}:\n{Path(log.name).read_text('utf-8')[-2000:]}"
-        raise UserError(f"train.py {shlex.join(flags)}", found, "status 0", "see above")
+        raise UserError(f"train.py {shlex.join(flags)}", found, "a training that ends well", "correct --train-flags")
     rows = read_history(logs / name / "history.csv")
     # What is not an epoch is the start and the end; all of it is counted as start, against us.
     ends = np.cumsum([row.seconds for row in rows]) + wall - sum(row.seconds for row in rows)

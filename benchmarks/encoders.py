@@ -56,7 +56,9 @@ def rows_of(config: Config, network: str, folder: VocFolder, logs: Path) -> list
     ours = accuracy.Config(voc_root=folder.root, train_flags=flags, device=config.device, quick=config.quick)
     runs = [accuracy.train_ours(ours, config.minutes, logs)[0]]
     runs[0].label = "ours"
-    if not missing("smp", network, choose_device(config.device)):
+    if reason := missing("smp", network, choose_device(config.device)):
+        note(f"{network}, {SmpLoop.label}: left out, {reason}")
+    else:
         runs.append(train_smp(config, network, folder))
     return [
         [
@@ -75,8 +77,6 @@ def main(config: Config) -> None:
         logs = Path(directory)
         folder, rows = choose_folder(config.voc_root, config.quick, logs), []
         for network in ("vgg",) if config.quick else config.networks:
-            if reason := missing("smp", network, choose_device(config.device)):
-                note(f"{network}, {SmpLoop.label}: left out, {reason}")
             (logs / network).mkdir()
             for row in rows_of(config, network, folder, logs / network):
                 print(" | ".join(row), flush=True)

@@ -48,7 +48,7 @@ def run_script(main: Callable, config_class: type, description: str) -> None:
         print(f"\nerror: {error}", file=sys.stderr)
         sys.exit(2)
     except (RuntimeError, MemoryError) as error:
-        if not (text := told(error)):
+        if not (text := explanation(error)):
             raise
         print(f"\nerror: {text}", file=sys.stderr)
         sys.exit(2)
@@ -57,17 +57,20 @@ def run_script(main: Callable, config_class: type, description: str) -> None:
         sys.exit(130)
 
 
-def told(error: RuntimeError | MemoryError) -> str | None:
-    """The text of a UserError of a process that loads pictures, or for memory that ran out; None for a bug."""
+def explanation(error: RuntimeError | MemoryError) -> str | None:
+    """The text of a UserError of a process that loads pictures, or of one for memory that ran out; None for a bug."""
     # Such a process sends the text of its exception, behind its traceback.
     _, from_worker, text = str(error).rpartition(f"{UserError.__module__}.UserError: ")
     if from_worker:
         return text.strip()
+    found = f"out of memory. {error}" if isinstance(error, MemoryError) else str(error)
     # That such a process was killed is only the cause of the error that comes of it.
-    found = f"out of memory. {error}" if isinstance(error, MemoryError) else str(error.__cause__ or error)
-    for sign, remedy in SHORTAGES.items():
-        if re.search(sign, found):
-            return str(UserError("memory", found.strip().split("\n")[0][:200], "enough for what is to be done", remedy))
+    for text in (found, str(error.__cause__)):
+        for sign, remedy in SHORTAGES.items():
+            if re.search(sign, text):
+                return str(
+                    UserError("memory", text.strip().split("\n")[0][:200], "enough for what is to be done", remedy)
+                )
     return None
 
 

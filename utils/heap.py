@@ -10,7 +10,7 @@ def keep_freed_memory() -> None:
     """Let the C library keep what a training step on a CPU gives back from now on: the next one wants it again.
 
     glibc returns large blocks to the system and gets them anew, page by page, at every layer. Without that, steps take up to
-    a quarter less time, and the process some more memory. Elsewhere than on Linux with glibc nothing happens.
+    a quarter less time, and the process some more memory.
     """
     if libc := find_glibc():
         libc.malloc_trim(0)
