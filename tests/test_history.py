@@ -128,6 +128,15 @@ def test_a_large_first_loss_does_not_flatten_the_others(tmp_path, monkeypatch, l
     assert figures[0].axes[0].get_yscale() == scale
 
 
+@pytest.mark.parametrize("count", [1, 4, 20, 300])
+def test_epochs_are_whole_numbers(tmp_path, monkeypatch, count):
+    figures = []
+    monkeypatch.setattr("utils.plots.save_figure", lambda figure, path: figures.append(figure))
+    draw_curves(tmp_path / "loss.png", range(1, count + 1), {"validation": [1.0] * count}, "loss")
+    ticks = figures[0].axes[0].get_xticks()
+    assert np.array_equal(ticks, ticks.round())
+
+
 def test_the_confusion_matrix_of_many_classes(tmp_path):
     for count in (26, 150):
         names = [f"class {k}" for k in range(count)]

@@ -13,6 +13,7 @@ from matplotlib import font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 from scipy import ndimage
 
 from utils.console import warn
@@ -43,6 +44,8 @@ def draw_curves(
         # The first loss may be many times the others, and would flatten them.
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:g}")
+    # There is no epoch 2.5.
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set(xlabel="epoch", ylabel=label)
     axes.grid(alpha=0.3)
     axes.legend()
