@@ -34,9 +34,9 @@ def predict_video(config: "Config", unet: Unet) -> None:
         shape = draw_result(config, unet, black, black[..., 0], None).shape[:2]
         with video.writing(target, shape, source.rate, source.live) as writer:
             seconds, counts = draw_video(config, unet, source, writer, window)
-    height, width = shape
+    (height, width), compiling = shape, ", compiling counted" if config.compile else ""
     print(f"{config.input} → {target}: {counted(writer.count, 'frame')} of {width}×{height}, {writer.rate:g} a second, codec "
-          f"{writer.codec}, without sound; {source.taken / seconds:.1f} frames a second")  # fmt: skip
+          f"{writer.codec}, without sound; {source.taken / seconds:.1f} frames a second{compiling}")  # fmt: skip
     if height % 2 or width % 2:
         note("codecs take even numbers of rows and columns: the last of an odd number is cut off")
     if source.lacks:

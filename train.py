@@ -53,7 +53,7 @@ from utils.metrics import Scores
 from utils.normalise import Normalisation
 from utils.palette import voc_palette
 from utils.plots import draw_samples
-from utils.run import Pictures, log_to_board, resume_run, save_run, start_run
+from utils.run import Pictures, log_to_board, resume_run, save_run, start_run, telling_how_to_go_on
 from utils.schedule import Phase, Schedule, TimeBudget
 from utils.stacks import widest_range
 from utils.statistics import LARGE_STEP, plan_crops
@@ -161,34 +161,35 @@ def main(config: Config) -> None:
     loss_of = make_criterion(config, data, precision.device)
 
     epochs, pictures = [], Pictures(run_dir, history, unet.predict, data)
-    for epoch in schedule.epochs(done):
-        phase = schedule.phase(epoch)
-        # So that a run that is resumed drops the same values as one that never stopped.
-        torch.manual_seed(config.seed + epoch)
-        batches.epoch, batches.batch_size = epoch, phase.batch_size
-        net.freeze_encoder(phase.frozen)
-        if config.compile and (epoch == done or phase is not schedule.phase(epoch - 1)):
-            sizes = {len(keys) for keys in batches}
-            seconds = trainer.compile(sizes, *next(iter(train_loader)), criterion=loss_of)
-            print(f"compiled in {seconds:.0f} s{', which --max-minutes counts' if budget else ''}")
-        start = time.perf_counter()
-        bar = progress(schedule.in_time(train_loader), f"epoch {epoch + 1}", "batch", len(batches))
-        trained = train_one_epoch(trainer, bar, loss_of, schedule.steps_before(epoch))
-        unet.follow(trainer.average.module)
-        val_loss, scores = evaluate(unet.logits, val_loader, loss_of, unet.num_classes, precision.device)
-        lr, seconds = trainer.optimizer.param_groups[-1]["lr"], time.perf_counter() - start
-        row = Row(epoch + 1, lr, trained.loss, val_loss, scores.miou, seconds, trained.crops / trained.seconds)
-        improved = math.isnan(best) or row.miou > best
-        best = row.miou if improved else best
-        save_run(run_dir, checkpoint, trainer, row, best, improved)
-        history.add(row)
-        log_to_board(board, row)
-        print(f"epoch {row.epoch:4d}  loss {row.train_loss:.4f}  val_loss {val_loss:.4f}  mIoU {row.miou:7.2%}"
-              f"{' *' if improved else '  '}  {seconds:5.1f} s")  # fmt: skip
-        epochs.append(trained)
-        pictures.draw_sometimes()
-        if budget:
-            budget.reserve = time.perf_counter() - start - trained.seconds + pictures.seconds
+    with telling_how_to_go_on(run_dir):
+        for epoch in schedule.epochs(done):
+            phase = schedule.phase(epoch)
+            # So that a run that is resumed drops the same values as one that never stopped.
+            torch.manual_seed(config.seed + epoch)
+            batches.epoch, batches.batch_size = epoch, phase.batch_size
+            net.freeze_encoder(phase.frozen)
+            if config.compile and (epoch == done or phase is not schedule.phase(epoch - 1)):
+                sizes = {len(keys) for keys in batches}
+                seconds = trainer.compile(sizes, *next(iter(train_loader)), criterion=loss_of)
+                print(f"compiled in {seconds:.0f} s{', which --max-minutes counts' if budget else ''}")
+            start = time.perf_counter()
+            bar = progress(schedule.in_time(train_loader), f"epoch {epoch + 1}", "batch", len(batches))
+            trained = train_one_epoch(trainer, bar, loss_of, schedule.steps_before(epoch))
+            unet.follow(trainer.average.module)
+            val_loss, scores = evaluate(unet.logits, val_loader, loss_of, unet.num_classes, precision.device)
+            lr, seconds = trainer.optimizer.param_groups[-1]["lr"], time.perf_counter() - start
+            row = Row(epoch + 1, lr, trained.loss, val_loss, scores.miou, seconds, trained.crops / trained.seconds)
+            improved = math.isnan(best) or row.miou > best
+            best = row.miou if improved else best
+            save_run(run_dir, checkpoint, trainer, row, best, improved)
+            history.add(row)
+            log_to_board(board, row)
+            print(f"epoch {row.epoch:4d}  loss {row.train_loss:.4f}  val_loss {val_loss:.4f}  mIoU {row.miou:7.2%}"
+                  f"{' *' if improved else '  '}  {seconds:5.1f} s")  # fmt: skip
+            epochs.append(trained)
+            pictures.draw_sometimes()
+            if budget:
+                budget.reserve = time.perf_counter() - start - trained.seconds + pictures.seconds
     pictures.draw()
     board.close()
     print_result(config, run_dir, history, scores, data, epochs)

@@ -13,7 +13,7 @@ from utils.mending import Mending, write_mended
 from utils.pairing import Fault, list_pairs
 from utils.palette import IGNORE_INDEX
 from utils.sheets import draw_contact_sheet, draw_statistics
-from utils.splits import Kind, draw, draw_folds, group_keys, join_groups, sizes_of
+from utils.splits import Kind, check_folds, draw, draw_folds, group_keys, join_groups, sizes_of
 from utils.statistics import Statistics, describe, save_statistics
 from utils.voc import VocFolder, resolve_class_names, write_lines
 
@@ -52,9 +52,11 @@ def main(config: Config) -> None:
     # A proposed command draws the split that was asked for.
     wanted = folder.doctor(split_flags(config))
     faults = [replace(fault, remedy=fault.remedy.replace(folder.doctor(), wanted)) for fault in faults]
-    # What the masks are going to hold, and the pattern of groups, are checked before any mask is written.
+    # What the masks are going to hold, and what the splits are asked to be, are checked before any mask is written.
     report(folder, faults, len(pairs))
-    group_keys([one.name for one in findings.seen], config.group)
+    groups = set(group_keys([one.name for one in findings.seen], config.group))
+    if config.folds:
+        check_folds(config.folds, len(groups))
     if mending.active:
         write_mended(folder, mending, pairs, [one.mended for one in findings.seen])
     class_names = settle_classes(folder, mending, class_names, findings)

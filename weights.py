@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from nets.fold import fold_batch_norm, quicken_relu
+from nets.fold import fold_batch_norm, fuse_relu
 from nets.foreign import recognise
 from nets.unet import UNet, build
 from utils.checkpoint import (
@@ -45,8 +45,8 @@ def open_model(path: Path, precision: Precision) -> tuple[nn.Module, Checkpoint,
 
 
 def ready_to_predict(net: nn.Module, precision: Precision) -> nn.Module:
-    """The network itself, changed: batch norms folded, weights rounded once instead of by autocast in each call."""
-    return quicken_relu(fold_batch_norm(net)).to(precision.dtype or torch.float32)
+    """The network itself, changed: norms and ReLUs in their convolutions, weights rounded once and not by each call."""
+    return fuse_relu(fold_batch_norm(net)).to(precision.dtype or torch.float32)
 
 
 def read_model(path: Path) -> Checkpoint:

@@ -12,12 +12,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-import tyro
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from utils.augment import STRENGTHS, augment, parse_augmentation
+from utils.console import run_script
 from utils.demo import draw_sample
 
 
@@ -90,4 +90,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config, description=__doc__))
+    run_script(main, Config, __doc__)

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Literal
 
 import torch
 
@@ -30,7 +31,7 @@ class Config:
     voc_root: Path | None = None  # VOC folder with the splits train and val, all pictures of one size
     output: Path | None = None  # Markdown file to write; None: print only
     minutes: float = 2  # of each run
-    networks: tuple[str, ...] = tuple(SMP_ENCODERS)  # vgg, resnet50
+    networks: tuple[Literal[tuple(SMP_ENCODERS)], ...] = tuple(SMP_ENCODERS)  # encoders
     device: str = "auto"  # auto, cpu, cuda
     quick: bool = False  # drawn pictures, two epochs: does it run?
 

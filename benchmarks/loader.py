@@ -10,7 +10,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-import tyro
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import plain_loop
@@ -19,6 +18,7 @@ from measuring import describe_machine, draw_folder, markdown, report
 from torch.utils.data import DataLoader
 
 from utils.augment import STRENGTHS
+from utils.console import run_script
 from utils.engine import choose_device, train_one_epoch
 from utils.losses import criterion
 from utils.voc import VocFolder
@@ -79,4 +79,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config, description=__doc__))
+    run_script(main, Config, __doc__)

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import tyro
-
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from loops import OurLoop, PlainLoop
 from measuring import describe_machine, draw_folder, in_child, markdown, peak_bytes, report
 
+from utils.console import run_script
 from utils.engine import choose_device
 
 WAYS = ("plain loop", "ours", "ours, --save-memory")
@@ -63,4 +62,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config, description=__doc__))
+    run_script(main, Config, __doc__)

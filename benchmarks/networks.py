@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import tyro
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from measuring import describe_machine, in_child, markdown, median_seconds, peak_bytes, report
 
 from nets.summary import measure
 from nets.unet import build
+from utils.console import run_script
 from utils.engine import choose_device, choose_precision
 from utils.losses import criterion, deep_loss
 
@@ -108,4 +108,4 @@ process."""
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config, description=__doc__))
+    run_script(main, Config, __doc__)

@@ -9,9 +9,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Literal
 
 import torch
-import tyro
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from loops import NETWORKS, OurLoop
@@ -19,12 +19,14 @@ from measuring import describe_machine, draw_folder, forward_flop, in_child, mar
 from torch.autograd import DeviceType
 
 from nets.unet import build
+from utils.console import run_script
 from utils.engine import choose_device
 
 # The beginning of an operation's name → what it is called in the table; the first that fits counts.
 KINDS = {
     "aten::convolution_backward": "convolutions, backward",
     "aten::mkldnn_convolution": "convolutions, forward",
+    "mkldnn::_convolution_pointwise": "convolutions, forward",
     "aten::_convolution": "convolutions, forward",
     "aten::cudnn_convolution": "convolutions, forward",
     "aten::native_batch_norm": "batch norm",
@@ -32,6 +34,7 @@ KINDS = {
     "aten::clamp": "ReLU",
     "aten::threshold_backward": "ReLU",
     "aten::max_pool2d": "pooling",
+    "aten::maximum": "pooling",
     "aten::add": "additions (maps that are joined, shortcuts, gradients)",
     "aten::copy_": "copies and casts",
     "aten::_fused_adam": "optimizer and averaging",
@@ -47,7 +50,7 @@ class Config:
 
     output: Path | None = None  # Markdown file to write; None: print only
     device: str = "auto"  # auto, cpu, cuda
-    networks: tuple[str, ...] = tuple(name for name in NETWORKS if name != "tiny")  # see NETWORKS in loops.py
+    networks: tuple[Literal[tuple(NETWORKS)], ...] = tuple(n for n in NETWORKS if n != "tiny")  # see loops.py
     size: int = 512  # height and width of the pictures
     steps: int = 4  # steps, and predictions, after some that do not count
     quick: bool = False  # a tiny network on tiny pictures: does it run?
@@ -109,4 +112,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config, description=__doc__))
+    run_script(main, Config, __doc__)

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+from typing import Literal
 
 import numpy as np
 import torch
-import tyro
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import plain_loop
@@ -29,6 +29,7 @@ from measuring import (
     report,
 )
 
+from utils.console import run_script
 from utils.engine import choose_device
 from utils.losses import criterion
 from utils.voc import VocFolder
@@ -40,8 +41,8 @@ class Config:
 
     output: Path | None = None  # Markdown file to write; None: print only
     device: str = "auto"  # auto, cpu, cuda
-    networks: tuple[str, ...] = tuple(name for name in NETWORKS if name != "tiny")  # see NETWORKS in loops.py
-    loops: tuple[str, ...] = tuple(LOOPS)  # plain, ours, compiled, smp
+    networks: tuple[Literal[tuple(NETWORKS)], ...] = tuple(n for n in NETWORKS if n != "tiny")  # see loops.py
+    loops: tuple[Literal[tuple(LOOPS)], ...] = tuple(LOOPS)  # see loops.py
     batch_sizes: tuple[int, ...] = ()  # pictures a step; none given: 2, and on a GPU 8, 16 and 32 too
     size: int = 512  # height and width of the pictures
     repeats: int = 3  # timed steps (on a GPU: blocks of ten), after one that does not count; the median is reported
@@ -166,4 +167,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config, description=__doc__))
+    run_script(main, Config, __doc__)

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import tyro
-
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from measuring import describe_machine, markdown, report
 
+from utils.console import run_script
 from utils.engine import choose_device
 
 ROOT = Path(__file__).parents[1]
@@ -73,4 +72,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config, description=__doc__))
+    run_script(main, Config, __doc__)

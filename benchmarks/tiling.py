@@ -13,7 +13,6 @@ import numpy as np
 import psutil
 import tifffile
 import torch
-import tyro
 from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -21,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from nets.unet import build
 from unet import Unet
 from utils.checkpoint import Checkpoint
+from utils.console import run_script
 from utils.demo import draw_sample
 from utils.engine import Precision
 from utils.losses import criterion
@@ -134,4 +134,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config, description=__doc__))
+    run_script(main, Config, __doc__)

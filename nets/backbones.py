@@ -5,8 +5,9 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 from torchvision import models
+from torchvision.models import resnet
 
-from nets.layers import MaxPool
+from nets.layers import ConvReLU, MaxPool
 
 # What torchvision's ImageNet weights were trained with, on values 0…1 in RGB order.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -16,6 +17,18 @@ IMAGENET_WEIGHTS = {
     "vgg_bn": models.VGG16_BN_Weights.IMAGENET1K_V1,
     "resnet50": models.ResNet50_Weights.IMAGENET1K_V2,
 }
+
+
+class Bottleneck(resnet.Bottleneck):
+    """torchvision's block, which in prediction adds its shortcut and takes the last ReLU within its last convolution."""
+
+    relu_follows = ("conv1", "conv2", "conv3")
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not isinstance(self.conv3, ConvReLU):
+            return super().forward(x)
+        shortcut = x if self.downsample is None else self.downsample(x)
+        return self.conv3(self.conv2(self.conv1(x)), plus=shortcut)
 
 
 class StageEncoder(nn.Module):
@@ -86,7 +99,7 @@ def resnet50(in_channels: int, unpadded_pool: bool) -> StageEncoder:
 
     unpadded_pool: the stem's pool without padding and with ceil_mode, as unet-pytorch has it.
     """
-    net = models.resnet50(weights=None)
+    net = models.ResNet(Bottleneck, [3, 4, 6, 3])
     if in_channels != 3:
         net.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
     # Zeros after the last row change no maximum of values that come out of a ReLU; this is ceil_mode, which ONNX export lacks.

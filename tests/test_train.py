@@ -23,7 +23,7 @@ from nets.foreign import recognise
 from train import main
 from unet import Unet
 from utils.checkpoint import load_checkpoint
-from utils.console import UserError
+from utils.console import UserError, quoted
 from utils.demo import CLASS_NAMES, draw_sample
 from utils.history import read_history
 from utils.images import read_image, read_mask, write_image, write_mask
@@ -275,7 +275,7 @@ def test_every_epoch_sees_other_crops(folder, logs):
     assert len({row[2] for row in scores_of(logs / "run")}) == 3
 
 
-def test_interrupted_run_goes_on_as_if_nothing_had_happened(tmp_path, monkeypatch):
+def test_interrupted_run_goes_on_as_if_nothing_had_happened(tmp_path, monkeypatch, capsys):
     folder, logs = make_voc(tmp_path / "voc", count=5), tmp_path / "logs"
     settings = {"epochs": 4, "batch_size": 3, "freeze_epochs": 1}
     main(tiny(folder, logs, run_name="whole", **settings))
@@ -290,6 +290,7 @@ def test_interrupted_run_goes_on_as_if_nothing_had_happened(tmp_path, monkeypatc
         patch.setattr(utils.run, "save_checkpoint", stop_in_epoch_3)
         with pytest.raises(KeyboardInterrupt):
             main(tiny(folder, logs, run_name="broken", **settings))
+    assert f"--resume {quoted(logs / 'broken' / 'last.pth')}" in capsys.readouterr().err
     main(tiny(folder, logs, run_name="other", resume=logs / "broken" / "last.pth", **settings))
     assert not (logs / "other").exists()
     assert [row[0] for row in scores_of(logs / "broken")] == [1, 2, 3, 4]

@@ -249,11 +249,14 @@ def test_proposed_command_draws_the_split_that_was_asked_for(tmp_path, flags):
     assert snapshot(asked.splits_dir) == snapshot(plain.splits_dir)
 
 
-def test_a_pattern_that_does_not_fit_is_told_before_masks_are_mended(tmp_path):
+@pytest.mark.parametrize(
+    ("wish", "words"), [({"group": "^patient"}, "no match in the name"), ({"folds": 99}, "99 folds of 6 groups")]
+)
+def test_a_split_that_cannot_be_is_told_before_masks_are_mended(tmp_path, wish, words):
     folder = make_pairs(tmp_path, values=(0, 255))
     before = snapshot(folder.root)
-    with pytest.raises(UserError, match="no match in the name"):
-        check(folder, map="0:0,255:1", group="^patient")
+    with pytest.raises(UserError, match=words):
+        check(folder, map="0:0,255:1", **wish)
     assert snapshot(folder.root) == before
 
 

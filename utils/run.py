@@ -2,7 +2,8 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,20 @@ def save_run(run_dir: Path, checkpoint: Checkpoint, trainer: Trainer, row: Row, 
         save_checkpoint(run_dir / "best.pth", checkpoint)
     checkpoint.training = {"epoch": row.epoch, "best": best, **trainer.state()}
     save_checkpoint(run_dir / "last.pth", checkpoint)
+
+
+@contextmanager
+def telling_how_to_go_on(run_dir: Path) -> Iterator[None]:
+    """Where the training is interrupted (Ctrl-C), say what is kept of it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        last = run_dir / "last.pth"
+        if last.exists():
+            note(f"kept up to the last whole epoch; to go on: the same command with --resume {quoted(last)}")
+        else:
+            note("nothing is kept, for no epoch was whole yet")
+        raise
 
 
 def log_to_board(board: SummaryWriter, row: Row) -> None:

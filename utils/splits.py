@@ -125,13 +125,18 @@ def _choose(need: np.ndarray, has: np.ndarray, label: int, carriers: int, left: 
     return max(wanted, key=lambda part: (need[part, label], need[part, -1]))
 
 
+def check_folds(folds: int, groups: int) -> None:
+    """Raises UserError for a number of folds that so many groups of names cannot fill."""
+    if not 2 <= folds <= groups:
+        found, expected = f"{folds} folds of {groups} groups of names", f"2 … {groups} folds"
+        raise UserError(f"--folds {folds}", found, expected, "ask for fewer folds, or annotate more")
+
+
 def draw_folds(
     groups: Sequence[Sequence[int]], folds: int, kind: Kind, present: np.ndarray, seed: int
 ) -> list[list[int]]:
     """`folds` parts of about the same size, each to validate once. Raises UserError where there are fewer groups."""
-    if not 2 <= folds <= len(groups):
-        found, expected = f"{folds} folds of {len(groups)} groups of names", f"2 … {len(groups)} folds"
-        raise UserError(f"--folds {folds}", found, expected, "ask for fewer folds, or annotate more")
+    check_folds(folds, len(groups))
     count = sum(map(len, groups))
     sizes = [count // folds + (fold < count % folds) for fold in range(folds)]
     return draw(groups, sizes, kind, present, seed)
