@@ -26,7 +26,7 @@ from results import (
 )
 from unet import Unet
 from utils.ahead import map_ahead
-from utils.console import UserError, counted, progress, run_script, warn
+from utils.console import UserError, counted, note, progress, run_script, warn
 from utils.images import read_image
 from utils.large import open_picture
 from utils.onnx_model import OPSET, export_onnx
@@ -71,7 +71,7 @@ class Config:
     argmax: bool = False  # export_onnx: the file gives classes (N, H, W) uint8 instead of logits
     device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # number format of the network
-    compile: bool = False  # torch.compile sizes that come again, at most 8, in seconds to minutes each: for videos
+    compile: bool = False  # torch.compile sizes that come again, at most 8, in seconds to minutes each: for a GPU
     tta: bool = False  # average over flips and turns by 90°: better by a little, eight times slower
     close_gaps: str | None = None  # name of a class that separates others, such as membrane: close its gaps
 
@@ -101,6 +101,8 @@ def main(config: Config) -> None:
     check_settings(config)
     unet = Unet(config.model_path, device_of_process(config.device), config.precision, config.tta, config.close_gaps)
     if config.compile:
+        if unet.device.type == "cpu":
+            note("on a CPU a prediction is not quicker with --compile (docs/speed.md)")
         unet.compile()
     if not this_process()[0]:
         print(f"model    {unet.origin}: {', '.join(unet.class_names)}; {unet.precision}")
