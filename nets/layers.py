@@ -30,6 +30,22 @@ class MaxPool(nn.MaxPool2d):
         return torch.maximum(higher[..., ::2], higher[..., 1::2]).view(torch.bfloat16)
 
 
+class UpConv2d(nn.ConvTranspose2d):
+    """The 2×2 up-convolution of stride 2. In training on a CPU its bias is added after it.
+
+    There oneDNN takes several times as long for the gradient of the bias as for the others together.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int):
+        super().__init__(in_channels, out_channels, 2, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or x.device.type != "cpu":
+            return super().forward(x)
+        enlarged = F.conv_transpose2d(x, self.weight, stride=2)
+        return enlarged.add_(self.bias.to(enlarged.dtype).view(1, -1, 1, 1))
+
+
 class JoinedConv2d(nn.Conv2d):
     """The convolution of maps (N, C, H, W) joined along their channels, without the joined map.
 

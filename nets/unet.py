@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from nets.layers import JoinedConv2d, MaxPool
+from nets.layers import JoinedConv2d, MaxPool, UpConv2d
 
 NORMS = ("batch", "group", "none")
 UPSAMPLINGS = ("transposed", "bilinear", "aligned")
@@ -87,7 +87,7 @@ class UpBlock(nn.Module):
         self.skip, self.fit = skip, fit
         up_channels = deep if upsampling == "aligned" else skip_channels if skip == "add" and skip_channels else out
         if upsampling == "transposed":
-            self.up: nn.Module = nn.ConvTranspose2d(deep, up_channels, 2, stride=2)
+            self.up: nn.Module = UpConv2d(deep, up_channels)
         elif upsampling == "bilinear":
             enlarge = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
             self.up = nn.Sequential(nn.Conv2d(deep, up_channels, 1), enlarge)

@@ -13,7 +13,7 @@ from scripts import ROOT, start
 from torch import nn
 
 from nets.fold import fold_batch_norm, fuse_relu
-from nets.layers import ConvReLU, JoinedConv2d, MaxPool
+from nets.layers import ConvReLU, JoinedConv2d, MaxPool, UpConv2d
 from nets.unet import UNet, build
 
 PAPER = {"num_classes": 2, "in_channels": 1, "base_channels": 4, "norm": "none", "padding": "valid"}
@@ -192,6 +192,27 @@ def test_pooling_keeps_no_places_of_maxima_and_has_the_same_gradient():
     assert torch.int64 not in kept
     expected = torch.autograd.grad(F.max_pool2d(x, 2).square().sum(), x)[0]
     assert torch.equal(x.grad, expected)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_up_convolution_is_a_transposed_one(training):
+    layer = UpConv2d(4, 3).double().train(training)
+    x = torch.randn(2, 4, 5, 6, dtype=torch.float64, requires_grad=True)
+    found, expected = layer(x), F.conv_transpose2d(x, layer.weight, layer.bias, stride=2)
+    torch.testing.assert_close(found, expected)
+    inputs = [x, layer.weight, layer.bias]
+    gradients = (torch.autograd.grad(y.square().sum(), inputs) for y in (found, expected))
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_up_convolution_keeps_the_number_format_of_autocast():
+    layer, x = UpConv2d(4, 3).train(), torch.randn(2, 4, 5, 6)
+    with torch.autocast("cpu", torch.bfloat16):
+        enlarged = layer(x)
+    assert enlarged.dtype == torch.bfloat16
+    enlarged.float().sum().backward()
+    assert layer.bias.grad.dtype == torch.float32 and layer.bias.grad.tolist() == [240.0] * 3
 
 
 @pytest.mark.parametrize("bias", [True, False])
