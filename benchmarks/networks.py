@@ -16,7 +16,9 @@ from nets.summary import measure
 from nets.unet import build
 from utils.console import run_script
 from utils.engine import choose_device, choose_precision
+from utils.heap import keep_freed_memory, return_freed_memory
 from utils.losses import criterion, deep_loss
+from weights import ready_to_predict
 
 ALIGNED = {"norm": "none", "upsampling": "aligned"}
 MEMBERS = {
@@ -60,6 +62,7 @@ def measure_member(config: Config, member: str) -> dict:
     net = build(2, **arguments).to(precision.device, memory_format=precision.memory_format)
     if save_memory:
         net.save_memory()
+        return_freed_memory()
     images = torch.randn(config.batch_size, 3, config.size, config.size, device=precision.device)
     images = images.contiguous(memory_format=precision.memory_format)
     side = config.size - 2 * net.margin
@@ -79,8 +82,12 @@ def measure_member(config: Config, member: str) -> dict:
         with precision.autocast():
             net(images).argmax(1).to(torch.uint8).cpu()
 
+    train()
+    if not save_memory:
+        # As train.py does after its first step.
+        keep_freed_memory()
     train_seconds = median_seconds(train, config.steps, precision.device)
-    net.eval()
+    net = ready_to_predict(net, precision)
     return {
         "parameters": sum(level.parameters for level in levels),
         "gflop": 2 * sum(level.multiply_adds for level in levels) / 1e9,
