@@ -11,6 +11,7 @@ import numpy as np
 from unet import Unet
 from utils.console import UserError, counted, progress, run_script, warn
 from utils.files import replacing
+from utils.heap import keep_freed_memory
 from utils.images import read_mask, write_mask
 from utils.metrics import ConfusionMatrix, Scores
 from utils.plots import draw_class_bars, draw_confusion_matrix
@@ -33,6 +34,8 @@ class Config:
 
 def main(config: Config) -> None:
     unet = Unet(config.model_path, config.device, config.precision, config.tta, config.close_gaps)
+    if unet.device.type == "cpu":
+        keep_freed_memory()
     folder = VocFolder(config.voc_root or unet.settings.get("voc_root", ""))
     if not folder.root.is_dir() or folder.root == Path():
         raise UserError(

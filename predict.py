@@ -27,6 +27,7 @@ from results import (
 from unet import Unet
 from utils.ahead import map_ahead
 from utils.console import UserError, counted, note, progress, run_script, warn
+from utils.heap import keep_freed_memory
 from utils.images import read_image
 from utils.large import open_picture
 from utils.onnx_model import OPSET, export_onnx
@@ -100,6 +101,8 @@ NEEDS = {
 def main(config: Config) -> None:
     check_settings(config)
     unet = Unet(config.model_path, device_of_process(config.device), config.precision, config.tta, config.close_gaps)
+    if unet.device.type == "cpu":
+        keep_freed_memory()
     if config.compile:
         if unet.device.type == "cpu":
             note("on a CPU a prediction is not quicker with --compile (docs/speed.md)")

@@ -1,4 +1,4 @@
-"""What glibc does with memory that a training step on a CPU gives back. Elsewhere than on Linux with glibc nothing happens."""
+"""What glibc does with memory that a network on a CPU gives back. Elsewhere than on Linux with glibc nothing happens."""
 
 import ctypes
 import sys
@@ -7,10 +7,10 @@ TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
 def keep_freed_memory() -> None:
-    """Let the C library keep what a training step on a CPU gives back from now on: the next one wants it again.
+    """Let the C library keep what a training step or a prediction on a CPU gives back from now on: the next wants it again.
 
     glibc returns large blocks to the system and gets them anew, page by page, at every layer. Without that, steps take up to
-    a quarter less time, and the process some more memory.
+    a quarter less time and predictions up to two fifths less, and the process some more memory.
     """
     if libc := find_glibc():
         libc.malloc_trim(0)
