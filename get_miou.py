@@ -34,8 +34,6 @@ class Config:
 
 def main(config: Config) -> None:
     unet = Unet(config.model_path, config.device, config.precision, config.tta, config.close_gaps)
-    if unet.device.type == "cpu":
-        keep_freed_memory()
     folder = VocFolder(config.voc_root or unet.settings.get("voc_root", ""))
     if not folder.root.is_dir() or folder.root == Path():
         raise UserError(
@@ -45,6 +43,7 @@ def main(config: Config) -> None:
     take_names(folder, unet)
     check_split(folder, names, unet)
     matrix = ConfusionMatrix(unet.num_classes)
+    keep_freed_memory()
     for name in progress(names, f"scoring {config.split}", "picture"):
         mask = unet.predict(folder.image_path(name))
         matrix.update(read_mask(folder.mask_path(name)), mask)

@@ -101,8 +101,6 @@ NEEDS = {
 def main(config: Config) -> None:
     check_settings(config)
     unet = Unet(config.model_path, device_of_process(config.device), config.precision, config.tta, config.close_gaps)
-    if unet.device.type == "cpu":
-        keep_freed_memory()
     if config.compile:
         if unet.device.type == "cpu":
             note("on a CPU a prediction is not quicker with --compile (docs/speed.md)")
@@ -269,6 +267,7 @@ def measure_speed(config: Config, unet: Unet) -> None:
         image = read_image(config.input, floats=True)
     else:
         image = np.random.default_rng(0).integers(0, 256, (*unet.input_shape, 3), dtype=np.uint8)
+    keep_freed_memory()
     seconds = unet.time_predictions(image, config.repeats)
     mean, median = statistics.mean(seconds), statistics.median(seconds)
     print(f"{image.shape[0]}×{image.shape[1]}, batch 1, {config.repeats} times after warm-up: "

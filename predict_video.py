@@ -12,6 +12,7 @@ from unet import Unet
 from utils import video
 from utils.ahead import map_ahead
 from utils.console import UserError, counted, note, progress, warn
+from utils.heap import keep_freed_memory
 from utils.images import to_channels
 from utils.postprocess import postprocess
 from utils.tiling import mean_logits
@@ -50,6 +51,7 @@ def draw_video(
     config: "Config", unet: Unet, source: video.Video, writer: video.Writer, window: bool
 ) -> tuple[float, np.ndarray]:
     """Seconds, and pixels of each class (256,). A camera ends by Ctrl-C, which keeps what was recorded."""
+    keep_freed_memory()
     counts, start, steps = np.zeros(256, np.int64), time.perf_counter(), postprocessing(config, unet)
 
     def predict_logits(batch: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from unet import Unet
 from utils.bands import PNG_PIXELS, predict_to_files, writing_bands
 from utils.console import UserError
 from utils.files import remove, replacing
+from utils.heap import keep_freed_memory
 from utils.images import to_uint8_rgb, write_image, write_mask
 from utils.labelme import BACKGROUND_LABEL, IGNORE_LABEL
 from utils.large import LARGE_PIXELS, TiffWindows
@@ -73,6 +74,8 @@ def process(config: "Config", unet: Unet, path: Path, image: np.ndarray | TiffWi
     )
     if image.shape[0] * image.shape[1] > LARGE_PIXELS and not whole and config.mix_type != "montage":
         return process_large(config, unet, path, image, target)
+    # Not for the large ones, whose memory is bounded.
+    keep_freed_memory()
     image = image[:]
     mask, certainty, *values = unet.predict_as(image, classes, certainty_of, *maps.values())
     mask = postprocess(mask, steps)
