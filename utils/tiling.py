@@ -14,7 +14,7 @@ from torch import Tensor
 LONGEST_HALO = 256
 BLENDED_HALO = 128
 CPU_BYTES = 768 << 20  # a larger tile saves little of the halo's work
-BAND_BYTES = 192 << 20  # of pictures that are read and written band by band, to keep the rest of a band small too
+BAND_BYTES = 128 << 20  # of pictures that are read and written band by band, to keep the rest of a band small too
 LONGEST_SIDE = 3072  # larger maps pass 2³¹ values, where cuDNN gets slow
 
 
