@@ -67,9 +67,9 @@ class ConvReLU(JoinedConv2d):
     """Convolution and ReLU of a trained network, for prediction alone.
 
     On a CPU oneDNN adds other maps and takes the ReLU while it writes the result, which else are passes over the maps of their
-    own, and weights are put into the order that it wants when a size of maps comes again (benchmarks/fusing.py). By the
-    operators that torch.compile uses for the same; what is trained, exported or compiled, and other devices, take PyTorch's
-    usual way.
+    own, and weights are put into the order that it wants, anew when another size of maps comes twice (benchmarks/fusing.py).
+    By the operators that torch.compile uses for the same; what is trained, exported or compiled, and other devices, take
+    PyTorch's usual way.
     """
 
     @classmethod
@@ -88,14 +88,14 @@ class ConvReLU(JoinedConv2d):
             total = super().forward(*maps)
             return F.relu_(total if plus is None else total + plus)
         oneDNN, settings = torch.ops.mkldnn, (self.padding, self.stride, self.dilation, self.groups)
-        shapes, weights, total = [x.shape for x in maps], self.weight.split([x.shape[1] for x in maps], dim=1), plus
+        shapes, total = [x.shape for x in maps], plus
         # Not for every tile at an edge: blocks that stay would tear the heap of large maps to pieces.
-        if shapes == self.latest and shapes != self.packed_for:
-            parts = zip(weights, shapes, strict=True)
+        if not self.packed or (shapes == self.latest and shapes != self.packed_for):
+            parts = zip(self.weight.split([shape[1] for shape in shapes], dim=1), shapes, strict=True)
             self.packed = [oneDNN._reorder_convolution_weight(part, *settings, shape) for part, shape in parts]
             self.packed_for = shapes
         self.latest = shapes
-        for i, (x, weight) in enumerate(zip(maps, self.packed or weights, strict=True), 1):
+        for i, (x, weight) in enumerate(zip(maps, self.packed, strict=True), 1):
             conv = x.to(weight.dtype), weight, self.bias if i == 1 else None, *settings
             relu = "relu" if i == len(maps) else "none"
             if total is None:
