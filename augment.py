@@ -7,14 +7,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from utils.augment import augment, draw_map, parse_augmentation, resample
-from utils.console import UserError, counted, progress, quoted, run_script
-from utils.dataset import measure_split_range
-from utils.files import replacing
-from utils.images import read_image, read_mask, write_image, write_mask
-from utils.normalise import stretch, unstretch
-from utils.palette import IGNORE_INDEX
-from utils.voc import VocFolder, check_size
+from utils.core.console import UserError, counted, progress, quoted, run_script
+from utils.core.files import replacing
+from utils.images.normalisation import stretch, unstretch
+from utils.images.palette import IGNORE_INDEX
+from utils.images.reading import read_image, read_mask
+from utils.images.writing import write_image, write_mask
+from utils.training.augmentation import augment, draw_map, parse_augmentation, resample
+from utils.training.data import measure_split_range
+from utils.voc.folder import VocFolder, check_size
 
 
 @dataclass
@@ -31,16 +32,29 @@ class Config:
 def main(config: Config) -> None:
     settings = parse_augmentation(config.augmentation)
     if config.copies < 1:
-        raise UserError(f"--copies {config.copies}", "no copies", "1 or more", "choose another number")
+        raise UserError(
+            "main", f"--copies {config.copies}", "no copies", "1 or more", "choose another number"
+        )
     source, target = VocFolder(config.voc_root), VocFolder(config.output)
     if target.images_dir.exists() and any(target.images_dir.iterdir()):
-        raise UserError(target.images_dir, "pictures", "a new or empty folder", "choose another --output")
+        raise UserError(
+            "main", target.images_dir, "pictures", "a new or empty folder", "choose another --output"
+        )
     others = {split: source.read_split_if_any(split) for split in ("val", "test")}
-    splits = {"train": source.read_split("train"), **{split: names for split, names in others.items() if names}}
+    splits = {
+        "train": source.read_split("train"),
+        **{split: names for split, names in others.items() if names},
+    }
     names = list(dict.fromkeys(name for members in splits.values() for name in members))
     taken = [f"{name}_aug{copy}" for name in splits["train"] for copy in range(1, config.copies + 1)]
     for name in set(taken) & set(names):
-        raise UserError(source.image_path(name), "a name that a copy would take", "another name", "rename this picture")
+        raise UserError(
+            "main",
+            source.image_path(name),
+            "a name that a copy would take",
+            "another name",
+            "rename this picture",
+        )
     source.read_class_names()
     for name in progress(names, "copying", "picture"):
         copy_pair(source, target, name)
@@ -61,10 +75,16 @@ def main(config: Config) -> None:
                 # The same seed gives the same warp.
                 coordinates = draw_map(mask, mask.shape, settings, np.random.default_rng(seed))
                 outside = None if settings.mirror else IGNORE_INDEX
-                write_mask(target.objects_path(new_name), resample(objects, *coordinates, cv2.INTER_NEAREST, outside))
+                write_mask(
+                    target.objects_path(new_name), resample(objects, *coordinates, cv2.INTER_NEAREST, outside)
+                )
     training = [*splits["train"], *taken]
     # Last, so that an interrupted run leaves no folder that looks complete.
-    for split, members in {**splits, "train": training, "trainval": [*training, *splits.get("val", [])]}.items():
+    for split, members in {
+        **splits,
+        "train": training,
+        "trainval": [*training, *splits.get("val", [])],
+    }.items():
         target.write_split(split, members)
     before = counted(len(splits["train"]), "training picture")
     print(f"{before} became {len(training)} in {target.root}; the other splits are as they were\n")

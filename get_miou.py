@@ -9,20 +9,25 @@ from typing import Literal
 import numpy as np
 
 from unet import Unet
-from utils.console import UserError, counted, progress, run_script, warn
-from utils.files import replacing
-from utils.heap import keep_freed_memory
-from utils.images import read_mask, write_mask
-from utils.metrics import ConfusionMatrix, Scores
-from utils.plots import draw_class_bars, draw_confusion_matrix
-from utils.voc import VocFolder, check_classes, numbered_classes, resolve_class_names, scan_pairs
+from utils.core.console import UserError, counted, progress, run_script, warn
+from utils.core.files import replacing
+from utils.core.heap import keep_freed_memory
+from utils.images.palette import numbered_classes
+from utils.images.plots import draw_class_bars, draw_confusion_matrix
+from utils.images.reading import read_mask
+from utils.images.writing import write_mask
+from utils.scoring.confusion import ConfusionMatrix, Scores
+from utils.voc.folder import VocFolder
+from utils.voc.survey import check_classes, resolve_class_names, scan_pairs
 
 
 @dataclass
 class Config:
     """Settings of an evaluation."""
 
-    model_path: list[Path] | None = None  # checkpoint, or several to average; None: the newest logs/*/best.pth
+    model_path: list[Path] | None = (
+        None  # checkpoint, or several to average; None: the newest logs/*/best.pth
+    )
     voc_root: Path | None = None  # VOC folder; None: the one that the model was trained on
     split: str = "val"  # split file in ImageSets/Segmentation: val, test, train, trainval
     output: Path = Path("miou_out")  # folder for metrics.csv, confusion_matrix.csv, the plots and masks/
@@ -37,7 +42,11 @@ def main(config: Config) -> None:
     folder = VocFolder(config.voc_root or unet.settings.get("voc_root", ""))
     if not folder.root.is_dir() or folder.root == Path():
         raise UserError(
-            folder.root, "no such folder", "the VOC folder to score on", "pass --voc-root VOCdevkit/VOC2007"
+            "main",
+            folder.root,
+            "no such folder",
+            "the VOC folder to score on",
+            "pass --voc-root VOCdevkit/VOC2007",
         )
     names = folder.read_split(config.split)
     take_names(folder, unet)
@@ -56,7 +65,10 @@ def main(config: Config) -> None:
     for name, values, label in (("iou", scores.iou, "IoU"), ("precision", scores.precision, "Precision"),
                                 ("recall", scores.recall, "Recall")):  # fmt: skip
         draw_class_bars(
-            config.output / f"{name}.png", unet.class_names, values, f"{label} (mean {np.nanmean(values):.4f})"
+            config.output / f"{name}.png",
+            unet.class_names,
+            values,
+            f"{label} (mean {np.nanmean(values):.4f})",
         )
     draw_confusion_matrix(config.output / "confusion_matrix.png", unet.class_names, scores.matrix)
     print(f"\nwritten to {config.output}: metrics.csv, confusion_matrix.csv, "
@@ -81,6 +93,7 @@ def check_split(folder: VocFolder, names: list[str], unet: Unet) -> None:
     own = folder.read_class_names()
     if own is not None and own != unet.class_names:
         raise UserError(
+            "check-split",
             folder.class_names_path,
             f"classes {', '.join(own)}",
             f"the classes of {unet.model_path}: {', '.join(unet.class_names)}",
@@ -129,7 +142,9 @@ def say_what_looks_wrong(class_names: list[str], scores: Scores) -> None:
     predicted = scores.matrix.sum(0)
     if (predicted > 0).sum() == 1:
         only = class_names[int(predicted.argmax())]
-        warn(f"every pixel was predicted as {only}: check the training masks (python voc2unet.py) and train longer")
+        warn(
+            f"every pixel was predicted as {only}: check the training masks (python voc2unet.py) and train longer"
+        )
         return
     for name, recall in zip(class_names, scores.recall, strict=True):
         if recall == 0:

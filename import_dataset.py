@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from utils.console import UserError, quoted, run_script
-from utils.importers import import_pairs, import_sbd
-from utils.stacks import import_stack
-from utils.voc import VocFolder
+from utils.core.console import UserError, quoted, run_script
+from utils.importing.pairs import import_pairs
+from utils.importing.sbd import import_sbd
+from utils.importing.stacks import import_stack
+from utils.voc.folder import VocFolder
 
 
 @dataclass
@@ -16,11 +17,15 @@ class Config:
 
     format: Literal["pairs", "stack", "sbd"] = "pairs"  # folders of files, multi-page TIFF, or .mat files
     images: Path | None = None  # pairs: folder of pictures; stack: the TIFF of the pictures
-    masks: Path | None = None  # pairs: folder of masks (None: images/annotations, or images); stack: TIFF of the labels
+    masks: Path | None = (
+        None  # pairs: folder of masks (None: images/annotations, or images); stack: TIFF of the labels
+    )
     sbd: Path | None = None  # sbd: the data set's folder with cls, img, train.txt and val.txt
     voc: Path | None = None  # sbd: a VOC2012 folder to join with it; its own masks win
     voc_root: Path = Path("VOCdevkit/VOC2007")  # VOC folder to fill
-    scaling: Path | None = None  # stack of floats to predict on: scaling.json of the training data, taken as it is
+    scaling: Path | None = (
+        None  # stack of floats to predict on: scaling.json of the training data, taken as it is
+    )
     link: bool = False  # hard links to pictures instead of copies (same disk only)
 
 
@@ -49,7 +54,7 @@ def given(config: Config, setting: str) -> Path:
     path = getattr(config, setting)
     if path is None:
         found, remedy = f"not set, for --format {config.format}", f"pass --{setting}"
-        raise UserError(f"--{setting}", found, "what to import from", remedy)
+        raise UserError("given", f"--{setting}", found, "what to import from", remedy)
     return path
 
 

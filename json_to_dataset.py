@@ -8,22 +8,35 @@ from typing import Literal
 
 import numpy as np
 
-from utils.console import UserError, counted, progress, quoted, run_script, warn
-from utils.files import replacing
-from utils.images import read_image, read_mask, write_image, write_mask
-from utils.labelme import BACKGROUND_LABEL, IGNORE_LABEL, Annotation, rasterise, rasterise_objects, read_annotation
-from utils.palette import IGNORE_INDEX
-from utils.transfer import raise_together
-from utils.voc import VocFolder, read_lines, write_lines
+from utils.core.console import UserError, counted, progress, quoted, run_script, warn
+from utils.core.files import read_lines, replacing, write_lines
+from utils.images.palette import IGNORE_INDEX
+from utils.images.reading import read_image, read_mask
+from utils.images.writing import write_image, write_mask
+from utils.importing.transfer import raise_together
+from utils.labelme.annotation import BACKGROUND_LABEL, IGNORE_LABEL, Annotation
+from utils.labelme.painting import rasterise, rasterise_objects
+from utils.labelme.reading import read_annotation
+from utils.voc.folder import VocFolder
 
 
 @dataclass
 class Config:
-    input: Path = Path("datasets/before")  # folder of labelme's .json files, and of their pictures unless embedded
-    voc_root: Path = Path("VOCdevkit/VOC2007")  # VOC folder to fill; its pictures and masks are never overwritten
-    labels: Path | None = None  # text file, one class name a line, that fixes their order; None: by first appearance
-    instances: bool = False  # write SegmentationObject too: shapes of one label and group_id are one numbered object
-    layout: Literal["voc", "paddleseg"] = "voc"  # paddleseg: annotations/ and class_names.txt in the input folder
+    input: Path = Path(
+        "datasets/before"
+    )  # folder of labelme's .json files, and of their pictures unless embedded
+    voc_root: Path = Path(
+        "VOCdevkit/VOC2007"
+    )  # VOC folder to fill; its pictures and masks are never overwritten
+    labels: Path | None = (
+        None  # text file, one class name a line, that fixes their order; None: by first appearance
+    )
+    instances: bool = (
+        False  # write SegmentationObject too: shapes of one label and group_id are one numbered object
+    )
+    layout: Literal["voc", "paddleseg"] = (
+        "voc"  # paddleseg: annotations/ and class_names.txt in the input folder
+    )
 
 
 class PaddleSegFolder(VocFolder):
@@ -52,7 +65,9 @@ def main(config: Config) -> None:
     objects = [folder.objects_dir.name] if config.instances else []
     parts = [folder.images_dir.name, folder.masks_dir.name, *objects, folder.class_names_path.name]
     print(f"\nwritten to {folder.root}: {', '.join(parts[config.layout == 'paddleseg' :])}")
-    into_voc = f"python import_dataset.py --images {quoted(config.input)} --voc-root {quoted(config.voc_root)}"
+    into_voc = (
+        f"python import_dataset.py --images {quoted(config.input)} --voc-root {quoted(config.voc_root)}"
+    )
     print(f"next: {folder.doctor() if config.layout == 'voc' else into_voc}")
 
 
@@ -60,16 +75,28 @@ def find_annotations(folder: Path) -> list[Path]:
     """The .json files directly in a folder, by name. Raises UserError for none, or two that would share a name."""
     expected = "a folder of labelme's .json files"
     if not folder.is_dir():
-        raise UserError(folder, "no such folder", expected, "check the path, or pass --input FOLDER")
+        raise UserError(
+            "find-annotations", folder, "no such folder", expected, "check the path, or pass --input FOLDER"
+        )
     # Hidden files are no annotations: macOS leaves a `._x.json` beside each x.json on foreign disks.
-    found = (path for path in folder.iterdir() if path.suffix.lower() == ".json" and not path.name.startswith("."))
+    found = (
+        path for path in folder.iterdir() if path.suffix.lower() == ".json" and not path.name.startswith(".")
+    )
     paths = sorted((path for path in found if path.is_file()), key=lambda path: path.name)
     if not paths:
-        raise UserError(folder, "no .json file in this folder", expected, "annotate pictures with labelme, save here")
+        raise UserError(
+            "find-annotations",
+            folder,
+            "no .json file in this folder",
+            expected,
+            "annotate pictures with labelme, save here",
+        )
     for name, count in Counter(map(output_name, paths)).items():
         if count > 1:
             remedy = "rename all but one of them"
-            raise UserError(folder, f"{count} files called {name}", "one file a name", remedy)
+            raise UserError(
+                "find-annotations", folder, f"{count} files called {name}", "one file a name", remedy
+            )
     return paths
 
 
@@ -114,7 +141,9 @@ def choose_class_names(
     existing = folder.read_class_names()
     refuse_unnamed_masks(folder, existing)
     wanted = [BACKGROUND_LABEL, *(used if listed is None else listed)]
-    origin = f"the lines of {labels_path}" if labels_path else "first appearance over the files sorted by name"
+    origin = (
+        f"the lines of {labels_path}" if labels_path else "first appearance over the files sorted by name"
+    )
     if existing is not None:
         if listed is not None:
             refuse_other_order(folder, existing, listed, labels_path)
@@ -123,12 +152,18 @@ def choose_class_names(
         origin = f"{folder.class_names_path} as it stood; added after it: {added}"
     if len(wanted) < 2:
         found = f"no class besides {BACKGROUND_LABEL} and {IGNORE_LABEL}"
-        raise UserError("labels of the shapes", found, "at least one", "label the objects in labelme")
+        raise UserError(
+            "choose-class-names",
+            "labels of the shapes",
+            found,
+            "at least one",
+            "label the objects in labelme",
+        )
     if len(wanted) > IGNORE_INDEX:
         found = f"{len(wanted)} classes with the background, from {wanted[1]!r} to {wanted[-1]!r}"
         expected = f"at most {IGNORE_INDEX}, because masks have 8 bits and {IGNORE_INDEX} means ignored"
         remedy = "merge labels; number objects of one class by labelme's group_id, not in the label"
-        raise UserError("labels of the shapes", found, expected, remedy)
+        raise UserError("choose-class-names", "labels of the shapes", found, expected, remedy)
     return wanted, origin
 
 
@@ -138,19 +173,40 @@ def read_labels(path: Path, used: Sequence[str]) -> list[str]:
     names = [line for line in lines if line and line not in (BACKGROUND_LABEL, IGNORE_LABEL)]
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
-        raise UserError(path, f"more than once: {', '.join(twice)}", "each class name once", "remove the repetition")
+        raise UserError(
+            "read-labels",
+            path,
+            f"more than once: {', '.join(twice)}",
+            "each class name once",
+            "remove the repetition",
+        )
     unknown = [label for label in used if label not in names]
     if unknown:
         remedy = "add these labels to the file, or correct them in labelme"
-        raise UserError(path, f"labels that it lacks: {', '.join(unknown)}", "every label in the annotations", remedy)
+        raise UserError(
+            "read-labels",
+            path,
+            f"labels that it lacks: {', '.join(unknown)}",
+            "every label in the annotations",
+            remedy,
+        )
     return names
 
 
 def refuse_unnamed_masks(folder: VocFolder, existing: Sequence[str] | None) -> None:
     if existing is None and any(folder.masks_dir.glob("*.png")):
         write = f"write {folder.class_names_path} (one name a line, the background first)"
-        found, expected = "masks, but no class_names.txt that says what their values mean", "none, or class names"
-        raise UserError(folder.masks_dir, found, expected, f"{write}, or choose another --voc-root")
+        found, expected = (
+            "masks, but no class_names.txt that says what their values mean",
+            "none, or class names",
+        )
+        raise UserError(
+            "refuse-unnamed-masks",
+            folder.masks_dir,
+            found,
+            expected,
+            f"{write}, or choose another --voc-root",
+        )
 
 
 def refuse_other_order(folder: VocFolder, existing: list[str], listed: list[str], labels_path: Path) -> None:
@@ -158,7 +214,13 @@ def refuse_other_order(folder: VocFolder, existing: list[str], listed: list[str]
     if existing[1 : common + 1] != listed[:common]:
         found = f"the order {', '.join(listed)}"
         expected = f"that of {folder.class_names_path}, for which masks exist: {', '.join(existing[1:])}"
-        raise UserError(labels_path, found, expected, "leave out --labels, or choose another --voc-root")
+        raise UserError(
+            "refuse-other-order",
+            labels_path,
+            found,
+            expected,
+            "leave out --labels, or choose another --voc-root",
+        )
 
 
 def refuse_to_overwrite(
@@ -175,7 +237,9 @@ def refuse_to_overwrite(
             continue
         annotation = read_annotation(path)
         painted = paint_masks(annotation, class_index, instances)
-        there = [(target, read_mask, mask) for target, mask in zip(masks, painted, strict=True) if target.is_file()]
+        there = [
+            (target, read_mask, mask) for target, mask in zip(masks, painted, strict=True) if target.is_file()
+        ]
         if picture:
             image = annotation.image
             there.append((picture, size_of, image.shape[:2]) if in_place else (picture, read_image, image))
@@ -183,7 +247,11 @@ def refuse_to_overwrite(
             if not holds(target, read, content):
                 remedy = f"choose another --voc-root, rename {path.name}, or move the existing file away"
                 found = "a file of this name with other content; nothing is written over"
-                faults.append(UserError(target, found, f"what {path} converts to, or no file", remedy))
+                faults.append(
+                    UserError(
+                        "refuse-to-overwrite", target, found, f"what {path} converts to, or no file", remedy
+                    )
+                )
     raise_together(folder.root, faults)
 
 
@@ -254,7 +322,9 @@ def print_classes(class_names: Sequence[str], shape_counts: Counter[str], pixel_
         pixels, total = pixel_counts[index], pixel_counts.sum() if index == IGNORE_INDEX else counted_pixels
         print(f"{index:5d} {shapes:8d} {pixels:12d} {pixels / total:8.2%}  {name}")
         if shapes and not pixels:
-            warn(f"class {name}: {shapes} shape(s), but no pixel: they lie under later shapes or off the picture")
+            warn(
+                f"class {name}: {shapes} shape(s), but no pixel: they lie under later shapes or off the picture"
+            )
 
 
 if __name__ == "__main__":

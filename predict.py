@@ -25,37 +25,51 @@ from results import (
     write_folder_tables,
 )
 from unet import Unet
-from utils.ahead import map_ahead
-from utils.console import UserError, counted, note, progress, run_script, warn
-from utils.heap import keep_freed_memory
-from utils.images import read_image
-from utils.large import open_picture
-from utils.onnx_model import OPSET, export_onnx
-from utils.postprocess import STEPS
-from utils.processes import device_of_process, gather, this_process
-from utils.voc import walk_images
+from utils.core.console import UserError, counted, note, progress, run_script, warn
+from utils.core.heap import keep_freed_memory
+from utils.core.processes import device_of_process, gather, this_process
+from utils.core.threads import map_ahead
+from utils.images.large import open_picture
+from utils.images.reading import read_image
+from utils.inference.postprocess import STEPS
+from utils.models.onnx import OPSET, export_onnx
+from utils.voc.folder import walk_images
 
 
 @dataclass
 class Config:
     """Settings of a prediction."""
 
-    mode: Literal["predict", "dir_predict", "video", "fps", "export_onnx"] = "predict"  # a picture, a folder, …
-    model_path: list[Path] | None = None  # checkpoint, or several to average; None: the newest logs/*/best.pth
-    input: Path | None = None  # picture, folder, video, or number of a camera; predict without it asks for names
-    output: Path = Path("img_out")  # folder for the results: NAME.png to look at and NAME_mask.png with class indices
-    mix_type: Literal["blend", "mask", "cutout", "montage"] = "blend"  # over the picture, alone, cut out, side by side
+    mode: Literal["predict", "dir_predict", "video", "fps", "export_onnx"] = (
+        "predict"  # a picture, a folder, …
+    )
+    model_path: list[Path] | None = (
+        None  # checkpoint, or several to average; None: the newest logs/*/best.pth
+    )
+    input: Path | None = (
+        None  # picture, folder, video, or number of a camera; predict without it asks for names
+    )
+    output: Path = Path(
+        "img_out"
+    )  # folder for the results: NAME.png to look at and NAME_mask.png with class indices
+    mix_type: Literal["blend", "mask", "cutout", "montage"] = (
+        "blend"  # over the picture, alone, cut out, side by side
+    )
     legend: bool = False  # colours and names of the classes beside the result
     overwrite: bool = False  # replace results that are there already
     resume: bool = False  # dir_predict: leave out the pictures whose results are there
     count: bool = False  # print pixels and share of every class
-    objects: bool = False  # measure every object: NAME_objects.csv, a summary a picture, numbers in the result
+    objects: bool = (
+        False  # measure every object: NAME_objects.csv, a summary a picture, numbers in the result
+    )
     pixel_size: str = ""  # side of a pixel, such as 0.5um: measures in this unit too
     object_classes: tuple[str, ...] = ()  # names of the classes that are objects; none: all but the first
     save_labelme: bool = False  # labelme/NAME.json with a copy of the picture, to correct by hand
     cutouts: bool = False  # NAME_cutout_CLASS.png: the objects of each class on transparent ground
     save_proba: bool = False  # NAME_proba_CLASS.png: probability of each class, from black (0) to white (1)
-    save_uncertainty: bool = False  # NAME_uncertainty.png: entropy, from black (sure) to white (all classes alike)
+    save_uncertainty: bool = (
+        False  # NAME_uncertainty.png: entropy, from black (sure) to white (all classes alike)
+    )
     map_bits: Literal[8, 16] = 8  # bits a pixel of these two
     # Post-processing of the object classes, in this order.
     opening: int = 0  # remove what a disk of this radius (pixels) does not fit into
@@ -66,13 +80,17 @@ class Config:
     largest_only: bool = False  # keep the largest object of each class
     convex_hull: bool = False  # grow objects to their convex hull
     stride: int = 1  # video: predict every so many frames; those between keep the last mask
-    smoothing: float = 0.0  # video: share, below 1, of the past in the probabilities of a frame; 0.7 calms flicker
+    smoothing: float = (
+        0.0  # video: share, below 1, of the past in the probabilities of a frame; 0.7 calms flicker
+    )
     show: bool = False  # video: open a window too; q or Esc ends
     repeats: int = 20  # fps, export_onnx: number of timed predictions
     argmax: bool = False  # export_onnx: the file gives classes (N, H, W) uint8 instead of logits
     device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # number format of the network
-    compile: bool = False  # torch.compile sizes that come again, at most 8, in seconds to minutes each: for a GPU
+    compile: bool = (
+        False  # torch.compile sizes that come again, at most 8, in seconds to minutes each: for a GPU
+    )
     tta: bool = False  # average over flips and turns by 90°: better by a little, eight times slower
     close_gaps: str | None = None  # name of a class that separates others, such as membrane: close its gaps
 
@@ -100,7 +118,9 @@ NEEDS = {
 
 def main(config: Config) -> None:
     check_settings(config)
-    unet = Unet(config.model_path, device_of_process(config.device), config.precision, config.tta, config.close_gaps)
+    unet = Unet(
+        config.model_path, device_of_process(config.device), config.precision, config.tta, config.close_gaps
+    )
     if config.compile:
         if unet.device.type == "cpu":
             note("on a CPU a prediction is not quicker with --compile (docs/speed.md)")
@@ -123,22 +143,40 @@ def main(config: Config) -> None:
 
 def check_settings(config: Config) -> None:
     """Raises UserError for a setting that would change nothing: nobody shall wait for what never comes."""
-    given = {f.name: f"--{f.name.replace('_', '-')}" for f in fields(config) if getattr(config, f.name) != f.default}
+    given = {
+        f.name: f"--{f.name.replace('_', '-')}"
+        for f in fields(config)
+        if getattr(config, f.name) != f.default
+    }
     asked = {*given.values(), f"--mode {config.mode}"}
     for name, flag in given.items():
         if config.mode not in (modes := MODES.get(name, (config.mode,))):
             expected = " or ".join(f"--mode {mode}" for mode in modes)
-            raise UserError(flag, f"--mode {config.mode}, where it changes nothing", expected, "leave it out")
+            raise UserError(
+                "check-settings",
+                flag,
+                f"--mode {config.mode}, where it changes nothing",
+                expected,
+                "leave it out",
+            )
     for flag, needed in NEEDS.items():
         if flag in asked and not asked & set(needed):
             expected = f"{' or '.join(needed)} with it"
-            raise UserError(flag, "nothing that it could change", expected, "add one of these, or leave it out")
+            raise UserError(
+                "check-settings",
+                flag,
+                "nothing that it could change",
+                expected,
+                "add one of these, or leave it out",
+            )
 
 
 def predict_file(config: Config, unet: Unet, path: Path) -> None:
     """Predict one picture, write the result and say what was found."""
     if path.is_dir():
-        raise UserError(path, "a folder", "a picture", "for all pictures of a folder: --mode dir_predict")
+        raise UserError(
+            "predict-file", path, "a folder", "a picture", "for all pictures of a folder: --mode dir_predict"
+        )
     keep_apart(path.parent, config.output)
     target = config.output / path.stem
     keep_what_exists(config, output_paths(config, unet, target).values())
@@ -170,12 +208,22 @@ def predict_folder(config: Config, unet: Unet) -> None:
     """Predict every picture of a folder. Files that cannot be read are reported at the end and do not stop it."""
     if config.input is None:
         raise UserError(
-            "--input", "nothing", "a folder of pictures", "python predict.py --mode dir_predict --input img"
+            "predict-folder",
+            "--input",
+            "nothing",
+            "a folder of pictures",
+            "python predict.py --mode dir_predict --input img",
         )
     keep_apart(config.input, config.output)
     paths = walk_images(config.input, config.output)
     if not paths:
-        raise UserError(config.input, "no picture in this folder or below it", "pictures", "check the path")
+        raise UserError(
+            "predict-folder",
+            config.input,
+            "no picture in this folder or below it",
+            "pictures",
+            "check the path",
+        )
     targets, failed, taken = {}, [], {}
     for path in paths:
         target = config.output / path.relative_to(config.input).with_suffix("")
@@ -194,7 +242,9 @@ def predict_folder(config: Config, unet: Unet) -> None:
     if not config.resume and not rank:
         remove_summaries(config)
     # Of one mind what is left to do, though some begin before others have looked.
-    todo = gather([path for path in targets if not (config.resume and is_done(config, unet, targets[path]))])[0]
+    todo = gather([path for path in targets if not (config.resume and is_done(config, unet, targets[path]))])[
+        0
+    ]
     parts = gather(predict_share(config, unet, {path: targets[path] for path in todo[rank::processes]}))
     if rank:
         return
@@ -203,7 +253,11 @@ def predict_folder(config: Config, unet: Unet) -> None:
     if failed and not done and len(todo) == len(targets):
         faults = "\n".join(failed)
         raise UserError(
-            config.input, f"none of its {len(paths)} pictures can be read", "pictures", f"mend the files\n{faults}"
+            "predict-folder",
+            config.input,
+            f"none of its {len(paths)} pictures can be read",
+            "pictures",
+            f"mend the files\n{faults}",
         )
     join_summaries(config)
     if folder_tables(config)["summary"].exists():
@@ -276,7 +330,9 @@ def measure_speed(config: Config, unet: Unet) -> None:
 
 def check_repeats(config: Config) -> None:
     if config.repeats < 1:
-        raise UserError("--repeats", str(config.repeats), "1 or more", "choose another number")
+        raise UserError(
+            "check-repeats", "--repeats", str(config.repeats), "1 or more", "choose another number"
+        )
 
 
 def export(config: Config, unet: Unet) -> None:
@@ -285,9 +341,15 @@ def export(config: Config, unet: Unet) -> None:
     single_file = config.output.suffix.lower() == ".onnx"
     path = config.output if single_file else config.output / f"{unet.model_path.stem}.onnx"
     if unet.model_path.suffix.lower() == ".onnx":
-        raise UserError(unet.model_path, "an ONNX file", "weights of PyTorch (.pth)", "pass the file it was made from")
+        raise UserError(
+            "export",
+            unet.model_path,
+            "an ONNX file",
+            "weights of PyTorch (.pth)",
+            "pass the file it was made from",
+        )
     if len(unet.members) > 1:
-        raise UserError("--model-path", "several models", "one", "export each by itself")
+        raise UserError("export", "--model-path", "several models", "one", "export each by itself")
     keep_what_exists(config, [path])
     image = read_image(config.input or Path(__file__).with_name("img") / "cells_a.png")
     exact = Unet(unet.model_path, "cpu", "fp32")
@@ -305,7 +367,9 @@ def export(config: Config, unet: Unet) -> None:
     rivals = [("ONNX Runtime", exported), ("PyTorch", exact), ("PyTorch", unet)]
     for name, each in rivals[: 2 if str(unet.precision) == str(exact.precision) else 3]:
         median = statistics.median(each.time_predictions(image, config.repeats))
-        print(f"  {name:<12} {median * 1000:8.1f} ms a picture (median of {config.repeats}), {each.precision}")
+        print(
+            f"  {name:<12} {median * 1000:8.1f} ms a picture (median of {config.repeats}), {each.precision}"
+        )
 
 
 ONE_CLASS = (

@@ -9,13 +9,13 @@ from torch import Tensor
 
 from results import draw_result, keep_apart, keep_what_exists, postprocessing, print_counts
 from unet import Unet
-from utils import video
-from utils.ahead import map_ahead
-from utils.console import UserError, counted, note, progress, warn
-from utils.heap import keep_freed_memory
-from utils.images import to_channels
-from utils.postprocess import postprocess
-from utils.tiling import mean_logits
+from utils.core.console import UserError, counted, note, progress, warn
+from utils.core.heap import keep_freed_memory
+from utils.core.threads import map_ahead
+from utils.images.arrays import to_channels
+from utils.inference import video
+from utils.inference.postprocess import postprocess
+from utils.inference.tiling import mean_logits
 
 if TYPE_CHECKING:
     from predict import Config
@@ -56,7 +56,10 @@ def draw_video(
 
     def predict_logits(batch: Tensor) -> Tensor:
         frames = batch.movedim(1, 3).numpy()
-        inputs = {n: [to_channels(frame, n) for frame in frames] for n in {each.in_channels for each in unet.members}}
+        inputs = {
+            n: [to_channels(frame, n) for frame in frames]
+            for n in {each.in_channels for each in unet.members}
+        }
         pictures = {n: torch.from_numpy(np.stack(images)).movedim(3, 1) for n, images in inputs.items()}
         return mean_logits(member.logits(pictures[member.in_channels]) for member in unet.members)
 
@@ -91,11 +94,21 @@ def draw_video(
 def check_video_settings(config: "Config") -> None:
     if config.input is None:
         remedy = "python predict.py --mode video --input video.mp4"
-        raise UserError("--input", "nothing", "a video file, or the number of a camera", remedy)
+        raise UserError(
+            "check-video-settings", "--input", "nothing", "a video file, or the number of a camera", remedy
+        )
     if config.stride < 1:
-        raise UserError("--stride", str(config.stride), "1 or more", "choose another number")
+        raise UserError(
+            "check-video-settings", "--stride", str(config.stride), "1 or more", "choose another number"
+        )
     if not 0 <= config.smoothing < 1:
-        raise UserError("--smoothing", str(config.smoothing), "0 or more, and below 1", "choose another number")
+        raise UserError(
+            "check-video-settings",
+            "--smoothing",
+            str(config.smoothing),
+            "0 or more, and below 1",
+            "choose another number",
+        )
     keep_apart(config.input.parent, config.output)
 
 

@@ -13,16 +13,19 @@ import numpy as np
 from torch import Tensor
 
 from unet import Unet
-from utils.bands import PNG_PIXELS, predict_to_files, writing_bands
-from utils.console import UserError
-from utils.files import remove, replacing
-from utils.heap import keep_freed_memory
-from utils.images import to_uint8_rgb, write_image, write_mask
-from utils.labelme import BACKGROUND_LABEL, IGNORE_LABEL
-from utils.large import LARGE_PIXELS, TiffWindows
-from utils.maps import certainty as certainty_of
-from utils.maps import classes, entropy, probability_of
-from utils.objects import (
+from utils.core.console import UserError
+from utils.core.files import remove, replacing, write_lines
+from utils.core.heap import keep_freed_memory
+from utils.core.processes import this_process
+from utils.images.arrays import to_uint8_rgb
+from utils.images.large import LARGE_PIXELS, TiffWindows
+from utils.images.palette import cutout_of, voc_palette
+from utils.images.plots import draw_numbered, with_legend
+from utils.images.writing import write_image, write_mask
+from utils.inference.bands import PNG_PIXELS, predict_to_files, writing_bands
+from utils.inference.maps import certainty as certainty_of
+from utils.inference.maps import classes, entropy, probability_of
+from utils.inference.objects import (
     Objects,
     append_row,
     join_tables,
@@ -33,12 +36,9 @@ from utils.objects import (
     summary_row,
     write_table,
 )
-from utils.palette import cutout_of, voc_palette
-from utils.plots import draw_numbered, with_legend
-from utils.polygons import write_labelme
-from utils.postprocess import STEPS, Postprocessing, postprocess
-from utils.processes import this_process
-from utils.voc import write_lines
+from utils.inference.postprocess import STEPS, Postprocessing, postprocess
+from utils.labelme.annotation import BACKGROUND_LABEL, IGNORE_LABEL
+from utils.labelme.writing import write_labelme
 
 if TYPE_CHECKING:
     from predict import Config
@@ -70,7 +70,12 @@ def process(config: "Config", unet: Unet, path: Path, image: np.ndarray | TiffWi
         keep_what_exists(config, [copy])
     maps, image = probability_maps(config, unet), unet.adapt(image, path)
     whole = (
-        config.objects or config.save_labelme or config.cutouts or config.legend or steps.active or config.close_gaps
+        config.objects
+        or config.save_labelme
+        or config.cutouts
+        or config.legend
+        or steps.active
+        or config.close_gaps
     )
     if image.shape[0] * image.shape[1] > LARGE_PIXELS and not whole and config.mix_type != "montage":
         return process_large(config, unet, path, image, target)
@@ -90,7 +95,9 @@ def process(config: "Config", unet: Unet, path: Path, image: np.ndarray | TiffWi
         keep_what_exists(config, paths.values())
     write_whole(paths["picture"], draw_result(config, unet, image, mask, objects))
     if objects is not None:
-        write_table(paths["objects"], object_rows(objects, name, unet.class_names), ["picture", *objects.columns])
+        write_table(
+            paths["objects"], object_rows(objects, name, unet.class_names), ["picture", *objects.columns]
+        )
     if config.save_labelme:
         with replacing(copy) as temporary:
             shutil.copyfile(path, temporary)
@@ -125,7 +132,9 @@ def write_whole(path: Path, array: np.ndarray, palette: np.ndarray | None = None
         write_mask(path, array)
 
 
-def process_large(config: "Config", unet: Unet, path: Path, image: np.ndarray | TiffWindows, target: Path) -> Found:
+def process_large(
+    config: "Config", unet: Unet, path: Path, image: np.ndarray | TiffWindows, target: Path
+) -> Found:
     """Like `process`, band by band: no more than a band of the picture is held in memory. TIFFs where PNG viewers give up."""
     paths = output_paths(config, unet, target)
     if image.shape[0] * image.shape[1] > PNG_PIXELS:
@@ -145,7 +154,9 @@ def probability_maps(config: "Config", unet: Unet) -> dict[str, Callable[[Tensor
     """Key in `output_paths` → function of the logits, for every map that is asked for."""
     count = len(unet.class_names) if config.save_proba else 0
     maps = {f"proba {index}": partial(probability_of, index, config.map_bits) for index in range(count)}
-    return {**maps, "uncertainty": partial(entropy, bits=config.map_bits)} if config.save_uncertainty else maps
+    return (
+        {**maps, "uncertainty": partial(entropy, bits=config.map_bits)} if config.save_uncertainty else maps
+    )
 
 
 def draw_result(
@@ -170,11 +181,23 @@ def postprocessing(config: "Config", unet: Unet) -> Postprocessing:
     for name in ("opening", "closing", "min_area"):
         if getattr(config, name) < 0:
             flag = f"--{name.replace('_', '-')}"
-            raise UserError(flag, str(getattr(config, name)), "0 or more pixels", "choose another number")
+            raise UserError(
+                "postprocessing",
+                flag,
+                str(getattr(config, name)),
+                "0 or more pixels",
+                "choose another number",
+            )
     for name in config.object_classes:
         if name not in unet.class_names:
             known = ", ".join(unet.class_names)
-            raise UserError("--object-classes", repr(name), f"classes of the model: {known}", "check the spelling")
+            raise UserError(
+                "postprocessing",
+                "--object-classes",
+                repr(name),
+                f"classes of the model: {known}",
+                "check the spelling",
+            )
     names = config.object_classes or unet.class_names[1:]
     classes = tuple(index for index, name in enumerate(unet.class_names) if name in names)
     return Postprocessing(classes, *(getattr(config, name) for name in STEPS))
@@ -218,15 +241,25 @@ def keep_what_exists(config: "Config", paths: Iterable[Path]) -> None:
     resuming = config.resume and config.mode == "dir_predict"
     there = [] if config.overwrite or resuming else [path for path in paths if path.exists()]
     if there:
-        found = "a result of this name" if len(there) == 1 else f"a result of this name, and {len(there) - 1} more"
+        found = (
+            "a result of this name"
+            if len(there) == 1
+            else f"a result of this name, and {len(there) - 1} more"
+        )
         raise UserError(
-            there[0], found, "no file that would be replaced", "pass --overwrite, or choose another --output"
+            "keep-what-exists",
+            there[0],
+            found,
+            "no file that would be replaced",
+            "pass --overwrite, or choose another --output",
         )
 
 
 def folder_tables(config: "Config") -> dict[str, Path]:
     """The tables of all pictures of a folder."""
-    return {name: config.output / f"{name}.csv" for name in ("summary", "order", *["objects"] * config.objects)}
+    return {
+        name: config.output / f"{name}.csv" for name in ("summary", "order", *["objects"] * config.objects)
+    }
 
 
 def summary_part(config: "Config") -> Path:
@@ -243,7 +276,9 @@ def remove_summaries(config: "Config") -> None:
 
 def summary_parts(config: "Config") -> list[Path]:
     """Those of all processes but the first, not yet joined."""
-    return sorted(part for part in config.output.glob("summary.*.csv") if re.fullmatch(r"summary\.\d+\.csv", part.name))
+    return sorted(
+        part for part in config.output.glob("summary.*.csv") if re.fullmatch(r"summary\.\d+\.csv", part.name)
+    )
 
 
 def join_summaries(config: "Config") -> None:
@@ -270,7 +305,9 @@ def write_folder_tables(config: "Config", unet: Unet) -> None:
     rows = list({row["picture"]: row for row in read_table(tables["summary"])}.values())
     write_table(tables["summary"], rows)
     ordered = sorted(rows, key=lambda row: float(row["mean_certainty"]))
-    write_table(tables["order"], [{name: row[name] for name in ("picture", "mean_certainty")} for row in ordered])
+    write_table(
+        tables["order"], [{name: row[name] for name in ("picture", "mean_certainty")} for row in ordered]
+    )
     if config.objects:
         targets = [(config.output / row["picture"]).with_suffix("") for row in rows]
         parts = (output_paths(config, unet, target)["objects"] for target in targets)
@@ -281,7 +318,11 @@ def keep_apart(pictures: Path, output: Path) -> None:
     """Raises UserError if the results would go into the folder of the pictures, where they could replace some."""
     if pictures.resolve() == output.resolve():
         raise UserError(
-            f"--output {output}", "the folder of the pictures themselves", "another folder", "choose another --output"
+            "keep-apart",
+            f"--output {output}",
+            "the folder of the pictures themselves",
+            "another folder",
+            "choose another --output",
         )
 
 
@@ -294,5 +335,5 @@ def check_free_names(path: Path, paths: Iterable[Path], taken: dict[str, Path]) 
     for name in names:
         if name in taken:
             found = f"{taken[name].name} has the same name and would share its result {Path(name).name}"
-            raise UserError(path, found, "one picture a name", "rename one of them")
+            raise UserError("check-free-names", path, found, "one picture a name", "rename one of them")
     taken |= dict.fromkeys(names, path)

@@ -18,47 +18,42 @@ from torch.utils.tensorboard import SummaryWriter
 
 from nets.unet import UNet, build, crop_centre
 from unet import Unet
-from utils.augment import parse_augmentation
-from utils.checkpoint import Checkpoint, config_to_dict, load_checkpoint
-from utils.console import UserError, counted, note, progress, quoted, run_script, warn
-from utils.dataset import (
+from utils.core.console import UserError, counted, note, progress, quoted, run_script, warn
+from utils.core.device import Precision, choose_device, choose_precision, set_determinism
+from utils.core.heap import return_freed_memory
+from utils.images.normalisation import Normalisation
+from utils.images.palette import voc_palette
+from utils.images.plots import draw_samples
+from utils.models.checkpoint import Checkpoint, config_to_dict, load_checkpoint
+from utils.models.weights import check_backbone, load_matching, load_pretrained, read_model
+from utils.scoring.confusion import Scores
+from utils.training.augmentation import parse_augmentation
+from utils.training.border_weights import BorderWeights
+from utils.training.data import Data, load_data, measure_channels, measure_split, measure_split_range
+from utils.training.engine import Epoch, Trainer, evaluate, make_optimizer, train_one_epoch
+from utils.training.history import History, Row
+from utils.training.losses import Loss, balanced_class_weights, criterion
+from utils.training.recipe import LARGE_STEP, plan_crops
+from utils.training.run_folder import (
+    Pictures,
+    log_to_board,
+    resume_run,
+    save_run,
+    start_run,
+    telling_how_to_go_on,
+)
+from utils.training.samples import (
     CACHE_BYTES,
-    Data,
     EpochBatches,
     SegmentationDataset,
     choose_workers,
-    load_data,
     make_loader,
-    measure_channels,
-    measure_split,
-    measure_split_range,
     same_size_batches,
 )
-from utils.demo import make_demo
-from utils.engine import (
-    Epoch,
-    Precision,
-    Trainer,
-    choose_device,
-    choose_precision,
-    evaluate,
-    make_optimizer,
-    set_determinism,
-    train_one_epoch,
-)
-from utils.heap import return_freed_memory
-from utils.history import History, Row
-from utils.losses import BorderWeights, Loss, balanced_class_weights, criterion
-from utils.metrics import Scores
-from utils.normalise import Normalisation
-from utils.palette import voc_palette
-from utils.plots import draw_samples
-from utils.run import Pictures, log_to_board, resume_run, save_run, start_run, telling_how_to_go_on
-from utils.schedule import Phase, Schedule, TimeBudget
-from utils.stacks import widest_range
-from utils.statistics import LARGE_STEP, plan_crops
-from utils.voc import VocFolder
-from weights import check_backbone, load_matching, load_pretrained, read_model
+from utils.training.schedule import Phase, Schedule, TimeBudget
+from utils.voc.demo import make_demo
+from utils.voc.folder import VocFolder
+from utils.voc.scaling import widest_range
 
 DEMO = Path("VOCdevkit/demo")
 LEARNING_RATES = {"adamw": 2e-3, "adam": 2e-3, "sgd": 5e-2}
@@ -82,29 +77,49 @@ class Config:
 
     # Data
     voc_root: Path = DEMO  # VOC folder; for your own data: Path("VOCdevkit/VOC2007")
-    fold: int | None = None  # train on foldK_train.txt, validate on foldK_val.txt, which voc2unet.py --folds writes
+    fold: int | None = (
+        None  # train on foldK_train.txt, validate on foldK_val.txt, which voc2unet.py --folds writes
+    )
     num_classes: int | None = None  # need not be set: the data know their classes; if set, it is checked
-    input_shape: tuple[int, int] | None = None  # height and width of the training crops; None: by the pictures
+    input_shape: tuple[int, int] | None = (
+        None  # height and width of the training crops; None: by the pictures
+    )
     fit: Literal["crop", "letterbox"] = "crop"  # native resolution, or whole pictures scaled to input_shape
     in_channels: Literal[1, 3] | None = None  # 3: RGB, 1: gray; None: 1 if all pictures are gray
     augmentation: str = "default"  # none, light, default, strong; or with parts: default,rotate=180,elastic=0
     # Network
-    backbone: Literal["plain", "vgg", "vgg_bn", "resnet50"] = "plain"  # encoder: the U-Net's own, VGG-16 or ResNet-50
-    pretrained: bool = True  # vgg, vgg_bn and resnet50 start from ImageNet weights, in model_data/ or downloaded
+    backbone: Literal["plain", "vgg", "vgg_bn", "resnet50"] = (
+        "plain"  # encoder: the U-Net's own, VGG-16 or ResNet-50
+    )
+    pretrained: bool = (
+        True  # vgg, vgg_bn and resnet50 start from ImageNet weights, in model_data/ or downloaded
+    )
     base_channels: int = 16  # plain: width of the first level, doubled at every level; 64 in the paper
     depth: int = 4  # plain: number of times the resolution is halved
-    norm: Literal["batch", "group", "none"] = "batch"  # normalisation in the network; group for batches of 1 or 2
-    upsampling: Literal["transposed", "bilinear", "aligned"] = "transposed"  # aligned: as in other repositories
-    skip: Literal["concat", "add"] = "concat"  # how encoder maps join the decoder: as in the U-Net, or as in FCN
+    norm: Literal["batch", "group", "none"] = (
+        "batch"  # normalisation in the network; group for batches of 1 or 2
+    )
+    upsampling: Literal["transposed", "bilinear", "aligned"] = (
+        "transposed"  # aligned: as in other repositories
+    )
+    skip: Literal["concat", "add"] = (
+        "concat"  # how encoder maps join the decoder: as in the U-Net, or as in FCN
+    )
     dropout: float = 0.0  # plain: share of values dropped at the end of the contracting path
     padding: Literal["same", "valid"] = "same"  # valid: the paper's unpadded convolutions
     # Where to start
-    model_path: Path | None = None  # weights to start from (fine-tuning): a checkpoint of ours or of a known repository
-    resume: Path | None = None  # last.pth of a run to go on with, in the same folder and with the same settings
+    model_path: Path | None = (
+        None  # weights to start from (fine-tuning): a checkpoint of ours or of a known repository
+    )
+    resume: Path | None = (
+        None  # last.pth of a run to go on with, in the same folder and with the same settings
+    )
     # Optimisation
     epochs: int = 50  # passes over the training pictures, the frozen ones counted
     batch_size: int | None = None  # crops a step; None: by the number and the sizes of the pictures
-    max_minutes: float | None = None  # train for this long instead of for `epochs`; the learning rate is fitted to it
+    max_minutes: float | None = (
+        None  # train for this long instead of for `epochs`; the learning rate is fitted to it
+    )
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"  # sgd: with Nesterov's momentum
     lr: float | None = None  # highest learning rate; None: 0.002, for sgd 0.05
     curve: Literal["cosine", "one_cycle", "step"] = "cosine"  # how the learning rate rises and falls
@@ -116,16 +131,24 @@ class Config:
     dice_beta: float = 1.0  # of the Dice loss; above 1, missed pixels cost more than pixels too many
     focal_gamma: float = 0.0  # above 0, pixels that are right already count less (focal loss; 2 in its paper)
     deep_supervision: bool = False  # the decoder's coarser maps are scored against the masks, too
-    class_weights: Literal["none", "balanced"] | tuple[float, ...] = "none"  # balanced: rare classes more; or numbers
-    border_weight: float = 0.0  # extra weight of pixels between touching objects (w0; 10 in the paper; 0: off)
+    class_weights: Literal["none", "balanced"] | tuple[float, ...] = (
+        "none"  # balanced: rare classes more; or numbers
+    )
+    border_weight: float = (
+        0.0  # extra weight of pixels between touching objects (w0; 10 in the paper; 0: off)
+    )
     border_sigma: float = 5.0  # how far it reaches, in pixels
     freeze_epochs: int = 0  # first epochs in which the encoder is held still
     freeze_batch_size: int | None = None  # crops a step in these; None: twice those of the others
     freeze_lr: float | None = None  # highest learning rate in these; None: that of the others
     # Machine
     device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # number format; auto: the fastest that is safe
-    compile: bool = False  # torch.compile: a slow start, which --max-minutes counts, then faster steps on some machines
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = (
+        "auto"  # number format; auto: the fastest that is safe
+    )
+    compile: bool = (
+        False  # torch.compile: a slow start, which --max-minutes counts, then faster steps on some machines
+    )
     deterministic: bool = False  # the same run to the last bit every time; slower on a GPU
     save_memory: bool = False  # keep fewer maps for the backward pass: less memory, on a CPU twice the time
     num_workers: int | None = None  # processes that load pictures; None: chosen by the machine, 0: none
@@ -145,7 +168,9 @@ def main(config: Config) -> None:
     data = read_data(config)
     asked, config = config.input_shape, fill_in(config, data)
     net, checkpoint = make_network(config, data)
-    train_set, batches, train_loader, val_loader = make_loaders(config, data, checkpoint, net.margin, precision.device)
+    train_set, batches, train_loader, val_loader = make_loaders(
+        config, data, checkpoint, net.margin, precision.device
+    )
     budget = TimeBudget(60 * config.max_minutes, started) if config.max_minutes else None
     schedule = make_schedule(config, len(train_set), budget)
     trainer = make_trainer(config, net, checkpoint, schedule, precision)
@@ -178,7 +203,9 @@ def main(config: Config) -> None:
             unet.follow(trainer.average.module)
             val_loss, scores = evaluate(unet.logits, val_loader, loss_of, unet.num_classes, precision.device)
             lr, seconds = trainer.optimizer.param_groups[-1]["lr"], time.perf_counter() - start
-            row = Row(epoch + 1, lr, trained.loss, val_loss, scores.miou, seconds, trained.crops / trained.seconds)
+            row = Row(
+                epoch + 1, lr, trained.loss, val_loss, scores.miou, seconds, trained.crops / trained.seconds
+            )
             improved = math.isnan(best) or row.miou > best
             best = row.miou if improved else best
             save_run(run_dir, checkpoint, trainer, row, best, improved)
@@ -211,18 +238,36 @@ def check_config(config: Config) -> None:
         for name in names:
             value = getattr(config, name)
             if value is not None and not fits(value):
-                raise UserError(f"--{name.replace('_', '-')}", str(value), expected, "choose another value")
+                raise UserError(
+                    "check-config",
+                    f"--{name.replace('_', '-')}",
+                    str(value),
+                    expected,
+                    "choose another value",
+                )
     parse_augmentation(config.augmentation)
     if config.deterministic and config.max_minutes:
         found = "--deterministic with --max-minutes"
-        raise UserError("settings", found, "a learning rate that does not follow the clock", "use --epochs")
+        raise UserError(
+            "check-config",
+            "settings",
+            found,
+            "a learning rate that does not follow the clock",
+            "use --epochs",
+        )
     if config.compile and config.save_memory:
         remedy = "leave one of them out: the compiler itself chooses what to keep"
-        raise UserError("settings", "--compile with --save-memory", "one way to keep fewer maps", remedy)
+        raise UserError(
+            "check-config", "settings", "--compile with --save-memory", "one way to keep fewer maps", remedy
+        )
     if config.freeze_epochs >= config.epochs and config.freeze_epochs and not config.max_minutes:
         found = f"--freeze-epochs {config.freeze_epochs} of --epochs {config.epochs}"
         raise UserError(
-            "settings", found, "epochs left to train the whole network", "raise --epochs or freeze for fewer"
+            "check-config",
+            "settings",
+            found,
+            "epochs left to train the whole network",
+            "raise --epochs or freeze for fewer",
         )
 
 
@@ -234,6 +279,7 @@ def read_data(config: Config) -> Data:
     data = load_data(VocFolder(config.voc_root), config.fold)
     if config.num_classes not in (None, len(data.class_names)):
         raise UserError(
+            "read-data",
             f"--num-classes {config.num_classes}",
             f"{config.voc_root} has {len(data.class_names)} classes: {', '.join(data.class_names)}",
             f"{len(data.class_names)}, the background counted",
@@ -245,10 +291,14 @@ def read_data(config: Config) -> Data:
 def fill_in(config: Config, data: Data) -> Config:
     """The settings with what was left to the program chosen."""
     weights, names = config.class_weights, data.class_names
-    one_each = isinstance(weights, str) or (len(weights) == len(names) and all(0 <= w < math.inf for w in weights))
+    one_each = isinstance(weights, str) or (
+        len(weights) == len(names) and all(0 <= w < math.inf for w in weights)
+    )
     if not one_each or not any(weights):
         expected = f"{len(names)} numbers from 0 on, one for each of {', '.join(names)}, not all of them 0"
-        raise UserError("--class-weights", str(weights), expected, "give as many numbers, or balanced")
+        raise UserError(
+            "fill-in", "--class-weights", str(weights), expected, "give as many numbers, or balanced"
+        )
     crop, batch = plan_crops(data.train_sizes, config.input_shape, config.fit == "letterbox")
     lr = config.lr or LEARNING_RATES[config.optimizer]
     return replace(
@@ -278,11 +328,15 @@ def make_network(config: Config, data: Data) -> tuple[UNet, Checkpoint]:
     try:
         net = build(**arguments)
     except ValueError as error:
-        raise UserError("network settings", str(error), "a network that exists", "choose other values") from None
+        raise UserError(
+            "make-network", "network settings", str(error), "a network that exists", "choose other values"
+        ) from None
     if config.fit == "letterbox" and min(config.input_shape) < 2 * net.stride:
         found, least = "×".join(map(str, config.input_shape)), 2 * net.stride
         remedy = "choose a larger --input-shape, or a smaller --depth"
-        raise UserError("--input-shape", found, f"{least}×{least} or more for this network", remedy)
+        raise UserError(
+            "make-network", "--input-shape", found, f"{least}×{least} or more for this network", remedy
+        )
     if start and not config.resume:
         load_matching(net, start, config.model_path)
     # A run that goes on keeps what the network has seen so far, though the data may have grown since.
@@ -307,7 +361,9 @@ def make_network(config: Config, data: Data) -> tuple[UNet, Checkpoint]:
         class_names=data.class_names,
         palette=voc_palette(num_classes).tolist(),
         normalisation=normalisation.to_dict(),
-        input_shape=data.fit_crop(config.input_shape, net.stride) if config.fit == "crop" else config.input_shape,
+        input_shape=data.fit_crop(config.input_shape, net.stride)
+        if config.fit == "crop"
+        else config.input_shape,
         fit=config.fit,
         settings=config_to_dict(config),
     )
@@ -402,7 +458,8 @@ def make_class_weights(config: Config, data: Data, device: torch.device) -> torc
     if weights == "balanced":
         weights = balanced_class_weights(data.class_pixels).tolist()
     print(
-        "weights  " + ", ".join(f"{name} {weight:.3g}" for name, weight in zip(data.class_names, weights, strict=True))
+        "weights  "
+        + ", ".join(f"{name} {weight:.3g}" for name, weight in zip(data.class_names, weights, strict=True))
     )
     return torch.tensor(weights, dtype=torch.float32, device=device)
 
@@ -413,10 +470,15 @@ def make_trainer(
     net.to(precision.device, memory_format=precision.memory_format)
     groups = [
         {"params": list(net.encoder.parameters()), "factor": config.encoder_lr_factor},
-        {"params": [*net.decoder.parameters(), *net.head.parameters(), *net.side_heads.parameters()], "factor": 1.0},
+        {
+            "params": [*net.decoder.parameters(), *net.head.parameters(), *net.side_heads.parameters()],
+            "factor": 1.0,
+        },
     ]
     normalise = Normalisation(**checkpoint.normalisation)
-    optimizer = make_optimizer(config.optimizer, config.lr, config.weight_decay, config.momentum, precision.device)
+    optimizer = make_optimizer(
+        config.optimizer, config.lr, config.weight_decay, config.momentum, precision.device
+    )
     if config.save_memory and precision.device.type == "cpu":
         return_freed_memory()
     rates, keep = (schedule.lr, schedule.total_steps), not config.save_memory
@@ -439,7 +501,7 @@ def spend(budget: TimeBudget, history: History, run_dir: Path) -> None:
     budget.use(used)
     if budget.progress() >= 1:
         found = f"{used / 60:.1f} minutes used, {budget.seconds / 60:g} allowed"
-        raise UserError(run_dir, found, "time left to train", "raise --max-minutes")
+        raise UserError("spend", run_dir, found, "time left to train", "raise --max-minutes")
 
 
 def print_plan(config: Config, data: Data, unet: Unet, schedule: Schedule, run_dir: Path) -> None:
@@ -454,7 +516,10 @@ def print_plan(config: Config, data: Data, unet: Unet, schedule: Schedule, run_d
         if schedule.budget and phase is schedule.phases[-1]:
             minutes = schedule.budget.seconds / 60
             length = f"{minutes:g} minute{'s' * (minutes != 1)} in epochs"
-        steps, crops = counted(schedule.steps(phase) // phase.epochs, "step"), counted(phase.batch_size, "crop")
+        steps, crops = (
+            counted(schedule.steps(phase) // phase.epochs, "step"),
+            counted(phase.batch_size, "crop"),
+        )
         print(f"plan     {length} of {steps}, {crops} of {height}×{width} each"
               f"{', the encoder frozen' if phase.frozen else ''}")  # fmt: skip
     print(f"run      {run_dir}")
@@ -463,10 +528,10 @@ def print_plan(config: Config, data: Data, unet: Unet, schedule: Schedule, run_d
 def tell_crops(asked: tuple[int, int] | None, unet: Unet) -> None:
     """Say where the crops have another size (height, width) than the one that was asked for, if any was."""
     if asked not in (None, unet.input_shape):
-        limits = (
-            f"at least {2 * unet.net.stride}×{2 * unet.net.stride} for this network, no larger than the largest picture"
+        limits = f"at least {2 * unet.net.stride}×{2 * unet.net.stride} for this network, no larger than the largest picture"
+        note(
+            f"the crops are not {asked[0]}×{asked[1]} but {unet.input_shape[0]}×{unet.input_shape[1]}: {limits}"
         )
-        note(f"the crops are not {asked[0]}×{asked[1]} but {unet.input_shape[0]}×{unet.input_shape[1]}: {limits}")
 
 
 def print_result(

@@ -14,19 +14,20 @@ from torch import Tensor, nn
 
 from nets.geometry import Geometry, measure_geometry
 from nets.unet import UNet, build
-from utils.checkpoint import Checkpoint, newest_checkpoint
-from utils.compiling import compiled_by_size
-from utils.console import UserError, progress
-from utils.engine import Precision, choose_device, choose_precision
-from utils.gaps import close_gaps
-from utils.images import Picture, as_array, to_channels, to_uint8_rgb
-from utils.large import LARGE_PIXELS, TiffWindows, open_picture
-from utils.letterbox import letterbox, letterbox_bands, undo_letterbox
-from utils.maps import certainty, classes, probabilities, probability_of
-from utils.normalise import Normalisation, floats_to_uint16, stretch, to_device, to_tensor
-from utils.palette import blend, colorize, cutout, voc_palette
-from utils.tiling import Grid, from_all_sides, make_grid, mean_logits, mirror, tile_side, tiled
-from weights import open_model, ready_to_predict
+from utils.core.console import UserError, progress
+from utils.core.device import Precision, choose_device, choose_precision
+from utils.images.arrays import to_channels, to_uint8_rgb
+from utils.images.large import LARGE_PIXELS, TiffWindows, open_picture
+from utils.images.letterbox import letterbox, letterbox_bands, undo_letterbox
+from utils.images.normalisation import Normalisation, floats_to_uint16, stretch, to_device, to_tensor
+from utils.images.palette import blend, colorize, cutout, voc_palette
+from utils.images.reading import Picture, as_array
+from utils.inference.gaps import close_gaps
+from utils.inference.maps import certainty, classes, probabilities, probability_of
+from utils.inference.tiling import Grid, from_all_sides, make_grid, mean_logits, mirror, tile_side, tiled
+from utils.models.checkpoint import Checkpoint, newest_checkpoint
+from utils.models.compiling import compiled_by_size
+from utils.models.weights import open_model, ready_to_predict
 
 COMPILED_SIZES = 8  # as many versions of one function torch.compile keeps
 MIX_TYPES = ("blend", "mask", "cutout", "montage")
@@ -57,15 +58,20 @@ class Unet:
         of the checkpoint to replace: class_names, palette, normalisation, input_shape. Raises UserError for a checkpoint
         that is missing, damaged or of an unknown format, and for several that do not agree in their classes.
         """
-        model_path, *others = (model_path or [None]) if isinstance(model_path, (list, tuple)) else [model_path]
+        model_path, *others = (
+            (model_path or [None]) if isinstance(model_path, (list, tuple)) else [model_path]
+        )
         self.model_path = Path(model_path) if model_path else newest_checkpoint()
-        net, checkpoint, choice = open_model(self.model_path, choose_precision(precision, choose_device(device)))
+        net, checkpoint, choice = open_model(
+            self.model_path, choose_precision(precision, choose_device(device))
+        )
         for name, value in overrides.items():
             if name not in ("class_names", "palette", "normalisation", "input_shape"):
                 raise TypeError(f"Unet() has no argument {name!r}")
             setattr(checkpoint, name, value)
         if len(checkpoint.class_names) != checkpoint.network["num_classes"]:
             raise UserError(
+                "init",
                 self.model_path,
                 f"a network of {checkpoint.network['num_classes']} classes",
                 f"{len(checkpoint.class_names)} classes: {', '.join(checkpoint.class_names)}",
@@ -113,7 +119,13 @@ class Unet:
         """
         for member in self.members:
             if not isinstance(member.net, UNet):
-                raise UserError(member.model_path, "an ONNX file", "a .pth file to compile", "leave --compile out")
+                raise UserError(
+                    "compile",
+                    member.model_path,
+                    "an ONNX file",
+                    "a .pth file to compile",
+                    "leave --compile out",
+                )
             # Found out by running the network, which is not to be compiled with the hooks of that.
             _ = member.geometry
             limit = max(COMPILED_SIZES // len(self.members), 1)
@@ -123,6 +135,7 @@ class Unet:
         """Take another network into the ensemble. Raises UserError if it has other classes."""
         if other.class_names != self.class_names:
             raise UserError(
+                "join",
                 other.model_path,
                 f"classes {', '.join(other.class_names)}",
                 f"the classes of {self.model_path}: {', '.join(self.class_names)}",
@@ -141,7 +154,9 @@ class Unet:
             # Tiles are then cut from enlarged logits.
             return Geometry(stride=1, reach=0, exact=True, values_per_pixel=16 * self.num_classes)
         # An ONNX file cannot be looked into, but says what network it was.
-        return measure_geometry(self.net.eval() if isinstance(self.net, UNet) else build(**self.network).eval())
+        return measure_geometry(
+            self.net.eval() if isinstance(self.net, UNet) else build(**self.network).eval()
+        )
 
     def describe(self) -> Checkpoint:
         """What a checkpoint says beside its weights."""
@@ -195,7 +210,8 @@ class Unet:
         values = max(geometry.values_per_pixel for geometry in geometries) * count
         return make_grid(
             size,
-            self.tile_size or tile_side(values * bytes_per_value, self.device, size[0] * size[1] > LARGE_PIXELS),
+            self.tile_size
+            or tile_side(values * bytes_per_value, self.device, size[0] * size[1] > LARGE_PIXELS),
             math.lcm(*(geometry.stride for geometry in geometries)),
             max(geometry.reach for geometry in geometries),
             all(geometry.exact for geometry in geometries),
@@ -242,7 +258,9 @@ class Unet:
         if self.fit != "letterbox":
             return lambda rows, read, columns: self._logits(self._to_input(read()[:, columns]))
         size = picture.shape[:2]
-        boxed = letterbox_bands(lambda top, bottom: self._to_input(picture[top:bottom]), size, self.input_shape)
+        boxed = letterbox_bands(
+            lambda top, bottom: self._to_input(picture[top:bottom]), size, self.input_shape
+        )
         logits = self._logits(boxed)
         return lambda rows, read, columns: undo_letterbox(logits, size, rows, columns)
 
@@ -255,6 +273,7 @@ class Unet:
             return picture
         if self.normalisation.range_float is None:
             raise UserError(
+                "adapt",
                 subject,
                 f"floating-point values between {np.nanmin(picture):g} and {np.nanmax(picture):g}",
                 "8 or 16 bits a channel, as the pictures that the network was trained on",
@@ -270,7 +289,11 @@ class Unet:
         """The picture as each of `outputs` (functions of utils/maps.py) has it, from one prediction: arrays (…, H, W)."""
         known = isinstance(image, (str, Path))
         picture = self.adapt(open_picture(image), image) if known else self.adapt(as_array(image))
-        closing = [partial(probability_of, self.gaps_of, 8)] if self.gaps_of is not None and classes in outputs else []
+        closing = (
+            [partial(probability_of, self.gaps_of, 8)]
+            if self.gaps_of is not None and classes in outputs
+            else []
+        )
         arrays, top = [], 0
         for bands in self.bands(picture, *outputs, *closing):
             if not arrays:
@@ -337,5 +360,11 @@ class Unet:
 def class_index(name: str, class_names: Sequence[str]) -> int:
     """Raises UserError for a name that is not among them."""
     if name not in class_names:
-        raise UserError("--close-gaps", name, f"one of the classes: {', '.join(class_names)}", "choose one of them")
+        raise UserError(
+            "class-index",
+            "--close-gaps",
+            name,
+            f"one of the classes: {', '.join(class_names)}",
+            "choose one of them",
+        )
     return list(class_names).index(name)

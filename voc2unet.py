@@ -6,16 +6,17 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.console import UserError, counted, quoted, run_script, warn
-from utils.doctor import Findings, check_pictures, check_values, examine, report
-from utils.files import remove
-from utils.mending import Mending, write_mended
-from utils.pairing import Fault, list_pairs
-from utils.palette import IGNORE_INDEX
-from utils.sheets import draw_contact_sheet, draw_statistics
-from utils.splits import Kind, check_folds, draw, draw_folds, group_keys, join_groups, sizes_of
-from utils.statistics import Statistics, describe, save_statistics
-from utils.voc import VocFolder, resolve_class_names, write_lines
+from utils.core.console import UserError, counted, quoted, run_script, warn
+from utils.core.files import remove, write_lines
+from utils.doctor.examination import Findings, check_pictures, check_values, examine, report
+from utils.doctor.pairing import Fault, list_pairs
+from utils.doctor.repair import Mending, write_mended
+from utils.doctor.sheets import draw_contact_sheet, draw_statistics
+from utils.doctor.statistics import Statistics, describe, save_statistics
+from utils.images.palette import IGNORE_INDEX
+from utils.voc.folder import VocFolder
+from utils.voc.splits import Kind, check_folds, draw, draw_folds, group_keys, join_groups, sizes_of
+from utils.voc.survey import resolve_class_names
 
 
 @dataclass
@@ -26,15 +27,21 @@ class Config:
     # Splits
     val_percent: float = 20.0  # share of the pictures for validation
     test_percent: float = 0.0  # share of the pictures kept apart for a last test
-    split: Kind = "random"  # stratified: rare classes on all sides; contiguous: the last names in order, for slices
-    group: str | None = None  # pattern on the name, such as ^[^_]+: names with the same match stay on one side
+    split: Kind = (
+        "random"  # stratified: rare classes on all sides; contiguous: the last names in order, for slices
+    )
+    group: str | None = (
+        None  # pattern on the name, such as ^[^_]+: names with the same match stay on one side
+    )
     folds: int = 0  # also write fold0_train.txt, fold0_val.txt, …: every name outside the test validates once
     seed: int = 0  # of the draw: same seed, same split
     overwrite: bool = False  # draw the splits anew although split files exist
     # Mending: the originals go to SegmentationClass.orig, and mask_map.json says what was done
     fix: bool = False  # mend what leaves no choice: names, file types, bit depth, EXIF; included in --map and --colors
     map: str | None = None  # mask values: OLD:NEW,…, such as 0:0,255:1; * stands for all others
-    colors: str | None = None  # colours to classes: voc, msrc2, camvid, or a text file with a line R G B NAME a colour
+    colors: str | None = (
+        None  # colours to classes: voc, msrc2, camvid, or a text file with a line R G B NAME a colour
+    )
     nearest: int = 0  # how far a value or colour may be from the nearest one that --map or --colors names
 
 
@@ -45,7 +52,9 @@ def main(config: Config) -> None:
     pairs, faults = list_pairs(folder, mending)
     findings = examine(pairs, mending)
     class_names = named_classes(folder, mending)
-    faults += findings.faults + check_values(folder, findings, class_names, mending) + check_pictures(findings)
+    faults += (
+        findings.faults + check_values(folder, findings, class_names, mending) + check_pictures(findings)
+    )
     if not pairs:
         found = "no pair of picture and mask"
         faults.append(Fault("folders without pairs", folder.root, found, "pairs of one name", "put them in"))
@@ -75,13 +84,21 @@ def check_percents(config: Config) -> None:
     val, test = config.val_percent, config.test_percent
     if min(val, test) < 0 or val + test >= 100:
         found = f"--val-percent {val:g} and --test-percent {test:g}"
-        raise UserError("split", found, "percentages from 0 that leave something to train on", "choose smaller ones")
+        raise UserError(
+            "check-percents",
+            "split",
+            found,
+            "percentages from 0 that leave something to train on",
+            "choose smaller ones",
+        )
 
 
 def split_flags(config: Config) -> str:
     """The flags of the split that differ from the defaults, as they are typed."""
     names, default = ("val_percent", "test_percent", "split", "group", "folds", "seed", "overwrite"), Config()
-    changed = {n.replace("_", "-"): getattr(config, n) for n in names if getattr(config, n) != getattr(default, n)}
+    changed = {
+        n.replace("_", "-"): getattr(config, n) for n in names if getattr(config, n) != getattr(default, n)
+    }
     # In double quotes, for a pattern means something to some shells.
     words = {name: f'"{value}"' if name == "group" else value for name, value in changed.items()}
     return " ".join(f"--{name}" if value is True else f"--{name} {value}" for name, value in words.items())
@@ -91,13 +108,19 @@ def named_classes(folder: VocFolder, mending: Mending) -> list[str] | None:
     """Class names from class_names.txt or, where there is none, from the colour table; None without either."""
     names, table = folder.read_class_names(), mending.table
     if table and names and names != table.class_names:
-        expected = f"the classes of the table {table.name}, in its order: {', '.join(table.class_names[:8])}, …"
+        expected = (
+            f"the classes of the table {table.name}, in its order: {', '.join(table.class_names[:8])}, …"
+        )
         remedy = "remove the file, which is then written from the table, or use a table of these classes"
-        raise UserError(folder.class_names_path, f"{', '.join(names[:8])}, …", expected, remedy)
+        raise UserError(
+            "named-classes", folder.class_names_path, f"{', '.join(names[:8])}, …", expected, remedy
+        )
     return names or (table.class_names if table else None)
 
 
-def settle_classes(folder: VocFolder, mending: Mending, names: list[str] | None, findings: Findings) -> list[str]:
+def settle_classes(
+    folder: VocFolder, mending: Mending, names: list[str] | None, findings: Findings
+) -> list[str]:
     """The class names; written where they come from a colour table, said where they are made up."""
     path = folder.class_names_path
     if mending.table and not path.is_file():
@@ -117,7 +140,9 @@ def print_statistics(folder: VocFolder, statistics: Statistics) -> None:
         share = ignored / (total + ignored)
         rows.append((IGNORE_INDEX, "(ignored)", ignored, share, statistics.ignored_pictures))
     width = max(len(row[1]) for row in rows)
-    print(f"\n{counted(statistics.pictures, 'pair')}\nvalue  {'class':<{width}}        pixels    share   masks")
+    print(
+        f"\n{counted(statistics.pictures, 'pair')}\nvalue  {'class':<{width}}        pixels    share   masks"
+    )
     for value, name, pixels, share, masks in rows:
         print(f"{value:5d}  {name:<{width}} {pixels:13d} {share:8.2%} {masks:7d}")
     for one in statistics.classes:
@@ -130,13 +155,18 @@ def print_statistics(folder: VocFolder, statistics: Statistics) -> None:
           f"98 % of the values in {levels['1']:g} … {levels['99']:g}")  # fmt: skip
     for one in statistics.proposals:
         print(f"propose  {one.flags}   ({one.reason})")
-    print(f"saved    {folder.root / 'dataset.json'}, dataset.png, contact_sheet.png (look whether the masks fit)")
+    print(
+        f"saved    {folder.root / 'dataset.json'}, dataset.png, contact_sheet.png (look whether the masks fit)"
+    )
 
 
 def write_splits(config: Config, folder: VocFolder, findings: Findings) -> None:
     """train, val, trainval and test, then the folds; existing files are kept, and checked, unless `overwrite`."""
     names = [one.name for one in findings.seen]
-    if any((folder.splits_dir / f"{split}.txt").exists() for split in ("train", "val")) and not config.overwrite:
+    if (
+        any((folder.splits_dir / f"{split}.txt").exists() for split in ("train", "val"))
+        and not config.overwrite
+    ):
         keep_splits(folder, names)
     else:
         apart = [] if config.test_percent else folder.read_split_if_any("test")
@@ -166,7 +196,9 @@ def draw_splits(config: Config, findings: Findings, apart: Sequence[str]) -> dic
     return {**drawn, "test": kept or drawn["test"]}
 
 
-def drawing_groups(config: Config, findings: Findings, names: list[str]) -> tuple[list[list[int]], np.ndarray]:
+def drawing_groups(
+    config: Config, findings: Findings, names: list[str]
+) -> tuple[list[list[int]], np.ndarray]:
     """Groups of indices into `names` that stay together, and which class is in which picture, (N, C) bool."""
     seen = {one.name: one for one in findings.seen}
     keys = group_keys(names, config.group)
@@ -192,7 +224,9 @@ def write_folds(config: Config, folder: VocFolder, findings: Findings) -> None:
     for fold, part in enumerate(parts):
         inside = set(part)
         folder.write_split(f"fold{fold}_val", [names[index] for index in part])
-        folder.write_split(f"fold{fold}_train", [name for index, name in enumerate(names) if index not in inside])
+        folder.write_split(
+            f"fold{fold}_train", [name for index, name in enumerate(names) if index not in inside]
+        )
     sizes = ", ".join(str(len(part)) for part in parts)
     print(f"folds    {config.folds} written to {folder.splits_dir}: to validate {sizes}")
 
@@ -207,7 +241,9 @@ def keep_splits(folder: VocFolder, names: list[str]) -> None:
             if name not in known:
                 found = f"the name {name}, which has no pair of picture and mask"
                 remedy = "correct the file, or draw the split anew with --overwrite"
-                raise UserError(folder.splits_dir / f"{split}.txt", found, "names of pairs", remedy)
+                raise UserError(
+                    "keep-splits", folder.splits_dir / f"{split}.txt", found, "names of pairs", remedy
+                )
         listed.update(members)
         print(f"kept     {folder.splits_dir / f'{split}.txt'}: {counted(len(members), 'name')}")
     if missing := known - listed:
@@ -221,7 +257,11 @@ def warn_of_copies(config: Config, folder: VocFolder, findings: Findings) -> Non
     both = sorted(train.keys() & val.keys())
     if both and set(train.values()) != set(val.values()):
         such = f"{train[both[0]]} and {val[both[0]]}"
-        remedy = "" if config.split == "contiguous" else "; --overwrite draws the split anew and keeps copies together"
+        remedy = (
+            ""
+            if config.split == "contiguous"
+            else "; --overwrite draws the split anew and keeps copies together"
+        )
         warn(
             f"{counted(len(both), 'picture')} in train and in val, such as {such}: the scores will be too good{remedy}"
         )

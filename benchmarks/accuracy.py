@@ -24,13 +24,13 @@ from measuring import choose_folder, describe_machine, markdown, report
 
 from nets.unet import build
 from unet import Unet
-from utils.checkpoint import load_checkpoint
-from utils.console import UserError, run_script
-from utils.history import read_history
-from utils.images import read_image, read_mask
-from utils.metrics import ConfusionMatrix, Scores
-from utils.plots import save_figure
-from utils.voc import VocFolder
+from utils.core.console import UserError, run_script
+from utils.images.plots import save_figure
+from utils.images.reading import read_image, read_mask
+from utils.models.checkpoint import load_checkpoint
+from utils.scoring.confusion import ConfusionMatrix, Scores
+from utils.training.history import read_history
+from utils.voc.folder import VocFolder
 
 ROOT = Path(__file__).parents[1]
 
@@ -41,7 +41,10 @@ class Config:
 
     voc_root: Path | None = None  # VOC folder with the splits train and val, all pictures of one size
     output: Path | None = None  # Markdown file to write, the figure beside it; None: print only
-    minutes: tuple[float, ...] = (2, 10)  # budgets of our runs (train.py --max-minutes), each trained from the start
+    minutes: tuple[float, ...] = (
+        2,
+        10,
+    )  # budgets of our runs (train.py --max-minutes), each trained from the start
     plain_minutes: float = 20  # time of the plain loop
     train_flags: str = ""  # further flags for train.py: --train-flags="--seed 1"
     boundary: str = "membrane"  # class that parts objects; V-Rand is told where the data have it
@@ -55,7 +58,9 @@ class Run:
     """A training: its validation scores over time, and those of its best weights."""
 
     label: str
-    curve: list[tuple[float, float]] = field(default_factory=list)  # (minutes since the start, mIoU) after each epoch
+    curve: list[tuple[float, float]] = field(
+        default_factory=list
+    )  # (minutes since the start, mIoU) after each epoch
     miou: float = 0.0  # of the best weights, as a user predicts with them
     v_rand: float | None = None  # mean over the pictures
 
@@ -96,7 +101,10 @@ def score(
 def train_ours(config: Config, minutes: float | None, logs: Path) -> tuple[Run, Unet]:
     """train.py in a process of its own, with its best weights. The start of the process counts. minutes None: its epochs."""
     label = f"ours, {minutes:g} minutes" if minutes else "ours"
-    name, budget = label.replace(", ", "-").removesuffix(" minutes"), ["--max-minutes", str(minutes)] if minutes else []
+    name, budget = (
+        label.replace(", ", "-").removesuffix(" minutes"),
+        ["--max-minutes", str(minutes)] if minutes else [],
+    )
     if config.quick:
         # A slow start could use up a budget of seconds.
         budget = ["--epochs", "2"]
@@ -104,11 +112,19 @@ def train_ours(config: Config, minutes: float | None, logs: Path) -> tuple[Run, 
     flags += ["--save-dir", str(logs), "--run-name", name, *shlex.split(config.train_flags)]
     start = time.perf_counter()
     with (logs / f"{name}.txt").open("w", encoding="utf-8") as log:
-        result = subprocess.run([sys.executable, str(ROOT / "train.py"), *flags], stdout=log, stderr=subprocess.STDOUT)
+        result = subprocess.run(
+            [sys.executable, str(ROOT / "train.py"), *flags], stdout=log, stderr=subprocess.STDOUT
+        )
     wall = time.perf_counter() - start
     if result.returncode:
         found = f"status {result.returncode}:\n{Path(log.name).read_text('utf-8')[-2000:]}"
-        raise UserError(f"train.py {shlex.join(flags)}", found, "a training that ends well", "correct --train-flags")
+        raise UserError(
+            "train-ours",
+            f"train.py {shlex.join(flags)}",
+            found,
+            "a training that ends well",
+            "correct --train-flags",
+        )
     rows = read_history(logs / name / "history.csv")
     # What is not an epoch is the start and the end; all of it is counted as start, against us.
     ends = np.cumsum([row.seconds for row in rows]) + wall - sum(row.seconds for row in rows)
@@ -186,21 +202,33 @@ def compare(config: Config, logs: Path) -> None:
         run, unet = train_ours(config, minutes, logs)
         boundary = unet.class_names.index(config.boundary) if config.boundary in unet.class_names else None
         score(
-            run, lambda name, u=unet: u.predict(read_image(folder.image_path(name))), folder, unet.num_classes, boundary
+            run,
+            lambda name, u=unet: u.predict(read_image(folder.image_path(name))),
+            folder,
+            unet.num_classes,
+            boundary,
         )
         print(run.label, f"mIoU {run.miou:.4f}", f"V-Rand {run.v_rand}", flush=True)
         runs.append(run)
         if boundary is not None:
             careful = Unet(unet.model_path, config.device, tta=True, close_gaps=config.boundary)
             again = Run(f"{run.label}, `--tta --close-gaps {config.boundary}`", run.curve)
-            score(again, lambda name, u=careful: u.predict(folder.image_path(name)), folder, unet.num_classes, boundary)
+            score(
+                again,
+                lambda name, u=careful: u.predict(folder.image_path(name)),
+                folder,
+                unet.num_classes,
+                boundary,
+            )
             runs.append(again)
     plain, predict = train_plain(
         config, unet, folder, {**load_checkpoint(unet.model_path).network, "deep_supervision": False}
     )
     score(plain, predict, folder, unet.num_classes, boundary)
     runs.append(plain)
-    counts = f"{len(folder.read_split('train'))} pictures to train, {len(folder.read_split('val'))} to validate"
+    counts = (
+        f"{len(folder.read_split('train'))} pictures to train, {len(folder.read_split('val'))} to validate"
+    )
     flags = f' --train-flags="{config.train_flags}"' if config.train_flags else ""
     intro = f"""`python benchmarks/accuracy.py --voc-root {config.voc_root}{flags}`: {counts};
 {unet.backbone} U-Net, {unet.precision} against float32; {describe_machine(unet.device)}."""

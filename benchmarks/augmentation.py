@@ -16,9 +16,9 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from utils.augment import STRENGTHS, augment, parse_augmentation
-from utils.console import run_script
-from utils.demo import draw_sample
+from utils.core.console import run_script
+from utils.training.augmentation import STRENGTHS, augment, parse_augmentation
+from utils.voc.demo import draw_sample
 
 
 @dataclass
@@ -67,12 +67,16 @@ def main(config: Config) -> None:
     pictures = {"gray": gray, "RGB": np.stack([gray] * 3, axis=2)}
     transform = torchvision_parts()
     print(
-        "| augmentation | " + " | ".join(f"{name}, ms" for name in pictures) + " |\n| --- |" + " --- |" * len(pictures)
+        "| augmentation | "
+        + " | ".join(f"{name}, ms" for name in pictures)
+        + " |\n| --- |"
+        + " --- |" * len(pictures)
     )
     for strength, settings in {**STRENGTHS, PARTS: parse_augmentation(PARTS)}.items():
         ms = [
             median_ms(
-                lambda i, p=p, s=settings: augment(p, mask, mask.shape, s, np.random.default_rng(i)), config.repeats
+                lambda i, p=p, s=settings: augment(p, mask, mask.shape, s, np.random.default_rng(i)),
+                config.repeats,
             )
             for p in pictures.values()
         ]

@@ -18,10 +18,10 @@ import accuracy
 from loops import SMP_ENCODERS, SmpLoop, missing
 from measuring import choose_folder, describe_machine, markdown, report
 
-from utils.console import note, run_script
-from utils.engine import choose_device
-from utils.metrics import Scores
-from utils.voc import VocFolder
+from utils.core.console import note, run_script
+from utils.core.device import choose_device
+from utils.scoring.confusion import Scores
+from utils.voc.folder import VocFolder
 
 
 @dataclass

@@ -17,8 +17,8 @@ from measuring import describe_machine, markdown, median_seconds
 
 from nets.fold import fold_batch_norm, fuse_relu
 from nets.unet import build
-from utils.console import run_script
-from utils.engine import Precision, choose_precision
+from utils.core.console import run_script
+from utils.core.device import Precision, choose_precision
 
 CPU = torch.device("cpu")
 

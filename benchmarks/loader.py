@@ -17,11 +17,12 @@ from loops import OurLoop, our_loader
 from measuring import describe_machine, draw_folder, markdown, report
 from torch.utils.data import DataLoader
 
-from utils.augment import STRENGTHS
-from utils.console import run_script
-from utils.engine import choose_device, train_one_epoch
-from utils.losses import criterion
-from utils.voc import VocFolder
+from utils.core.console import run_script
+from utils.core.device import choose_device
+from utils.training.augmentation import STRENGTHS
+from utils.training.engine import train_one_epoch
+from utils.training.losses import criterion
+from utils.voc.folder import VocFolder
 
 
 @dataclass
@@ -67,7 +68,9 @@ def main(config: Config) -> None:
                 loader = our_loader(folder, names, config.size, strength, config.batch_size, device, workers)
                 rows.append([f"ours, {strength}", str(workers), f"{samples_per_second(loader):.0f}"])
         loop = OurLoop(config.network, folder, config.size, device)
-        loader = our_loader(folder, names[: config.samples // 2], config.size, "default", config.batch_size, device)
+        loader = our_loader(
+            folder, names[: config.samples // 2], config.size, "default", config.batch_size, device
+        )
         # The first epoch decodes the pictures.
         epochs = [train_one_epoch(loop.trainer, loader, criterion, 0) for _ in range(2)]
     intro = f"""`python benchmarks/loader.py`: {config.size}×{config.size}, gray PNG to RGB, batch {config.batch_size};

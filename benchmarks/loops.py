@@ -17,15 +17,16 @@ from torch.utils.data import DataLoader
 
 from nets.unet import build
 from unet import Unet
-from utils.augment import parse_augmentation
-from utils.checkpoint import Checkpoint, save_checkpoint
-from utils.dataset import EpochBatches, SegmentationDataset, choose_workers, make_loader
-from utils.engine import Trainer, choose_precision, evaluate, make_optimizer, set_determinism, train_one_epoch
-from utils.heap import return_freed_memory
-from utils.losses import criterion
-from utils.normalise import Normalisation
-from utils.palette import voc_palette
-from utils.voc import VocFolder
+from utils.core.device import choose_precision, set_determinism
+from utils.core.heap import return_freed_memory
+from utils.images.normalisation import Normalisation
+from utils.images.palette import voc_palette
+from utils.models.checkpoint import Checkpoint, save_checkpoint
+from utils.training.augmentation import parse_augmentation
+from utils.training.engine import Trainer, evaluate, make_optimizer, train_one_epoch
+from utils.training.losses import criterion
+from utils.training.samples import EpochBatches, SegmentationDataset, choose_workers, make_loader
+from utils.voc.folder import VocFolder
 
 NETWORKS = {
     "plain, 16 channels (the default)": {"base_channels": 16},
@@ -130,11 +131,13 @@ class IndexDataset(plain_loop.PlainDataset):
 
 
 class OurLoop:
-    """utils.engine's Trainer and evaluate, and unet.Unet, put together as train.py and predict.py do."""
+    """utils.training.engine's Trainer and evaluate, and unet.Unet, put together as train.py and predict.py do."""
 
     label = "ours"
 
-    def __init__(self, network: str, folder: VocFolder, size: int, device: torch.device, save_memory: bool = False):
+    def __init__(
+        self, network: str, folder: VocFolder, size: int, device: torch.device, save_memory: bool = False
+    ):
         set_determinism(False)
         self.folder, self.size, self.device = folder, size, device
         self.class_names = folder.read_class_names()
@@ -149,7 +152,9 @@ class OurLoop:
         optimizer = make_optimizer("adamw", 1e-3, 1e-2, 0.9, device)
         normalise = Normalisation(**NORMALISATION)
         rates = (lambda step: 1e-3, lambda step: 1000)
-        self.trainer = Trainer(net, groups, optimizer, *rates, normalise, precision, keep_memory=not save_memory)
+        self.trainer = Trainer(
+            net, groups, optimizer, *rates, normalise, precision, keep_memory=not save_memory
+        )
         self.val_set: SegmentationDataset | None = None
 
     def train(self, names: Sequence[str], batch_size: int, block: int = 1) -> list[float]:

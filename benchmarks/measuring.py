@@ -15,11 +15,11 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from utils.console import UserError
-from utils.demo import CLASS_NAMES, draw_sample
-from utils.files import replacing
-from utils.images import write_image, write_mask
-from utils.voc import VocFolder, write_lines
+from utils.core.console import UserError
+from utils.core.files import replacing, write_lines
+from utils.images.writing import write_image, write_mask
+from utils.voc.demo import CLASS_NAMES, draw_sample
+from utils.voc.folder import VocFolder
 
 Batch = TypeVar("Batch")
 
@@ -47,7 +47,9 @@ def median_seconds(call: Callable[[], object], repeats: int, device: torch.devic
     return statistics.median(seconds[1:])
 
 
-def timed(batches: Iterable[Batch], seconds: list[float], device: torch.device, block: int = 1) -> Iterator[Batch]:
+def timed(
+    batches: Iterable[Batch], seconds: list[float], device: torch.device, block: int = 1
+) -> Iterator[Batch]:
     """The batches; `seconds` gets the time a step, loading included, of every `block` steps.
 
     A GPU is asked for its end only once a block, because asking keeps it from working ahead.
@@ -120,7 +122,13 @@ def choose_folder(voc_root: Path | None, quick: bool, root: Path) -> VocFolder:
         folder.write_split("val", ["cells_2", "cells_3"])
         return folder
     if voc_root is None:
-        raise UserError("--voc-root", "no folder", "a VOC folder, such as VOCdevkit/isbi of the README", "name one")
+        raise UserError(
+            "choose-folder",
+            "--voc-root",
+            "no folder",
+            "a VOC folder, such as VOCdevkit/isbi of the README",
+            "name one",
+        )
     return VocFolder(voc_root)
 
 

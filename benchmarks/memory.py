@@ -13,8 +13,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from loops import OurLoop, PlainLoop
 from measuring import describe_machine, draw_folder, in_child, markdown, peak_bytes, report
 
-from utils.console import run_script
-from utils.engine import choose_device
+from utils.core.console import run_script
+from utils.core.device import choose_device
 
 WAYS = ("plain loop", "ours", "ours, --save-memory")
 
@@ -26,7 +26,12 @@ class Config:
     output: Path | None = None  # Markdown file to write; None: print only
     device: str = "auto"  # auto, cpu, cuda
     network: str = "vgg"  # one of NETWORKS in loops.py
-    batches: tuple[tuple[int, int], ...] = ((2, 256), (1, 512), (2, 512), (4, 512))  # (pictures, side) of a step
+    batches: tuple[tuple[int, int], ...] = (
+        (2, 256),
+        (1, 512),
+        (2, 512),
+        (4, 512),
+    )  # (pictures, side) of a step
     quick: bool = False  # a tiny network on tiny pictures: does it run?
 
 
@@ -53,7 +58,9 @@ def main(config: Config) -> None:
     for batch_size, size in config.batches:
         peaks = [in_child(measure, config, way, batch_size, size) for way in WAYS]
         idle = peaks[0][0]
-        cells = [f"{peak / 2**30:.2f} ({peak / peaks[0][1]:.2f}×); {seconds:.2g} s" for _, peak, seconds in peaks]
+        cells = [
+            f"{peak / 2**30:.2f} ({peak / peaks[0][1]:.2f}×); {seconds:.2g} s" for _, peak, seconds in peaks
+        ]
         rows.append([f"{batch_size} × {size}×{size}", *cells])
         print(" | ".join(rows[-1]), flush=True)
     intro = f"""`python benchmarks/memory.py`: {config.network}, training; GiB at the peak of the process and seconds of a step;

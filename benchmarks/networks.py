@@ -14,11 +14,11 @@ from measuring import describe_machine, in_child, markdown, median_seconds, peak
 
 from nets.summary import measure
 from nets.unet import build
-from utils.console import run_script
-from utils.engine import choose_device, choose_precision
-from utils.heap import keep_freed_memory, return_freed_memory
-from utils.losses import criterion, deep_loss
-from weights import ready_to_predict
+from utils.core.console import run_script
+from utils.core.device import choose_device, choose_precision
+from utils.core.heap import keep_freed_memory, return_freed_memory
+from utils.models.weights import ready_to_predict
+from utils.training.losses import criterion, deep_loss
 
 ALIGNED = {"norm": "none", "upsampling": "aligned"}
 MEMBERS = {
@@ -57,7 +57,9 @@ def measure_member(config: Config, member: str) -> dict:
     arguments = dict(MEMBERS[member])
     save_memory = arguments.pop("save_memory", False)
     with torch.device("meta"):
-        levels = measure(build(2, **{**arguments, "deep_supervision": False}), (1, 3, config.size, config.size))
+        levels = measure(
+            build(2, **{**arguments, "deep_supervision": False}), (1, 3, config.size, config.size)
+        )
     precision = choose_precision("auto", choose_device(config.device))
     net = build(2, **arguments).to(precision.device, memory_format=precision.memory_format)
     if save_memory:
@@ -73,7 +75,11 @@ def measure_member(config: Config, member: str) -> dict:
         with precision.autocast():
             outputs = net(images)
         optimizer.zero_grad(set_to_none=True)
-        loss = criterion(outputs, masks) if isinstance(outputs, torch.Tensor) else deep_loss(criterion, outputs, masks)
+        loss = (
+            criterion(outputs, masks)
+            if isinstance(outputs, torch.Tensor)
+            else deep_loss(criterion, outputs, masks)
+        )
         loss.backward()
         optimizer.step()
 

@@ -19,8 +19,8 @@ from measuring import describe_machine, draw_folder, forward_flop, in_child, mar
 from torch.autograd import DeviceType
 
 from nets.unet import build
-from utils.console import run_script
-from utils.engine import choose_device
+from utils.core.console import run_script
+from utils.core.device import choose_device
 
 # The beginning of an operation's name → what it is called in the table; the first that fits counts.
 KINDS = {
@@ -102,12 +102,15 @@ def main(config: Config) -> None:
             columns += in_child(measure, config, network, Path(directory))
         print(network, flush=True)
     kinds = [*dict.fromkeys(KINDS.values()), "the rest", *REACHED]
-    rows = [[kind, *(f"{column[kind]:.0%}" if kind in column else "–" for column in columns)] for kind in kinds]
-    header = ["share of the time", *(f"{name}: {what}" for name in config.networks for what in ("train", "predict"))]
+    rows = [
+        [kind, *(f"{column[kind]:.0%}" if kind in column else "–" for column in columns)] for kind in kinds
+    ]
+    header = [
+        "share of the time",
+        *(f"{name}: {what}" for name in config.networks for what in ("train", "predict")),
+    ]
     machine = describe_machine(choose_device(config.device))
-    intro = (
-        f"`python benchmarks/operations.py`: {config.size}×{config.size}, batch 2, one picture to predict; {machine}."
-    )
+    intro = f"`python benchmarks/operations.py`: {config.size}×{config.size}, batch 2, one picture to predict; {machine}."
     report("Operations", f"{intro}\n\n{markdown(header, rows)}", config.output)
 
 

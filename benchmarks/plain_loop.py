@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from utils.voc import VocFolder
+from utils.voc.folder import VocFolder
 
 
 class PlainDataset(Dataset):
@@ -60,7 +60,9 @@ def make_loader(dataset: Dataset, batch_size: int, device: torch.device) -> Data
     """Four workers beside a GPU; on a CPU they would only take the network's cores."""
     on_gpu = device.type == "cuda"
     workers = 4 if on_gpu else 0
-    return DataLoader(dataset, batch_size, shuffle=True, num_workers=workers, pin_memory=on_gpu, drop_last=True)
+    return DataLoader(
+        dataset, batch_size, shuffle=True, num_workers=workers, pin_memory=on_gpu, drop_last=True
+    )
 
 
 def make_optimizer(net: nn.Module) -> torch.optim.Optimizer:
@@ -89,7 +91,10 @@ def dice_loss(logits: Tensor, one_hot: Tensor, smooth: float = 1e-5) -> Tensor:
 
 
 def train_one_epoch(
-    net: nn.Module, optimizer: torch.optim.Optimizer, batches: Iterable[tuple[Tensor, ...]], device: torch.device
+    net: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batches: Iterable[tuple[Tensor, ...]],
+    device: torch.device,
 ) -> float:
     """Train on every batch of (pictures, masks, one-hot targets); returns the mean loss."""
     net.train()
@@ -112,7 +117,12 @@ def predict(net: nn.Module, picture: Image.Image, device: torch.device, mode: st
 
 
 def validate(
-    net: nn.Module, folder: VocFolder, names: Sequence[str], num_classes: int, device: torch.device, mode: str = "RGB"
+    net: nn.Module,
+    folder: VocFolder,
+    names: Sequence[str],
+    num_classes: int,
+    device: torch.device,
+    mode: str = "RGB",
 ) -> np.ndarray:
     """Confusion matrix (K, K) int64, rows truth: predict all → PNG files → read them and the masks → count."""
     net.eval()

@@ -16,9 +16,9 @@ import accuracy
 from measuring import choose_folder, describe_machine, markdown, report
 
 from unet import Unet
-from utils.console import run_script
-from utils.engine import choose_device
-from utils.voc import VocFolder
+from utils.core.console import run_script
+from utils.core.device import choose_device
+from utils.voc.folder import VocFolder
 
 
 @dataclass
@@ -43,11 +43,17 @@ def agreement(path: Path, folder: VocFolder, device: str) -> float:
 def main(config: Config) -> None:
     with TemporaryDirectory() as directory:
         logs = Path(directory)
-        folder, rows, scores = choose_folder(config.voc_root, config.quick, logs), [], {"auto": [], "fp32": []}
+        folder, rows, scores = (
+            choose_folder(config.voc_root, config.quick, logs),
+            [],
+            {"auto": [], "fp32": []},
+        )
         for seed in range(1 if config.quick else config.seeds):
             for precision, mious in scores.items():
                 flags = f"--epochs {config.epochs} --precision {precision} --seed {seed}"
-                settings = accuracy.Config(folder.root, train_flags=flags, device=config.device, quick=config.quick)
+                settings = accuracy.Config(
+                    folder.root, train_flags=flags, device=config.device, quick=config.quick
+                )
                 (parent := logs / f"{precision}-{seed}").mkdir()
                 run, unet = accuracy.train_ours(settings, None, parent)
                 mious.append(max(miou for _, miou in run.curve))
@@ -56,11 +62,19 @@ def main(config: Config) -> None:
                 minutes = f"{run.curve[-1][0]:.2f}"
                 rows.append([trained, str(seed), minutes, f"{mious[-1]:.4f}", f"{same:.3%}"])
                 print(" | ".join(rows[-1]), flush=True)
-    header = ["trained in", "seed", "minutes", "best validation mIoU", "pixels predicted alike in both formats"]
+    header = [
+        "trained in",
+        "seed",
+        "minutes",
+        "best validation mIoU",
+        "pixels predicted alike in both formats",
+    ]
     spread = [f"{statistics.mean(m):.4f} ± {np.ptp(m) / 2:.4f}" for m in scores.values()]
     machine = describe_machine(choose_device(config.device))
     intro = f"`python benchmarks/precision.py --voc-root {config.voc_root}`: {config.epochs} epochs each. {machine}."
-    sums = f"Mean and half the range of the seeds: {spread[0]} as the machine chooses, {spread[1]} in float32."
+    sums = (
+        f"Mean and half the range of the seeds: {spread[0]} as the machine chooses, {spread[1]} in float32."
+    )
     report("Number formats", f"{intro}\n\n{markdown(header, rows)}\n\n{sums}", config.output)
 
 

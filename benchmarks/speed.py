@@ -29,10 +29,10 @@ from measuring import (
     report,
 )
 
-from utils.console import run_script
-from utils.engine import choose_device
-from utils.losses import criterion
-from utils.voc import VocFolder
+from utils.core.console import run_script
+from utils.core.device import choose_device
+from utils.training.losses import criterion
+from utils.voc.folder import VocFolder
 
 
 @dataclass
@@ -45,7 +45,9 @@ class Config:
     loops: tuple[Literal[tuple(LOOPS)], ...] = tuple(LOOPS)  # see loops.py
     batch_sizes: tuple[int, ...] = ()  # pictures a step; none given: 2, and on a GPU 8, 16 and 32 too
     size: int = 512  # height and width of the pictures
-    repeats: int = 3  # timed steps (on a GPU: blocks of ten), after one that does not count; the median is reported
+    repeats: int = (
+        3  # timed steps (on a GPU: blocks of ten), after one that does not count; the median is reported
+    )
     quick: bool = False  # a tiny network on tiny pictures, without torch.compile: does it run?
 
 
@@ -63,13 +65,17 @@ def measure(config: Config, network: str, loop: str, batch_size: int, root: Path
     runner.prepare()
     picture = runner.open(pictures[0])
     predict = median_seconds(lambda: runner.predict(picture), config.repeats * block, device)
-    validate = median_seconds(lambda: runner.validate(names[:batch_size], batch_size), min(config.repeats, 2), device)
+    validate = median_seconds(
+        lambda: runner.validate(names[:batch_size], batch_size), min(config.repeats, 2), device
+    )
     rate = matrix_rate(runner.precision, device, config.quick)
     train = median(steps) / batch_size
     return Cost(runner.precision, train, predict, validate / batch_size, warm_up * block, peak, rate)
 
 
-def measure_losses(device: torch.device, classes: int, batch_size: int, size: int) -> dict[str, tuple[float, int]]:
+def measure_losses(
+    device: torch.device, classes: int, batch_size: int, size: int
+) -> dict[str, tuple[float, int]]:
     """Seconds of each loss with its gradient, and the bytes that it needs above the logits and the class indices.
 
     Ours comes first, because a process only knows its highest peak so far. The one-hot target comes with the data, so
@@ -126,7 +132,9 @@ def speed_rows(config: Config, device: torch.device, root: Path, notes: list[str
                 )
 
 
-def line(config: Config, network: str, loop: str, batch_size: int, row: Cost, plain: Cost | None) -> list[str]:
+def line(
+    config: Config, network: str, loop: str, batch_size: int, row: Cost, plain: Cost | None
+) -> list[str]:
     """A line of the table; `plain` is what ratios refer to."""
     cells = [network, LOOPS[loop].label, row.precision, str(batch_size)]
     for name in ("train", "predict", "validate"):

@@ -15,8 +15,8 @@ from tempfile import TemporaryDirectory
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from measuring import describe_machine, markdown, report
 
-from utils.console import run_script
-from utils.engine import choose_device
+from utils.core.console import run_script
+from utils.core.device import choose_device
 
 ROOT = Path(__file__).parents[1]
 # train.py as it is, in a process that ends when an optimizer has made its first step.

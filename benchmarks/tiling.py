@@ -19,11 +19,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from nets.unet import build
 from unet import Unet
-from utils.checkpoint import Checkpoint
-from utils.console import run_script
-from utils.demo import draw_sample
-from utils.engine import Precision
-from utils.losses import criterion
+from utils.core.console import run_script
+from utils.core.device import Precision
+from utils.models.checkpoint import Checkpoint
+from utils.training.losses import criterion
+from utils.voc.demo import draw_sample
 
 ROOT = Path(__file__).parents[1]
 TILE = 512
@@ -48,13 +48,18 @@ class Config:
 
 def cells(count: int = 8) -> list[np.ndarray]:
     """Different pictures of cells, (TILE, TILE, 3) uint8."""
-    return [np.repeat(draw_sample(seed, TILE)[0].reshape(TILE, TILE, -1)[..., :1], 3, axis=2) for seed in range(count)]
+    return [
+        np.repeat(draw_sample(seed, TILE)[0].reshape(TILE, TILE, -1)[..., :1], 3, axis=2)
+        for seed in range(count)
+    ]
 
 
 def make_picture(path: Path, side: int) -> None:
     """A tiled, deflated RGB TIFF; never whole in memory."""
     pictures, rng = cells(), np.random.default_rng(0)
-    tiles: Iterator[np.ndarray] = (pictures[rng.integers(len(pictures))] for _ in range((-(-side // TILE)) ** 2))
+    tiles: Iterator[np.ndarray] = (
+        pictures[rng.integers(len(pictures))] for _ in range((-(-side // TILE)) ** 2)
+    )
     shape = {"shape": (side, side, 3), "dtype": np.uint8, "tile": (TILE, TILE)}
     tifffile.imwrite(path, tiles, **shape, compression="zlib", photometric="rgb")
 
@@ -62,7 +67,14 @@ def make_picture(path: Path, side: int) -> None:
 def measure(config: Config, folder: Path, side: int) -> tuple[float, float]:
     """Seconds and peak MiB of predict.py, its start included."""
     make_picture(folder / f"{side}.tif", side)
-    arguments = ["--model-path", config.model_path, "--device", config.device, "--input", folder / f"{side}.tif"]
+    arguments = [
+        "--model-path",
+        config.model_path,
+        "--device",
+        config.device,
+        "--input",
+        folder / f"{side}.tif",
+    ]
     command = [sys.executable, ROOT / "predict.py", *arguments, "--output", folder / "out"]
     start, peak = time.perf_counter(), 0
     process = psutil.Popen([str(part) for part in command], stdout=subprocess.DEVNULL)
@@ -81,7 +93,9 @@ def learn(net: nn.Module, steps: int) -> None:
     """`steps` steps on crops of drawn cells, (2, 3, 256, 256); without any, its batch norms see them all the same."""
     pictures, masks = zip(*(draw_sample(seed, TILE) for seed in range(8)), strict=True)
     images = (
-        torch.from_numpy(np.stack(pictures).reshape(8, TILE, TILE, -1)[..., :1]).movedim(3, 1).expand(-1, 3, -1, -1)
+        torch.from_numpy(np.stack(pictures).reshape(8, TILE, TILE, -1)[..., :1])
+        .movedim(3, 1)
+        .expand(-1, 3, -1, -1)
     )
     targets, optimizer = torch.from_numpy(np.stack(masks)), torch.optim.AdamW(net.parameters(), 1e-3)
     generator = torch.Generator().manual_seed(0)
@@ -106,9 +120,13 @@ def difference(arguments: dict, steps: int, side: int = 1024) -> tuple[float, fl
     torch.manual_seed(0)
     net = build(3, **arguments)
     learn(net, steps)
-    picture = np.concatenate([np.concatenate(cells(2), axis=1), np.concatenate(cells(4)[2:], axis=1)])[:side, :side]
+    picture = np.concatenate([np.concatenate(cells(2), axis=1), np.concatenate(cells(4)[2:], axis=1)])[
+        :side, :side
+    ]
     values = {"mean": [0.5] * 3, "std": [0.25] * 3}
-    description = Checkpoint({}, {"in_channels": 3, **arguments}, ["a", "b", "c"], [[0] * 3] * 3, values, (256, 256))
+    description = Checkpoint(
+        {}, {"in_channels": 3, **arguments}, ["a", "b", "c"], [[0] * 3] * 3, values, (256, 256)
+    )
     unet = Unet.from_network(net, description, Precision(torch.device("cpu"), None))
     unet.tile_size = 512
     tiles = unet.predict_proba(picture)
@@ -127,7 +145,9 @@ def main(config: Config) -> None:
             seconds, peak = measure(config, Path(folder), side)
         print(f"| {side}×{side} | {seconds:.1f} | {peak:.0f} |", flush=True)
     if config.differences:
-        print("\n| network | largest difference | mean | pixels of another class |\n| --- | --- | --- | --- |")
+        print(
+            "\n| network | largest difference | mean | pixels of another class |\n| --- | --- | --- | --- |"
+        )
         for name, steps in product(MEMBERS, (0, config.steps)):
             largest, mean, changed = difference(MEMBERS[name], steps)
             print(f"| {name}, {steps} steps | {largest:.1e} | {mean:.1e} | {changed:.3%} |", flush=True)

@@ -14,8 +14,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import predict
 from predict import Config
 from unet import Unet
-from utils.demo import draw_sample
-from utils.video import reading
+from utils.inference.video import reading
+from utils.voc.demo import draw_sample
 
 FRAMES, ROUNDS = 60, 3
 

@@ -37,7 +37,9 @@ class StageEncoder(nn.Module):
     stages: modules under the names that they have in torchvision's network, so that its weights find their place.
     """
 
-    def __init__(self, stages: list[OrderedDict[str, nn.Module]], out_channels: tuple[int, ...], first_reduction: int):
+    def __init__(
+        self, stages: list[OrderedDict[str, nn.Module]], out_channels: tuple[int, ...], first_reduction: int
+    ):
         super().__init__()
         self.levels = nn.ModuleList(nn.Sequential(stage) for stage in stages)
         self.out_channels = out_channels
@@ -103,7 +105,9 @@ def resnet50(in_channels: int, unpadded_pool: bool) -> StageEncoder:
     if in_channels != 3:
         net.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
     # Zeros after the last row change no maximum of values that come out of a ReLU; this is ceil_mode, which ONNX export lacks.
-    pool = nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), nn.MaxPool2d(3, stride=2)) if unpadded_pool else net.maxpool
+    pool = (
+        nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), nn.MaxPool2d(3, stride=2)) if unpadded_pool else net.maxpool
+    )
     stages = [
         OrderedDict(conv1=net.conv1, bn1=net.bn1, relu=net.relu),
         OrderedDict(maxpool=pool, layer1=net.layer1),
@@ -119,7 +123,10 @@ LIGHT, VGG_ALIGNED = (256, 128, 64, 32, 16), (512, 256, 128, 64)
 ENCODERS = {
     "vgg": lambda in_channels, aligned: (vgg16(in_channels, False), VGG_ALIGNED if aligned else LIGHT[:4]),
     "vgg_bn": lambda in_channels, aligned: (vgg16(in_channels, True), VGG_ALIGNED if aligned else LIGHT[:4]),
-    "resnet50": lambda in_channels, aligned: (resnet50(in_channels, aligned), (*VGG_ALIGNED, 64) if aligned else LIGHT),
+    "resnet50": lambda in_channels, aligned: (
+        resnet50(in_channels, aligned),
+        (*VGG_ALIGNED, 64) if aligned else LIGHT,
+    ),
 }
 
 

@@ -30,7 +30,9 @@ def fuse_relu(net: nn.Module) -> nn.Module:
     for parent in list(net.modules()):
         for name in getattr(parent, "relu_follows", ()):
             setattr(parent, name, ConvReLU.of(getattr(parent, name)))
-        layers = [(name, layer) for name, layer in parent.named_children() if not isinstance(layer, nn.Identity)]
+        layers = [
+            (name, layer) for name, layer in parent.named_children() if not isinstance(layer, nn.Identity)
+        ]
         for (name, conv), (relu_name, relu) in pairwise(layers):
             if type(conv) in (nn.Conv2d, JoinedConv2d) and isinstance(relu, nn.ReLU):
                 setattr(parent, name, ConvReLU.of(conv))

@@ -42,7 +42,10 @@ def unwrap(content: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
     for name in ("state_dict", "model_state_dict", "model"):
         inner = content.get(name)
         if isinstance(inner, dict) and any(isinstance(value, Tensor) for value in inner.values()):
-            content = {**{k: v for k, v in content.items() if k != name and not isinstance(v, Tensor)}, **inner}
+            content = {
+                **{k: v for k, v in content.items() if k != name and not isinstance(v, Tensor)},
+                **inner,
+            }
     weights, rest = {}, {}
     for key, value in content.items():
         bare = re.sub(r"^((module|_orig_mod)\.)+", "", key) if isinstance(key, str) else key
@@ -53,7 +56,9 @@ def unwrap(content: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return weights, rest
 
 
-def rename_all(weights: dict[str, Tensor], rules: dict[str, str | Callable[[re.Match], str]]) -> dict[str, Tensor]:
+def rename_all(
+    weights: dict[str, Tensor], rules: dict[str, str | Callable[[re.Match], str]]
+) -> dict[str, Tensor]:
     """Keys rewritten by the first regular expression that matches their beginning; others stay and will be reported."""
     renamed = {}
     for key, value in weights.items():
@@ -82,13 +87,17 @@ def read_unet_pytorch(weights: dict[str, Tensor], rest: dict[str, Any]) -> Forei
         r"vgg\.features\.(\d+)\.": vgg_level,
         r"resnet\.(conv1|bn1)\.": r"encoder.levels.0.\1.",
         r"resnet\.layer(\d)\.": lambda match: f"encoder.levels.{match[1]}.layer{match[1]}.",
-        r"up_concat(\d)\.conv(\d)\.": lambda match: f"decoder.steps.{4 - int(match[1])}.conv.{3 * int(match[2]) - 3}.",
+        r"up_concat(\d)\.conv(\d)\.": lambda match: (
+            f"decoder.steps.{4 - int(match[1])}.conv.{3 * int(match[2]) - 3}."
+        ),
         r"up_conv\.([13])\.": lambda match: f"decoder.steps.4.conv.{3 * (int(match[1]) // 2)}.",
         r"final\.": "head.",
     }
     # ImageNet classifiers that some releases keep beside the network take no part in it.
     weights = {
-        key: value for key, value in weights.items() if not re.match(r"vgg\.(classifier|avgpool)|resnet\.fc", key)
+        key: value
+        for key, value in weights.items()
+        if not re.match(r"vgg\.(classifier|avgpool)|resnet\.fc", key)
     }
     backbone = "resnet50" if "resnet.conv1.weight" in weights else "vgg"
     network = {
@@ -121,7 +130,9 @@ def read_pytorch_unet(weights: dict[str, Tensor], rest: dict[str, Any]) -> Forei
         "in_channels": first.shape[1],
         "base_channels": first.shape[0],
         # Of all keys, so that a level of which some are missing is still one.
-        "depth": max((int(match[1]) for key in weights if (match := re.match(r"down(\d)\.", key))), default=4),
+        "depth": max(
+            (int(match[1]) for key in weights if (match := re.match(r"down(\d)\.", key))), default=4
+        ),
         "upsampling": "transposed" if transposed else "aligned",
         "pad_picture": False,
     }

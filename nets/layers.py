@@ -75,7 +75,14 @@ class ConvReLU(JoinedConv2d):
     @classmethod
     def of(cls, conv: nn.Conv2d) -> "ConvReLU":
         """With the weights of a convolution with padding by zeros; after the first call they must not change any more."""
-        sizes = (conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding, conv.dilation)
+        sizes = (
+            conv.in_channels,
+            conv.out_channels,
+            conv.kernel_size,
+            conv.stride,
+            conv.padding,
+            conv.dilation,
+        )
         layer = cls(*sizes, conv.groups, device="meta")
         layer.weight, layer.bias = conv.weight, conv.bias
         layer.packed, layer.packed_for, layer.latest = [], [], []
@@ -83,7 +90,11 @@ class ConvReLU(JoinedConv2d):
 
     def forward(self, *maps: Tensor, plus: Tensor | None = None) -> Tensor:
         """ReLU of the convolution of maps (N, C, H, W) joined along their channels and of `plus`, which may be overwritten."""
-        usual = torch.is_grad_enabled() or torch.compiler.is_compiling() or not torch.backends.mkldnn.is_available()
+        usual = (
+            torch.is_grad_enabled()
+            or torch.compiler.is_compiling()
+            or not torch.backends.mkldnn.is_available()
+        )
         if usual or maps[0].device.type != "cpu":
             total = super().forward(*maps)
             return F.relu_(total if plus is None else total + plus)
@@ -92,7 +103,9 @@ class ConvReLU(JoinedConv2d):
         # Not for every tile at an edge: blocks that stay would tear the heap of large maps to pieces.
         if not self.packed or (shapes == self.latest and shapes != self.packed_for):
             parts = zip(self.weight.split([shape[1] for shape in shapes], dim=1), shapes, strict=True)
-            self.packed = [oneDNN._reorder_convolution_weight(part, *settings, shape) for part, shape in parts]
+            self.packed = [
+                oneDNN._reorder_convolution_weight(part, *settings, shape) for part, shape in parts
+            ]
             self.packed_for = shapes
         self.latest = shapes
         for i, (x, weight) in enumerate(zip(maps, self.packed, strict=True), 1):

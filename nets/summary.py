@@ -69,11 +69,16 @@ def _measured(module: nn.Module, name: str, levels: list[Level], seen: set[int])
                 saved += storage.nbytes()
             return tensor
 
-        with FlopCounterMode(display=False) as flops, torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
+        with (
+            FlopCounterMode(display=False) as flops,
+            torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t),
+        ):
             output = forward(*inputs)
         parameters = sum(p.numel() for p in module.parameters())
         levels.append(
-            Level(name, tuple(output.shape[1:]), parameters, flops.get_total_flops() // 2 // len(output), saved)
+            Level(
+                name, tuple(output.shape[1:]), parameters, flops.get_total_flops() // 2 // len(output), saved
+            )
         )
         return output
 
@@ -84,7 +89,9 @@ def check_input(net: UNet, config: Config) -> None:
     """Raises ValueError for an input that cannot be trained on."""
     height, width = config.input_shape
     if min(height, width, config.batch_size) < 1:
-        raise ValueError(f"input_shape is {height}×{width} and batch_size {config.batch_size}; they must be 1 or more")
+        raise ValueError(
+            f"input_shape is {height}×{width} and batch_size {config.batch_size}; they must be 1 or more"
+        )
     deepest = config.batch_size * -(-height // net.stride) * -(-width // net.stride)
     if config.norm == "batch" and deepest < 2:
         least = f"{2 * net.stride}×{2 * net.stride}"
@@ -103,7 +110,9 @@ def main(config: Config) -> None:
         levels = measure(net, (config.batch_size, config.in_channels, height, width))
     except ValueError as error:
         sys.exit(f"{error}: choose other values (python -m nets.unet --help lists them)")
-    print(f"{'level':<12}{'output (C, H, W)':>20}{'parameters':>14}{'G multiply-adds':>18}{'MiB to keep':>14}")
+    print(
+        f"{'level':<12}{'output (C, H, W)':>20}{'parameters':>14}{'G multiply-adds':>18}{'MiB to keep':>14}"
+    )
     for row in levels:
         shape = "×".join(map(str, row.shape))
         print(

@@ -59,7 +59,9 @@ class PlainEncoder(nn.Module):
         super().__init__()
         self.out_channels = tuple(widths)
         self.reductions = tuple(1 << level for level in range(len(widths)))
-        self.levels = nn.ModuleList(DoubleConv(a, b, b, norm, padding) for a, b in pairwise((in_channels, *widths)))
+        self.levels = nn.ModuleList(
+            DoubleConv(a, b, b, norm, padding) for a, b in pairwise((in_channels, *widths))
+        )
         self.pool = MaxPool()
         self.dropout = nn.Dropout(dropout)
 
@@ -85,7 +87,9 @@ class UpBlock(nn.Module):
         super().__init__()
         deep, skip_channels, mid, out = channels
         self.skip, self.fit = skip, fit
-        up_channels = deep if upsampling == "aligned" else skip_channels if skip == "add" and skip_channels else out
+        up_channels = (
+            deep if upsampling == "aligned" else skip_channels if skip == "add" and skip_channels else out
+        )
         if upsampling == "transposed":
             self.up: nn.Module = UpConv2d(deep, up_channels)
         elif upsampling == "bilinear":
@@ -127,7 +131,9 @@ def crop_centre(x: Tensor, height: int, width: int) -> Tensor:
 class Decoder(nn.Module):
     """The expanding path, from the deepest map up, one step for each tuple (deep, skip, mid, out) of channels."""
 
-    def __init__(self, steps: Sequence[tuple[int, int, int, int]], norm: str, upsampling: str, skip: str, fit: str):
+    def __init__(
+        self, steps: Sequence[tuple[int, int, int, int]], norm: str, upsampling: str, skip: str, fit: str
+    ):
         super().__init__()
         self.steps = nn.ModuleList(UpBlock(channels, norm, upsampling, skip, fit) for channels in steps)
         self.out_channels = tuple(out for *_, out in steps)
@@ -151,7 +157,7 @@ class UNet(nn.Module):
     convolutions take off each side (92 in the paper), 0 for padding="same"; too small a picture is a ValueError then.
 
     side_heads: number of coarser maps of the decoder that have a 1×1 convolution to classes, too. In training, the output is
-    then a list: the logits, and those at 1/2, 1/4, … of the picture's size (rounded up), for `utils.losses.deep_loss`.
+    then a list: the logits, and those at 1/2, 1/4, … of the picture's size (rounded up), for `utils.training.losses.deep_loss`.
     """
 
     def __init__(
@@ -192,7 +198,10 @@ class UNet(nn.Module):
                     f"a picture of {height}×{width} is too small for unpadded convolutions: at least {least}×{least}"
                 )
             # Every output size is 4 more than a multiple of the stride; the paper mirrors at borders.
-            rows, columns = (4 - height + 2 * self.margin) % self.stride, (4 - width + 2 * self.margin) % self.stride
+            rows, columns = (
+                (4 - height + 2 * self.margin) % self.stride,
+                (4 - width + 2 * self.margin) % self.stride,
+            )
             return F.pad(image, (0, columns, 0, rows), mode="reflect")
         if self.pad_picture:
             rows, columns = to_multiple(height, self.stride), to_multiple(width, self.stride)
@@ -248,7 +257,9 @@ def build(
     _check_ranges(num_classes=num_classes, in_channels=in_channels, base_channels=base_channels, depth=depth)
     aligned, valid = upsampling == "aligned", padding == "valid"
     if deep_supervision and (valid or not pad_picture):
-        raise ValueError("deep supervision needs maps that halve evenly: padded convolutions, a padded picture")
+        raise ValueError(
+            "deep supervision needs maps that halve evenly: padded convolutions, a padded picture"
+        )
     if backbone == "plain":
         widths = [base_channels << level for level in range(depth + 1)]
         if aligned:
@@ -265,7 +276,9 @@ def build(
 
         encoder, outs = ENCODERS[backbone](in_channels, aligned)
         steps = decoder_steps(encoder.out_channels, outs, halve=False)
-    decoder = Decoder(steps, norm, upsampling, skip, fit="crop" if valid else "none" if pad_picture else "pad")
+    decoder = Decoder(
+        steps, norm, upsampling, skip, fit="crop" if valid else "none" if pad_picture else "pad"
+    )
     margin = 6 * (1 << depth) - 4 if valid else 0
     net = UNet(encoder, decoder, num_classes, pad_picture, margin, side_heads=3 if deep_supervision else 0)
     own = (decoder, net.head, net.side_heads)
@@ -274,7 +287,9 @@ def build(
     return net
 
 
-def decoder_steps(encoder_channels: Sequence[int], outs: Sequence[int], halve: bool) -> list[tuple[int, int, int, int]]:
+def decoder_steps(
+    encoder_channels: Sequence[int], outs: Sequence[int], halve: bool
+) -> list[tuple[int, int, int, int]]:
     """(deep, skip, mid, out) channels of each step up, from the encoder's widths and the widths that the steps end with."""
     steps, deep = [], encoder_channels[-1]
     skips = [*encoder_channels[-2::-1], 0]
@@ -307,7 +322,9 @@ def _check_choices(**arguments: tuple[str, Sequence[str]]) -> None:
 def _check_ranges(**arguments: int) -> None:
     for name, value in arguments.items():
         if value < 1 or (name == "depth" and value > 7):
-            raise ValueError(f"{name} is {value}; it must be {'between 1 and 7' if name == 'depth' else '1 or more'}")
+            raise ValueError(
+                f"{name} is {value}; it must be {'between 1 and 7' if name == 'depth' else '1 or more'}"
+            )
 
 
 if __name__ == "__main__":
@@ -316,5 +333,8 @@ if __name__ == "__main__":
     from nets.summary import Config, main
 
     main(
-        tyro.cli(Config, description="A table of levels: shapes, parameters, multiply-adds, memory of a training step.")
+        tyro.cli(
+            Config,
+            description="A table of levels: shapes, parameters, multiply-adds, memory of a training step.",
+        )
     )

@@ -16,14 +16,18 @@ from PIL import Image
 import train
 from nets.unet import build
 from unet import Unet
-from utils.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from utils.demo import CLASS_NAMES, draw_sample
-from utils.images import read_mask, write_image, write_mask
-from utils.palette import voc_palette
-from utils.voc import VocFolder, write_lines
+from utils.core.files import write_lines
+from utils.images.palette import voc_palette
+from utils.images.reading import read_mask
+from utils.images.writing import write_image, write_mask
+from utils.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from utils.voc.demo import CLASS_NAMES, draw_sample
+from utils.voc.folder import VocFolder
 
 ROOT = Path(__file__).parents[1]
-SCRIPTS = sorted(path.name for path in ROOT.glob("*.py") if "run_script(main, Config" in path.read_text("utf-8"))
+SCRIPTS = sorted(
+    path.name for path in ROOT.glob("*.py") if "run_script(main, Config" in path.read_text("utf-8")
+)
 
 
 def run(script: str, *arguments: object, cwd: Path, stdin: str = "") -> subprocess.CompletedProcess:
@@ -34,7 +38,9 @@ def run(script: str, *arguments: object, cwd: Path, stdin: str = "") -> subproce
 def start(python_arguments: Sequence[str], cwd: Path, stdin: str = "") -> subprocess.CompletedProcess:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUTF8": "1", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, *python_arguments]
-    return subprocess.run(command, cwd=cwd, env=environment, input=stdin, capture_output=True, encoding="utf-8")
+    return subprocess.run(
+        command, cwd=cwd, env=environment, input=stdin, capture_output=True, encoding="utf-8"
+    )
 
 
 def run_here(monkeypatch: pytest.MonkeyPatch, script: str, *arguments: object) -> int:
@@ -90,7 +96,9 @@ def save_as(path: Path, array: np.ndarray, image_format: str | None = None) -> N
 
 def snapshot(folder: Path) -> dict[str, bytes]:
     """All files below a folder and their content."""
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
 
 
 def tiny(folder: VocFolder, save_dir: Path, **settings: Any) -> train.Config:
@@ -124,7 +132,9 @@ def save_untrained(path: Path, class_names: Sequence[str] = CLASS_NAMES, **field
 def favour(weights: Path, path: Path, **bias: float) -> Path:
     """A copy of a checkpoint whose network is made to (or, by a negative bias, not to) find a class, given by name."""
     checkpoint = load_checkpoint(weights)
-    last_bias = [value for value in checkpoint.model.values() if value.shape == (len(checkpoint.class_names),)][-1]
+    last_bias = [
+        value for value in checkpoint.model.values() if value.shape == (len(checkpoint.class_names),)
+    ][-1]
     for name, value in bias.items():
         last_bias[checkpoint.class_names.index(name)] += value
     save_checkpoint(path, checkpoint)

@@ -5,10 +5,11 @@ import pytest
 from scripts import make_voc
 
 from augment import Config, main
-from utils.augment import STRENGTHS, Augmentation, parse_augmentation
-from utils.console import UserError
-from utils.images import read_image, read_mask, write_image, write_mask
-from utils.voc import VocFolder
+from utils.core.console import UserError
+from utils.images.reading import read_image, read_mask
+from utils.images.writing import write_image, write_mask
+from utils.training.augmentation import STRENGTHS, Augmentation, parse_augmentation
+from utils.voc.folder import VocFolder
 
 
 def run(tmp_path, output="out", **changes):
@@ -22,7 +23,9 @@ def test_pictures_copies_and_splits(tmp_path, capsys):
     assert len(target.read_split("train")) == 3 * 4 and target.read_split("val") == source.read_split("val")
     assert target.read_class_names() == source.read_class_names()
     assert "python train.py --voc-root" in capsys.readouterr().out
-    for name in source.read_split("trainval") if (source.splits_dir / "trainval.txt").exists() else source.images:
+    for name in (
+        source.read_split("trainval") if (source.splits_dir / "trainval.txt").exists() else source.images
+    ):
         assert target.image_path(name).read_bytes() == source.image_path(name).read_bytes()
         assert target.mask_path(name).read_bytes() == source.mask_path(name).read_bytes()
     for name in target.read_split("train"):
@@ -44,7 +47,9 @@ def test_the_same_seed_writes_the_same_copies(tmp_path):
 def test_colours_of_16_bits_stay_such(tmp_path):
     folder = make_voc(tmp_path / "voc", 2)
     for path in folder.images.values():
-        write_image(path, np.dstack([read_image(path).astype(np.uint16) * 200, np.zeros((48, 48, 2), np.uint16)]))
+        write_image(
+            path, np.dstack([read_image(path).astype(np.uint16) * 200, np.zeros((48, 48, 2), np.uint16)])
+        )
     _, target = run(tmp_path, copies=1)
     image = read_image(target.image_path("cells_0_aug1"))
     assert image.dtype == np.uint16
@@ -93,7 +98,8 @@ def test_parts_are_changed_by_name():
 
 
 @pytest.mark.parametrize(
-    "text, word", [("huge", "none, light, default, strong"), ("light,spin=3", "rotate"), ("light,rotate=x", "rotate")]
+    "text, word",
+    [("huge", "none, light, default, strong"), ("light,spin=3", "rotate"), ("light,rotate=x", "rotate")],
 )
 def test_unknown_names_are_told_with_what_exists(text, word):
     with pytest.raises(UserError, match=word):

@@ -10,14 +10,15 @@ from scipy.io import savemat
 from scripts import recode, save_as
 
 import voc2unet
-from utils.console import UserError
-from utils.dataset import load_data
-from utils.images import write_image, write_mask
-from utils.importers import read_mat
-from utils.labelme import read_annotation
-from utils.palette import voc_palette
-from utils.stacks import import_stack
-from utils.voc import VocFolder, write_lines
+from utils.core.console import UserError
+from utils.core.files import write_lines
+from utils.images.palette import voc_palette
+from utils.images.writing import write_image, write_mask
+from utils.importing.sbd import read_mat
+from utils.importing.stacks import import_stack
+from utils.labelme.reading import read_annotation
+from utils.training.data import load_data
+from utils.voc.folder import VocFolder
 
 MASK = np.array([[0, 0, 0, 1], [0, 1, 1, 1], [0, 0, 2, 2]], np.uint8)
 INDEX_MASK = "expected: an 8-bit PNG with one channel or a palette, whose pixel values are the class indices"

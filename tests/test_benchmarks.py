@@ -17,9 +17,9 @@ from skimage.measure import label
 from skimage.metrics import adapted_rand_error
 from torch import nn
 
-from utils.images import write_image, write_mask
-from utils.metrics import Scores
-from utils.voc import VocFolder
+from utils.images.writing import write_image, write_mask
+from utils.scoring.confusion import Scores
+from utils.voc.folder import VocFolder
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import accuracy
@@ -60,7 +60,10 @@ def test_ignored_pixels_count_in_the_references_dice_alone():
 
 
 def test_counts():
-    truth, prediction = np.array([[0, 1, 1], [2, 255, 0]], np.uint8), np.array([[0, 1, 2], [2, 1, 1]], np.uint8)
+    truth, prediction = (
+        np.array([[0, 1, 1], [2, 255, 0]], np.uint8),
+        np.array([[0, 1, 2], [2, 1, 1]], np.uint8),
+    )
     expected = [[1, 1, 0], [0, 1, 1], [0, 0, 1]]
     np.testing.assert_array_equal(plain_loop.count_pixels(truth, prediction, 3), expected)
 
@@ -69,7 +72,10 @@ def test_counts():
 def squares(tmp_path) -> VocFolder:
     """Two gray pictures of 2×2; class 1 is where they are bright, but for one pixel of each and an ignored one."""
     folder = VocFolder(tmp_path / "voc")
-    pictures = {"a": ([[0, 200], [255, 10]], [[0, 1], [1, 1]]), "b": ([[90, 255], [255, 255]], [[1, 255], [1, 1]])}
+    pictures = {
+        "a": ([[0, 200], [255, 10]], [[0, 1], [1, 1]]),
+        "b": ([[90, 255], [255, 255]], [[1, 255], [1, 1]]),
+    }
     for name, (picture, mask) in pictures.items():
         write_image(folder.images_dir / f"{name}.png", np.array(picture, np.uint8))
         write_mask(folder.mask_path(name), np.array(mask, np.uint8))
@@ -100,7 +106,9 @@ def test_picture_mask_and_target_are_flipped_together(squares):
         assert picture.shape == (3, 2, 2)
         assert target.argmax(-1).equal(mask)
         # Brightness and class of the four pixels, by which their places are known.
-        pairs = list(zip((picture[0] * 255).round().int().flatten().tolist(), mask.flatten().tolist(), strict=True))
+        pairs = list(
+            zip((picture[0] * 255).round().int().flatten().tolist(), mask.flatten().tolist(), strict=True)
+        )
         assert sorted(pairs) == [(0, 0), (10, 1), (200, 1), (255, 1)]
         seen.add(tuple(pairs))
     assert len(seen) == 4
@@ -197,7 +205,9 @@ def quick(monkeypatch: pytest.MonkeyPatch, script: str, output: Path) -> list[li
 
 
 def test_speed(tmp_path, monkeypatch):
-    header, _, plain, ours, loss_header, _, our_loss, plain_loss = quick(monkeypatch, "speed.py", tmp_path / "speed.md")
+    header, _, plain, ours, loss_header, _, our_loss, plain_loss = quick(
+        monkeypatch, "speed.py", tmp_path / "speed.md"
+    )
     assert [plain[1], ours[1]] == ["plain loop", "ours"]
     assert plain[2] == "float32"
     row = dict(zip(header, ours, strict=True))
@@ -216,7 +226,9 @@ def test_memory(tmp_path, monkeypatch):
 
 def test_operations(tmp_path, monkeypatch):
     _, _, *rows = quick(monkeypatch, "operations.py", tmp_path / "operations.md")
-    *rows, whole, alone = [[row[0], *(float(cell.rstrip("%").replace("–", "0")) for cell in row[1:])] for row in rows]
+    *rows, whole, alone = [
+        [row[0], *(float(cell.rstrip("%").replace("–", "0")) for cell in row[1:])] for row in rows
+    ]
     shares = {row[0]: row[1:] for row in rows}
     assert all(95 <= sum(column) <= 105 for column in zip(*shares.values(), strict=True))
     assert shares["convolutions, backward"][0] > 0 and shares["convolutions, backward"][1] == 0

@@ -10,10 +10,11 @@ from scripts import cut_off, favour, make_voc, recode, save_untrained, snapshot
 
 from get_miou import Config, main
 from unet import Unet
-from utils.console import UserError
-from utils.demo import CLASS_NAMES
-from utils.images import read_mask, write_mask
-from utils.voc import write_lines
+from utils.core.console import UserError
+from utils.core.files import write_lines
+from utils.images.reading import read_mask
+from utils.images.writing import write_mask
+from utils.voc.demo import CLASS_NAMES
 
 PLOTS = ["iou.png", "precision.png", "recall.png", "confusion_matrix.png"]
 
@@ -95,7 +96,10 @@ def test_printed_table_is_the_same_in_percent(score, tmp_path, capsys):
 def test_masks_are_those_of_the_predictor(score, weights, folder, tmp_path):
     score()
     unet = Unet(weights, "cpu", "fp32")
-    assert sorted(path.name for path in (tmp_path / "out" / "masks").iterdir()) == ["cells_1.png", "cells_2.png"]
+    assert sorted(path.name for path in (tmp_path / "out" / "masks").iterdir()) == [
+        "cells_1.png",
+        "cells_2.png",
+    ]
     for name in ("cells_1", "cells_2"):
         with Image.open(tmp_path / "out" / "masks" / f"{name}.png") as mask:
             assert mask.mode == "P"
@@ -176,7 +180,8 @@ def test_no_folder_to_score_on(score, tmp_path, settings):
 
 
 @pytest.mark.parametrize(
-    "names", [["background", "cell"], ["background", "nucleus", "cell"], ["background", "cell", "nucleus", "more"]]
+    "names",
+    [["background", "cell"], ["background", "nucleus", "cell"], ["background", "cell", "nucleus", "more"]],
 )
 def test_other_classes_than_those_of_the_model(score, weights, folder, tmp_path, names):
     recode(folder, {2: 1})

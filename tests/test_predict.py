@@ -18,14 +18,15 @@ from scripts import ROOT, cut_off, favour, run_here, save_as, save_untrained, sn
 
 from predict import MODES, Config, main
 from unet import Unet
-from utils.console import UserError
-from utils.demo import draw_sample
-from utils.images import read_image, read_mask, write_image
-from utils.large import TiffWindows
-from utils.objects import read_table
-from utils.palette import voc_palette
-from utils.polygons import least_iou
-from utils.tiling import make_grid
+from utils.core.console import UserError
+from utils.images.large import TiffWindows
+from utils.images.palette import voc_palette
+from utils.images.reading import read_image, read_mask
+from utils.images.writing import write_image
+from utils.inference.objects import read_table
+from utils.inference.tiling import make_grid
+from utils.labelme.writing import least_iou
+from utils.voc.demo import draw_sample
 
 GRAY = draw_sample(0, 64)[0][:48]
 RGB = np.stack([GRAY, GRAY // 2, 255 - GRAY], axis=-1)
@@ -43,7 +44,13 @@ def predict(weights, tmp_path):
     def run(**settings):
         main(
             Config(
-                **{"model_path": weights, "output": tmp_path / "out", "device": "cpu", "precision": "fp32", **settings}
+                **{
+                    "model_path": weights,
+                    "output": tmp_path / "out",
+                    "device": "cpu",
+                    "precision": "fp32",
+                    **settings,
+                }
             )
         )
 
@@ -168,7 +175,12 @@ def test_names_are_asked_for_until_the_input_ends(predict, tmp_path, monkeypatch
     assert output.count("Input image filename:") == len(lines) + 1
     assert re.search(r"error: .*nowhere.png\n  found:    no such picture", output)
     assert output.count("Try again.") == 2
-    assert sorted(snapshot(tmp_path / "out")) == ["first.png", "first_mask.png", "second.png", "second_mask.png"]
+    assert sorted(snapshot(tmp_path / "out")) == [
+        "first.png",
+        "first_mask.png",
+        "second.png",
+        "second_mask.png",
+    ]
 
 
 def test_picture_that_is_not_there(predict, tmp_path):
@@ -203,13 +215,17 @@ def test_counts_of_a_folder_are_summed(predict, weights, tmp_path, capsys):
     predict(mode="dir_predict", input=folder, count=True)
     counts = counts_in(capsys.readouterr().out)
     masks = [expected_mask(weights, path).ravel() for path in folder.iterdir()]
-    assert [pixels for pixels, _ in counts.values()] == np.bincount(np.concatenate(masks), minlength=3).tolist()
+    assert [pixels for pixels, _ in counts.values()] == np.bincount(
+        np.concatenate(masks), minlength=3
+    ).tolist()
     assert sum(share for _, share in counts.values()) == pytest.approx(100, abs=0.02)
 
 
 def test_folder_in_which_one_class_is_found_everywhere(predict, weights, tmp_path, capsys):
     folder = folder_of(tmp_path, a=RGB, b=GRAY)
-    predict(mode="dir_predict", input=folder, model_path=favour(weights, tmp_path / "cell.pth", background=1e6))
+    predict(
+        mode="dir_predict", input=folder, model_path=favour(weights, tmp_path / "cell.pth", background=1e6)
+    )
     assert "warning: only one class was found in each of the 2 pictures" in capsys.readouterr().err
 
 
@@ -247,7 +263,9 @@ def test_picture_whose_result_would_replace_that_of_another(predict, weights, tm
     write_image(folder / other, GRAY)
     predict(mode="dir_predict", input=folder)
     assert sorted(snapshot(tmp_path / "out")) == ["a.png", "a_mask.png", "order.csv", "summary.csv"]
-    assert np.array_equal(read_mask(tmp_path / "out" / "a_mask.png"), expected_mask(weights, folder / "a.png"))
+    assert np.array_equal(
+        read_mask(tmp_path / "out" / "a_mask.png"), expected_mask(weights, folder / "a.png")
+    )
     warning = capsys.readouterr().err
     assert "left out: 1 picture\n" in warning
     assert f"{folder / other}\n" in warning
@@ -286,7 +304,9 @@ def test_results_that_exist_are_kept_unless_told(predict, weights, tmp_path, mod
         predict(mode=mode, input=source)
     assert snapshot(tmp_path) == before
     predict(mode=mode, input=source, overwrite=True)
-    assert np.array_equal(read_mask(tmp_path / "out" / "a_mask.png"), expected_mask(weights, folder / "a.png"))
+    assert np.array_equal(
+        read_mask(tmp_path / "out" / "a_mask.png"), expected_mask(weights, folder / "a.png")
+    )
 
 
 def test_montage_shows_the_picture_beside_its_classes(predict, tmp_path):
@@ -367,7 +387,10 @@ def test_wrong_settings_are_told_before_anything_is_written(predict, tmp_path, m
         ({"argmax": True}, "--argmax.*--mode export_onnx"),
         ({"mode": "dir_predict", "repeats": 3}, "--repeats.*--mode fps or --mode export_onnx"),
         ({"mode": "export_onnx", "compile": True}, "--compile.*--mode export_onnx, .*--mode dir_predict"),
-        ({"mode": "fps", "fill_holes": True}, "--fill-holes.*--mode fps, .*--mode predict or --mode dir_predict"),
+        (
+            {"mode": "fps", "fill_holes": True},
+            "--fill-holes.*--mode fps, .*--mode predict or --mode dir_predict",
+        ),
         ({"mode": "export_onnx", "tta": True}, "--tta.*--mode export_onnx, "),
         ({"mode": "export_onnx", "close_gaps": "cell"}, "--close-gaps.*--mode export_onnx, "),
         ({"mode": "video", "close_gaps": "cell"}, "--close-gaps.*--mode video, "),
@@ -480,14 +503,17 @@ def test_tables_of_another_folder_are_kept(predict, tmp_path):
 def test_speed_is_the_mean_and_the_median_of_single_predictions(predict, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(Unet, "time_predictions", lambda self, image, repeats: [0.1, 0.6, 0.2])
     predict(mode="fps", repeats=3)
-    assert "48×64, batch 1, 3 times after warm-up: mean 300.0 ms, median 200.0 ms, 3.33 pictures a second" in (
-        capsys.readouterr().out
+    assert (
+        "48×64, batch 1, 3 times after warm-up: mean 300.0 ms, median 200.0 ms, 3.33 pictures a second"
+        in (capsys.readouterr().out)
     )
 
 
 def test_speed_on_a_picture(predict, weights, tmp_path, capsys):
     predict(mode="fps", input=folder_of(tmp_path, a=RGB[:30]) / "a.png", repeats=2)
-    mean, rate = re.search(r"30×64, .* 2 times .* mean ([\d.]+) ms, .* ([\d.]+) pict", capsys.readouterr().out).groups()
+    mean, rate = re.search(
+        r"30×64, .* 2 times .* mean ([\d.]+) ms, .* ([\d.]+) pict", capsys.readouterr().out
+    ).groups()
     assert float(rate) == pytest.approx(1000 / float(mean), rel=0.1)
     seconds = Unet(weights, "cpu", "fp32").time_predictions(RGB, repeats=5)
     assert len(seconds) == 5
@@ -553,7 +579,9 @@ def malicious(path):
 
 
 def malicious_in_the_old_format(path):
-    torch.save({"model": RunsAProgram(path.with_name("executed"))}, path, _use_new_zipfile_serialization=False)
+    torch.save(
+        {"model": RunsAProgram(path.with_name("executed"))}, path, _use_new_zipfile_serialization=False
+    )
 
 
 @pytest.mark.parametrize(
@@ -587,7 +615,11 @@ def test_without_a_path_the_newest_weights_are_taken(weights, tmp_path, monkeypa
     config = Config(input=folder_of(tmp_path, a=RGB) / "a.png", device="cpu", overwrite=True)
     with pytest.raises(UserError, match="no trained weights"):
         main(config)
-    for age, place in [(0, "model_data/unet_demo.pth"), (60, "logs/older/best.pth"), (30, "logs/newer/best.pth")]:
+    for age, place in [
+        (0, "model_data/unet_demo.pth"),
+        (60, "logs/older/best.pth"),
+        (30, "logs/newer/best.pth"),
+    ]:
         path = Path(place)
         path.parent.mkdir(parents=True)
         path.write_bytes(weights.read_bytes())
@@ -605,9 +637,9 @@ def test_a_folder_for_a_picture_is_told_the_mode(tmp_path):
 @pytest.fixture
 def small_is_large(monkeypatch):
     """Pictures above 1,000 pixels go band by band, above 2,000 into TIFFs."""
-    for module in ("utils.large", "results"):
+    for module in ("utils.images.large", "results"):
         monkeypatch.setattr(f"{module}.LARGE_PIXELS", 1000)
-    for module in ("utils.bands", "results"):
+    for module in ("utils.inference.bands", "results"):
         monkeypatch.setattr(f"{module}.PNG_PIXELS", 2000)
     monkeypatch.setattr(Unet, "_grid", lambda self, size, count=1: make_grid(size, 24, 4, 0, exact=True))
 
@@ -615,7 +647,9 @@ def small_is_large(monkeypatch):
 @pytest.mark.parametrize("side", [40, 64])
 @pytest.mark.parametrize("mix_type", ["blend", "mask", "cutout"])
 @pytest.mark.parametrize("kind", ["png", "tif"])
-def test_large_pictures_give_what_small_ones_give(predict, tmp_path, monkeypatch, small_is_large, side, mix_type, kind):
+def test_large_pictures_give_what_small_ones_give(
+    predict, tmp_path, monkeypatch, small_is_large, side, mix_type, kind
+):
     path = tmp_path / "in" / f"a.{kind}"
     write_image(path, RGB[:40, :side])
     settings = {"input": path, "mix_type": mix_type, "save_proba": True, "save_uncertainty": True}
@@ -636,7 +670,7 @@ def test_large_pictures_give_what_small_ones_give(predict, tmp_path, monkeypatch
 def test_large_pictures_are_letterboxed_while_they_are_read(
     predict, weights, tmp_path, monkeypatch, small_is_large, mixed
 ):
-    monkeypatch.setattr("utils.letterbox.BAND_PIXELS", 300)
+    monkeypatch.setattr("utils.images.letterbox.BAND_PIXELS", 300)
     model = [save_untrained(tmp_path / "boxed.pth", fit="letterbox"), *[weights] * mixed]
     path = tmp_path / "in" / "a.tif"
     path.parent.mkdir()
@@ -707,7 +741,7 @@ def test_a_file_that_is_cut_off_leaves_no_half_results(predict, tmp_path, small_
 def test_a_disk_that_fills_up_leaves_no_half_files(weights, tmp_path):
     path = folder_of(tmp_path, a=np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)) / "a.png"
     program = (
-        "import resource, predict, results; from utils.console import run_script\n"
+        "import resource, predict, results; from utils.core.console import run_script\n"
         "results.LARGE_PIXELS = 1000\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))\n"
         "run_script(predict.main, predict.Config, '')"
@@ -779,7 +813,15 @@ def test_resuming_does_only_what_is_missing(predict, tmp_path, capsys):
 
 def predict_in_two(script, tmp_path, *arguments):
     """A script that runs predict.py's main, started by torchrun."""
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(script), "--mode", "dir_predict"]
+    launch = [
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node=2",
+        str(script),
+        "--mode",
+        "dir_predict",
+    ]
     done = start([*launch, "--device", "cpu", "--precision", "fp32", *map(str, arguments)], cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     return done
@@ -796,7 +838,9 @@ def test_processes_share_a_folder(weights, predict, tmp_path):
     predict(mode="dir_predict", input=folder)
     alone, together = snapshot(tmp_path / "out"), snapshot(shared)
     assert alone.keys() == together.keys()
-    assert all(alone[name] == together[name] for name in alone if name.endswith(".png") or name == "order.csv")
+    assert all(
+        alone[name] == together[name] for name in alone if name.endswith(".png") or name == "order.csv"
+    )
 
 
 def test_processes_that_resume_share_one_list(weights, predict, tmp_path):
@@ -809,7 +853,7 @@ def test_processes_that_resume_share_one_list(weights, predict, tmp_path):
     late = tmp_path / "late.py"
     late.write_text(
         "import os, time, predict\n"
-        "from utils.console import run_script\n"
+        "from utils.core.console import run_script\n"
         "look = predict.is_done\n"
         "predict.is_done = lambda *of: (time.sleep(0.2 * int(os.environ['RANK'])), look(*of))[1]\n"
         "if __name__ == '__main__':\n"

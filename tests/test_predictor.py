@@ -12,12 +12,14 @@ from torch import nn
 
 from nets.unet import build
 from unet import Unet
-from utils.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from utils.console import UserError
-from utils.engine import Precision
-from utils.images import as_array, to_uint8_rgb, write_image
-from utils.palette import blend, colorize, cutout, voc_palette
-from utils.tiling import mirror, reflected
+from utils.core.console import UserError
+from utils.core.device import Precision
+from utils.images.arrays import to_uint8_rgb
+from utils.images.palette import blend, colorize, cutout, voc_palette
+from utils.images.reading import as_array
+from utils.images.writing import write_image
+from utils.inference.tiling import mirror, reflected
+from utils.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 
 NETWORK = {"num_classes": 3, "in_channels": 3, "base_channels": 4, "depth": 2}
 MEAN, STD = np.array([0.4, 0.5, 0.6]), np.array([0.2, 0.25, 0.3])
@@ -98,7 +100,12 @@ def test_certainty_is_the_largest_probability(unet):
 def test_a_path_a_pil_image_and_an_array_are_one_picture(unet, tmp_path):
     expected = unet.predict(PICTURE)
     write_image(tmp_path / "图 像.png", PICTURE)
-    for image in (tmp_path / "图 像.png", str(tmp_path / "图 像.png"), Image.fromarray(PICTURE), PICTURE[::-1][::-1]):
+    for image in (
+        tmp_path / "图 像.png",
+        str(tmp_path / "图 像.png"),
+        Image.fromarray(PICTURE),
+        PICTURE[::-1][::-1],
+    ):
         np.testing.assert_array_equal(unet.predict(image), expected)
 
 
@@ -167,7 +174,9 @@ def test_what_the_checkpoint_says_is_known(unet, path):
     np.testing.assert_array_equal(unet.palette[3:], voc_palette()[3:])
 
 
-@pytest.mark.parametrize("picture", [PICTURE, PICTURE[..., 0].astype(np.uint16) * 100], ids=["RGB", "16-bit gray"])
+@pytest.mark.parametrize(
+    "picture", [PICTURE, PICTURE[..., 0].astype(np.uint16) * 100], ids=["RGB", "16-bit gray"]
+)
 def test_results_as_pictures(unet, picture):
     mask, shown = unet.predict(picture), to_uint8_rgb(picture)
     expected = {
@@ -185,7 +194,9 @@ def test_results_as_pictures(unet, picture):
 
 
 def test_fields_of_the_checkpoint_can_be_replaced(path, unet):
-    other = Unet(path, "cpu", "fp32", class_names=["a", "b", "c"], normalisation={"mean": [0.0] * 3, "std": [1.0] * 3})
+    other = Unet(
+        path, "cpu", "fp32", class_names=["a", "b", "c"], normalisation={"mean": [0.0] * 3, "std": [1.0] * 3}
+    )
     assert other.class_names == ["a", "b", "c"]
     assert np.abs(other.predict_proba(PICTURE) - unet.predict_proba(PICTURE)).max() > 0.01
     with pytest.raises(TypeError, match="colour"):
@@ -298,7 +309,9 @@ def test_overlapping_tiles_of_the_papers_network_equal_the_picture_as_a_whole(tm
                    normalisation={"mean": [0.5], "std": [0.25]}, input_shape=(64, 64)),
     )  # fmt: skip
     unet = Unet(tmp_path / "paper.pth", device="cpu", precision="fp32")
-    images = torch.randint(0, 256, (1, 1, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    images = torch.randint(
+        0, 256, (1, 1, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
     with torch.inference_mode():
         whole = net.eval()(mirror(unet.normalisation(images), net.margin))
     tiled = unet.logits(images)
@@ -342,7 +355,9 @@ def test_a_size_is_compiled_when_it_comes_again(path, unet, quick_compiler, caps
         assert capsys.readouterr().err.count(f"compiling for {size}×53 pixels") == notes
 
 
-def test_sizes_beyond_those_that_are_compiled_run_all_the_same(path, unet, quick_compiler, monkeypatch, capsys):
+def test_sizes_beyond_those_that_are_compiled_run_all_the_same(
+    path, unet, quick_compiler, monkeypatch, capsys
+):
     monkeypatch.setattr("unet.COMPILED_SIZES", 2)
     compiled = Unet(path, "cpu", "fp32")
     compiled.compile(after=0)
@@ -355,7 +370,9 @@ def test_sizes_beyond_those_that_are_compiled_run_all_the_same(path, unet, quick
 
 def test_without_a_compiler_the_user_is_told(path, monkeypatch):
     def no_compiler(*_: object, **__: object):
-        raise torch._dynamo.exc.TorchDynamoException("C++ compile error\nOutput:\nfatal error: Python.h: No such file")
+        raise torch._dynamo.exc.TorchDynamoException(
+            "C++ compile error\nOutput:\nfatal error: Python.h: No such file"
+        )
 
     monkeypatch.setattr(torch, "compile", lambda *_, **__: no_compiler)
     unet = Unet(path, "cpu", "fp32")

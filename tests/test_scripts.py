@@ -12,8 +12,8 @@ import pytest
 import torch
 from scripts import ROOT, SCRIPTS, make_voc, recode, run, run_here, snapshot, start
 
-from utils.images import read_mask
-from utils.voc import write_lines
+from utils.core.files import write_lines
+from utils.images.reading import read_mask
 
 SEEDS = ["get_miou.py", "json_to_dataset.py", "predict.py", "train.py", "voc2unet.py"]
 
@@ -22,8 +22,12 @@ def comments_of_settings(script):
     """The comment of every field of a script's Config, by its flag."""
     source = (ROOT / script).read_text("utf-8")
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-    comments = {token.start[0]: token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT}
-    config = next(node for node in ast.parse(source).body if isinstance(node, ast.ClassDef) and node.name == "Config")
+    comments = {
+        token.start[0]: token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT
+    }
+    config = next(
+        node for node in ast.parse(source).body if isinstance(node, ast.ClassDef) and node.name == "Config"
+    )
     return {
         f"--{node.target.id.replace('_', '-')}": " ".join(
             comments[line] for line in range(node.lineno, node.end_lineno + 1) if line in comments
@@ -98,7 +102,7 @@ def interrupt(_):
 
 
 def test_interrupting_a_script_is_no_crash(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("utils.voc.VocFolder.images", property(interrupt))
+    monkeypatch.setattr("utils.voc.folder.VocFolder.images", property(interrupt))
     make_voc(tmp_path / "voc", count=2, size=32)
     assert run_here(monkeypatch, "voc2unet.py", "--voc-root", tmp_path / "voc") == 130
     assert capsys.readouterr().err == "\ninterrupted\n"
@@ -125,7 +129,7 @@ def full_card():
     ],
 )
 def test_memory_that_runs_out_is_a_message(shortage, words, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("utils.voc.VocFolder.images", property(lambda _: shortage()))
+    monkeypatch.setattr("utils.voc.folder.VocFolder.images", property(lambda _: shortage()))
     make_voc(tmp_path / "voc", count=2, size=32)
     assert run_here(monkeypatch, "voc2unet.py", "--voc-root", tmp_path / "voc") == 2
     error = capsys.readouterr().err
@@ -135,7 +139,9 @@ def test_memory_that_runs_out_is_a_message(shortage, words, tmp_path, monkeypatc
 
 
 def test_a_bug_keeps_its_traceback(tmp_path, monkeypatch):
-    monkeypatch.setattr("utils.voc.VocFolder.images", property(lambda _: torch.zeros(2) + torch.zeros(3)))
+    monkeypatch.setattr(
+        "utils.voc.folder.VocFolder.images", property(lambda _: torch.zeros(2) + torch.zeros(3))
+    )
     make_voc(tmp_path / "voc", count=2, size=32)
     with pytest.raises(RuntimeError, match="must match the size"):
         run_here(monkeypatch, "voc2unet.py", "--voc-root", tmp_path / "voc")
@@ -182,7 +188,9 @@ def test_from_raw_masks_to_a_scored_model(tmp_path):
     assert set(scores) >= {"cytoplasm", "细胞核"}
     assert float(scores["mean"]) == pytest.approx(best, abs=2e-3)
 
-    look = run("predict.py", *command_in(learn.stdout, "predict.py"), "--count", "--device", "cpu", cwd=tmp_path)
+    look = run(
+        "predict.py", *command_in(learn.stdout, "predict.py"), "--count", "--device", "cpu", cwd=tmp_path
+    )
     assert look.returncode == 0, look.stderr
     name = (folder.splits_dir / "val.txt").read_text("utf-8").split()[0]
     mask = read_mask(tmp_path / "img_out" / f"{name}_mask.png")

@@ -18,16 +18,18 @@ from test_foreign import small_pytorch_unet
 import get_miou
 import import_dataset
 import train
-import utils.run
+import utils.training.run_folder
 from nets.foreign import recognise
 from train import main
 from unet import Unet
-from utils.checkpoint import load_checkpoint
-from utils.console import UserError, quoted
-from utils.demo import CLASS_NAMES, draw_sample
-from utils.history import read_history
-from utils.images import read_image, read_mask, write_image, write_mask
-from utils.voc import VocFolder, write_lines
+from utils.core.console import UserError, quoted
+from utils.core.files import write_lines
+from utils.images.reading import read_image, read_mask
+from utils.images.writing import write_image, write_mask
+from utils.models.checkpoint import load_checkpoint
+from utils.training.history import read_history
+from utils.voc.demo import CLASS_NAMES, draw_sample
+from utils.voc.folder import VocFolder
 
 PICTURES = ["loss.png", "miou.png", "train_batch.png", "val_epoch.png"]
 
@@ -36,7 +38,9 @@ PICTURES = ["loss.png", "miou.png", "train_batch.png", "val_epoch.png"]
 def finished(tmp_path_factory):
     """The VOC folder and the run folder of a finished run: odd and mixed sizes, batches of two, three epochs."""
     root = tmp_path_factory.mktemp("finished")
-    folder = make_voc(root / "voc", count=6, size=[(48, 48), (37, 53), (64, 40), (37, 53), (37, 53), (64, 40)], val=3)
+    folder = make_voc(
+        root / "voc", count=6, size=[(48, 48), (37, 53), (64, 40), (37, 53), (37, 53), (64, 40)], val=3
+    )
     main(tiny(folder, root / "logs", epochs=3, lr=1e-2))
     return folder, root / "logs" / "run"
 
@@ -54,7 +58,8 @@ def logs(tmp_path):
 def scores_of(run_dir):
     """The history but for the times."""
     return [
-        (row.epoch, row.lr, row.train_loss, row.val_loss, row.miou) for row in read_history(run_dir / "history.csv")
+        (row.epoch, row.lr, row.train_loss, row.val_loss, row.miou)
+        for row in read_history(run_dir / "history.csv")
     ]
 
 
@@ -101,7 +106,9 @@ def test_deep_supervision_trains_resumes_and_predicts(tmp_path):
     main(tiny(folder, tmp_path / "logs", epochs=1, deep_supervision=True))
     run_dir = tmp_path / "logs" / "run"
     main(tiny(folder, tmp_path / "logs", epochs=2, deep_supervision=True, resume=run_dir / "last.pth"))
-    before, after = (load_checkpoint(run_dir / name).model["side_heads.0.weight"] for name in ("best.pth", "last.pth"))
+    before, after = (
+        load_checkpoint(run_dir / name).model["side_heads.0.weight"] for name in ("best.pth", "last.pth")
+    )
     assert before.shape == after.shape
     assert Unet(run_dir / "best.pth", "cpu").predict(folder.image_path(folder.read_split("val")[0])).ndim == 2
     with pytest.raises(UserError, match="deep_supervision"):
@@ -181,7 +188,11 @@ def test_printed_score_is_that_of_get_miou(tmp_path, capsys):
 def test_a_network_learns_a_picture_by_heart(tmp_path):
     folder = make_voc(tmp_path / "voc", count=1, size=64, val=0)
     folder.write_split("val", ["cells_0"])
-    main(tiny(folder, tmp_path / "logs", epochs=40, batch_size=1, base_channels=8, lr=1e-2, augmentation="none"))
+    main(
+        tiny(
+            folder, tmp_path / "logs", epochs=40, batch_size=1, base_channels=8, lr=1e-2, augmentation="none"
+        )
+    )
     rows = read_history(tmp_path / "logs" / "run" / "history.csv")
     assert rows[0].miou < 0.5
     assert rows[-1].miou > 0.8
@@ -279,7 +290,7 @@ def test_interrupted_run_goes_on_as_if_nothing_had_happened(tmp_path, monkeypatc
     folder, logs = make_voc(tmp_path / "voc", count=5), tmp_path / "logs"
     settings = {"epochs": 4, "batch_size": 3, "freeze_epochs": 1}
     main(tiny(folder, logs, run_name="whole", **settings))
-    save = utils.run.save_checkpoint
+    save = utils.training.run_folder.save_checkpoint
 
     def stop_in_epoch_3(path, checkpoint):
         if path.name == "last.pth" and checkpoint.training["epoch"] == 3:
@@ -287,7 +298,7 @@ def test_interrupted_run_goes_on_as_if_nothing_had_happened(tmp_path, monkeypatc
         save(path, checkpoint)
 
     with monkeypatch.context() as patch:
-        patch.setattr(utils.run, "save_checkpoint", stop_in_epoch_3)
+        patch.setattr(utils.training.run_folder, "save_checkpoint", stop_in_epoch_3)
         with pytest.raises(KeyboardInterrupt):
             main(tiny(folder, logs, run_name="broken", **settings))
     assert f"--resume {quoted(logs / 'broken' / 'last.pth')}" in capsys.readouterr().err
@@ -339,14 +350,24 @@ def test_other_settings_of_a_run_that_goes_on_are_told_and_saved(finished, tmp_p
     main(tiny(folder, tmp_path, run_name="other", epochs=4, resume=last, **other))
     told = capsys.readouterr().err
     assert "from epoch 4 on, other settings than before:\n" in told
-    for line in ("lr: 0.01 → 0.005", "batch_size: 2 → 3", "dice_weight: 1.0 → 0.5", "augmentation: default → none"):
+    for line in (
+        "lr: 0.01 → 0.005",
+        "batch_size: 2 → 3",
+        "dice_weight: 1.0 → 0.5",
+        "augmentation: default → none",
+    ):
         assert f"\n  {line}\n" in told
     assert not {"resume", "run_name", "save_dir", "seed"} & set(re.findall(r"^  (\w+): ", told, re.MULTILINE))
     settings = json.loads((tmp_path / "run" / "config.json").read_text("utf-8"))
     assert {name: settings[name] for name in other} == other
     assert (settings["run_name"], settings["epochs"]) == ("run", 4)
     before = settings["before"]["epoch 4"]
-    assert (before["lr"], before["batch_size"], before["augmentation"], before["epochs"]) == (0.01, 2, "default", 3)
+    assert (before["lr"], before["batch_size"], before["augmentation"], before["epochs"]) == (
+        0.01,
+        2,
+        "default",
+        3,
+    )
     assert load_checkpoint(last).settings["lr"] == 5e-3
     main(tiny(folder, tmp_path, epochs=5, resume=last, **other))
     assert re.findall(r"^  (\w+): (.*)", capsys.readouterr().err, re.MULTILINE) == [("epochs", "4 → 5")]
@@ -484,7 +505,9 @@ def test_a_fold_is_trained_on_and_scored(folder, logs, capsys):
     assert f"--voc-root {folder.root} --split fold1_val\n" in output
     get_miou.main(get_miou.Config(logs / "run/best.pth", split="fold1_val", output=logs / "miou"))
     assert [path.name for path in (logs / "miou/masks").iterdir()] == ["cells_1.png"]
-    with pytest.raises(UserError, match=r"one of: fold1_train, fold1_val, .*\n.*voc2unet.py --voc-root .* --folds 5"):
+    with pytest.raises(
+        UserError, match=r"one of: fold1_train, fold1_val, .*\n.*voc2unet.py --voc-root .* --folds 5"
+    ):
         main(tiny(folder, logs, fold=2))
 
 
@@ -509,7 +532,14 @@ def test_class_in_no_training_mask_is_a_warning(folder, logs, capsys):
 def test_demo_set_is_drawn_on_first_use(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(train, "make_demo", partial(train.make_demo, count=3, val=1))
-    settings = {"input_shape": (64, 64), "base_channels": 4, "depth": 2, "epochs": 1, "device": "cpu", "num_workers": 0}
+    settings = {
+        "input_shape": (64, 64),
+        "base_channels": 4,
+        "depth": 2,
+        "epochs": 1,
+        "device": "cpu",
+        "num_workers": 0,
+    }
     main(train.Config(run_name="first", **settings))
     assert "drawing the demo set into" in capsys.readouterr().out
     assert len(list((tmp_path / "VOCdevkit" / "demo" / "JPEGImages").iterdir())) == 3
@@ -532,7 +562,7 @@ def test_half_drawn_demo_set_is_drawn_anew(tmp_path, monkeypatch, capsys):
         write_mask(path, mask)
 
     with monkeypatch.context() as patch:
-        patch.setattr("utils.demo.write_mask", stop_at_the_third)
+        patch.setattr("utils.voc.demo.write_mask", stop_at_the_third)
         with pytest.raises(KeyboardInterrupt):
             train.read_data(train.Config())
     assert train.read_data(train.Config()).class_names == list(CLASS_NAMES)
@@ -606,7 +636,10 @@ def test_settings_that_cannot_work(folder, logs, settings):
     ("settings", "words"),
     [
         ({"compile": True, "save_memory": True}, "--compile with --save-memory"),
-        ({"fit": "letterbox", "input_shape": (7, 64)}, "--input-shape\n  found:    7×64\n  expected: 8×8 or more"),
+        (
+            {"fit": "letterbox", "input_shape": (7, 64)},
+            "--input-shape\n  found:    7×64\n  expected: 8×8 or more",
+        ),
     ],
 )
 def test_settings_that_do_not_go_together(folder, logs, settings, words):
@@ -818,7 +851,10 @@ def percentiles_of(normalisation):
 
 def test_pictures_of_floats_are_scaled_by_the_training_in_training_and_prediction(tmp_path):
     pages = [draw_sample(seed, 48) for seed in range(3)]
-    images, masks = np.stack([image for image, _ in pages]).astype(np.float32) * 0.01 - 0.3, [m for _, m in pages]
+    images, masks = (
+        np.stack([image for image, _ in pages]).astype(np.float32) * 0.01 - 0.3,
+        [m for _, m in pages],
+    )
     # A validation picture four times as bright, with a hole and a number out of all proportion.
     images[2] *= 4
     images[2, 0, :2] = np.nan, 1e6
@@ -851,7 +887,12 @@ def test_fine_tuning_on_floats_of_another_scale_measures_them(tmp_path):
     images, mask = np.linspace(0, 1, 3 * 48 * 48, dtype=np.float32).reshape(3, 48, 48), draw_sample(0, 48)[1]
     start = save_untrained(
         tmp_path / "start.pth",
-        normalisation={"mean": [0.5] * 3, "std": [0.2] * 3, "range_16bit": [7, 60000], "range_float": [0.0, 1.0]},
+        normalisation={
+            "mean": [0.5] * 3,
+            "std": [0.2] * 3,
+            "range_16bit": [7, 60000],
+            "range_float": [0.0, 1.0],
+        },
     )
     for factor, kept in ((1, True), (50, False)):
         folder = import_floats(tmp_path / f"voc {factor}", images * factor, np.stack([mask] * 3))

@@ -10,10 +10,12 @@ from scripts import cut_off, save_as, snapshot
 
 import train
 import voc2unet
-from utils import mending
-from utils.console import UserError
-from utils.images import read_mask, write_image, write_mask
-from utils.voc import VocFolder, write_lines
+from utils.core.console import UserError
+from utils.core.files import write_lines
+from utils.doctor.examination import repair as mending
+from utils.images.reading import read_mask
+from utils.images.writing import write_image, write_mask
+from utils.voc.folder import VocFolder
 from voc2unet import Config, main
 
 SPLITS = ("train", "val", "trainval", "test")
@@ -29,7 +31,9 @@ def without_pictures(monkeypatch):
 def write_pair(folder, name, values=(0, 1), size=(6, 8)):
     """A picture, another one for each name, and a mask whose columns take these values in turn."""
     seed = list(name.encode())
-    write_image(folder.images_dir / f"{name}.png", np.random.default_rng(seed).integers(0, 256, size, np.uint8))
+    write_image(
+        folder.images_dir / f"{name}.png", np.random.default_rng(seed).integers(0, 256, size, np.uint8)
+    )
     write_mask(folder.mask_path(name), np.tile(np.resize(np.array(values, np.uint8), size[1]), (size[0], 1)))
 
 
@@ -127,7 +131,12 @@ def test_contiguous_split_follows_the_numbers_in_names(tmp_path):
 def test_one_pair_is_used_for_both(tmp_path, capsys):
     folder = make_pairs(tmp_path, 1)
     check(folder)
-    assert read_splits(folder) == {"train": ["slice_1"], "val": ["slice_1"], "trainval": ["slice_1"], "test": []}
+    assert read_splits(folder) == {
+        "train": ["slice_1"],
+        "val": ["slice_1"],
+        "trainval": ["slice_1"],
+        "test": [],
+    }
     assert "warning: there is one pair only" in capsys.readouterr().err
 
 
@@ -221,7 +230,12 @@ def test_masks_in_0_and_255_are_told_with_the_command_that_mends_them(tmp_path):
 
 @pytest.mark.parametrize(
     ("values", "mapping"),
-    [([0, 3, 7], "0:0,3:1,7:2"), ([1, 2], "1:0,2:1"), ([0, 38, 75, 113], "0:0,38:1,75:2,113:3"), ([0, 2], "0:0,2:1")],
+    [
+        ([0, 3, 7], "0:0,3:1,7:2"),
+        ([1, 2], "1:0,2:1"),
+        ([0, 38, 75, 113], "0:0,38:1,75:2,113:3"),
+        ([0, 2], "0:0,2:1"),
+    ],
 )
 def test_values_with_gaps_are_told_with_the_map_that_closes_them(tmp_path, values, mapping):
     folder = make_pairs(tmp_path, values=values)
@@ -250,7 +264,8 @@ def test_proposed_command_draws_the_split_that_was_asked_for(tmp_path, flags):
 
 
 @pytest.mark.parametrize(
-    ("wish", "words"), [({"group": "^patient"}, "no match in the name"), ({"folds": 99}, "99 folds of 6 groups")]
+    ("wish", "words"),
+    [({"group": "^patient"}, "no match in the name"), ({"folds": 99}, "99 folds of 6 groups")],
 )
 def test_a_split_that_cannot_be_is_told_before_masks_are_mended(tmp_path, wish, words):
     folder = make_pairs(tmp_path, values=(0, 255))
@@ -355,7 +370,9 @@ def test_interrupted_mending_is_completed_by_running_again(tmp_path, monkeypatch
             check(broken, map="0:1,255:0")
     check(broken, map="0:1,255:0")
     broken_files, whole_files = (without_statistics(snapshot(folder.root)) for folder in (broken, whole))
-    content = {name: files.pop("mask_map.json") for name, files in (("broken", broken_files), ("whole", whole_files))}
+    content = {
+        name: files.pop("mask_map.json") for name, files in (("broken", broken_files), ("whole", whole_files))
+    }
     assert content["broken"].replace(b"broken", b"whole") == content["whole"]
     assert broken_files == whole_files
 
@@ -382,7 +399,10 @@ def test_map_that_gives_a_value_two_classes(tmp_path, text):
 
 @pytest.mark.parametrize(
     ("mapping", "found"),
-    [("255:7", "value 7 (24 pixels)"), ("0:255,255:0", "only the values 0 (144 pixels) and 255 (144 pixels)")],
+    [
+        ("255:7", "value 7 (24 pixels)"),
+        ("0:255,255:0", "only the values 0 (144 pixels) and 255 (144 pixels)"),
+    ],
 )
 def test_map_whose_result_would_be_faulty_writes_nothing(tmp_path, mapping, found):
     folder = make_pairs(tmp_path, values=[0, 255])

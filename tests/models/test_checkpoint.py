@@ -1,0 +1,311 @@
+"""Checkpoints: what is written is read back; everything else is refused with a reason and never executed."""
+
+import os
+import pickle
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from utils.core.console import UserError
+from utils.models.checkpoint import (
+    Checkpoint,
+    config_to_dict,
+    load_checkpoint,
+    load_weights_only,
+    misfits,
+    newest_checkpoint,
+    save_checkpoint,
+    table_of_misfits,
+)
+
+pytestmark = pytest.mark.filterwarnings("ignore:Detected pickle protocol:UserWarning")
+
+
+def make(value: float = 1.0, **fields: object) -> Checkpoint:
+    content = {
+        "model": {"head.weight": torch.full((2, 3), value), "half": torch.ones(2, dtype=torch.bfloat16)},
+        "network": {"num_classes": 2, "in_channels": 3},
+        "class_names": ["background", "细胞"],
+        "palette": [[0, 0, 0], [128, 0, 0]],
+        "normalisation": {"mean": [0.5], "std": [0.25]},
+        "input_shape": (64, 96),
+        "scores": {"miou": 0.75},
+        "settings": {"voc_root": "数据 集", "num_workers": None},
+        "training": {
+            "epoch": 3,
+            "optimizer": {"state": {0: {"step": torch.tensor(3.0)}}, "param_groups": [{"lr": 0.1}]},
+        },
+    }
+    return Checkpoint(**{**content, **fields})
+
+
+@pytest.fixture
+def path(tmp_path) -> Path:
+    path = tmp_path / "权重 1.pth"
+    save_checkpoint(path, make())
+    return path
+
+
+class Program:
+    """An object whose pickle makes a file when it is loaded."""
+
+    def __init__(self, target: Path):
+        self.target = target
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (str(self.target),)
+
+
+def refused(path: Path) -> UserError:
+    """The one kind of exception that loading raises, naming the file."""
+    with pytest.raises(UserError) as error:
+        load_checkpoint(path)
+    assert str(path) in str(error.value)
+    assert error.value.found
+    assert error.value.remedy
+    return error.value
+
+
+def test_everything_is_read_back(path):
+    loaded, original = load_checkpoint(path), make()
+    assert loaded.model.keys() == original.model.keys()
+    for name, value in original.model.items():
+        assert torch.equal(loaded.model[name], value)
+        assert loaded.model[name].dtype == value.dtype
+    assert loaded.training.pop("optimizer")["state"][0]["step"] == 3
+    original.training.pop("optimizer")
+    for name in (
+        "network",
+        "class_names",
+        "palette",
+        "normalisation",
+        "fit",
+        "scores",
+        "settings",
+        "training",
+    ):
+        assert getattr(loaded, name) == getattr(original, name)
+    assert tuple(loaded.input_shape) == (64, 96)
+
+
+def test_pytorch_alone_reads_it_without_executing_anything(path):
+    content = torch.load(path, weights_only=True)
+    assert content["class_names"] == ["background", "细胞"]
+    assert {"format", "version", "model"} <= content.keys()
+
+
+def test_writing_makes_the_folder_and_leaves_no_other_file(tmp_path):
+    path = tmp_path / "logs" / "run" / "best.pth"
+    for value in (1.0, 2.0):
+        save_checkpoint(path, make(value))
+        assert load_checkpoint(path).model["head.weight"][0, 0] == value
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_crash_while_writing_leaves_the_old_file(path, monkeypatch):
+    before = path.read_bytes()
+
+    def half(content, file, *args, **kwargs):
+        if hasattr(file, "write"):
+            file.write(before[: len(before) // 2])
+        else:
+            Path(file).write_bytes(before[: len(before) // 2])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", half)
+    with pytest.raises(UserError, match="No space left"):
+        save_checkpoint(path, make(2.0))
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize("numbers", [10, 1_000_000])
+def test_a_full_disk_leaves_the_old_file(path, numbers):
+    before = path.read_bytes()
+    path.with_name(f".{path.stem}.writing{path.suffix}").symlink_to("/dev/full")
+    with pytest.raises(UserError, match="No space left"):
+        save_checkpoint(path, make(model={"large": torch.zeros(numbers)}))
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", ["file/best.pth", "file/run/best.pth"])
+def test_a_folder_that_cannot_be_written_is_a_user_error(tmp_path, name):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UserError, match=r"best\.pth"):
+        save_checkpoint(tmp_path / name, make())
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+def test_missing_files_and_folders_are_refused(tmp_path):
+    assert "no such file" in refused(tmp_path / "missing.pth").found
+    refused(tmp_path)
+
+
+def test_an_empty_file_is_refused(path):
+    path.write_bytes(b"")
+    assert "empty" in refused(path).found
+
+
+@pytest.mark.parametrize("share", [0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.9999])
+def test_truncated_files_are_refused(path, share):
+    data = path.read_bytes()
+    path.write_bytes(data[: max(int(len(data) * share), 3)])
+    assert "damaged" in refused(path).found
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+@given(damage=st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=4))
+def test_damaged_files_are_read_or_refused(tmp_path, legacy, damage):
+    path = tmp_path / "weights.pth"
+    torch.save({"a": torch.ones(3)}, path, _use_new_zipfile_serialization=not legacy)
+    data = bytearray(path.read_bytes())
+    for position, value in damage:
+        data[position % len(data)] = value
+    path.write_bytes(bytes(data))
+    try:
+        load_weights_only(path)
+    except UserError as error:
+        assert str(path) in str(error)
+
+
+@pytest.mark.parametrize(
+    "text", ["my notes", "class_names:\n- cell", '{"model": 1}', "细胞", "\n", ".", "PNG"]
+)
+def test_text_is_refused_as_no_checkpoint(path, text):
+    path.write_text(text, encoding="utf-8")
+    assert "no checkpoint" in refused(path).found
+
+
+@given(data=st.binary(min_size=1, max_size=60))
+def test_random_bytes_are_refused(tmp_path, data):
+    path = tmp_path / "random.pth"
+    for start in (b"", b"PK\3\4", b"\x80\2"):
+        path.write_bytes(start + data)
+        refused(path)
+
+
+def test_another_zip_file_is_refused(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("thesis/text.txt", "hello")
+    refused(path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [torch.nn.Linear(2, 2).state_dict(), {}, [1, 2], torch.ones(2), {"format": "another", "version": 1}],
+)
+def test_files_of_another_format_are_refused(path, content):
+    torch.save(content, path)
+    assert "unknown format" in refused(path).found
+
+
+def test_another_version_is_refused(path):
+    content = torch.load(path, weights_only=True)
+    torch.save({**content, "version": 99}, path)
+    assert "version 99" in refused(path).found
+
+
+def test_a_missing_field_is_refused_by_name(path):
+    content = torch.load(path, weights_only=True)
+    del content["normalisation"]
+    torch.save(content, path)
+    assert "normalisation" in refused(path).found
+
+
+def torch_file(zipped: bool) -> tuple[Callable, Callable]:
+    """How to write it, and how a careless program would read it."""
+    return (
+        lambda content, path: torch.save(content, path, _use_new_zipfile_serialization=zipped),
+        lambda path: torch.load(path, weights_only=False),
+    )
+
+
+def plain_pickle(protocol: int) -> tuple[Callable, Callable]:
+    return (
+        lambda content, path: path.write_bytes(pickle.dumps(content, protocol)),
+        lambda path: pickle.loads(path.read_bytes()),
+    )
+
+
+@pytest.mark.parametrize(
+    ("write", "execute", "found"),
+    [
+        (*torch_file(zipped=True), "any program"),
+        (*torch_file(zipped=False), "any program"),
+        (*plain_pickle(4), "any program"),
+        (*plain_pickle(2), "any program"),
+        (*plain_pickle(0), "no checkpoint"),
+    ],
+    ids=["zip", "legacy", "pickle 4", "pickle 2", "pickle 0"],
+)
+def test_a_malicious_pickle_is_refused_and_not_executed(path, write, execute, found):
+    trace = path.with_name("trace")
+    write({"format": "unet-segmentation", "version": 1, "model": Program(trace)}, path)
+    assert found in refused(path).found
+    assert not trace.exists()
+    execute(path)
+    assert trace.exists()  # so the pickle was dangerous indeed
+
+
+def test_a_pickled_network_is_refused(path):
+    torch.save(torch.nn.Linear(2, 2), path)
+    error = refused(path)
+    assert "any program" in error.found
+    assert "state_dict" in error.remedy
+
+
+def touch(path: Path, time: int) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    os.utime(path, (time, time))
+    return path
+
+
+def test_the_newest_run_comes_first_then_the_newest_shipped_weights(tmp_path):
+    logs, model_data = tmp_path / "logs", tmp_path / "model_data"
+    with pytest.raises(UserError, match="train"):
+        newest_checkpoint(logs, model_data)
+    old = touch(model_data / "old.pth", 100)
+    assert newest_checkpoint(logs, model_data) == old
+    new = touch(model_data / "new.pt", 200)
+    touch(model_data / "README.md", 900)
+    assert newest_checkpoint(logs, model_data) == new
+    first, second = touch(logs / "b" / "best.pth", 50), touch(logs / "a" / "best.pth", 60)
+    touch(logs / "c" / "last.pth", 999)
+    assert newest_checkpoint(logs, model_data) == second
+    touch(first, 70)
+    assert newest_checkpoint(logs, model_data) == first
+
+
+def test_misfits_are_named():
+    own = {"a": torch.ones(2), "b": torch.ones(3), "c": torch.ones(1)}
+    assert not any(misfits(own, dict(own)).values())
+    table = table_of_misfits(misfits(own, {"b": torch.ones(4), "c": torch.ones(1), "d": torch.ones(1)}))
+    for text in ("missing (1 in all)", "unexpected (1 in all)", "b (4,) for (3,)"):
+        assert text in table
+    many = table_of_misfits(misfits({f"layer{i}": torch.ones(1) for i in range(30)}, {}))
+    assert "missing (30 in all)" in many
+    assert "layer9" in many
+    assert "layer10" not in many
+
+
+def test_settings_become_plain_values():
+    @dataclass
+    class Config:
+        voc_root: Path = Path("VOCdevkit") / "VOC2007"
+        input_shape: tuple[int, int] = (512, 512)
+        resume: Path | None = None
+
+    assert config_to_dict(Config()) == {
+        "voc_root": str(Path("VOCdevkit/VOC2007")),
+        "input_shape": (512, 512),
+        "resume": None,
+    }

@@ -1,0 +1,116 @@
+"""Pretrained encoders and freezing, as train.py uses them."""
+
+import hashlib
+
+import pytest
+import torch
+from scripts import make_voc
+
+import train
+from nets.backbones import IMAGENET_MEAN, IMAGENET_WEIGHTS
+from nets.unet import build
+from utils.core.console import UserError
+from utils.models.checkpoint import imagenet_weights, load_checkpoint, newest_checkpoint
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = make_voc(tmp_path / "voc")
+    return train.Config(voc_root=folder.root, backbone="vgg", epochs=1, save_dir=tmp_path / "logs", run_name="run",
+                        device="cpu", precision="fp32", input_shape=(32, 32), batch_size=1, in_channels=3)  # fmt: skip
+
+
+def imagenet_file(tmp_path, backbone: str = "vgg"):
+    """A file under the name of torchvision's weights, with weights of our own drawing."""
+    torchvision = pytest.importorskip("torchvision")
+    path = tmp_path / "model_data" / IMAGENET_WEIGHTS[backbone].url.rsplit("/", 1)[1]
+    path.parent.mkdir(exist_ok=True)
+    features = torchvision.models.vgg16().features.state_dict()
+    torch.save({f"features.{key}": value for key, value in features.items()}, path)
+    return path
+
+
+def test_weights_in_model_data_are_taken_and_their_normalisation_recorded(tmp_path, config):
+    path = imagenet_file(tmp_path)
+    train.main(train.Config(**{**vars(config), "lr": 1e-12, "weight_decay": 0.0}))
+    best = load_checkpoint(tmp_path / "logs" / "run" / "best.pth")
+    assert tuple(best.normalisation["mean"]) == IMAGENET_MEAN
+    first = torch.load(path, weights_only=True)["features.0.weight"]
+    torch.testing.assert_close(best.model["encoder.levels.0.0.weight"], first)
+
+
+def test_without_file_and_network_the_message_says_which_file_to_put_where(tmp_path, config, monkeypatch):
+    def refuse(url, target, **_):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
+    with pytest.raises(UserError) as error:
+        train.main(config)
+    text = str(error.value)
+    assert "vgg16-397923af.pth" in text and "--no-pretrained" in text
+    assert not list((tmp_path / "model_data").glob("*.writing*")) and not (tmp_path / "logs").exists()
+
+
+def test_a_download_is_kept(tmp_path, monkeypatch):
+    weights = imagenet_file(tmp_path).read_bytes()
+    source = tmp_path / f"vgg16-{hashlib.sha256(weights).hexdigest()[:8]}.pth"
+    source.write_bytes(weights)
+    found = imagenet_weights(source.as_uri(), tmp_path / "model_data")
+    assert (tmp_path / "model_data" / source.name).read_bytes() == weights and "features.0.weight" in found
+
+
+def test_a_download_of_something_else_is_not_kept(tmp_path):
+    (tmp_path / "model_data").mkdir()
+    page = tmp_path / "vgg16-397923af.pth"
+    page.write_text("<html>please log in</html>")
+    with pytest.raises(UserError, match="invalid hash value"):
+        imagenet_weights(page.as_uri(), tmp_path / "model_data")
+    assert not list((tmp_path / "model_data").iterdir())
+
+
+def test_weights_of_another_network_are_refused(tmp_path, config):
+    imagenet_file(tmp_path).rename(tmp_path / "model_data" / "resnet50-11ad3fa6.pth")
+    with pytest.raises(UserError, match="do not fit resnet50"):
+        train.main(train.Config(**{**vars(config), "backbone": "resnet50"}))
+
+
+def test_imagenet_weights_are_no_model(tmp_path):
+    imagenet_file(tmp_path)
+    with pytest.raises(UserError, match="train first"):
+        newest_checkpoint(tmp_path / "logs", tmp_path / "model_data")
+
+
+def test_a_frozen_phase_has_its_own_batch_size_and_rate_and_moves_the_decoder_only(
+    tmp_path, config, monkeypatch, capsys
+):
+    changes = {"backbone": "plain", "base_channels": 4, "depth": 2, "epochs": 3, "freeze_epochs": 2, "freeze_batch_size": 2,
+               "freeze_lr": 0.05, "lr": 0.01, "encoder_lr_factor": 0.1}  # fmt: skip
+    seen = []
+    original = train.train_one_epoch
+
+    def spy(trainer, loader, *arguments):
+        loss = original(trainer, loader, *arguments)
+        weights = {key: value.clone() for key, value in trainer.net.state_dict().items()}
+        seen.append((weights, [group["lr"] for group in trainer.optimizer.param_groups], len(loader)))
+        return loss
+
+    monkeypatch.setattr(train, "train_one_epoch", spy)
+    train.main(train.Config(**{**vars(config), **changes}))
+    torch.manual_seed(config.seed)
+    start = build(3, base_channels=4, depth=2).state_dict()
+    encoder = [key for key in start if key.startswith("encoder.")]
+    assert all(torch.equal(seen[1][0][key], start[key]) for key in encoder)
+    assert not torch.equal(seen[0][0]["head.weight"], start["head.weight"])
+    assert not torch.equal(seen[2][0]["encoder.levels.0.0.weight"], start["encoder.levels.0.0.weight"])
+    assert [steps for *_, steps in seen] == [2, 2, 4]
+    encoder_lr, decoder_lr = seen[2][1]
+    assert encoder_lr == pytest.approx(0.1 * decoder_lr)
+    assert "the encoder frozen" in capsys.readouterr().out
+
+
+def test_weights_of_another_backbone_name_both(tmp_path, config):
+    train.main(train.Config(**{**vars(config), "backbone": "plain", "base_channels": 4, "depth": 2}))
+    path = tmp_path / "logs" / "run" / "best.pth"
+    with pytest.raises(UserError, match=r"backbone plain(.|\n)*vgg"):
+        train.main(train.Config(**{**vars(config), "model_path": path, "run_name": "two"}))

@@ -1,0 +1,308 @@
+"""Checked data sets and the samples drawn from them: the same for the same seed, whoever loads them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.utils.data import DataLoader
+
+from utils.core.console import UserError
+from utils.images.arrays import to_channels
+from utils.images.letterbox import letterbox_mask
+from utils.images.reading import read_image, read_mask
+from utils.images.writing import write_image, write_mask
+from utils.training.augmentation import STRENGTHS
+from utils.training.border_weights import BorderWeights
+from utils.training.data import Data, load_data, measure_split
+from utils.training.samples import EpochBatches, SegmentationDataset, collate, make_loader, same_size_batches
+from utils.voc.folder import VocFolder
+
+CPU = torch.device("cpu")
+
+
+def crops(folder: VocFolder, names: list[str], seed: int = 0, **options: object) -> SegmentationDataset:
+    options = {"crop": (32, 48), "crops_per_picture": 2, "augmentation": STRENGTHS["default"], **options}
+    return SegmentationDataset(folder, names, 3, seed=seed, **options)
+
+
+def assert_same_samples(one: list, other: list) -> None:
+    for a, b in zip(one, other, strict=True):
+        for x, y in zip(a, b, strict=True):
+            assert torch.equal(x, y)
+
+
+def test_a_data_set_is_read_and_checked(voc_folder):
+    folder = voc_folder(count=5, val=2)
+    data = load_data(folder)
+    assert data.train == ["cells_0", "cells_1", "cells_2"]
+    assert data.val == ["cells_3", "cells_4"]
+    assert data.class_names == ["background", "cell", "nucleus"]
+    assert data.train_sizes == [(64, 64)] * 3
+    assert data.val_sizes == [(64, 64)] * 2
+    masks = [read_mask(folder.mask_path(name)) for name in data.train]
+    assert list(data.class_pixels) == [sum((mask == k).sum() for mask in masks) for k in range(3)]
+    image, mask = data.read_pair("cells_3")
+    np.testing.assert_array_equal(image, read_image(folder.image_path("cells_3")))
+    np.testing.assert_array_equal(mask, read_mask(folder.mask_path("cells_3")))
+
+
+def test_a_folder_that_is_not_there_is_a_user_error(tmp_path):
+    with pytest.raises(UserError, match="nowhere"):
+        load_data(VocFolder(tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize("name", ["cells_0", "cells_3"])
+def test_a_fault_in_any_split_is_found(voc_folder, name):
+    folder = voc_folder()
+    folder.mask_path(name).unlink()
+    with pytest.raises(UserError, match=name):
+        load_data(folder)
+
+
+def test_a_value_beyond_the_classes_is_found_in_the_validation_masks_too(voc_folder):
+    folder = voc_folder()
+    write_mask(folder.mask_path("cells_3"), np.full((64, 64), 9, np.uint8))
+    with pytest.raises(UserError, match=r"cells_3\.png") as error:
+        load_data(folder)
+    assert "9 (4096 pixels)" in error.value.found
+
+
+def test_a_class_without_training_pixels_is_a_warning(voc_folder, capsys):
+    folder = voc_folder()
+    for name in ("cells_0", "cells_1", "cells_2"):
+        mask = read_mask(folder.mask_path(name))
+        write_mask(folder.mask_path(name), np.where(mask == 2, 1, mask))
+    assert load_data(folder).class_pixels[2] == 0
+    assert "nucleus" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("sizes", "wanted", "stride", "expected"),
+    [
+        ([(64, 64)], (512, 512), 16, (64, 64)),
+        ([(1000, 800)], (512, 256), 16, (512, 256)),
+        ([(50, 300), (70, 100)], (512, 512), 16, (80, 304)),
+        ([(5, 7)], (512, 512), 16, (32, 32)),
+        ([(100, 100)], (1, 1), 16, (32, 32)),
+    ],
+)
+def test_crops_are_no_larger_than_the_largest_picture(sizes, wanted, stride, expected):
+    data = Data(None, [], [], [], sizes, [], np.zeros(2))
+    assert data.fit_crop(wanted, stride) == expected
+
+
+@pytest.mark.parametrize(
+    ("sizes", "crop", "expected"),
+    [([(64, 64)], (64, 64), 1), ([(512, 512)], (256, 256), 4), ([(9, 9)], (32, 32), 1)],
+)
+def test_crops_cover_a_picture_about_once(sizes, crop, expected):
+    assert Data(None, [], [], [], sizes, [], np.zeros(2)).crops_per_picture(crop) == expected
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_without_crop_a_sample_is_the_whole_picture(voc_folder, channels):
+    folder = voc_folder(count=2)
+    dataset = SegmentationDataset(folder, ["cells_1", "cells_0"], channels)
+    assert len(dataset) == 2
+    image, mask = dataset[1]
+    expected = to_channels(read_image(folder.image_path("cells_0")), channels)
+    np.testing.assert_array_equal(image.permute(1, 2, 0).numpy(), expected)
+    np.testing.assert_array_equal(mask.numpy(), read_mask(folder.mask_path("cells_0")))
+    assert image.dtype == mask.dtype == torch.uint8
+
+
+def test_samples_depend_on_seed_epoch_and_index_alone(voc_folder):
+    names = ["cells_0", "cells_1", "cells_2"]
+    one, same, other = (crops(voc_folder(), names, seed) for seed in (7, 7, 8))
+    assert len(one) == 6
+    keys = [0, 5, 3, 6, 17]
+    assert_same_samples([one[k] for k in keys], [same[k] for k in reversed(keys)][::-1])
+    pictures = [dataset[key][0] for dataset, key in ((one, 0), (one, 3), (one, 6), (one, 12), (other, 0))]
+    for i, a in enumerate(pictures):
+        assert all(not torch.equal(a, b) for b in pictures[:i])
+
+
+def test_every_picture_gives_its_share_of_crops(voc_folder):
+    folder = voc_folder()
+    for index in range(3):
+        write_image(folder.images_dir / f"cells_{index}.png", np.full((64, 64), 50 * index, np.uint8))
+    dataset = crops(folder, ["cells_0", "cells_1", "cells_2"], augmentation=STRENGTHS["none"])
+    for epoch in range(2):
+        values = sorted(int(dataset[epoch * 6 + index][0].max()) for index in range(6))
+        assert values == [0, 0, 50, 50, 100, 100]
+
+
+def test_numbered_objects_are_letterboxed_with_their_mask(voc_folder):
+    folder = voc_folder()
+    mask = read_mask(folder.mask_path("cells_0"))
+    numbers = np.where(mask > 0, 1 + (np.arange(mask.shape[1]) > mask.shape[1] // 2), 0).astype(np.uint8)
+    write_mask(folder.objects_path("cells_0"), numbers)
+    border, size = BorderWeights(w0=4.0, sigma=3.0), (80, 64)
+    options = {"augmentation": STRENGTHS["none"], "border": border, "letterboxed": True}
+    data = SegmentationDataset(folder, ["cells_0"], 3, crop=size, **options)
+    boxed = [letterbox_mask(torch.from_numpy(x), size).numpy() for x in (mask, numbers)]
+    np.testing.assert_allclose(data[0][2].numpy(), border(*boxed), atol=1e-5)
+
+
+def test_border_weights_are_computed_once_a_mask(voc_folder, tmp_path):
+    computed = []
+
+    class Counting(BorderWeights):
+        def __call__(self, mask: np.ndarray, objects: np.ndarray | None = None) -> np.ndarray:
+            computed.append(mask)
+            return super().__call__(mask, objects)
+
+    folder = voc_folder()
+    options = {"border": Counting(w0=4.0, sigma=3.0), "cache_bytes": 0, "border_dir": tmp_path}
+    # Two processes that share the folder, three epochs each.
+    for data in (crops(folder, ["cells_0", "cells_1"], **options) for _ in range(2)):
+        _ = [data[key] for key in range(3 * len(data))]
+    assert len(computed) == 2
+    expected = BorderWeights(w0=4.0, sigma=3.0)(read_mask(folder.mask_path("cells_1")))
+    whole = SegmentationDataset(folder, ["cells_0", "cells_1"], 3, **options)
+    np.testing.assert_allclose(whole[1][2].numpy(), expected, rtol=1e-3, atol=1e-6)
+
+
+def test_border_weights_do_without_a_folder_that_cannot_be_written(voc_folder, tmp_path):
+    options = {"border": BorderWeights(w0=4.0, sigma=3.0), "cache_bytes": 0}
+    folder = voc_folder()
+    there = SegmentationDataset(folder, ["cells_0"], 3, border_dir=tmp_path, **options)
+    gone = SegmentationDataset(folder, ["cells_0"], 3, border_dir=tmp_path / "gone", **options)
+    assert_same_samples([gone[0]], [there[0]])
+
+
+def test_border_weights_come_with_the_mask(voc_folder):
+    folder = voc_folder()
+    border = BorderWeights(w0=4.0, sigma=3.0)
+    whole = SegmentationDataset(folder, ["cells_0"], 3, border=border)
+    mask = read_mask(folder.mask_path("cells_0"))
+    np.testing.assert_array_equal(whole[0][2].numpy(), border(mask))
+    _, _, weights = crops(folder, ["cells_0"], border=border)[0]
+    assert weights.shape == (32, 48)
+    assert weights.dtype == torch.float32
+
+
+@pytest.mark.parametrize(("workers", "context"), [(2, None), (2, "spawn")])
+def test_the_number_of_workers_changes_nothing(voc_folder, workers, context):
+    dataset = crops(voc_folder(), ["cells_0", "cells_1", "cells_2"])
+    batches = EpochBatches(len(dataset), batch_size=2, seed=0)
+    alone, helped = make_loader(dataset, batches, 0, CPU), make_loader(dataset, batches, workers, CPU)
+    if context:
+        helped = DataLoader(
+            dataset,
+            batch_sampler=batches,
+            num_workers=workers,
+            collate_fn=collate,
+            multiprocessing_context=context,
+        )
+    for epoch in range(1 if context else 2):
+        batches.epoch = epoch
+        assert_same_samples(list(alone), list(helped))
+
+
+@given(
+    length=st.integers(1, 60), batch_size=st.integers(1, 70), seed=st.integers(0, 99), epoch=st.integers(0, 9)
+)
+def test_an_epoch_visits_every_crop_once_in_even_batches(length, batch_size, seed, epoch):
+    batches = EpochBatches(length, batch_size, seed)
+    batches.epoch = epoch
+    parts = list(batches)
+    assert len(parts) == len(batches) == -(-length // batch_size)
+    assert sorted(key for part in parts for key in part) == list(range(epoch * length, (epoch + 1) * length))
+    sizes = {len(part) for part in parts}
+    assert max(sizes) <= batch_size
+    assert max(sizes) - min(sizes) <= 1
+    assert list(batches) == parts
+
+
+def test_epochs_and_seeds_are_shuffled_differently():
+    def order(seed: int, epoch: int) -> list[int]:
+        batches = EpochBatches(50, 50, seed)
+        batches.epoch = epoch
+        return [key % 50 for key in next(iter(batches))]
+
+    orders = [order(0, 0), order(0, 1), order(1, 0), list(range(50))]
+    assert all(a != b for i, a in enumerate(orders) for b in orders[:i])
+
+
+def test_the_preview_is_the_first_batch(voc_folder):
+    dataset = crops(voc_folder(), ["cells_0", "cells_1", "cells_2"])
+    batches = EpochBatches(len(dataset), batch_size=2, seed=0)
+    shown = batches.preview(dataset)
+    images, masks = next(iter(make_loader(dataset, batches, 0, CPU)))
+    for index, (image, mask) in enumerate(shown):
+        np.testing.assert_array_equal(image, images[index].permute(1, 2, 0).numpy())
+        np.testing.assert_array_equal(mask, masks[index].numpy())
+
+
+@given(
+    sizes=st.lists(st.sampled_from([(8, 8), (8, 16), (16, 8), (100, 100)]), max_size=20),
+    max_pixels=st.sampled_from([1, 64, 200, 10_000]),
+)
+def test_validation_batches_hold_pictures_of_one_size(sizes, max_pixels):
+    batches = same_size_batches(sizes, max_pixels)
+    assert sorted(index for batch in batches for index in batch) == list(range(len(sizes)))
+    for batch in batches:
+        assert len({sizes[index] for index in batch}) == 1
+        height, width = sizes[batch[0]]
+        assert len(batch) == 1 or len(batch) * height * width <= max_pixels
+
+
+def test_8_bit_pictures_among_16_bit_ones_are_widened_exactly():
+    mask = torch.zeros(1, 2, dtype=torch.uint8)
+    eight = torch.tensor([[[0, 255]]], dtype=torch.uint8)
+    sixteen = torch.tensor([[[7, 65535]]], dtype=torch.int32).to(torch.uint16)
+    images, masks = collate([(eight, mask), (sixteen, mask)])
+    assert images.dtype == torch.uint16
+    np.testing.assert_array_equal(images.numpy().ravel(), [0, 65535, 7, 65535])
+    assert masks.shape == (2, 1, 2)
+    assert collate([(eight, mask)] * 2)[0].dtype == torch.uint8
+
+
+def test_normalisation_is_measured_on_the_pictures(voc_folder):
+    folder = voc_folder(count=6)
+    names = [f"cells_{index}" for index in range(6)]
+    values = np.stack([read_image(folder.image_path(name)) for name in names]) / 255
+    measured = measure_split(folder, names, in_channels=1)
+    assert measured.mean == pytest.approx([values.mean()])
+    assert measured.std == pytest.approx([values.std()])
+    ends = values[[0, 5]]
+    assert measure_split(folder, names, in_channels=1, at_most=2).mean == pytest.approx([ends.mean()])
+
+
+def test_a_picture_that_cannot_be_read_is_a_user_error(voc_folder):
+    folder = voc_folder()
+    path = folder.image_path("cells_1")
+    path.write_bytes(path.read_bytes()[:300])
+    with pytest.raises(UserError, match=r"cells_1\.png"):
+        measure_split(folder, ["cells_0", "cells_1"], in_channels=3)
+
+
+def test_pictures_beyond_the_cache_are_read_again(voc_folder):
+    folder = voc_folder()
+    dataset = SegmentationDataset(folder, ["cells_0", "cells_1"], 3, cache_bytes=64 * 64 * 2)
+    before = [dataset[0], dataset[1]]
+    write_image(folder.image_path("cells_0"), np.zeros((64, 64), np.uint8))
+    write_image(folder.image_path("cells_1"), np.zeros((64, 64), np.uint8))
+    assert torch.equal(dataset[0][0], before[0][0])
+    assert not dataset[1][0].any()
+    fresh = SegmentationDataset(folder, ["cells_0"], 3, augmentation=replace(STRENGTHS["none"], flip=True))
+    assert not fresh[0][0].any()
+
+
+def test_numbered_objects_of_another_size_are_a_user_error(voc_folder):
+    folder = voc_folder()
+    write_mask(folder.objects_path("cells_0"), np.zeros((30, 30), np.uint8))
+    with pytest.raises(UserError, match="a mask of 30×30"):
+        SegmentationDataset(folder, ["cells_0"], 3, border=BorderWeights())[0]
+
+
+def test_a_fault_that_a_loading_process_meets_keeps_its_text(voc_folder):
+    folder = voc_folder()
+    data = SegmentationDataset(folder, ["cells_0", "cells_1"], 3)
+    folder.mask_path("cells_1").write_bytes(b"no picture")
+    with pytest.raises(RuntimeError, match=r"(?s)utils\.console\.UserError: .*cells_1\.png\n  found:"):
+        list(make_loader(data, [[0], [1]], 1, CPU))

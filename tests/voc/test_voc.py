@@ -1,0 +1,259 @@
+"""The VOC folder: split files and class names as people write them, and masks that do not fit."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from utils.core.console import UserError, quoted
+from utils.core.files import read_lines, write_lines
+from utils.images.writing import write_image, write_mask
+from utils.voc.folder import VocFolder, is_image, list_images
+from utils.voc.survey import check_classes, looks_like_0_255, resolve_class_names, scan_pair, scan_pairs
+
+GRAY = np.zeros((6, 8), np.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path) -> VocFolder:
+    folder = VocFolder(tmp_path / "数据 集")
+    folder.splits_dir.mkdir(parents=True)
+    return folder
+
+
+def add(folder: VocFolder, name: str, mask: object, ending: str = ".png") -> None:
+    mask = np.array(mask, np.uint8)
+    write_image(folder.images_dir / f"{name}{ending}", np.zeros(mask.shape, np.uint8))
+    write_mask(folder.mask_path(name), mask)
+
+
+def histogram(*masks: object) -> np.ndarray:
+    return sum(np.bincount(np.ravel(mask), minlength=256) for mask in masks)
+
+
+def checked(folder: VocFolder, *names: str) -> list[str]:
+    scans = [scan_pair(folder, name) for name in names]
+    class_names = resolve_class_names(folder, sum(scan.counts for scan in scans))
+    check_classes(folder, scans, class_names)
+    return class_names
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"a 1\n\xe7\xbb\x86\xe8\x83\x9e\nc\n",
+        b"a 1\r\n\xe7\xbb\x86\xe8\x83\x9e\r\nc\r\n",
+        b"a 1\r\xe7\xbb\x86\xe8\x83\x9e\rc",
+        b"\xef\xbb\xbfa 1\n\xe7\xbb\x86\xe8\x83\x9e\nc",
+        b"\xef\xbb\xbf  a 1 \t\r\n\r\n\xe7\xbb\x86\xe8\x83\x9e   \r\n \r\nc\r\n\r\n",
+    ],
+    ids=["LF", "CRLF", "CR", "BOM", "BOM, CRLF, blanks, empty lines"],
+)
+def test_split_files_of_any_editor(folder, content):
+    (folder.splits_dir / "train.txt").write_bytes(content)
+    assert folder.read_split("train") == ["a 1", "细胞", "c"]
+
+
+@pytest.mark.parametrize(
+    "content", [None, b"", b"\n \r\n\t", b"\xef\xbb\xbf"], ids=["missing", "empty", "blank", "BOM"]
+)
+def test_a_split_without_names_is_a_user_error(folder, content):
+    if content is not None:
+        (folder.splits_dir / "val.txt").write_bytes(content)
+    with pytest.raises(UserError, match=r"val\.txt") as error:
+        folder.read_split("val")
+    assert "voc2unet.py" in error.value.remedy
+    assert str(folder.root) in error.value.remedy
+
+
+@pytest.mark.parametrize("encoding", ["gb18030", "utf-16", "latin-1"])
+def test_text_that_is_not_utf8_is_a_user_error(folder, encoding):
+    text = "naïve" if encoding == "latin-1" else "细胞"
+    for path, read in (
+        (folder.splits_dir / "train.txt", lambda: folder.read_split("train")),
+        (folder.class_names_path, folder.read_class_names),
+    ):
+        path.write_bytes(text.encode(encoding))
+        with pytest.raises(UserError, match="UTF-8") as error:
+            read()
+        assert str(path) in str(error.value)
+
+
+def test_a_folder_in_place_of_a_text_file_is_a_user_error(tmp_path):
+    with pytest.raises(UserError):
+        read_lines(tmp_path, "remedy")
+
+
+def test_splits_survive_writing_and_reading(folder):
+    folder.write_split("test", ["a 1", "细胞"])
+    assert folder.read_split("test") == ["a 1", "细胞"]
+    assert (folder.splits_dir / "test.txt").read_bytes() == "a 1\n细胞\n".encode()
+
+
+def test_lines_that_cannot_be_written_are_a_user_error(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"names\.txt"):
+        write_lines(tmp_path / "file" / "names.txt", ["a"])
+
+
+def test_class_names(folder):
+    assert folder.read_class_names() is None
+    folder.class_names_path.write_bytes("\ufeffbackground \r\n细胞 1\r\n\r\n".encode())
+    assert folder.read_class_names() == ["background", "细胞 1"]
+
+
+@pytest.mark.parametrize("content", ["", "background\n"])
+def test_too_few_class_names_are_a_user_error(folder, content):
+    folder.class_names_path.write_text(content, encoding="utf-8")
+    with pytest.raises(UserError, match=r"class_names\.txt"):
+        folder.read_class_names()
+
+
+def test_classes_without_a_file_are_numbered(folder):
+    assert resolve_class_names(folder, histogram([0, 3, 255])) == ["class_0", "class_1", "class_2", "class_3"]
+    assert resolve_class_names(folder, histogram([0, 0])) == ["class_0", "class_1"]
+    assert resolve_class_names(folder, histogram([255])) == ["class_0", "class_1"]
+
+
+def test_the_file_of_class_names_comes_first(folder):
+    folder.class_names_path.write_text("background\ncell\n", encoding="utf-8")
+    assert resolve_class_names(folder, histogram([0, 7])) == ["background", "cell"]
+
+
+def test_pictures_are_found_by_name(folder):
+    for file in ("b.JPG", "a.tif", "细 胞.png", "notes.txt", ".hidden.png", "a.b.png"):
+        folder.images_dir.mkdir(exist_ok=True)
+        (folder.images_dir / file).touch()
+    (folder.images_dir / "folder.png").mkdir()
+    assert {name: path.name for name, path in folder.images.items()} == {
+        "a": "a.tif",
+        "a.b": "a.b.png",
+        "b": "b.JPG",
+        "细 胞": "细 胞.png",
+    }
+    assert folder.image_path("b") == folder.images_dir / "b.JPG"
+    assert folder.mask_path("a.b") == folder.masks_dir / "a.b.png"
+    assert [path.name for path in list_images(folder.images_dir)] == sorted(
+        ["b.JPG", "a.tif", "a.b.png", "细 胞.png"]
+    )
+    assert not is_image(folder.images_dir / "folder.png")
+
+
+def test_a_name_without_picture_is_a_user_error(folder):
+    add(folder, "a", [[0, 1]])
+    with pytest.raises(UserError, match="missing") as error:
+        folder.image_path("missing")
+    assert "voc2unet.py" in error.value.remedy
+
+
+def test_a_missing_picture_folder_is_a_user_error(folder):
+    with pytest.raises(UserError, match="JPEGImages"):
+        folder.image_path("a")
+
+
+def test_two_pictures_of_one_name_are_a_user_error(folder):
+    add(folder, "cell", [[0, 1]], ".png")
+    add(folder, "cell", [[0, 1]], ".tif")
+    with pytest.raises(UserError) as error:
+        folder.image_path("cell")
+    assert "cell.png and cell.tif" in error.value.found
+
+
+def test_a_pair_is_counted(folder):
+    add(folder, "a", [[0, 1, 1], [255, 1, 0]])
+    scan = scan_pair(folder, "a")
+    assert (scan.name, scan.size) == ("a", (2, 3))
+    assert {v: scan.counts[v] for v in np.flatnonzero(scan.counts)} == {0: 2, 1: 3, 255: 1}
+
+
+def test_a_missing_mask_is_a_user_error(folder):
+    write_image(folder.images_dir / "a.tif", GRAY)
+    with pytest.raises(UserError, match="no such mask") as error:
+        scan_pair(folder, "a")
+    assert error.value.subject == str(folder.mask_path("a"))
+    assert "a.tif" in error.value.expected
+
+
+def test_a_mask_of_another_size_is_a_user_error(folder):
+    add(folder, "a", GRAY)
+    write_mask(folder.mask_path("a"), GRAY.T)
+    with pytest.raises(UserError) as error:
+        scan_pair(folder, "a")
+    assert "8×6" in error.value.found
+    assert "6×8" in error.value.expected
+
+
+def test_a_turned_photo_fits_a_mask_drawn_upright(folder):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    folder.images_dir.mkdir()
+    Image.fromarray(GRAY).save(folder.images_dir / "photo.jpg", exif=exif)
+    write_mask(folder.mask_path("photo"), GRAY.T)
+    assert scan_pair(folder, "photo").size == (8, 6)
+
+
+def test_faults_are_yielded_in_order_between_the_good_ones(folder):
+    for name in "abc":
+        add(folder, name, GRAY)
+    folder.mask_path("b").write_bytes(b"")
+    scans = list(scan_pairs(folder, ["c", "b", "nowhere", "a"]))
+    assert [getattr(scan, "name", None) for scan in scans] == ["c", None, None, "a"]
+    assert isinstance(scans[1], UserError)
+    assert "b.png" in str(scans[1])
+    assert "nowhere" in str(scans[2])
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [([0, 255], True), ([0], False), ([255], False), ([0, 1, 255], False), ([0, 254], False)],
+)
+def test_black_and_white_masks_are_recognised(values, expected):
+    assert looks_like_0_255(histogram(values)) is expected
+
+
+def test_black_and_white_masks_come_with_both_commands_that_mend_them(folder):
+    add(folder, "a", [[0, 255, 255]])
+    with pytest.raises(UserError) as error:
+        checked(folder, "a")
+    assert "0 (1 pixels)" in error.value.found
+    assert "255 (2 pixels)" in error.value.found
+    for command in ("--map 0:0,255:1", "--map 0:1,255:0"):
+        assert command in error.value.remedy
+    assert f"--voc-root {quoted(folder.root)}" in error.value.remedy
+
+
+def test_a_value_without_class_name_is_a_user_error(folder):
+    folder.class_names_path.write_text("background\ncell\n", encoding="utf-8")
+    add(folder, "good", [[0, 1, 255]])
+    add(folder, "bad", [[0, 2, 2], [7, 1, 255]])
+    assert checked(folder, "good") == ["background", "cell"]
+    with pytest.raises(UserError) as error:
+        checked(folder, "good", "bad")
+    assert error.value.subject == str(folder.mask_path("bad"))
+    assert "2 (2 pixels), 7 (1 pixels)" in error.value.found
+    assert "255 (" not in error.value.found
+    assert "0 … 1" in error.value.expected
+    assert "background, cell" in error.value.expected
+    assert "class_names.txt" in error.value.remedy
+
+
+def test_numbered_classes_fit_their_masks(folder):
+    add(folder, "a", [[0, 4, 255]])
+    assert checked(folder, "a") == [f"class_{index}" for index in range(5)]
+
+
+def test_a_misspelt_split_names_those_that_exist(tmp_path):
+    folder = VocFolder(tmp_path)
+    folder.write_split("train", ["a"])
+    folder.write_split("val", ["b"])
+    with pytest.raises(UserError) as error:
+        folder.read_split("trian")
+    assert "one of: train, val" in str(error.value) and "--overwrite" not in str(error.value)
+
+
+def test_an_empty_line_between_class_names_would_move_the_next_ones_up(tmp_path):
+    folder = VocFolder(tmp_path)
+    folder.class_names_path.write_text("background\n\ncell\n", encoding="utf-8")
+    with pytest.raises(UserError, match="an empty line 2"):
+        folder.read_class_names()
+    folder.class_names_path.write_text("background\ncell\n\n\n", encoding="utf-8")
+    assert folder.read_class_names() == ["background", "cell"]

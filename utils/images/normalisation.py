@@ -1,0 +1,109 @@
+"""From picture values to network input: one scaling, stored in the checkpoint, used alike in training and prediction."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+# The full range of each integer type becomes 0…1; float pictures are taken to be in 0…1 already.
+FULL_SCALE = {torch.uint8: 255.0, torch.uint16: 65535.0}
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """(value / full scale − mean) / std for each channel. mean, std: one number a channel, in units of the full scale.
+
+    range_16bit: (low, high) values that 16-bit pictures are stretched from to the full scale by `stretch` when they are
+    read, in training and prediction alike; None: as they are. range_float: the values that became 0 and 65535, wide of what
+    is trained on, when pictures of floats were imported, and do in prediction; None: there were none.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    range_16bit: tuple[int, int] | None = None
+    range_float: tuple[float, float] | None = None
+
+    def to_dict(self) -> dict[str, list[float] | list[int] | None]:
+        ranges = {
+            name: list(limits) if (limits := getattr(self, name)) else None
+            for name in ("range_16bit", "range_float")
+        }
+        return {"mean": list(self.mean), "std": list(self.std), **ranges}
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) uint8, uint16 or float32 → (N, C, H, W) float32, on the same device and in the same layout."""
+        scale = FULL_SCALE.get(images.dtype, 1.0)
+        mean, std = (
+            to_device(torch.tensor(x).view(1, -1, 1, 1), images.device) for x in (self.mean, self.std)
+        )
+        return (images.float() - mean * scale) / (std * scale)
+
+
+def to_device(x: Tensor, device: torch.device) -> Tensor:
+    """Pictures, masks and weights on the device; on CUDA without waiting for all that it still has to do.
+
+    Apple's GPU would read what is copied like that after it was freed (pytorch/pytorch#189690), and before PyTorch 2.10 it
+    does not know uint16 (#159076), so such pictures come to it as float32 in 0…1.
+    """
+    if device.type == "mps" and x.dtype == torch.uint16:
+        x = x.float() / FULL_SCALE[x.dtype]
+    return x.to(device, non_blocking=device.type == "cuda")
+
+
+def to_tensor(image: np.ndarray) -> Tensor:
+    """(H, W, C) uint8 or uint16 array → (C, H, W) tensor of the same type, without a copy (channels-last strides)."""
+    return torch.from_numpy(image).permute(2, 0, 1)
+
+
+def floats_to_uint16(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Numbers low … high → 0 … 65535, rounded; what lies beyond is clipped, what is no number becomes 0."""
+    scaled = (np.nan_to_num(values.astype(np.float64), nan=low) - low) / ((high - low) or 1)
+    return (np.clip(scaled, 0, 1) * 65535 + 0.5).astype(np.uint16)
+
+
+def stretch(image: np.ndarray, limits: Sequence[int] | None) -> np.ndarray:
+    """A uint16 picture with `limits` (low, high) mapped to 0 … 65535 and what lies beyond clipped; any other as it is."""
+    if image.dtype != np.uint16 or limits is None:
+        return image
+    low, high = limits
+    table = np.clip((np.arange(65536) - low) / max(high - low, 1), 0, 1) * 65535
+    return np.round(table).astype(np.uint16)[image]
+
+
+def unstretch(image: np.ndarray, limits: Sequence[int] | None) -> np.ndarray:
+    """The way back from `stretch`, but for what was clipped."""
+    if image.dtype != np.uint16 or limits is None:
+        return image
+    low, high = limits
+    return np.round(low + image * (max(high - low, 1) / 65535)).astype(np.uint16)
+
+
+def measure_range(images: Iterable[np.ndarray]) -> tuple[int, int] | None:
+    """The 0.1 and 99.9 percentile of all values of the uint16 pictures among `images`; None where there are none.
+
+    A camera of 12 bits fills a sixteenth of the range; without this, brightness changes made for the full range drown it.
+    """
+    counts = np.zeros(65536, np.int64)
+    for image in images:
+        if image.dtype == np.uint16:
+            counts += np.bincount(image.ravel(), minlength=65536)
+    if not counts.any():
+        return None
+    low, high = np.searchsorted(counts.cumsum(), counts.sum() * np.array([0.001, 0.999]))
+    return int(low), max(int(high), int(low) + 1)
+
+
+def measure_normalisation(images: Iterable[np.ndarray]) -> Normalisation:
+    """Mean and standard deviation of each channel over all pixels of pictures (H, W, C), uint8 or uint16; streams."""
+    count, total, squares = 0, 0.0, 0.0
+    for image in images:
+        values = image.reshape(-1, image.shape[2]).astype(np.float64) / np.iinfo(image.dtype).max
+        count += len(values)
+        total = total + values.sum(0)
+        squares = squares + (values**2).sum(0)
+    mean = total / count
+    # Constant pictures have no spread to divide by; one gray step of 8 bits is the least that means anything.
+    std = np.sqrt(np.maximum(squares / count - mean**2, (1 / 255) ** 2))
+    return Normalisation(tuple(mean.tolist()), tuple(std.tolist()))

@@ -1,0 +1,221 @@
+"""Pictures for people: curves, bars per class, the confusion matrix, montages of overlays."""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import matplotlib
+import numpy as np
+from matplotlib import font_manager
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+from scipy import ndimage
+
+from utils.core.console import warn
+from utils.core.files import replacing
+from utils.images.arrays import to_uint8_rgb
+from utils.images.palette import blend, outline, voc_palette
+from utils.images.writing import write_image
+
+# Tried in this order for letters that matplotlib's own font lacks, such as Chinese class names.
+CJK_FONTS = (
+    "Noto Sans CJK SC",
+    "Microsoft YaHei",
+    "SimHei",
+    "PingFang SC",
+    "WenQuanYi Micro Hei",
+    "Arial Unicode MS",
+)
+TILE, TITLE = 384, 28  # pixels: side of a tile, height of the titles above
+
+
+def draw_curves(
+    path: Path, x: Sequence[float], curves: dict[str, Sequence[float]], label: str, top: float | None = None
+) -> None:
+    """Line plot of named curves over epochs; the best value of a score (`top` given) is marked."""
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for name, values in curves.items():
+        axes.plot(x, values, label=name, marker="o" if len(x) < 3 else None)
+    if top is not None:
+        values = next(iter(curves.values()))
+        best = int(np.nanargmax(values)) if not np.all(np.isnan(values)) else 0
+        axes.plot(
+            x[best], values[best], "k*", markersize=10, label=f"best: {values[best]:.4f} (epoch {x[best]})"
+        )
+        axes.set_ylim(0, top)
+    finite = [value for values in curves.values() for value in values if 0 < value < np.inf]
+    if top is None and finite and max(finite) > 10 * min(finite):
+        # The first loss may be many times the others, and would flatten them.
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
+    # There is no epoch 2.5.
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.set(xlabel="epoch", ylabel=label)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    save_figure(figure, path)
+
+
+def draw_class_bars(path: Path, class_names: Sequence[str], values: np.ndarray, title: str) -> None:
+    """Horizontal bars, one a class, with the value written beside it; `values` (K,) in 0…1, NaN shown as –."""
+    figure = Figure(figsize=(7, 1.2 + 0.36 * len(class_names)), layout="constrained")
+    axes = figure.subplots()
+    bars = axes.barh(range(len(values)), np.nan_to_num(values), color="#4c78a8")
+    axes.bar_label(bars, ["–" if np.isnan(v) else f"{v:.3f}" for v in values], padding=3)
+    axes.set_yticks(range(len(values)), class_names)
+    axes.invert_yaxis()
+    # Beyond 1 there is room for the numbers only.
+    axes.set(xlim=(0, 1.12), xticks=np.linspace(0, 1, 6), title=title)
+    axes.spines[["top", "right"]].set_visible(False)
+    save_figure(figure, path)
+
+
+def draw_confusion_matrix(path: Path, class_names: Sequence[str], matrix: np.ndarray) -> None:
+    """Rows truth, columns prediction, each row as shares of its truth, – without any; matrix (K, K) pixel counts."""
+    shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+    # A class is a line of text high, and the picture of hundreds of classes can still be opened.
+    side = 2.5 + min(0.55 * len(class_names), 30)
+    figure = Figure(figsize=(side + 1, side), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    names = {"labels": class_names, "fontsize": min(10, 1200 / len(class_names))}
+    axes.set_xticks(range(len(class_names)), rotation=45, ha="right", rotation_mode="anchor", **names)
+    axes.set_yticks(range(len(class_names)), **names)
+    axes.set(xlabel="prediction", ylabel="truth", title="share of each true class")
+    if len(class_names) <= 25:
+        for row, column in np.ndindex(shares.shape):
+            share, colour = shares[row, column], "white" if shares[row, column] > 0.5 else "black"
+            text = f"{share:.2f}" if matrix[row].any() else "–"
+            axes.text(column, row, text, ha="center", va="center", color=colour)
+    figure.colorbar(image, shrink=0.8)
+    save_figure(figure, path)
+
+
+def draw_samples(
+    path: Path,
+    samples: Sequence[tuple[np.ndarray, np.ndarray | None]],
+    columns: int,
+    titles: Sequence[str] = (),
+) -> None:
+    """Pictures (H, W[, C]) with their masks (H, W) laid over them, or as they are where the mask is None, in a grid.
+
+    titles: ASCII texts above the first columns.
+    """
+    sheet = montage([overlay_tile(image, mask) for image, mask in samples], columns)
+    strip = np.full((TITLE if titles else 0, *sheet.shape[1:]), 255, np.uint8)
+    for column, title in enumerate(titles):
+        place = (column * (TILE + 4) + 4, TITLE - 9)
+        cv2.putText(strip, title, place, cv2.FONT_HERSHEY_SIMPLEX, 0.55, (0, 0, 0), 1, cv2.LINE_AA)
+    write_image(path, np.concatenate([strip, sheet]))
+
+
+def overlay_tile(image: np.ndarray, mask: np.ndarray | None, side: int = TILE) -> np.ndarray:
+    """A picture, its mask laid over it and outlined, scaled to fit (side, side, 3) uint8 on white."""
+    tile = to_uint8_rgb(image)
+    if mask is not None:
+        tile = blend(tile, mask, voc_palette(), 0.35)
+        edge = outline(mask)
+        tile[edge] = voc_palette()[mask[edge]]
+    height, width = tile.shape[:2]
+    factor = side / max(height, width)
+    size = (max(round(width * factor), 1), max(round(height * factor), 1))
+    tile = cv2.resize(tile, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_NEAREST)
+    canvas = np.full((side, side, 3), 255, np.uint8)
+    top, left = (side - size[1]) // 2, (side - size[0]) // 2
+    canvas[top : top + size[1], left : left + size[0]] = tile
+    return canvas
+
+
+def montage(tiles: Sequence[np.ndarray], columns: int, gap: int = 4) -> np.ndarray:
+    """Tiles (s, s, 3) uint8 in rows of `columns`, a white gap between them."""
+    side = tiles[0].shape[0]
+    rows = -(-len(tiles) // columns)
+    sheet = np.full((rows * (side + gap) - gap, columns * (side + gap) - gap, 3), 255, np.uint8)
+    for index, tile in enumerate(tiles):
+        y, x = (side + gap) * (index // columns), (side + gap) * (index % columns)
+        sheet[y : y + side, x : x + side] = tile
+    return sheet
+
+
+def draw_numbered(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """A copy of a picture (H, W, 3) uint8 with the objects 1, 2, … of `labels` (H, W) int32 outlined and numbered."""
+    scale = max(max(labels.shape) / 1000, 1)
+    edge, ink, thickness = outline(labels).view(np.uint8), np.zeros(labels.shape, np.uint8), round(scale)
+    # Where an object is thickest: the number of a cell does not lie on its nucleus, nor that of a crescent beside it.
+    depth = cv2.distanceTransform(np.pad((labels > 0).view(np.uint8) * (1 - edge), 1), cv2.DIST_L2, 5)[
+        1:-1, 1:-1
+    ]
+    numbers = np.arange(1, labels.max(initial=0) + 1)
+    for number, (y, x) in zip(numbers, ndimage.maximum_position(depth, labels, numbers), strict=True):
+        size = (0.4 if depth[y, x] > 8 * scale else 0.35) * scale
+        width, height = cv2.getTextSize(str(number), cv2.FONT_HERSHEY_SIMPLEX, size, thickness)[0]
+        # Never beyond the edge of the picture.
+        left = np.clip(round(x - width / 2), 1, max(ink.shape[1] - width - 1, 1))
+        bottom = np.clip(round(y + height / 2), height + 1, max(ink.shape[0] - 2, height + 1))
+        cv2.putText(
+            ink, str(number), (left, bottom), cv2.FONT_HERSHEY_SIMPLEX, size, 255, thickness, cv2.LINE_AA
+        )
+    # Yellow in black is seen on any picture; no class of the VOC palette is yellow.
+    lines = cv2.dilate(edge * np.uint8(255), np.ones((thickness, thickness), np.uint8))
+    around = cv2.dilate(ink, np.ones((2 * thickness + 1, 2 * thickness + 1), np.uint8))
+    drawn = image.copy()
+    drawn[lines > 0] = (255, 255, 0)
+    drawn = cv2.multiply(drawn, cv2.merge([255 - around] * 3), scale=1 / 255)
+    return cv2.add(drawn, cv2.merge([ink, ink, np.zeros_like(ink)]))
+
+
+def with_legend(image: np.ndarray, class_names: Sequence[str], palette: np.ndarray) -> np.ndarray:
+    """A picture (H, W, 3) uint8 with colours and names of all classes but the background beside it."""
+    legend = _legend(
+        tuple(class_names[1:]), palette[1 : len(class_names)].tobytes(), min(max(image.shape[0] / 5, 70), 400)
+    )
+    # Even, because codecs cut an odd column off.
+    width = image.shape[1] + legend.shape[1]
+    sheet = np.full((max(image.shape[0], legend.shape[0]), width + width % 2, 3), 255, np.uint8)
+    sheet[: image.shape[0], : image.shape[1]] = image
+    sheet[: legend.shape[0], image.shape[1] : width] = legend
+    return sheet
+
+
+@lru_cache(maxsize=8)
+def _legend(class_names: tuple[str, ...], colours: bytes, dpi: float) -> np.ndarray:
+    """(h, w, 3) uint8, as large as its letters need; kept, since all pictures of a folder or video have the same."""
+    figure = Figure(figsize=(30, 1 + 0.4 * len(class_names)), dpi=dpi)
+    canvas = FigureCanvasAgg(figure)
+    rows = np.frombuffer(colours, np.uint8).reshape(-1, 3) / 255
+    patches = [
+        Patch(color=row, label=name.replace("$", r"\$")) for row, name in zip(rows, class_names, strict=True)
+    ]
+    with lettering("the legend"):
+        legend = figure.legend(handles=patches, loc="upper left", bbox_to_anchor=(0, 1), frameon=False)
+        canvas.draw()
+        box = legend.get_window_extent()
+    return np.ascontiguousarray(
+        np.asarray(canvas.buffer_rgba())[: round(box.height), : round(box.x1 + dpi / 10), :3]
+    )
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure; letters as in `lettering`."""
+    with lettering(path), replacing(path) as temporary:
+        figure.savefig(temporary, dpi=120)
+
+
+@contextmanager
+def lettering(subject: object) -> Iterator[None]:
+    """Draw with a font for Chinese letters where the machine has one; where it has none, say so of the subject."""
+    installed = set(font_manager.get_font_names())
+    families = ["DejaVu Sans", *(font for font in CJK_FONTS if font in installed)]
+    with warnings.catch_warnings(record=True) as caught, matplotlib.rc_context({"font.family": families}):
+        warnings.filterwarnings("always", message="Glyph")
+        yield
+    if any("Glyph" in str(warning.message) for warning in caught):
+        warn(
+            f"{subject} shows boxes for some letters: install a font such as {CJK_FONTS[0]} and draw it again"
+        )

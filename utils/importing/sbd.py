@@ -1,0 +1,115 @@
+"""The Semantic Boundaries Dataset, joined with VOC2012 → VOC folders."""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
+
+from utils.core.console import UserError, counted
+from utils.core.files import read_lines
+from utils.images.palette import IGNORE_INDEX
+from utils.images.reading import DECODE_ERRORS, read_image, read_mask
+from utils.importing.transfer import Item, check_all, transfer
+from utils.voc.colors import VOC_NAMES
+from utils.voc.folder import VocFolder, check_size
+
+VOC_CLASSES = VOC_NAMES.split()
+
+
+def import_sbd(folder: VocFolder, sbd: Path, voc: Path | None, link: bool = False) -> list[str]:
+    """The Semantic Boundaries Dataset, joined with VOC2012 where given, into a VOC folder. Returns what was done.
+
+    With VOC, train is VOC's train and all of SBD but VOC's val (`trainaug`), val is VOC's; VOC's own masks win. Without,
+    both are SBD's. Raises UserError before anything is written.
+    """
+    remedy = "pass the folder that holds cls, img, train.txt and val.txt as --sbd"
+    train, val = (read_names(sbd / f"{split}.txt", remedy) for split in ("train", "val"))
+    own: set[str] = set()
+    if voc is not None:
+        source, remedy = (
+            VocFolder(voc),
+            "pass the folder VOC2012 that holds JPEGImages and ImageSets as --voc",
+        )
+        voc_train, voc_val = (
+            read_names(source.splits_dir / f"{split}.txt", remedy) for split in ("train", "val")
+        )
+        own = {*voc_train, *voc_val}
+        train, val = sorted({*voc_train, *train, *val} - set(voc_val)), voc_val
+    items, checks = [], []
+    for name in (*train, *val):
+        picture = voc / "JPEGImages" / f"{name}.jpg" if name in own else sbd / "img" / f"{name}.jpg"
+        mask = source.mask_path(name) if name in own else sbd / "cls" / f"{name}.mat"
+        pixels = None if name in own else partial(read_mat, mask)
+        items += [Item(folder.images_dir / picture.name, picture, "picture")]
+        items += [Item(folder.mask_path(name), mask, "mask", pixels)]
+        checks.append(partial(check_voc_pair, picture, mask))
+    check_all(sbd, checks, "pair")
+    splits = {"train": train, "val": val, **({"trainaug": train} if own else {})}
+    texts = {folder.splits_dir / f"{split}.txt": names for split, names in splits.items()}
+    done = transfer(folder, items, {folder.class_names_path: VOC_CLASSES, **texts}, link)
+    return [
+        f"{counted(len(checks), 'pair')}, {len(own)} of them VOC's: {done}",
+        f"split: train {len(train)}{' (trainaug)' if own else ''}, val {len(val)}",
+    ]
+
+
+def read_names(path: Path, remedy: str) -> list[str]:
+    names = list(dict.fromkeys(line.strip() for line in read_lines(path, remedy) if line.strip()))
+    if not names:
+        raise UserError("read-names", path, "no names", "one picture name a line", remedy)
+    return names
+
+
+def check_voc_pair(picture: Path, path: Path) -> None:
+    mask = read_mat(path) if path.suffix == ".mat" else read_mask(path)
+    wrong = [value for value in np.unique(mask) if len(VOC_CLASSES) <= value != IGNORE_INDEX]
+    if wrong:
+        raise UserError(
+            "check-voc-pair",
+            path,
+            f"the value {wrong[0]}",
+            "0 … 20, or 255 at borders",
+            "download the data set again",
+        )
+    check_size(path, mask, picture, read_image(picture).shape[:2])
+
+
+def read_mat(path: Path) -> np.ndarray:
+    """GTcls.Segmentation of a file of SBD's folder cls: (H, W) uint8 class indices. Raises UserError."""
+    expected = "a .mat file of SBD's folder cls, with the field GTcls.Segmentation"
+    try:
+        content = loadmat(path, appendmat=False)
+    except FileNotFoundError:
+        raise UserError(
+            "read-mat", path, "no such file", expected, "download the data set again; all names need one"
+        ) from None
+    except NotImplementedError:
+        raise UserError(
+            "read-mat", path, "MATLAB 7.3 (HDF5)", expected, "save it in MATLAB with save(…, '-v7')"
+        ) from None
+    except (MatReadError, *DECODE_ERRORS, MemoryError) as error:
+        raise UserError(
+            "read-mat", path, f"a damaged file ({error})", expected, "copy or download it again"
+        ) from None
+    fields = {name: value for name, value in content.items() if not name.startswith("__")}
+    record = fields.get("GTcls")
+    inner = (record.dtype.names if isinstance(record, np.ndarray) else None) or ()
+    if "Segmentation" not in inner or not record.size:
+        found = ", ".join(
+            [*(name for name in fields if name != "GTcls"), *(f"GTcls.{name}" for name in inner)]
+        )
+        remedy = "pass SBD's own folder as --sbd (the folder inst has other fields)"
+        raise UserError("read-mat", path, f"the fields {found or list(fields) or 'none'}", expected, remedy)
+    mask = record["Segmentation"].flat[0]
+    if mask.ndim != 2 or not mask.size or not np.isin(mask, np.arange(256)).all():
+        found = f"GTcls.Segmentation of shape {mask.shape} and type {mask.dtype}"
+        raise UserError(
+            "read-mat",
+            path,
+            found,
+            "a picture (H, W) of class indices in 8 bits",
+            "copy or download it again",
+        )
+    return mask.astype(np.uint8)

@@ -1,0 +1,127 @@
+"""Masks back to labelme: polygons that people can edit, written as labelme's JSON."""
+
+import base64
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from utils.core.files import replacing
+from utils.images.palette import IGNORE_INDEX
+from utils.labelme.annotation import BACKGROUND_LABEL, IGNORE_LABEL, Shape
+from utils.labelme.painting import rasterise
+
+LEAST_IOU = 0.99  # of every class, between the mask and its shapes painted again
+TOLERANCES = (
+    1.0,
+    0.8,
+    0.6,
+    0.5,
+    0.4,
+    0.3,
+    0.0,
+)  # pixels that a simplified polygon may deviate, tried in this order
+FORMAT_VERSION = "6.2.0"  # of labelme, whose form the files have
+
+
+def write_labelme(path: Path, picture_name: str, mask: np.ndarray, class_names: Sequence[str]) -> None:
+    """Write a mask (H, W) uint8 as labelme JSON; picture_name: the picture beside it, as seen from the JSON's folder."""
+    content = {
+        "version": FORMAT_VERSION,
+        "flags": {},
+        "shapes": [_as_json(shape) for shape in mask_to_shapes(mask, class_names)],
+        "imagePath": picture_name,
+        "imageData": None,
+        "imageHeight": mask.shape[0],
+        "imageWidth": mask.shape[1],
+    }
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
+
+
+def mask_to_shapes(mask: np.ndarray, class_names: Sequence[str]) -> list[Shape]:
+    """Shapes that give the mask (H, W) uint8 again when painted in their order, every class with an IoU ≥ 0.99.
+
+    A polygon for each object (8-connected part of a class), simplified by up to 1 pixel, or less where the IoU demands it;
+    holes, which show the background, are polygons labelled `_background_`. Should polygons not reach the IoU, each object
+    is a shape of type `mask` instead, which is exact.
+    """
+    labels = {index: name for index, name in enumerate(class_names) if index} | {0: BACKGROUND_LABEL}
+    labels[IGNORE_INDEX] = IGNORE_LABEL
+    class_index = {name: index for index, name in labels.items()}
+    contours = outer_contours(mask)
+    for tolerance in TOLERANCES:
+        shapes = [_polygon(labels[value], contour, tolerance) for value, contour in contours]
+        if least_iou(mask, rasterise(shapes, mask.shape, class_index)) >= LEAST_IOU:
+            return shapes
+    return [_mask_shape(labels[value], part, corner) for value, part, corner in parts_of(mask) if value]
+
+
+def least_iou(a: np.ndarray, b: np.ndarray) -> float:
+    """The lowest IoU of all values that occur in two masks (H, W) uint8."""
+    both = np.bincount(a[a == b], minlength=256)
+    union = np.bincount(a.ravel(), minlength=256) + np.bincount(b.ravel(), minlength=256) - both
+    return float((both[union > 0] / union[union > 0]).min())
+
+
+def parts_of(mask: np.ndarray) -> list[tuple[int, np.ndarray, tuple[int, int]]]:
+    """(value, (h, w) bool, (left, top)) of the connected parts of every class, and of the background's enclosed parts."""
+    parts = []
+    for value in np.unique(mask).tolist():
+        # Where objects touch by corners they are one, so what lies between their corners is not.
+        connectivity = 8 if value else 4
+        count, labels, stats, _ = cv2.connectedComponentsWithStats(
+            (mask == value).view(np.uint8), connectivity=connectivity
+        )
+        for number in range(1, count):
+            left, top, width, height = stats[number, :4].tolist()
+            on_border = not (left and top) or left + width == mask.shape[1] or top + height == mask.shape[0]
+            if value or not on_border:
+                parts.append((value, labels[top : top + height, left : left + width] == number, (left, top)))
+    return parts
+
+
+def outer_contours(mask: np.ndarray) -> list[tuple[int, np.ndarray]]:
+    """(value, contour (n, 1, 2) int32) of each part, what encloses before what it encloses.
+
+    Filled and painted in this order they give the mask again.
+    """
+    contours = []
+    for value, part, corner in parts_of(mask):
+        found, _ = cv2.findContours(
+            part.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE, offset=corner
+        )
+        contours.append((value, found[0]))
+    return sorted(contours, key=lambda one: -cv2.contourArea(one[1]))
+
+
+def _polygon(label: str, contour: np.ndarray, tolerance: float) -> Shape:
+    points = cv2.approxPolyDP(contour, tolerance, closed=True)[:, 0] if tolerance else contour[:, 0]
+    # A polygon has three points, even that of a single pixel.
+    return Shape(label, np.resize(points, (max(len(points), 3), 2)).astype(np.float64), "polygon")
+
+
+def _mask_shape(label: str, part: np.ndarray, corner: tuple[int, int]) -> Shape:
+    far = corner[0] + part.shape[1] - 1, corner[1] + part.shape[0] - 1
+    return Shape(label, np.array([corner, far], np.float64), "mask", mask=part)
+
+
+def _as_json(shape: Shape) -> dict[str, object]:
+    encoded = None
+    if shape.mask is not None:
+        file = io.BytesIO()
+        Image.fromarray(shape.mask.astype(np.uint8) * 255).save(file, "PNG")
+        encoded = base64.b64encode(file.getvalue()).decode("ascii")
+    return {
+        "label": shape.label,
+        "points": shape.points.tolist(),
+        "group_id": shape.group_id,
+        "description": "",
+        "shape_type": shape.shape_type,
+        "flags": {},
+        "mask": encoded,
+    }

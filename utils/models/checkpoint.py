@@ -1,0 +1,223 @@
+"""The checkpoint: one self-describing file that holds numbers and plain text only, never pickled objects."""
+
+import pickle
+import re
+import struct
+import zipfile
+from dataclasses import asdict, dataclass, field, fields
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from utils.core.console import UserError
+from utils.core.files import replacing
+
+FORMAT = "unet-segmentation"
+VERSION = 1
+# What torch.load raises for damaged files of one format or another, beside UnpicklingError.
+DAMAGE_ERRORS = (
+    OSError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    OverflowError,
+    MemoryError,
+    struct.error,
+    zipfile.BadZipFile,
+)
+
+
+@dataclass
+class Checkpoint:
+    """All that is needed to rebuild a network and feed it as in training.
+
+    network: arguments of `nets.unet.build`; normalisation: see `utils.images.normalisation.Normalisation`; palette: one [r, g, b] a
+    class; fit: how pictures are fitted to the network ("crop": native resolution); scores: on the validation split;
+    settings: the run's configuration; training: optimizer, step and epoch, in last.pth only.
+    """
+
+    model: dict[str, Tensor] = field(repr=False)
+    network: dict[str, Any]
+    class_names: list[str]
+    palette: list[list[int]] = field(repr=False)
+    normalisation: dict[str, Any]
+    input_shape: tuple[int, int]
+    fit: str = "crop"
+    scores: dict[str, float] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict, repr=False)
+    training: dict[str, Any] | None = field(default=None, repr=False)
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write so that a crash at any instant leaves the old or the new file, whole. Raises UserError."""
+    # `asdict` would deep-copy every tensor.
+    content = {f.name: getattr(checkpoint, f.name) for f in fields(checkpoint)}
+    # To an open file, because a full disk is a RuntimeError where PyTorch opens the file itself.
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        torch.save({"format": FORMAT, "version": VERSION, **content}, file)
+
+
+def load_checkpoint(path: str | Path) -> Checkpoint:
+    """Read a checkpoint of ours onto the CPU without executing anything in it. Raises UserError."""
+    return parse_checkpoint(load_weights_only(path), path)
+
+
+def parse_checkpoint(content: Any, path: str | Path) -> Checkpoint:
+    """A loaded file as a checkpoint of ours. Raises UserError if it is of another format or version, or incomplete."""
+    if not is_own_format(content):
+        raise UserError(
+            "parse-checkpoint",
+            path,
+            f"a PyTorch file of an unknown format ({_describe(content)})",
+            "a checkpoint written by train.py, or weights of unet-pytorch or Pytorch-UNet",
+            "pass --model-path logs/<run>/best.pth",
+        )
+    if content.get("version") != VERSION:
+        raise UserError(
+            "parse-checkpoint",
+            path,
+            f"checkpoint version {content.get('version')}",
+            f"version {VERSION}",
+            "use the release of this repository that wrote it, or update this one",
+        )
+    missing = [f.name for f in fields(Checkpoint) if f.name not in content]
+    if missing:
+        raise UserError(
+            "parse-checkpoint",
+            path,
+            f"a checkpoint without {', '.join(missing)}",
+            "all fields of the format",
+            "train again or use a backup",
+        )
+    return Checkpoint(**{f.name: content[f.name] for f in fields(Checkpoint)})
+
+
+def is_own_format(content: Any) -> bool:
+    return isinstance(content, dict) and content.get("format") == FORMAT
+
+
+def misfits(own: dict[str, Tensor], given: dict[str, Tensor]) -> dict[str, list[str]]:
+    """What keeps `given` weights from filling a network's `own`: keys that are missing, unexpected, or of another shape."""
+    shapes = [k for k in own if k in given and own[k].shape != given[k].shape]
+    return {
+        "missing": [k for k in own if k not in given],
+        "unexpected": [k for k in given if k not in own],
+        "other shape": [f"{k} {tuple(given[k].shape)} for {tuple(own[k].shape)}" for k in shapes],
+    }
+
+
+def table_of_misfits(found: dict[str, list[str]], at_most: int = 10) -> str:
+    """The first ten of each kind, and how many there are in all."""
+    lines = []
+    for kind, keys in found.items():
+        if keys:
+            lines.append(f"{kind} ({len(keys)} in all):")
+            lines += [f"    {key}" for key in keys[:at_most]] + (["    …"] if len(keys) > at_most else [])
+    return "\n".join(lines)
+
+
+def load_weights_only(path: str | Path) -> Any:
+    """`torch.load` restricted to tensors and plain containers. Raises UserError for anything else."""
+    path = Path(path)
+    expected, remedy = "a PyTorch checkpoint", "check the path; copy or download the file again"
+    if not path.is_file():
+        raise UserError(
+            "load-weights-only",
+            path,
+            "no such file",
+            expected,
+            "check the path, or train first: python train.py",
+        )
+    if not path.stat().st_size:
+        raise UserError("load-weights-only", path, "an empty file (zero bytes)", expected, remedy)
+    try:
+        with path.open("rb") as file:
+            start = file.read(8)
+        if not start.startswith((b"PK", pickle.PROTO)):
+            raise UserError(
+                "load-weights-only",
+                path,
+                f"a file that is no checkpoint (it begins with {start!r})",
+                expected,
+                remedy,
+            )
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        # torch.save writes pickles of protocol 2; only those can be called damaged.
+        if "Unsupported operand" in str(error) and start[:2] in (b"PK", b"\x80\2"):
+            raise UserError(
+                "load-weights-only", path, "a damaged file (its pickle cannot be read)", expected, remedy
+            ) from None
+        raise UserError(
+            "load-weights-only",
+            path,
+            "a pickle that holds more than tensors and plain values; it could run any program, so it was not loaded",
+            "a checkpoint of tensors and plain values",
+            "save the weights again where they were made, with torch.save(net.state_dict(), PATH)",
+        ) from None
+    except DAMAGE_ERRORS as error:
+        raise UserError(
+            "load-weights-only", path, f"a damaged or truncated file ({_first_line(error)})", expected, remedy
+        ) from None
+
+
+def imagenet_weights(url: str, folder: Path = Path("model_data")) -> dict[str, Tensor]:
+    """ImageNet weights from `folder`, downloaded into it first where they are not there. Raises UserError."""
+    path = folder / url.rsplit("/", 1)[1]
+    if not path.is_file():
+        print(f"downloading {url} to {path}")
+        with replacing(path) as temporary:
+            try:
+                # torchvision's names end in the first digits of what the file hashes to.
+                torch.hub.download_url_to_file(url, str(temporary), hash_prefix=path.stem.rsplit("-", 1)[1])
+            except (OSError, HTTPException, RuntimeError) as error:
+                raise UserError(
+                    "imagenet-weights",
+                    path,
+                    f"no such file, and it cannot be downloaded ({error})",
+                    f"the ImageNet weights {path.name}",
+                    f"get {url} on another machine and put it there, or train from scratch with --no-pretrained",
+                ) from None
+    return load_weights_only(path)
+
+
+def newest_checkpoint(logs: Path = Path("logs"), model_data: Path = Path("model_data")) -> Path:
+    """The newest logs/*/best.pth, else the newest weights in model_data/. Raises UserError if there are none."""
+    # torchvision's ImageNet weights end in eight digits of their hash; they are where networks start, not networks.
+    own = [
+        p
+        for p in (*model_data.glob("*.pth"), *model_data.glob("*.pt"))
+        if not re.search(r"-[0-9a-f]{8}$", p.stem)
+    ]
+    found = list(logs.glob("*/best.pth")) or own
+    if not found:
+        raise UserError(
+            "newest-checkpoint",
+            f"{logs}/*/best.pth",
+            "no trained weights there, nor in model_data/",
+            "weights",
+            "train first: python train.py",
+        )
+    return max(found, key=lambda path: path.stat().st_mtime)
+
+
+def config_to_dict(config: Any) -> dict[str, Any]:
+    """A settings dataclass as plain values (paths as text), fit for JSON and for a checkpoint."""
+    return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(config).items()}
+
+
+def _describe(content: Any) -> str:
+    if isinstance(content, dict):
+        return f"a dictionary of {len(content)} entries such as {', '.join(map(repr, list(content)[:3]))}"
+    return f"a {type(content).__name__}"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__

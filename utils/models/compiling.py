@@ -1,0 +1,62 @@
+"""torch.compile as train.py and predict.py use it."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from utils.core.console import UserError, note
+
+
+def compiled(net: nn.Module, device: torch.device) -> Callable[[Tensor], Any]:
+    """The network through torch.compile, which compiles for each size of batch when it first sees it."""
+    # Graphs of whole steps spare the launching of kernels, the bottleneck of a GPU on small pictures.
+    return torch.compile(net, mode="reduce-overhead" if device.type == "cuda" else "default", dynamic=False)
+
+
+@contextmanager
+def compiler_errors() -> Iterator[None]:
+    """Raises UserError, with its cause, where torch.compile fails, as it does without a C++ compiler."""
+    try:
+        yield
+    except torch._dynamo.exc.TorchDynamoException as error:
+        lines = str(error).strip().splitlines()
+        cause = next((line for line in lines if "fatal error" in line), lines[0]).strip()
+        raise UserError(
+            "compiler-errors",
+            "--compile",
+            f"torch.compile cannot compile here ({cause[:150]})",
+            "a C++ compiler (g++; on Windows cl.exe of the Build Tools) and Python's headers, for a GPU Triton",
+            "install what is missing (on Debian and Ubuntu g++ and python3-dev), or leave --compile out",
+        ) from None
+
+
+def compiled_by_size(
+    net: nn.Module, device: torch.device, after: int, limit: int
+) -> Callable[[Tensor], Tensor]:
+    """The network for prediction: as it is for a size of batch that has come up to `after` times, compiled from then on.
+
+    At most `limit` sizes are compiled. Each is told, with the seconds that it took.
+    """
+    model, times, sizes = compiled(net, device), Counter(), set()
+
+    def run(batch: Tensor) -> Tensor:
+        if batch.shape not in sizes:
+            times[batch.shape] += 1
+            if times[batch.shape] <= after or len(sizes) == limit:
+                return net(batch)
+            start = time.perf_counter()
+            note(f"compiling for {batch.shape[-2]}×{batch.shape[-1]} pixels, which takes seconds to minutes")
+            with compiler_errors():
+                model(batch)
+            sizes.add(batch.shape)
+            last = f"; {limit} sizes are compiled now, others run as they are" if len(sizes) == limit else ""
+            note(f"compiled in {time.perf_counter() - start:.1f} s{last}")
+        # A graph of CUDA would write its next output over this one.
+        return model(batch).clone()
+
+    return run

@@ -1,0 +1,175 @@
+"""Networks as ONNX files: written with their normalisation and all that a predictor must know, run by ONNX Runtime."""
+
+import importlib
+import json
+from dataclasses import fields
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from utils.core.console import UserError, note
+from utils.core.files import replacing
+from utils.images.normalisation import FULL_SCALE, Normalisation
+from utils.models.checkpoint import Checkpoint
+
+OPSET = 18
+INPUT_TYPES = {"tensor(uint8)": torch.uint8, "tensor(uint16)": torch.uint16}
+
+
+class PictureToLogits(nn.Module):
+    """Picture values (N, C, H, W) → logits (N, K, H, W) float32, or with `argmax` classes (N, H, W) uint8."""
+
+    def __init__(self, net: nn.Module, normalisation: Normalisation, argmax: bool):
+        super().__init__()
+        self.net, self.normalisation, self.argmax = net, normalisation, argmax
+
+    def forward(self, picture: Tensor) -> Tensor:
+        logits = self.net(self.normalisation(picture))
+        return logits.argmax(1).to(torch.uint8) if self.argmax else logits
+
+
+def export_onnx(path: Path, net: nn.Module, checkpoint: Checkpoint, argmax: bool = False) -> None:
+    """Write a network on the CPU (its `stride` and `margin` included) as an ONNX file of `OPSET`, any batch and size.
+
+    Input `picture` (batch, C, height, width): uint8 RGB or gray; uint16, mapped from `range_16bit` by
+    `utils.images.normalisation.stretch`, where the network was trained on 16-bit pictures. Output `logits`, or `classes` if argmax.
+    The file's metadata holds the fields of `checkpoint` (`class_names`, `palette`, `fit`, …), stride and margin as JSON.
+    Raises UserError where onnxscript is missing or the file cannot be written.
+    """
+    optional_package("onnxscript")
+    normalisation = Normalisation(**checkpoint.normalisation)
+    module = PictureToLogits(net, normalisation, argmax).eval()
+    # A size that the stride divides would need no padding, and the exporter would leave the padding out for good.
+    height, width = (steps * net.stride + rest + 2 * net.margin for steps, rest in ((3, 5), (4, 3)))
+    dtype = torch.uint16 if normalisation.range_16bit else torch.uint8
+    example = torch.zeros(2, checkpoint.network["in_channels"], height, width, dtype=dtype)
+    dynamic = {0: torch.export.Dim.AUTO, 2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO}
+    exported = torch.export.export(module, (example,), dynamic_shapes=(dynamic,))
+    names = {"input_names": ["picture"], "output_names": ["classes" if argmax else "logits"]}
+    program = torch.onnx.export(exported, opset_version=OPSET, dynamo=True, verbose=False, **names)
+    name_axes(program.model.graph)
+    program.model.metadata_props.update(to_metadata(checkpoint, net))
+    with replacing(path) as temporary:
+        program.save(temporary, external_data=False)
+
+
+def name_axes(graph) -> None:
+    """Call the axes of picture and result batch, height and width instead of by the exporter's symbols."""
+    (picture,), (result,) = graph.inputs, graph.outputs
+    for axis, name in ((0, "batch"), (2, "height"), (3, "width")):
+        symbol = str(picture.shape[axis])
+        picture.shape[axis] = name
+        for i, size in enumerate(result.shape):
+            if symbol in str(size):
+                result.shape[i] = str(size).replace(symbol, name)
+
+
+def to_metadata(checkpoint: Checkpoint, net: nn.Module) -> dict[str, str]:
+    """Every field but the weights and the state of training, as JSON texts."""
+    content = {
+        f.name: getattr(checkpoint, f.name) for f in fields(Checkpoint) if f.name not in ("model", "training")
+    }
+    content |= {"stride": net.stride, "margin": net.margin}
+    return {name: json.dumps(value, ensure_ascii=False) for name, value in content.items()}
+
+
+class OnnxNetwork(nn.Module):
+    """An ONNX file of `export_onnx` in the place of a network: picture values in 0…1 → logits (N, K, H, W) float32.
+
+    checkpoint: what the file says of itself; its normalisation leaves values in 0…1, for the real one is in the graph.
+    8-bit pictures for a network of 16 bits fit exactly; 16-bit ones are rounded to 8 bits for a network of 8 bits.
+    Logits made of an exported argmax are 100 for the class and 0 for the others: its certainty is 1 everywhere.
+    """
+
+    def __init__(self, path: Path, device: torch.device):
+        """Raises UserError for a file that is missing, damaged, or not written by `export_onnx`."""
+        super().__init__()
+        self.session = open_session(path, device)
+        content = self.session.get_modelmeta().custom_metadata_map
+        missing = [f.name for f in fields(Checkpoint) if f.name not in ("model", "training", *content)]
+        if missing:
+            found = f"an ONNX file whose metadata lack {', '.join(missing)}"
+            raise UserError(
+                "init",
+                path,
+                found,
+                "a file of this repository",
+                "export it: python predict.py --mode export_onnx",
+            )
+        on_card = "CUDAExecutionProvider" in self.session.get_providers()
+        self.device = device if on_card else torch.device("cpu")
+        if device != self.device:
+            note(
+                f"{path} runs on the CPU: this ONNX Runtime does not know {device} (for CUDA: pip install onnxruntime-gpu)"
+            )
+        content = {name: json.loads(text) for name, text in content.items()}
+        self.stride, self.margin = content.pop("stride"), content.pop("margin")
+        self.checkpoint = Checkpoint(model={}, **content)
+        channels = self.checkpoint.network["in_channels"]
+        self.checkpoint.normalisation |= {"mean": [0.0] * channels, "std": [1.0] * channels}
+        self.dtype = INPUT_TYPES[self.session.get_inputs()[0].type]
+        self.num_classes = self.checkpoint.network["num_classes"]
+        self.gives_classes = self.session.get_outputs()[0].name == "classes"
+        if self.gives_classes:
+            note(
+                f"{path} gives classes without probabilities (exported with --argmax): their certainty reads 1"
+            )
+
+    def extra_repr(self) -> str:
+        """Names, axes and types of what goes in and comes out."""
+        ends = (*self.session.get_inputs(), *self.session.get_outputs())
+        return " → ".join(f"{end.name} ({', '.join(map(str, end.shape))}) {end.type[7:-1]}" for end in ends)
+
+    def forward(self, batch: Tensor) -> Tensor:
+        # To whole numbers on the CPU, because not every device has uint16.
+        values = (batch * FULL_SCALE[self.dtype]).round().cpu().to(self.dtype)
+        (result,) = self.session.run(None, {"picture": np.ascontiguousarray(values.numpy())})
+        result = torch.from_numpy(result).to(batch.device)
+        if self.gives_classes:
+            return 100.0 * F.one_hot(result.long(), self.num_classes).movedim(-1, 1)
+        return result
+
+
+def open_session(path: Path, device: torch.device):
+    """An ONNX Runtime session with as many threads as PyTorch has; on CUDA where this build of ONNX Runtime has it."""
+    runtime = optional_package("onnxruntime")
+    expected, remedy = "an ONNX file", "check the path, or export it: python predict.py --mode export_onnx"
+    if not path.is_file():
+        raise UserError("open-session", path, "no such file", expected, remedy)
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    wanted = [("CUDAExecutionProvider", {"device_id": device.index or 0})] if device.type == "cuda" else []
+    available = runtime.get_available_providers()
+    providers = [*(each for each in wanted if each[0] in available), "CPUExecutionProvider"]
+    try:
+        # From bytes, because the file functions of native libraries fail at non-ASCII paths on Windows.
+        return runtime.InferenceSession(path.read_bytes(), options, providers=providers)
+    except (RuntimeError, *onnx_errors(runtime)) as error:
+        found = f"a file that ONNX Runtime cannot load ({str(error).splitlines()[0][:160]})"
+        raise UserError("open-session", path, found, expected, remedy) from None
+
+
+def onnx_errors(runtime: ModuleType) -> list[type[Exception]]:
+    """ONNX Runtime's own exceptions, which have no common base."""
+    state = runtime.capi.onnxruntime_pybind11_state
+    return [kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+
+
+def optional_package(name: str) -> ModuleType:
+    """A package that only ONNX needs. Raises UserError where it is not installed."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        found = f"it cannot be imported ({error})"
+        packages = "pip install onnxscript onnxruntime"
+        raise UserError(
+            "optional-package",
+            f"the package {name}",
+            found,
+            "the packages that only ONNX files need",
+            packages,
+        ) from None

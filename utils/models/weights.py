@@ -1,0 +1,123 @@
+"""Weight files as networks: checkpoints of ours, weights of other repositories, ONNX files."""
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from nets.fold import fold_batch_norm, fuse_relu
+from nets.foreign import recognise
+from nets.unet import UNet, build
+from utils.core.console import UserError, note, warn
+from utils.core.device import Precision
+from utils.images.normalisation import Normalisation
+from utils.images.palette import numbered_classes, voc_palette
+from utils.models.checkpoint import (
+    Checkpoint,
+    imagenet_weights,
+    is_own_format,
+    load_weights_only,
+    misfits,
+    parse_checkpoint,
+    table_of_misfits,
+)
+from utils.models.onnx import OnnxNetwork
+
+
+def open_model(path: Path, precision: Precision) -> tuple[nn.Module, Checkpoint, Precision]:
+    """A network for prediction with its weights, what its file says of it, and what it computes in. Raises UserError."""
+    if path.suffix.lower() == ".onnx":
+        net = OnnxNetwork(path, precision.device)
+        return net, net.checkpoint, Precision(net.device, None)
+    checkpoint = read_model(path)
+    net = build(**checkpoint.network)
+    found = misfits(net.state_dict(), checkpoint.model)
+    if any(found.values()):
+        raise UserError(
+            "open-model",
+            path,
+            f"weights that do not fit the network ({checkpoint.network})",
+            "a weight for every layer, and no others",
+            f"use an unchanged copy of the file\n{table_of_misfits(found)}",
+        )
+    net.load_state_dict(checkpoint.model)
+    return ready_to_predict(net, precision), checkpoint, precision
+
+
+def ready_to_predict(net: nn.Module, precision: Precision) -> nn.Module:
+    """The network itself, changed: norms and ReLUs in their convolutions, weights rounded once and not by each call."""
+    return fuse_relu(fold_batch_norm(net)).to(precision.dtype or torch.float32)
+
+
+def read_model(path: Path) -> Checkpoint:
+    """A checkpoint of ours, or one of another repository with what its format leaves open filled in."""
+    content = load_weights_only(path)
+    foreign = recognise(content) if isinstance(content, dict) and not is_own_format(content) else None
+    if foreign is None:
+        return parse_checkpoint(content, path)
+    count = foreign.network["num_classes"]
+    channels = foreign.network["in_channels"]
+    note(
+        f"{path}: weights of {foreign.origin}, {count} classes; the file names no classes, so they are called class_0 …; "
+        "pictures are taken in their own size: scale them as they were for its training"
+    )
+    if foreign.mask_values is not None and foreign.mask_values != list(range(count)):
+        note(
+            f"its training masks held the values {foreign.mask_values}; here the masks hold 0 … {count - 1} in that order"
+        )
+    return Checkpoint(
+        model=foreign.model,
+        network=foreign.network,
+        class_names=numbered_classes(count),
+        palette=voc_palette(count).tolist(),
+        normalisation={"mean": [0.0] * channels, "std": [1.0] * channels},
+        input_shape=(512, 512),
+    )
+
+
+def check_backbone(expected: str, start: Checkpoint, path: Path) -> None:
+    """Raises UserError if the weights are of another backbone than asked for."""
+    backbone = start.network.get("backbone", "plain")
+    if backbone != expected:
+        raise UserError(
+            "check-backbone",
+            path,
+            f"weights of the backbone {backbone}",
+            f"the backbone of this run, {expected}",
+            f"train with --backbone {backbone}, or without --model-path",
+        )
+
+
+def load_matching(net: UNet, start: Checkpoint, path: Path) -> None:
+    """Take over every weight of the same name and shape, and say what was not taken over."""
+    own = net.state_dict()
+    found = misfits(own, start.model)
+    net.load_state_dict(
+        {k: v for k, v in start.model.items() if k in own and own[k].shape == v.shape}, strict=False
+    )
+    print(f"weights  from {path}")
+    if any(found.values()):
+        count, wanted = start.network["num_classes"], net.head.out_channels
+        classes = f"it has {count} classes, the data have {wanted}: " if count != wanted else ""
+        warn(f"{classes}these layers start afresh, or are not used\n{table_of_misfits(found)}")
+
+
+def load_pretrained(net: UNet, backbone: str, in_channels: int) -> Normalisation:
+    """Fill the encoder with ImageNet weights; the normalisation that they were trained with."""
+    from nets.backbones import IMAGENET_MEAN, IMAGENET_STD, IMAGENET_WEIGHTS, load_imagenet
+
+    url = IMAGENET_WEIGHTS[backbone].url
+    try:
+        load_imagenet(net.encoder, imagenet_weights(url))
+    except RuntimeError as error:
+        raise UserError(
+            "load-pretrained",
+            Path("model_data") / url.rsplit("/", 1)[1],
+            f"weights that do not fit {backbone} ({str(error).splitlines()[-1].strip()[:150]})",
+            f"torchvision's ImageNet weights: {url}",
+            "download the file again",
+        ) from None
+    if in_channels == 1:
+        # The first convolution was summed over RGB, so gray is normalised like the mean of the three.
+        return Normalisation((sum(IMAGENET_MEAN) / 3,), (sum(IMAGENET_STD) / 3,))
+    return Normalisation(IMAGENET_MEAN, IMAGENET_STD)

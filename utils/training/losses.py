@@ -1,0 +1,130 @@
+"""Losses on logits and class indices; never a one-hot target."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from utils.images.palette import IGNORE_INDEX
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What `criterion` adds up: cross-entropy (focal where gamma > 0) + dice · Dice."""
+
+    dice: float = 1.0
+    beta: float = 1.0  # of the Dice: above 1, pixels that are missed cost more than pixels that are too many
+    smooth: float = 1.0  # added to both sides of the Dice's ratio
+    gamma: float = 0.0  # of the focal loss: pixels that are right already count less; 2 in its paper
+    pixels: float = 1.0  # weight of the cross-entropy
+
+
+def criterion(
+    logits: Tensor,
+    target: Tensor,
+    loss: Loss = Loss(),
+    class_weights: Tensor | None = None,
+    border: Tensor | None = None,
+) -> Tensor:
+    """Loss of logits (N, C, H, W) and a target (N, H, W) of class indices, 255 ignored; a scalar, in float32 at least.
+
+    Cross-entropy: the mean over pixels weighted by w(x) = class_weights[target] + border(x), of (C,) and (N, H, W).
+    Focal (Lin et al. 2017, equation 4): each pixel times (1 − p)^gamma, p the probability of the true class.
+    Dice: 1 − mean over classes of the soft F-beta score of the whole batch (beta 1: Milletari et al. 2016, V-Net). A class
+    that is not in the target is left out of the mean: with it, a batch without a rare class would push that class down.
+    A batch of ignored pixels costs zero.
+    """
+    valid = target != IGNORE_INDEX
+    weights = (
+        valid.float()
+        if class_weights is None
+        else class_weights[torch.where(valid, target, 0).long()] * valid
+    )
+    if border is not None:
+        weights = weights + border * valid
+    weights = weights * (loss.pixels / weights.sum().clamp(min=1e-6))
+    return _Criterion.apply(logits, target, weights, loss)
+
+
+class _Criterion(torch.autograd.Function):
+    """The criterion with its gradient worked out by hand, a picture at a time: nothing but the gradient is as large as logits.
+
+    With p the soft-max, t the true class of pixel x, δ = 1 for class t and 0 for the others, and q = p_t:
+    - cross-entropy: d/dz_c = ω (p_c − δ), ω(x) the pixel's weight, for the focal loss times (1−q)^γ − γ q (1−q)^(γ−1) ln q;
+    - Dice: d/dp_c = a_t δ + b_c, constants of the batch, and so d/dz_c = p_c (a_t δ + b_c − q a_t − Σ_k p_k b_k).
+    """
+
+    @staticmethod
+    def forward(ctx, logits: Tensor, target: Tensor, weights: Tensor, loss: Loss) -> Tensor:
+        dtype = torch.promote_types(logits.dtype, torch.float32)
+        log_q, predicted = torch.empty(target.shape, dtype=dtype, device=logits.device), 0
+        for picture, truth, found in zip(logits, target, log_q, strict=True):
+            valid, index = split_ignored(truth)
+            log_p = picture.log_softmax(0, dtype=dtype)
+            found.copy_(log_p.gather(0, index)[0])
+            predicted = predicted + log_p.exp_().mul_(valid).sum((1, 2))
+        hit = log_q.exp().mul_(target != IGNORE_INDEX)
+        if loss.gamma:
+            rest = (1 - log_q.exp()).clamp(min=1e-6)
+            focus = rest**loss.gamma
+            total = -(weights * focus * log_q).sum()
+            weights = weights * (focus - loss.gamma * hit * log_q * rest ** (loss.gamma - 1))
+        else:
+            total = -(weights * log_q).sum()
+        a = b = log_q.new_zeros(logits.shape[1])
+        if loss.dice:
+            # Sums of a mask a class: accurate and deterministic on every device, which index_add is not.
+            classes, square = range(logits.shape[1]), loss.beta**2
+            truth = torch.stack([(target == c).sum() for c in classes]).to(dtype)
+            above = (1 + square) * torch.stack([(hit * (target == c)).sum() for c in classes]) + loss.smooth
+            below = square * truth + predicted + loss.smooth
+            share = loss.dice * (truth > 0) / (truth > 0).sum().clamp(min=1)
+            total = total + (share * (1 - above / below)).sum()
+            a, b = -share * (1 + square) / below, share * above / below**2
+        ctx.save_for_backward(logits, target, hit, weights, a, b)
+        return total
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, outer: Tensor) -> tuple[Tensor | None, ...]:
+        logits, target, hit, weights, a, b = ctx.saved_tensors
+        a, b = outer * a, (outer * b).view(-1, 1, 1)
+        gradient = torch.empty_like(logits)
+        for picture, truth, q, omega, result in zip(logits, target, hit, weights, gradient, strict=True):
+            valid, index = split_ignored(truth)
+            right = q * a[index[0]] - outer * omega
+            p = picture.softmax(0, dtype=hit.dtype).mul_(valid)
+            slope = p * b
+            slope.addcmul_(p, -(right + slope.sum(0)))
+            # Each pixel has one true class, so gather and scatter add without collisions.
+            result.copy_(slope.scatter_(0, index, slope.gather(0, index) + right))
+        return gradient, None, None, None
+
+
+def split_ignored(truth: Tensor) -> tuple[Tensor, Tensor]:
+    """Of a target (H, W): which pixels count, (H, W) bool, and its class indices, (1, H, W) int64, 0 where they do not."""
+    valid = truth != IGNORE_INDEX
+    return valid, torch.where(valid, truth, 0).long().unsqueeze(0)
+
+
+def deep_loss(criterion: Callable[..., Tensor], outputs: Sequence[Tensor], *targets: Tensor) -> Tensor:
+    """Deep supervision (Lee et al. 2015): the loss of the logits (N, C, H, W) + 0.4 · that of those at half the size + 0.2 · ….
+
+    outputs: finest first, each half the size of the one before, rounded up; targets: (N, H, W), thinned out for the others.
+    """
+    total = criterion(outputs[0], *targets)
+    for level, logits in enumerate(outputs[1:], 1):
+        step = 1 << level
+        total = total + 0.8 / step * criterion(logits, *(target[:, ::step, ::step] for target in targets))
+    return total
+
+
+def balanced_class_weights(class_pixels: np.ndarray) -> np.ndarray:
+    """Median-frequency balancing (Eigen and Fergus 2015, section 6.3.2): median share / share of each class, (K,) float32.
+
+    class_pixels: (K,) pixel counts. A class without a pixel gets weight 1.
+    """
+    pixels = np.asarray(class_pixels, np.float64)
+    return np.where(pixels > 0, np.median(pixels[pixels > 0]) / np.maximum(pixels, 1), 1).astype(np.float32)

@@ -1,0 +1,18 @@
+"""How pictures of floats became 16 bits: scaling.json of a VOC folder."""
+
+from pathlib import Path
+
+from utils.core.console import UserError
+from utils.core.files import read_record
+
+
+def widest_range(path: Path) -> tuple[float, float]:
+    """The values that became 0 and 65535 in the stacks of a scaling.json; of several, the lowest and the highest."""
+    try:
+        entries = read_record(path).values()
+        return min(float(one["low"]) for one in entries), max(float(one["high"]) for one in entries)
+    except (KeyError, TypeError, ValueError):
+        remedy = "pass the scaling.json that import_dataset.py wrote for the training data"
+        raise UserError(
+            "widest-range", path, "no scale of any stack", "low and high for each stack", remedy
+        ) from None
