@@ -21,8 +21,9 @@ from utils.images.arrays import to_uint8_rgb
 from utils.images.large import LARGE_PIXELS, TiffWindows
 from utils.images.palette import cutout_of, voc_palette
 from utils.images.plots import draw_numbered, with_legend
+from utils.images.row_files import PNG_PIXELS, row_writer
 from utils.images.writing import write_image, write_mask
-from utils.inference.bands import PNG_PIXELS, predict_to_files, writing_bands
+from utils.inference.bands import predict_to_files
 from utils.inference.maps import certainty as certainty_of
 from utils.inference.maps import classes, entropy, probability_of
 from utils.inference.objects import (
@@ -124,7 +125,7 @@ def process(config: "Config", unet: Unet, path: Path, image: np.ndarray | TiffWi
 def write_whole(path: Path, array: np.ndarray, palette: np.ndarray | None = None) -> None:
     """A mask (with a palette) or a picture, as PNG, or as the TIFF that huge ones become."""
     if path.suffix == ".tif":
-        with writing_bands(path, array.shape, array.dtype, palette) as file:
+        with row_writer(path, array.shape, array.dtype, palette) as file:
             file.write(array)
     elif palette is None:
         write_image(path, array)

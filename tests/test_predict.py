@@ -639,7 +639,7 @@ def small_is_large(monkeypatch):
     """Pictures above 1,000 pixels go band by band, above 2,000 into TIFFs."""
     for module in ("utils.images.large", "results"):
         monkeypatch.setattr(f"{module}.LARGE_PIXELS", 1000)
-    for module in ("utils.inference.bands", "results"):
+    for module in ("utils.images.row_files", "results"):
         monkeypatch.setattr(f"{module}.PNG_PIXELS", 2000)
     monkeypatch.setattr(Unet, "_grid", lambda self, size, count=1: make_grid(size, 24, 4, 0, exact=True))
 

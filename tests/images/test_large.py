@@ -3,6 +3,7 @@
 import io
 import struct
 import warnings
+import zlib
 from itertools import pairwise, product
 
 import numpy as np
@@ -15,9 +16,8 @@ from scripts import cut_off
 from utils.core.console import UserError
 from utils.images.large import open_picture, open_windows
 from utils.images.palette import voc_palette
-from utils.images.reading import read_image, read_mask
-from utils.images.reading import reading as images
-from utils.inference.bands import TiffBands, writing_bands
+from utils.images.reading import decode_image, read_image, read_mask
+from utils.images.row_files import TiffBands, row_writer
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (70, 93, 3), np.uint8)
@@ -170,7 +170,7 @@ def test_bands_make_the_picture(ending, shape, dtype, tmp_path):
         pytest.skip("no result has it")
     array = RNG.integers(0, np.iinfo(dtype).max, shape).astype(dtype)
     path = tmp_path / "out" / f"图{ending}"
-    with writing_bands(path, shape, dtype) as bands:
+    with row_writer(path, shape, dtype) as bands:
         for top in range(0, shape[0], 77):
             bands.write(array[top : top + 77])
     np.testing.assert_array_equal(read_image(path), array)
@@ -181,7 +181,7 @@ def test_bands_make_the_picture(ending, shape, dtype, tmp_path):
 @pytest.mark.parametrize("ending", [".png", ".tif"])
 def test_masks_keep_their_indices_and_get_colours(ending, tmp_path):
     path = tmp_path / f"mask{ending}"
-    with writing_bands(path, GRAY.shape, palette=voc_palette()) as bands:
+    with row_writer(path, GRAY.shape, palette=voc_palette()) as bands:
         bands.write(GRAY[:20])
         bands.write(GRAY[20:])
     np.testing.assert_array_equal(read_mask(path), GRAY)
@@ -214,7 +214,7 @@ def test_big_tiff_beyond_four_gigabytes():
 @pytest.mark.parametrize("ending", [".png", ".tif"])
 def test_nothing_is_left_of_a_file_that_could_not_be_finished(ending, error, tmp_path):
     path = tmp_path / f"mask{ending}"
-    with pytest.raises((UserError, KeyboardInterrupt)), writing_bands(path, (700, 93)) as bands:
+    with pytest.raises((UserError, KeyboardInterrupt)), row_writer(path, (700, 93)) as bands:
         bands.write(np.tile(GRAY, (9, 1)))
         raise error
     assert list(tmp_path.iterdir()) == []
@@ -229,7 +229,7 @@ def test_a_picture_beyond_pillows_limit_is_read_if_it_is_a_real_one(tmp_path, mo
         np.testing.assert_array_equal(read_image(tmp_path / "a.png"), RGB)
         np.testing.assert_array_equal(read_mask(tmp_path / "mask.png"), GRAY)
         with pytest.raises(UserError, match="decompression bomb"):
-            images.decode_image((tmp_path / "a.png").read_bytes(), "embedded")
+            decode_image((tmp_path / "a.png").read_bytes(), "embedded")
     assert Image.MAX_IMAGE_PIXELS == 1000
 
 
@@ -248,7 +248,7 @@ def test_a_bomb_stays_refused(tmp_path, monkeypatch):
     Image.new("1", (8, 8)).save(data, "PNG")
     content = bytearray(data.getvalue())
     header = bytes(content[12:16]) + (60000).to_bytes(4, "big") * 2 + bytes(content[24:29])
-    content[12:33] = header + images.zlib.crc32(header).to_bytes(4, "big")
+    content[12:33] = header + zlib.crc32(header).to_bytes(4, "big")
     (tmp_path / "bomb.png").write_bytes(content)
     # labelme, which other tests import, takes the limit away.
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 89_478_485)
