@@ -18,7 +18,7 @@ from utils.inference.postprocess import postprocess
 from utils.inference.tiling import mean_logits
 
 if TYPE_CHECKING:
-    from predict import Config
+    from predict import Config  # noqa: TID251 - goes with the writer of results
 
 
 def predict_video(config: "Config", unet: Unet) -> None:

@@ -42,7 +42,7 @@ from utils.labelme.annotation import BACKGROUND_LABEL, IGNORE_LABEL
 from utils.labelme.writing import write_labelme
 
 if TYPE_CHECKING:
-    from predict import Config
+    from predict import Config  # noqa: TID251 - goes with the writer of results
 
 
 @dataclass(frozen=True, eq=False)
