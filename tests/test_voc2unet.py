@@ -12,7 +12,7 @@ import train
 import voc2unet
 from utils.core.console import UserError
 from utils.core.files import write_lines
-from utils.doctor.examination import repair as mending
+from utils.doctor import repair as mending
 from utils.images.reading import read_mask
 from utils.images.writing import write_image, write_mask
 from utils.voc.folder import VocFolder

@@ -12,7 +12,7 @@ from scripts import cut_off, save_as, snapshot
 import voc2unet
 from utils.core.console import UserError
 from utils.core.files import write_lines
-from utils.doctor.examination import repair as mending
+from utils.doctor import repair as mending
 from utils.doctor.repair import Mending, parse_map
 from utils.images.palette import voc_palette
 from utils.images.reading import read_image, read_mask
