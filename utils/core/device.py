@@ -24,11 +24,11 @@ class Precision:
 
     @property
     def memory_format(self) -> torch.memory_format:
-        """Channels last, in which convolutions are fastest, but not on Apple's GPU, which goes a slow way then (#193623)."""
+        """Channels last, the fastest for convolutions except on Apple's GPU (pytorch/pytorch#193623)."""
         return torch.contiguous_format if self.device.type == "mps" else torch.channels_last
 
     def is_idle(self) -> bool:
-        """Whether the device has done all that it was given; a CPU always has, and others than CUDA's cannot be asked."""
+        """Whether the device has no work left; always true where it cannot be asked, which is all but CUDA."""
         return self.device.type != "cuda" or torch.cuda.current_stream(self.device).query()
 
     def __str__(self) -> str:
@@ -37,7 +37,7 @@ class Precision:
 
 
 def choose_device(name: str) -> torch.device:
-    """`auto`: the GPU where there is one (CUDA, then Apple's), else the CPU. Raises UserError for one that is not there."""
+    """`auto`: CUDA, else Apple's GPU, else the CPU. Raises UserError for a device that is not there."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
@@ -48,29 +48,28 @@ def choose_device(name: str) -> torch.device:
         found = str(error).split(". ")[0].splitlines()[0] if known else "no device of that name"
         install = "; for an NVIDIA card install the CUDA build of PyTorch" if name.startswith("cuda") else ""
         raise UserError(
-            "choose-device",
+            "device-missing",
             f"--device {name}",
             found,
-            "auto, cpu, cuda, cuda:1, mps: a device that this machine and this build of PyTorch have",
+            "auto, cpu, cuda, cuda:1 or mps, as far as this machine and this build of PyTorch have it",
             f"use --device auto{install}",
         ) from None
     return device
 
 
 def choose_precision(name: str, device: torch.device) -> Precision:
-    """`auto`: bfloat16 where the hardware computes with it (elsewhere it is slower than float32), else float16 on CUDA."""
+    """`auto`: bfloat16 where the hardware has it (elsewhere it is slower than float32), else float16 on CUDA.
+
+    Raises UserError for fp16 on a CPU.
+    """
     dtypes = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
     if name == "fp16" and device.type == "cpu":
-        found, expected = (
-            "fp16 on a CPU, which has no quick convolutions for it",
-            "bf16 or fp32 on a CPU, fp16 on a GPU",
-        )
         raise UserError(
-            "choose-precision",
+            "precision-device",
             "--precision",
-            found,
-            expected,
-            "leave it out: auto takes the fastest that is safe",
+            "fp16 on a CPU, which has no fast convolutions for it",
+            "bf16 or fp32 on a CPU, fp16 on a GPU",
+            "leave it out; auto chooses the fastest format that is safe",
         )
     if name != "auto":
         return Precision(device, dtypes[name])
@@ -84,12 +83,16 @@ def choose_precision(name: str, device: torch.device) -> Precision:
 
 
 def cpu_has_bfloat16() -> bool:
-    """Whether the processor has matrix instructions for bfloat16 (AVX512-BF16 or AMX)."""
+    """Whether the processor has matrix instructions for bfloat16 (AVX512-BF16 or AMX).
+
+    PyTorch answers publicly since 2.12 or so; older releases only by a private name, asked here and nowhere
+    else. Where neither exists the answer is no: float32 is then slower than need be, but right.
+    """
     if hasattr(torch.cpu, "get_capabilities"):
         capabilities = torch.cpu.get_capabilities()
         return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-    # PyTorch before 2.12 or so has no public question.
-    return torch.cpu._is_avx512_bf16_supported()
+    ask = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(ask and ask())
 
 
 def describe_device(device: torch.device) -> str:
@@ -99,9 +102,9 @@ def describe_device(device: torch.device) -> str:
 
 
 def set_determinism(deterministic: bool) -> None:
-    """Same seed, same run, to the last bit, on the same machine; or else the fastest algorithms of a GPU."""
+    """Same seed, same run to the last bit on the same machine; or else the fastest algorithms of a GPU."""
     if deterministic:
-        # What cuBLAS asks for; it reads it at the first multiplication.
+        # cuBLAS requires it, and reads it at the first multiplication.
         os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
     torch.use_deterministic_algorithms(deterministic)
     torch.backends.cudnn.benchmark = not deterministic
