@@ -6,16 +6,17 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from inspect import signature
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
+from tyro.conf import OmitArgPrefixes
 
+from nets.config import NetworkConfig
 from nets.unet import UNet, build, crop_centre
 from unet import Unet
 from utils.core.console import UserError, counted, note, progress, quoted, run_script, warn
@@ -57,17 +58,6 @@ from utils.voc.scaling import widest_range
 
 DEMO = Path("VOCdevkit/demo")
 LEARNING_RATES = {"adamw": 2e-3, "adam": 2e-3, "sgd": 5e-2}
-NETWORK_SETTINGS = (
-    "in_channels",
-    "backbone",
-    "base_channels",
-    "depth",
-    "norm",
-    "upsampling",
-    "skip",
-    "dropout",
-    "padding",
-)
 WEIGHT_DECAYS = {"adamw": 1e-2, "adam": 0.0, "sgd": 1e-4}
 
 
@@ -80,33 +70,14 @@ class Config:
     fold: int | None = (
         None  # train on foldK_train.txt, validate on foldK_val.txt, which voc2unet.py --folds writes
     )
-    num_classes: int | None = None  # need not be set: the data know their classes; if set, it is checked
     input_shape: tuple[int, int] | None = (
         None  # height and width of the training crops; None: by the pictures
     )
     fit: Literal["crop", "letterbox"] = "crop"  # native resolution, or whole pictures scaled to input_shape
-    in_channels: Literal[1, 3] | None = None  # 3: RGB, 1: gray; None: 1 if all pictures are gray
     augmentation: str = "default"  # none, light, default, strong; or with parts: default,rotate=180,elastic=0
     # Network
-    backbone: Literal["plain", "vgg", "vgg_bn", "resnet50"] = (
-        "plain"  # encoder: the U-Net's own, VGG-16 or ResNet-50
-    )
-    pretrained: bool = (
-        True  # vgg, vgg_bn and resnet50 start from ImageNet weights, in model_data/ or downloaded
-    )
-    base_channels: int = 16  # plain: width of the first level, doubled at every level; 64 in the paper
-    depth: int = 4  # plain: number of times the resolution is halved
-    norm: Literal["batch", "group", "none"] = (
-        "batch"  # normalisation in the network; group for batches of 1 or 2
-    )
-    upsampling: Literal["transposed", "bilinear", "aligned"] = (
-        "transposed"  # aligned: as in other repositories
-    )
-    skip: Literal["concat", "add"] = (
-        "concat"  # how encoder maps join the decoder: as in the U-Net, or as in FCN
-    )
-    dropout: float = 0.0  # plain: share of values dropped at the end of the contracting path
-    padding: Literal["same", "valid"] = "same"  # valid: the paper's unpadded convolutions
+    network: OmitArgPrefixes[NetworkConfig] = field(default_factory=NetworkConfig)
+    pretrained: bool = True  # other backbones than plain start from ImageNet weights, downloaded if need be
     # Where to start
     model_path: Path | None = (
         None  # weights to start from (fine-tuning): a checkpoint of ours or of a known repository
@@ -130,7 +101,6 @@ class Config:
     dice_smooth: float = 1.0  # added to both sides of the Dice's ratio, in pixels
     dice_beta: float = 1.0  # of the Dice loss; above 1, missed pixels cost more than pixels too many
     focal_gamma: float = 0.0  # above 0, pixels that are right already count less (focal loss; 2 in its paper)
-    deep_supervision: bool = False  # the decoder's coarser maps are scored against the masks, too
     class_weights: Literal["none", "balanced"] | tuple[float, ...] = (
         "none"  # balanced: rare classes more; or numbers
     )
@@ -224,7 +194,7 @@ def main(config: Config) -> None:
 
 def check_config(config: Config) -> None:
     """Raises UserError for a number that cannot work, before anything is read."""
-    from_one = ("epochs", "batch_size", "freeze_batch_size", "base_channels", "depth")
+    from_one = ("epochs", "batch_size", "freeze_batch_size")
     from_zero = ("freeze_epochs", "weight_decay", "momentum", "encoder_lr_factor", "dice_weight", "dice_smooth", "focal_gamma",
                  "border_weight", "num_workers", "seed")  # fmt: skip
     above_zero = ("lr", "freeze_lr", "max_minutes", "dice_beta", "border_sigma")
@@ -277,10 +247,10 @@ def read_data(config: Config) -> Data:
         print(f"drawing the demo set into {DEMO}")
         make_demo(DEMO)
     data = load_data(VocFolder(config.voc_root), config.fold)
-    if config.num_classes not in (None, len(data.class_names)):
+    if config.network.num_classes not in (None, len(data.class_names)):
         raise UserError(
             "read-data",
-            f"--num-classes {config.num_classes}",
+            f"--num-classes {config.network.num_classes}",
             f"{config.voc_root} has {len(data.class_names)} classes: {', '.join(data.class_names)}",
             f"{len(data.class_names)}, the background counted",
             f"leave --num-classes out, or correct {data.folder.class_names_path}",
@@ -303,7 +273,10 @@ def fill_in(config: Config, data: Data) -> Config:
     lr = config.lr or LEARNING_RATES[config.optimizer]
     return replace(
         config,
-        in_channels=config.in_channels or measure_channels(data.folder, data.train),
+        network=replace(
+            config.network,
+            in_channels=config.network.in_channels or measure_channels(data.folder, data.train),
+        ),
         input_shape=crop,
         batch_size=config.batch_size or batch,
         freeze_batch_size=config.freeze_batch_size or 2 * (config.batch_size or batch),
@@ -317,16 +290,14 @@ def make_network(config: Config, data: Data) -> tuple[UNet, Checkpoint]:
     """The network with the weights that it starts from, and the checkpoint that describes it (its weights not filled in)."""
     num_classes, float_range = len(data.class_names), read_float_range(data.folder)
     start = read_model(config.model_path) if config.model_path else None
+    network = config.network
     if start:
-        check_backbone(config.backbone, start, config.model_path)
-        arguments = {**start.network, "num_classes": num_classes}
-        config = replace(config, **tell_network(config, start))
-    else:
-        arguments = {"num_classes": num_classes, **{name: getattr(config, name) for name in NETWORK_SETTINGS}}
-    if config.deep_supervision:
-        arguments["deep_supervision"] = True
+        check_backbone(network.backbone, start, config.model_path)
+        network = resolve_network_settings(network, start, config.model_path)
+        config = replace(config, network=network)
+    network = replace(network, num_classes=num_classes)
     try:
-        net = build(**arguments)
+        net = build(network)
     except ValueError as error:
         raise UserError(
             "make-network", "network settings", str(error), "a network that exists", "choose other values"
@@ -346,18 +317,20 @@ def make_network(config: Config, data: Data) -> tuple[UNet, Checkpoint]:
         other_scale = float_range and tuple(normalisation.range_float or ()) != float_range
         if normalisation.range_16bit is None or other_scale:
             normalisation = replace(normalisation, range_16bit=measure_split_range(data.folder, data.train))
-    elif config.pretrained and config.backbone != "plain":
+    elif config.pretrained and network.backbone != "plain":
         limits = measure_split_range(data.folder, data.train)
-        normalisation = replace(load_pretrained(net, config.backbone, config.in_channels), range_16bit=limits)
+        normalisation = replace(
+            load_pretrained(net, network.backbone, network.in_channels), range_16bit=limits
+        )
     else:
-        normalisation = measure_split(data.folder, data.train, config.in_channels)
+        normalisation = measure_split(data.folder, data.train, network.in_channels)
     if float_range:
         normalisation = replace(normalisation, range_float=float_range)
     if config.save_memory:
         net.save_memory()
     checkpoint = Checkpoint(
         model={},
-        network=arguments,
+        network=network,
         class_names=data.class_names,
         palette=voc_palette(num_classes).tolist(),
         normalisation=normalisation.to_dict(),
@@ -370,18 +343,21 @@ def make_network(config: Config, data: Data) -> tuple[UNet, Checkpoint]:
     return net, checkpoint
 
 
-def tell_network(config: Config, start: Checkpoint) -> dict[str, Any]:
-    """The settings of the network as weights have them, and a note of those that are other ones than in `config`."""
-    defaults = signature(build).parameters
-    there = {name: start.network.get(name, defaults[name].default) for name in NETWORK_SETTINGS}
+def resolve_network_settings(wanted: NetworkConfig, start: Checkpoint, path: Path) -> NetworkConfig:
+    """The settings of the weights at `path`, with a note of those that differ from the `wanted` ones.
+
+    The number of classes stays as wanted, and coarser maps may be scored that were not when the weights were trained.
+    """
+    deep_supervision = wanted.deep_supervision or start.network.deep_supervision
+    found = replace(start.network, num_classes=wanted.num_classes, deep_supervision=deep_supervision)
     other = [
-        f"{name} {there[name]} instead of {wanted}"
-        for name in there
-        if (wanted := getattr(config, name)) != there[name]
+        f"{name} {value} instead of {getattr(wanted, name)}"
+        for name, value in vars(found).items()
+        if name != "deep_supervision" and value != getattr(wanted, name)
     ]
     if other:
-        note(f"the network is that of {config.model_path}: {', '.join(other)}")
-    return there
+        note(f"the network is that of {path}: {', '.join(other)}")
+    return found
 
 
 def read_float_range(folder: VocFolder) -> tuple[float, float] | None:
@@ -398,7 +374,7 @@ def make_loaders(
     margin: context that unpadded convolutions need around the crop; beyond the picture it is mirrored, as in the paper.
     """
     workers = choose_workers(device) if config.num_workers is None else config.num_workers
-    crop, in_channels = checkpoint.input_shape, checkpoint.network["in_channels"]
+    crop, in_channels = checkpoint.input_shape, checkpoint.network.in_channels
     cache_bytes = CACHE_BYTES // (2 * max(workers, 1))
     train = SegmentationDataset(
         data.folder,

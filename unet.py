@@ -69,11 +69,11 @@ class Unet:
             if name not in ("class_names", "palette", "normalisation", "input_shape"):
                 raise TypeError(f"Unet() has no argument {name!r}")
             setattr(checkpoint, name, value)
-        if len(checkpoint.class_names) != checkpoint.network["num_classes"]:
+        if len(checkpoint.class_names) != checkpoint.network.num_classes:
             raise UserError(
                 "init",
                 self.model_path,
-                f"a network of {checkpoint.network['num_classes']} classes",
+                f"a network of {checkpoint.network.num_classes} classes",
                 f"{len(checkpoint.class_names)} classes: {', '.join(checkpoint.class_names)}",
                 "give as many class names as the network has classes, the background first",
             )
@@ -100,8 +100,8 @@ class Unet:
         self.class_names = list(checkpoint.class_names)
         self.num_classes = len(self.class_names)
         self.network = checkpoint.network
-        self.in_channels = checkpoint.network["in_channels"]
-        self.backbone = checkpoint.network.get("backbone", "plain")
+        self.in_channels = checkpoint.network.in_channels
+        self.backbone = checkpoint.network.backbone
         self.input_shape, self.fit = tuple(checkpoint.input_shape), checkpoint.fit
         self.palette = voc_palette()
         self.palette[: len(checkpoint.palette)] = checkpoint.palette
@@ -154,9 +154,7 @@ class Unet:
             # Tiles are then cut from enlarged logits.
             return Geometry(stride=1, reach=0, exact=True, values_per_pixel=16 * self.num_classes)
         # An ONNX file cannot be looked into, but says what network it was.
-        return measure_geometry(
-            self.net.eval() if isinstance(self.net, UNet) else build(**self.network).eval()
-        )
+        return measure_geometry(self.net.eval() if isinstance(self.net, UNet) else build(self.network).eval())
 
     def describe(self) -> Checkpoint:
         """What a checkpoint says beside its weights."""

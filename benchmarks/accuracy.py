@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import plain_loop
 from measuring import choose_folder, describe_machine, markdown, report
 
+from nets.config import NetworkConfig
 from nets.unet import build
 from unet import Unet
 from utils.core.console import UserError, run_script
@@ -133,7 +134,7 @@ def train_ours(config: Config, minutes: float | None, logs: Path) -> tuple[Run, 
 
 
 def train_plain(
-    config: Config, unet: Unet, folder: VocFolder, network: dict
+    config: Config, unet: Unet, folder: VocFolder, network: NetworkConfig
 ) -> tuple[Run, Callable[[str], np.ndarray]]:
     """The plain loop on the same network, validated after every epoch; its best weights as a function of a name."""
     torch.manual_seed(config.seed)
@@ -141,7 +142,7 @@ def train_plain(
     names, val = folder.read_split("train"), folder.read_split("val")
     run, best = Run(f"plain loop, {config.plain_minutes:g} minutes"), {}
     start = time.perf_counter()
-    net = build(**network).to(unet.device)
+    net = build(network).to(unet.device)
     optimizer = plain_loop.make_optimizer(net)
     dataset = plain_loop.PlainDataset(folder, names, unet.num_classes, mode)
     loader = plain_loop.make_loader(dataset, 2, unet.device)
@@ -222,7 +223,7 @@ def compare(config: Config, logs: Path) -> None:
             )
             runs.append(again)
     plain, predict = train_plain(
-        config, unet, folder, {**load_checkpoint(unet.model_path).network, "deep_supervision": False}
+        config, unet, folder, replace(load_checkpoint(unet.model_path).network, deep_supervision=False)
     )
     score(plain, predict, folder, unet.num_classes, boundary)
     runs.append(plain)

@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from loops import NETWORKS
 from measuring import describe_machine, markdown, median_seconds
 
+from nets.config import NetworkConfig
 from nets.fold import fold_batch_norm, fuse_relu
 from nets.unet import build
 from utils.core.console import run_script
@@ -36,7 +37,7 @@ class Config:
 
 @torch.inference_mode()
 def measure(config: Config, network: str, precision: Precision) -> list[str]:
-    plain = fold_batch_norm(build(3, **NETWORKS[network]))
+    plain = fold_batch_norm(build(NetworkConfig(3, 3, **NETWORKS[network])))
     plain = plain.to(precision.dtype or torch.float32, memory_format=torch.channels_last)
     picture = torch.rand(1, 3, config.size, config.size).to(plain.head.weight)
     picture = picture.contiguous(memory_format=torch.channels_last)

@@ -15,6 +15,7 @@ from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader
 
+from nets.config import NetworkConfig
 from nets.unet import build
 from unet import Unet
 from utils.core.device import choose_precision, set_determinism
@@ -67,7 +68,7 @@ class PlainLoop:
 
     @staticmethod
     def make_net(network: str, num_classes: int) -> nn.Module:
-        return build(num_classes, **NETWORKS[network])
+        return build(NetworkConfig(num_classes, 3, **NETWORKS[network]))
 
     def train(self, names: Sequence[str], batch_size: int, block: int = 1) -> list[float]:
         """One epoch over these pictures: seconds a step, loading included, of every `block` steps."""
@@ -141,9 +142,9 @@ class OurLoop:
         set_determinism(False)
         self.folder, self.size, self.device = folder, size, device
         self.class_names = folder.read_class_names()
-        self.network = {"num_classes": len(self.class_names), "in_channels": 3, **NETWORKS[network]}
+        self.network = NetworkConfig(len(self.class_names), 3, **NETWORKS[network])
         precision = choose_precision("auto", device)
-        net = build(**self.network).to(device, memory_format=precision.memory_format)
+        net = build(self.network).to(device, memory_format=precision.memory_format)
         if save_memory:
             net.save_memory()
             return_freed_memory()

@@ -4,7 +4,7 @@ python benchmarks/networks.py --output docs/networks.md
 """
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -12,6 +12,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from measuring import describe_machine, in_child, markdown, median_seconds, peak_bytes, report
 
+from nets.config import NetworkConfig
 from nets.summary import measure
 from nets.unet import build
 from utils.core.console import run_script
@@ -56,12 +57,11 @@ def measure_member(config: Config, member: str) -> dict:
     """Seconds a picture and peak bytes of one member, in this process."""
     arguments = dict(MEMBERS[member])
     save_memory = arguments.pop("save_memory", False)
+    settings = NetworkConfig(2, 3, **arguments)
     with torch.device("meta"):
-        levels = measure(
-            build(2, **{**arguments, "deep_supervision": False}), (1, 3, config.size, config.size)
-        )
+        levels = measure(build(replace(settings, deep_supervision=False)), (1, 3, config.size, config.size))
     precision = choose_precision("auto", choose_device(config.device))
-    net = build(2, **arguments).to(precision.device, memory_format=precision.memory_format)
+    net = build(settings).to(precision.device, memory_format=precision.memory_format)
     if save_memory:
         net.save_memory()
         return_freed_memory()

@@ -18,6 +18,7 @@ from loops import NETWORKS, OurLoop
 from measuring import describe_machine, draw_folder, forward_flop, in_child, markdown, matrix_rate, report
 from torch.autograd import DeviceType
 
+from nets.config import NetworkConfig
 from nets.unet import build
 from utils.core.console import run_script
 from utils.core.device import choose_device
@@ -79,7 +80,7 @@ def measure(config: Config, network: str, root: Path) -> tuple[dict[str, float],
     device = choose_device(config.device)
     loop = OurLoop(network, folder := draw_folder(root, 2, config.size), config.size, device)
     names = folder.read_split("train")
-    flop = config.steps * forward_flop(lambda: build(3, **NETWORKS[network]), config.size)
+    flop = config.steps * forward_flop(lambda: build(NetworkConfig(3, 3, **NETWORKS[network])), config.size)
     loop.train(3 * names, 2)
     with torch.profiler.profile() as training:
         loop.train(config.steps * names, 2)

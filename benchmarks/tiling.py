@@ -17,6 +17,7 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from nets.config import NetworkConfig
 from nets.unet import build
 from unet import Unet
 from utils.core.console import run_script
@@ -118,15 +119,14 @@ def difference(arguments: dict, steps: int, side: int = 1024) -> tuple[float, fl
     Of a network after `steps` steps of training.
     """
     torch.manual_seed(0)
-    net = build(3, **arguments)
+    network = NetworkConfig(3, 3, **arguments)
+    net = build(network)
     learn(net, steps)
     picture = np.concatenate([np.concatenate(cells(2), axis=1), np.concatenate(cells(4)[2:], axis=1)])[
         :side, :side
     ]
     values = {"mean": [0.5] * 3, "std": [0.25] * 3}
-    description = Checkpoint(
-        {}, {"in_channels": 3, **arguments}, ["a", "b", "c"], [[0] * 3] * 3, values, (256, 256)
-    )
+    description = Checkpoint({}, network, ["a", "b", "c"], [[0] * 3] * 3, values, (256, 256))
     unet = Unet.from_network(net, description, Precision(torch.device("cpu"), None))
     unet.tile_size = 512
     tiles = unet.predict_proba(picture)

@@ -8,18 +8,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nets.config import NetworkConfig
+
 VGG_POOLS = (4, 9, 16, 23)
 
 
 @dataclass(frozen=True)
 class ForeignWeights:
-    """origin: the repository; network: arguments of `nets.unet.build`; model: state dict under our names, float32.
+    """origin: the repository; network: its settings; model: state dict under our names, float32.
 
     mask_values: Pytorch-UNet's pixel value of each class, where it is stored. Both repositories feed RGB / 255 as it is.
     """
 
     origin: str
-    network: dict[str, Any]
+    network: NetworkConfig
     model: dict[str, Tensor] = field(repr=False)
     mask_values: list | None = None
 
@@ -100,13 +102,8 @@ def read_unet_pytorch(weights: dict[str, Tensor], rest: dict[str, Any]) -> Forei
         if not re.match(r"vgg\.(classifier|avgpool)|resnet\.fc", key)
     }
     backbone = "resnet50" if "resnet.conv1.weight" in weights else "vgg"
-    network = {
-        "num_classes": count_classes(weights, "final.weight"),
-        "in_channels": 3,
-        "backbone": backbone,
-        "norm": "none",
-        "upsampling": "aligned",
-    }
+    classes = count_classes(weights, "final.weight")
+    network = NetworkConfig(classes, 3, backbone=backbone, norm="none", upsampling="aligned")
     return ForeignWeights(f"unet-pytorch ({backbone})", network, rename_all(weights, rules))
 
 
@@ -125,17 +122,16 @@ def read_pytorch_unet(weights: dict[str, Tensor], rest: dict[str, Any]) -> Forei
         weights |= {key: torch.cat((torch.zeros_like(value), value)) for key, value in head.items()}
     first = weights["inc.double_conv.0.weight"]
     transposed = "up1.up.weight" in weights
-    network = {
-        "num_classes": count_classes(weights, "outc.conv.weight"),
-        "in_channels": first.shape[1],
-        "base_channels": first.shape[0],
-        # Of all keys, so that a level of which some are missing is still one.
-        "depth": max(
-            (int(match[1]) for key in weights if (match := re.match(r"down(\d)\.", key))), default=4
-        ),
-        "upsampling": "transposed" if transposed else "aligned",
-        "pad_picture": False,
-    }
+    # Of all keys, so that a level of which some are missing is still one.
+    levels = [int(match[1]) for key in weights if (match := re.match(r"down(\d)\.", key))]
+    network = NetworkConfig(
+        count_classes(weights, "outc.conv.weight"),
+        in_channels=first.shape[1],
+        base_channels=first.shape[0],
+        depth=max(levels, default=4),
+        upsampling="transposed" if transposed else "aligned",
+        pad_picture=False,
+    )
     origin = f"Pytorch-UNet ({'transposed' if transposed else 'bilinear'})"
     return ForeignWeights(origin, network, rename_all(weights, rules), rest.get("mask_values"))
 

@@ -1,13 +1,13 @@
 """What a network costs: feature maps, parameters, multiply-adds and the memory of a training step, level by level."""
 
 import sys
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from nets.config import NetworkConfig
 from nets.unet import UNet, build
 
 
@@ -15,15 +15,7 @@ from nets.unet import UNet, build
 class Config:
     """The network and its input."""
 
-    backbone: Literal["plain", "vgg", "vgg_bn", "resnet50"] = "plain"  # encoder
-    num_classes: int = 2  # classes, the background counted
-    in_channels: int = 3  # channels of the picture
-    base_channels: int = 16  # plain: width of the first level; 64 in the paper
-    depth: int = 4  # plain: number of times the resolution is halved
-    norm: Literal["batch", "group", "none"] = "batch"  # normalisation
-    upsampling: Literal["transposed", "bilinear", "aligned"] = "transposed"  # how the decoder enlarges
-    skip: Literal["concat", "add"] = "concat"  # how encoder maps join the decoder
-    padding: Literal["same", "valid"] = "same"  # valid: the paper's
+    network: NetworkConfig = field(default_factory=lambda: NetworkConfig(num_classes=2, in_channels=3))
     input_shape: tuple[int, int] = (512, 512)  # height and width
     batch_size: int = 1  # pictures a step
 
@@ -93,7 +85,7 @@ def check_input(net: UNet, config: Config) -> None:
             f"input_shape is {height}×{width} and batch_size {config.batch_size}; they must be 1 or more"
         )
     deepest = config.batch_size * -(-height // net.stride) * -(-width // net.stride)
-    if config.norm == "batch" and deepest < 2:
+    if config.network.norm == "batch" and deepest < 2:
         least = f"{2 * net.stride}×{2 * net.stride}"
         raise ValueError(
             f"{height}×{width} leaves batch norm one value a channel at the deepest level; at least {least}, or 2 pictures"
@@ -102,12 +94,11 @@ def check_input(net: UNet, config: Config) -> None:
 
 def main(config: Config) -> None:
     height, width = config.input_shape
-    arguments = {k: v for k, v in vars(config).items() if k not in ("input_shape", "batch_size")}
     try:
         with torch.device("meta"):
-            net = build(**arguments)
+            net = build(config.network)
         check_input(net, config)
-        levels = measure(net, (config.batch_size, config.in_channels, height, width))
+        levels = measure(net, (config.batch_size, config.network.in_channels, height, width))
     except ValueError as error:
         sys.exit(f"{error}: choose other values (python -m nets.unet --help lists them)")
     print(

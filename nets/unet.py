@@ -14,12 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from nets.config import NetworkConfig
 from nets.layers import JoinedConv2d, MaxPool, UpConv2d
-
-NORMS = ("batch", "group", "none")
-UPSAMPLINGS = ("transposed", "bilinear", "aligned")
-SKIPS = ("concat", "add")
-PADDINGS = ("same", "valid")
 
 
 class DoubleConv(nn.Sequential):
@@ -231,58 +227,36 @@ class UNet(nn.Module):
                 module.momentum = 1 - (1 - module.momentum) ** 0.5
 
 
-def build(
-    num_classes: int,
-    in_channels: int = 3,
-    backbone: str = "plain",
-    base_channels: int = 32,
-    depth: int = 4,
-    norm: str = "batch",
-    upsampling: str = "transposed",
-    skip: str = "concat",
-    dropout: float = 0.0,
-    padding: str = "same",
-    pad_picture: bool = True,
-    deep_supervision: bool = False,
-) -> UNet:
-    """A U-Net with fresh weights. num_classes counts the background.
+def build(config: NetworkConfig) -> UNet:
+    """A U-Net with fresh weights. Raises ValueError for settings that make no network.
 
-    base_channels (width of the first level, 64 in the paper), depth, dropout and padding="valid" (the paper's own) are for
-    the plain backbone; pad_picture: see `UNet`; deep_supervision: three side heads there. The paper's network:
-    build(2, 1, base_channels=64, norm="none", padding="valid").
-    Raises ValueError, listing what exists, for a name or number that makes no network.
+    The paper's network: NetworkConfig(2, 1, base_channels=64, norm="none", padding="valid").
     """
-    _check_choices(backbone=(backbone, BACKBONES), norm=(norm, NORMS), upsampling=(upsampling, UPSAMPLINGS))
-    _check_choices(skip=(skip, SKIPS), padding=(padding, PADDINGS))
-    _check_ranges(num_classes=num_classes, in_channels=in_channels, base_channels=base_channels, depth=depth)
-    aligned, valid = upsampling == "aligned", padding == "valid"
-    if deep_supervision and (valid or not pad_picture):
-        raise ValueError(
-            "deep supervision needs maps that halve evenly: padded convolutions, a padded picture"
-        )
-    if backbone == "plain":
-        widths = [base_channels << level for level in range(depth + 1)]
+    config.check()
+    aligned, valid = config.upsampling == "aligned", config.padding == "valid"
+    if config.backbone == "plain":
+        widths = [config.base_channels << level for level in range(config.depth + 1)]
         if aligned:
             widths[-1] //= 2
-        encoder: nn.Module = PlainEncoder(in_channels, widths, norm, dropout, padding=0 if valid else 1)
+        encoder: nn.Module = PlainEncoder(
+            config.in_channels, widths, config.norm, config.dropout, padding=0 if valid else 1
+        )
         # With aligned upsampling the plain network is Pytorch-UNet's bilinear one: each step ends at the next width.
         outs = [*widths[-3::-1], widths[0]] if aligned else widths[-2::-1]
         steps = decoder_steps(widths, outs, halve=aligned)
     else:
-        if valid:
-            raise ValueError('padding="valid" is for the plain backbone')
         # torchvision takes two seconds to import; only networks built on it wait for it.
         from nets.backbones import ENCODERS
 
-        encoder, outs = ENCODERS[backbone](in_channels, aligned)
+        encoder, outs = ENCODERS[config.backbone](config.in_channels, aligned)
         steps = decoder_steps(encoder.out_channels, outs, halve=False)
-    decoder = Decoder(
-        steps, norm, upsampling, skip, fit="crop" if valid else "none" if pad_picture else "pad"
-    )
-    margin = 6 * (1 << depth) - 4 if valid else 0
-    net = UNet(encoder, decoder, num_classes, pad_picture, margin, side_heads=3 if deep_supervision else 0)
+    fit = "crop" if valid else "none" if config.pad_picture else "pad"
+    decoder = Decoder(steps, config.norm, config.upsampling, config.skip, fit)
+    margin = 6 * (1 << config.depth) - 4 if valid else 0
+    side_heads = 3 if config.deep_supervision else 0
+    net = UNet(encoder, decoder, config.num_classes, config.pad_picture, margin, side_heads)
     own = (decoder, net.head, net.side_heads)
-    for part in (encoder, *own) if backbone == "plain" else own:
+    for part in (encoder, *own) if config.backbone == "plain" else own:
         init_weights(part)
     return net
 
@@ -310,31 +284,10 @@ def init_weights(module: nn.Module) -> None:
                 nn.init.zeros_(part.bias)
 
 
-BACKBONES = ("plain", "vgg", "vgg_bn", "resnet50")
-
-
-def _check_choices(**arguments: tuple[str, Sequence[str]]) -> None:
-    for name, (value, known) in arguments.items():
-        if value not in known:
-            raise ValueError(f"{name} is {value!r}; there are: {', '.join(known)}")
-
-
-def _check_ranges(**arguments: int) -> None:
-    for name, value in arguments.items():
-        if value < 1 or (name == "depth" and value > 7):
-            raise ValueError(
-                f"{name} is {value}; it must be {'between 1 and 7' if name == 'depth' else '1 or more'}"
-            )
-
-
 if __name__ == "__main__":
     import tyro
 
     from nets.summary import Config, main
 
-    main(
-        tyro.cli(
-            Config,
-            description="A table of levels: shapes, parameters, multiply-adds, memory of a training step.",
-        )
-    )
+    description = "A table of levels: shapes, parameters, multiply-adds, memory of a training step."
+    main(tyro.cli(Config, description=description, config=(tyro.conf.OmitArgPrefixes,)))

@@ -5,6 +5,7 @@ import runpy
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 from PIL import Image
 
 import train
+from nets.config import NetworkConfig
 from nets.unet import build
 from unet import Unet
 from utils.core.files import write_lines
@@ -105,14 +107,23 @@ def tiny(folder: VocFolder, save_dir: Path, **settings: Any) -> train.Config:
     """Settings of a training that takes a moment; the run folder is save_dir/run."""
     small = {"base_channels": 4, "depth": 2, "epochs": 2, "batch_size": 2, "num_workers": 0}
     machine = {"device": "cpu", "precision": "fp32"}
-    return train.Config(
-        **{"voc_root": folder.root, "save_dir": save_dir, "run_name": "run", **small, **machine, **settings}
+    return with_settings(
+        train.Config(voc_root=folder.root, save_dir=save_dir, run_name="run"),
+        **{**small, **machine, **settings},
     )
 
 
-def save_untrained(path: Path, class_names: Sequence[str] = CLASS_NAMES, **fields: Any) -> Path:
+def with_settings(config: train.Config, **settings: Any) -> train.Config:
+    """Other settings of a training, those of its network among them."""
+    names = {field.name for field in fields(NetworkConfig)}
+    network = {name: value for name, value in settings.items() if name in names}
+    others = {name: value for name, value in settings.items() if name not in names}
+    return replace(config, network=replace(config.network, **network), **others)
+
+
+def save_untrained(path: Path, class_names: Sequence[str] = CLASS_NAMES, **changes: Any) -> Path:
     """A checkpoint of a tiny network with random weights that finds every class in a picture of cells."""
-    arguments = {"num_classes": len(class_names), "in_channels": 3, "base_channels": 4, "depth": 2}
+    network = NetworkConfig(len(class_names), 3, base_channels=4, depth=2)
     content = {
         "class_names": list(class_names),
         "palette": voc_palette(len(class_names)).tolist(),
@@ -122,7 +133,7 @@ def save_untrained(path: Path, class_names: Sequence[str] = CLASS_NAMES, **field
     path.parent.mkdir(parents=True, exist_ok=True)
     for seed in range(200):
         torch.manual_seed(seed)
-        save_checkpoint(path, Checkpoint(build(**arguments).state_dict(), arguments, **{**content, **fields}))
+        save_checkpoint(path, Checkpoint(build(network).state_dict(), network, **{**content, **changes}))
         found = np.bincount(Unet(path, "cpu", "fp32").predict(draw_sample(0, 48)[0]).ravel(), minlength=256)
         if min(found[: len(class_names)]) > 50:
             return path

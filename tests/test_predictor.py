@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from nets.config import NetworkConfig
 from nets.unet import build
 from unet import Unet
 from utils.core.console import UserError
@@ -30,10 +31,10 @@ PALETTE = [[1, 2, 3], [200, 0, 0], [0, 210, 0]]
 
 def describe(network: dict | None = None, **fields: object) -> Checkpoint:
     """A checkpoint of a network whose batch norms have seen pictures, and which finds every class."""
-    network = {**NETWORK, **(network or {})}
-    channels = network["in_channels"]
+    config = NetworkConfig(**{**NETWORK, **(network or {})})
+    channels = config.in_channels
     torch.manual_seed(0)
-    net = build(**network).train()
+    net = build(config).train()
     with torch.no_grad():
         for _ in range(3):
             logits = net(torch.randn(2, channels, 64, 64))
@@ -46,7 +47,7 @@ def describe(network: dict | None = None, **fields: object) -> Checkpoint:
         "scores": {"miou": 0.5},
         "settings": {"epochs": 1},
     }
-    return Checkpoint(net.state_dict(), network, **{**content, **fields})
+    return Checkpoint(net.state_dict(), config, **{**content, **fields})
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +63,7 @@ def unet(path) -> Unet:
 
 
 def loaded(checkpoint: Checkpoint) -> nn.Module:
-    net = build(**checkpoint.network)
+    net = build(checkpoint.network)
     net.load_state_dict(checkpoint.model)
     return net
 
@@ -300,12 +301,12 @@ def test_predictions_are_timed_one_by_one(unet, monkeypatch):
 
 @pytest.mark.parametrize("size", [(30, 50), (384, 390), (500, 800)])
 def test_overlapping_tiles_of_the_papers_network_equal_the_picture_as_a_whole(tmp_path, size):
-    arguments = {"num_classes": 2, "in_channels": 1, "base_channels": 2, "norm": "none", "padding": "valid"}
+    network = NetworkConfig(2, 1, base_channels=2, norm="none", padding="valid")
     torch.manual_seed(0)
-    net = build(**arguments)
+    net = build(network)
     save_checkpoint(
         tmp_path / "paper.pth",
-        Checkpoint(model=net.state_dict(), network=arguments, class_names=["a", "b"], palette=[[0, 0, 0], [128, 0, 0]],
+        Checkpoint(model=net.state_dict(), network=network, class_names=["a", "b"], palette=[[0, 0, 0], [128, 0, 0]],
                    normalisation={"mean": [0.5], "std": [0.25]}, input_shape=(64, 64)),
     )  # fmt: skip
     unet = Unet(tmp_path / "paper.pth", device="cpu", precision="fp32")

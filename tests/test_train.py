@@ -19,6 +19,7 @@ import get_miou
 import import_dataset
 import train
 import utils.training.run_folder
+from nets.config import NetworkConfig
 from nets.foreign import recognise
 from train import main
 from unet import Unet
@@ -534,8 +535,7 @@ def test_demo_set_is_drawn_on_first_use(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(train, "make_demo", partial(train.make_demo, count=3, val=1))
     settings = {
         "input_shape": (64, 64),
-        "base_channels": 4,
-        "depth": 2,
+        "network": NetworkConfig(base_channels=4, depth=2),
         "epochs": 1,
         "device": "cpu",
         "num_workers": 0,
@@ -814,7 +814,7 @@ def test_twelve_bit_pictures_fill_the_range_in_training_and_prediction(tmp_path)
         write_image(path, read_image(path).astype(np.uint16) * 16)
     run_dir = tmp_path / "run"
     train.main(
-        train.Config(voc_root=folder.root, base_channels=4, depth=2, epochs=1, save_dir=tmp_path, run_name="run",
+        train.Config(voc_root=folder.root, network=NetworkConfig(base_channels=4, depth=2), epochs=1, save_dir=tmp_path, run_name="run",
                      device="cpu", precision="fp32")
     )  # fmt: skip
     low, high = load_checkpoint(run_dir / "best.pth").normalisation["range_16bit"]

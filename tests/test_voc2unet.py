@@ -213,7 +213,7 @@ def test_next_command_can_be_pasted(tmp_path, capsys):
     python, script, *flags = shlex.split(command)
     assert (python, script, flags[:2]) == ("python", "train.py", ["--voc-root", str(folder.root)])
     proposed = tyro.cli(train.Config, args=flags)
-    assert (proposed.input_shape, proposed.in_channels, proposed.batch_size) == ((32, 32), 1, 2)
+    assert (proposed.input_shape, proposed.network.in_channels, proposed.batch_size) == ((32, 32), 1, 2)
 
 
 def test_masks_in_0_and_255_are_told_with_the_command_that_mends_them(tmp_path):

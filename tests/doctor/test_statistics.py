@@ -179,8 +179,8 @@ def test_training_chooses_what_the_doctor_proposes(
     proposed, alone = tyro.cli(train.Config, args=flags), train.Config(voc_root=folder.root)
     for config in (proposed, replace(alone, fit=proposed.fit)):
         filled = train.fill_in(config, train.read_data(config))
-        assert (filled.input_shape, filled.batch_size, filled.in_channels) == expected
-    assert (proposed.input_shape, proposed.batch_size, proposed.in_channels) == expected
+        assert (filled.input_shape, filled.batch_size, filled.network.in_channels) == expected
+    assert (proposed.input_shape, proposed.batch_size, proposed.network.in_channels) == expected
 
 
 def test_values_are_checked_when_read_from_the_file_too(folder):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scripts import make_voc
 
 import train
+from nets.config import NetworkConfig
 from unet import Unet
 from utils.images.letterbox import inner_box, letterbox, letterbox_bands, letterbox_mask, undo_letterbox
 from utils.training.samples import letterbox_pair
@@ -99,7 +100,7 @@ def test_pairs_stay_pairs(shape):
 def test_a_letterboxed_run_predicts_at_the_pictures_own_size(tmp_path):
     folder = make_voc(tmp_path / "voc", 3, [(40, 60), (61, 33), (48, 48)])
     train.main(
-        train.Config(voc_root=folder.root, fit="letterbox", input_shape=(32, 48), base_channels=4, depth=2, epochs=1,
+        train.Config(voc_root=folder.root, fit="letterbox", input_shape=(32, 48), network=NetworkConfig(base_channels=4, depth=2), epochs=1,
                      save_dir=tmp_path, run_name="run", device="cpu")
     )  # fmt: skip
     unet = Unet(tmp_path / "run" / "best.pth", device="cpu")

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scripts import ROOT, save_untrained
 from test_predictor import PICTURE, describe, live
 
+from nets.config import NetworkConfig
 from nets.geometry import measure_geometry
 from nets.unet import build
 from unet import Unet
@@ -181,7 +182,7 @@ REACHES = [
 @pytest.mark.parametrize("network", REACHES)
 def test_reach_is_how_far_a_pixel_spreads(network):
     """A pixel of no number (NaN) spoils all that depends on it."""
-    net = build(2, 1, **{**SMALL, **network}).eval()
+    net = build(NetworkConfig(2, 1, **{**SMALL, **network})).eval()
     geometry = measure_geometry(net)
     size, margin = 20 * net.stride, net.margin
     farthest = 0
@@ -197,13 +198,13 @@ def test_reach_is_how_far_a_pixel_spreads(network):
 
 def test_values_held_at_once_by_hand():
     # Largest: 8 joined channels in, 4 out; skips: 4 + 8/4 + 16/16; for the logits three values a class.
-    net = build(2, 3, base_channels=4, depth=2).eval()
+    net = build(NetworkConfig(2, 3, base_channels=4, depth=2)).eval()
     assert measure_geometry(net).values_per_pixel == 1.5 * (12 + 7) + 3 * 2
 
 
 def test_reaches_by_hand():
     # Convolutions of 3×3: two a level and step, (2 + 2) · 1 + (2 + 2) · 2 + 2 · 4 = 20; up-convolutions look back 1 + 2.
-    net = build(2, 3, base_channels=2, depth=2).eval()
+    net = build(NetworkConfig(2, 3, base_channels=2, depth=2)).eval()
     assert measure_geometry(net).reach == 23
     assert measure_geometry(net).stride == 4
     # Statistics must not move, and the network must stay as it is.

@@ -4,7 +4,7 @@ import os
 import pickle
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nets.config import NetworkConfig
 from utils.core.console import UserError
 from utils.models.checkpoint import (
     Checkpoint,
@@ -30,7 +31,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Detected pickle protocol:UserWar
 def make(value: float = 1.0, **fields: object) -> Checkpoint:
     content = {
         "model": {"head.weight": torch.full((2, 3), value), "half": torch.ones(2, dtype=torch.bfloat16)},
-        "network": {"num_classes": 2, "in_channels": 3},
+        "network": NetworkConfig(2, 3),
         "class_names": ["background", "细胞"],
         "palette": [[0, 0, 0], [128, 0, 0]],
         "normalisation": {"mean": [0.5], "std": [0.25]},
@@ -302,10 +303,12 @@ def test_settings_become_plain_values():
     class Config:
         voc_root: Path = Path("VOCdevkit") / "VOC2007"
         input_shape: tuple[int, int] = (512, 512)
+        network: NetworkConfig = field(default_factory=NetworkConfig)
         resume: Path | None = None
 
     assert config_to_dict(Config()) == {
         "voc_root": str(Path("VOCdevkit/VOC2007")),
         "input_shape": (512, 512),
+        **vars(NetworkConfig()),
         "resume": None,
     }

@@ -11,6 +11,7 @@ import torch
 from scripts import cut_off, run, save_untrained
 
 import predict
+from nets.config import NetworkConfig
 from nets.unet import build
 from predict import Config
 from unet import Unet
@@ -40,11 +41,11 @@ RGB = np.stack([GRAY, GRAY // 2, 255 - GRAY], axis=-1)
 def exported(folder, argmax=False, fit="crop", range_16bit=None, **network):
     """An untrained network as (Unet of the checkpoint, path of the ONNX file)."""
     torch.manual_seed(0)
-    network = {"num_classes": 3, "in_channels": 3, **network}
-    channels = network["in_channels"]
+    config = NetworkConfig(**{"num_classes": 3, "in_channels": 3, **network})
+    channels = config.in_channels
     described = Checkpoint(
-        model=build(**network).state_dict(),
-        network=network,
+        model=build(config).state_dict(),
+        network=config,
         class_names=NAMES,
         palette=[[0, 0, 0], [1, 2, 3], [4, 5, 6]],
         normalisation={"mean": [0.3] * channels, "std": [0.2] * channels, "range_16bit": range_16bit},

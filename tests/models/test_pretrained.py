@@ -1,13 +1,15 @@
 """Pretrained encoders and freezing, as train.py uses them."""
 
 import hashlib
+from dataclasses import replace
 
 import pytest
 import torch
-from scripts import make_voc
+from scripts import make_voc, tiny, with_settings
 
 import train
 from nets.backbones import IMAGENET_MEAN, IMAGENET_WEIGHTS
+from nets.config import NetworkConfig
 from nets.unet import build
 from utils.core.console import UserError
 from utils.models.checkpoint import imagenet_weights, load_checkpoint, newest_checkpoint
@@ -17,8 +19,8 @@ from utils.models.checkpoint import imagenet_weights, load_checkpoint, newest_ch
 def config(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder = make_voc(tmp_path / "voc")
-    return train.Config(voc_root=folder.root, backbone="vgg", epochs=1, save_dir=tmp_path / "logs", run_name="run",
-                        device="cpu", precision="fp32", input_shape=(32, 32), batch_size=1, in_channels=3)  # fmt: skip
+    settings = {"backbone": "vgg", "in_channels": 3, "batch_size": 1, "input_shape": (32, 32)}
+    return tiny(folder, tmp_path / "logs", epochs=1, **settings)
 
 
 def imagenet_file(tmp_path, backbone: str = "vgg"):
@@ -33,7 +35,7 @@ def imagenet_file(tmp_path, backbone: str = "vgg"):
 
 def test_weights_in_model_data_are_taken_and_their_normalisation_recorded(tmp_path, config):
     path = imagenet_file(tmp_path)
-    train.main(train.Config(**{**vars(config), "lr": 1e-12, "weight_decay": 0.0}))
+    train.main(replace(config, lr=1e-12, weight_decay=0.0))
     best = load_checkpoint(tmp_path / "logs" / "run" / "best.pth")
     assert tuple(best.normalisation["mean"]) == IMAGENET_MEAN
     first = torch.load(path, weights_only=True)["features.0.weight"]
@@ -72,7 +74,7 @@ def test_a_download_of_something_else_is_not_kept(tmp_path):
 def test_weights_of_another_network_are_refused(tmp_path, config):
     imagenet_file(tmp_path).rename(tmp_path / "model_data" / "resnet50-11ad3fa6.pth")
     with pytest.raises(UserError, match="do not fit resnet50"):
-        train.main(train.Config(**{**vars(config), "backbone": "resnet50"}))
+        train.main(with_settings(config, backbone="resnet50"))
 
 
 def test_imagenet_weights_are_no_model(tmp_path):
@@ -84,7 +86,7 @@ def test_imagenet_weights_are_no_model(tmp_path):
 def test_a_frozen_phase_has_its_own_batch_size_and_rate_and_moves_the_decoder_only(
     tmp_path, config, monkeypatch, capsys
 ):
-    changes = {"backbone": "plain", "base_channels": 4, "depth": 2, "epochs": 3, "freeze_epochs": 2, "freeze_batch_size": 2,
+    changes = {"backbone": "plain", "epochs": 3, "freeze_epochs": 2, "freeze_batch_size": 2,
                "freeze_lr": 0.05, "lr": 0.01, "encoder_lr_factor": 0.1}  # fmt: skip
     seen = []
     original = train.train_one_epoch
@@ -96,9 +98,9 @@ def test_a_frozen_phase_has_its_own_batch_size_and_rate_and_moves_the_decoder_on
         return loss
 
     monkeypatch.setattr(train, "train_one_epoch", spy)
-    train.main(train.Config(**{**vars(config), **changes}))
+    train.main(with_settings(config, **changes))
     torch.manual_seed(config.seed)
-    start = build(3, base_channels=4, depth=2).state_dict()
+    start = build(NetworkConfig(3, 3, base_channels=4, depth=2)).state_dict()
     encoder = [key for key in start if key.startswith("encoder.")]
     assert all(torch.equal(seen[1][0][key], start[key]) for key in encoder)
     assert not torch.equal(seen[0][0]["head.weight"], start["head.weight"])
@@ -110,7 +112,7 @@ def test_a_frozen_phase_has_its_own_batch_size_and_rate_and_moves_the_decoder_on
 
 
 def test_weights_of_another_backbone_name_both(tmp_path, config):
-    train.main(train.Config(**{**vars(config), "backbone": "plain", "base_channels": 4, "depth": 2}))
+    train.main(with_settings(config, backbone="plain"))
     path = tmp_path / "logs" / "run" / "best.pth"
     with pytest.raises(UserError, match=r"backbone plain(.|\n)*vgg"):
-        train.main(train.Config(**{**vars(config), "model_path": path, "run_name": "two"}))
+        train.main(replace(config, model_path=path, run_name="two"))

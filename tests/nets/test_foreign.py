@@ -10,6 +10,7 @@ import torch
 from conftest import SHARED
 from scripts import make_voc, run_here
 
+from nets.config import NetworkConfig
 from nets.foreign import recognise
 from nets.unet import build
 from unet import Unet
@@ -53,7 +54,7 @@ def reference_weights(case: str) -> dict[str, torch.Tensor]:
 def test_logits_equal_the_other_repositorys(case):
     weights = recognise(reference_weights(case))
     assert weights.origin == CASES[case]
-    net = build(**weights.network).eval()
+    net = build(weights.network).eval()
     net.load_state_dict(weights.model)
     expected = np.load(PEERS / f"{case}.logits.npz")["logits"]
     image = np.random.RandomState(7).uniform(0, 1, (1, 3, *expected.shape[2:])).astype(np.float32)
@@ -70,7 +71,7 @@ def small_pytorch_unet(transposed: bool = True, classes: int = 2) -> dict[str, t
         "pad_picture": False,
     }
     torch.manual_seed(0)
-    own = build(classes, **arguments).state_dict()
+    own = build(NetworkConfig(classes, 3, **arguments)).state_dict()
 
     def rename(key: str) -> str:
         if key.startswith("head."):
@@ -87,7 +88,7 @@ def small_pytorch_unet(transposed: bool = True, classes: int = 2) -> dict[str, t
 
 def logits_of(weights: dict) -> torch.Tensor:
     found = recognise(weights)
-    net = build(**found.network).eval()
+    net = build(found.network).eval()
     net.load_state_dict(found.model)
     with torch.inference_mode():
         return net(torch.ones(1, 3, 35, 46))

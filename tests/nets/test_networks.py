@@ -4,6 +4,8 @@ import copy
 import io
 import math
 import shutil
+from dataclasses import fields
+from typing import Literal, get_args, get_origin
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ import torch.nn.functional as F
 from scripts import ROOT, start
 from torch import nn
 
+from nets.config import NetworkConfig
 from nets.fold import fold_batch_norm, fuse_relu
 from nets.layers import ConvReLU, JoinedConv2d, MaxPool, UpConv2d
 from nets.unet import UNet, build
@@ -51,7 +54,7 @@ FAMILY = {
 
 def make(**arguments) -> UNet:
     torch.manual_seed(0)
-    return build(**arguments)
+    return build(NetworkConfig(**{"in_channels": 3, **arguments}))
 
 
 def picture(net_arguments: dict, height: int = 64, width: int = 64, count: int = 2) -> torch.Tensor:
@@ -91,7 +94,7 @@ def test_gradients_reach_every_parameter(member):
 
 
 def test_state_dict_round_trip_gives_equal_logits(member):
-    net, other = make(**member).eval(), build(**member).eval()
+    net, other = make(**member).eval(), make(**member).eval()
     buffer = io.BytesIO()
     torch.save(net.state_dict(), buffer)
     buffer.seek(0)
@@ -257,7 +260,7 @@ def test_deep_supervision_scores_coarser_maps_in_training_alone(arguments):
 def test_deep_supervision_needs_maps_that_halve_evenly():
     for arguments in (PAPER, {**SMALL, "pad_picture": False}):
         with pytest.raises(ValueError, match="halve evenly"):
-            build(**arguments, deep_supervision=True)
+            make(**arguments, deep_supervision=True)
 
 
 def test_parameter_counts_worked_out_by_hand():
@@ -275,7 +278,7 @@ def test_parameter_counts_worked_out_by_hand():
 
 def test_the_papers_network_has_the_papers_sizes():
     with torch.device("meta"):
-        net = build(2, 1, base_channels=64, norm="none", padding="valid")
+        net = build(NetworkConfig(2, 1, base_channels=64, norm="none", padding="valid"))
         assert net(torch.zeros(1, 1, 572, 572)).shape == (1, 2, 388, 388)
 
 
@@ -358,7 +361,7 @@ def test_gray_input_takes_the_sum_of_imagenets_first_convolution():
 )
 def test_what_makes_no_network_is_told_with_what_exists(arguments, words):
     with pytest.raises(ValueError, match=words):
-        build(**{"num_classes": 2, **arguments})
+        make(**{"num_classes": 2, **arguments})
 
 
 def test_folded_batch_norms_change_nothing(member):
@@ -464,7 +467,7 @@ def test_summary_counts_by_hand():
     from nets.summary import measure
 
     with torch.device("meta"):
-        net = build(3, 1, base_channels=4, depth=1)
+        net = build(NetworkConfig(3, 1, base_channels=4, depth=1))
     first, deep, up, head = measure(net, (2, 1, 16, 16))
     assert (
         first.shape == (4, 16, 16)
@@ -492,7 +495,7 @@ def test_summary_of_torchvisions_encoders_computes_nothing(backbone):
     from nets.summary import measure
 
     with torch.device("meta"):
-        net = build(3, 1, backbone=backbone)
+        net = build(NetworkConfig(3, 1, backbone=backbone))
     assert all(value.is_meta for value in net.state_dict().values())
     levels = measure(net, (2, 1, 64, 64))
     assert sum(level.parameters for level in levels) == sum(p.numel() for p in net.parameters())
@@ -522,16 +525,10 @@ def test_the_summary_of_what_makes_no_network_is_one_message(flags, words):
 
 
 def test_every_part_of_the_family_is_covered():
-    from nets.unet import BACKBONES, NORMS, SKIPS, UPSAMPLINGS
-
-    for key, names in {
-        "backbone": BACKBONES,
-        "norm": NORMS,
-        "skip": SKIPS,
-        "upsampling": UPSAMPLINGS,
-    }.items():
-        defaults = {"backbone": "plain", "norm": "batch", "skip": "concat", "upsampling": "transposed"}
-        assert {member.get(key, defaults[key]) for member in FAMILY.values()} == set(names)
+    for field in fields(NetworkConfig):
+        if get_origin(field.type) is Literal:
+            used = {getattr(NetworkConfig(**member), field.name) for member in FAMILY.values()}
+            assert used == set(get_args(field.type))
 
 
 def test_pooling_in_integers_equals_pooling():

@@ -1,5 +1,7 @@
 """The paper's weights between touching objects, and class weights."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from scipy.ndimage import distance_transform_edt, label
 from scripts import make_voc
 
 import train
+from nets.config import NetworkConfig
 from utils.images.reading import read_image
 from utils.training.border_weights import BorderWeights
 from utils.training.losses import Loss, balanced_class_weights, criterion
@@ -84,9 +87,9 @@ def test_balanced_class_weights_by_hand():
 
 def test_a_run_with_border_and_class_weights_draws_them(tmp_path):
     folder = make_voc(tmp_path / "voc")
-    config = train.Config(voc_root=folder.root, border_weight=10, class_weights="balanced", base_channels=4, depth=2,
+    config = train.Config(voc_root=folder.root, border_weight=10, class_weights="balanced", network=NetworkConfig(base_channels=4, depth=2),
                           epochs=1, save_dir=tmp_path, run_name="run", device="cpu", batch_size=2)  # fmt: skip
-    plain = train.Config(**{**vars(config), "border_weight": 0.0, "run_name": "plain"})
+    plain = replace(config, border_weight=0.0, run_name="plain")
     train.main(config)
     train.main(plain)
     rows = [len(read_image(tmp_path / name / "train_batch.png")) for name in ("run", "plain")]

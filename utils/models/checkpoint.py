@@ -4,7 +4,7 @@ import pickle
 import re
 import struct
 import zipfile
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nets.config import NetworkConfig
 from utils.core.console import UserError
 from utils.core.files import replacing
 
@@ -38,13 +39,13 @@ DAMAGE_ERRORS = (
 class Checkpoint:
     """All that is needed to rebuild a network and feed it as in training.
 
-    network: arguments of `nets.unet.build`; normalisation: see `utils.images.normalisation.Normalisation`; palette: one [r, g, b] a
-    class; fit: how pictures are fitted to the network ("crop": native resolution); scores: on the validation split;
+    network: plain values in the file, where settings that it lacks have their defaults; normalisation: see
+    `utils.images.normalisation.Normalisation`; palette: one [r, g, b] per class; fit: how pictures are fitted to the network ("crop": native resolution); scores: on the validation split;
     settings: the run's configuration; training: optimizer, step and epoch, in last.pth only.
     """
 
     model: dict[str, Tensor] = field(repr=False)
-    network: dict[str, Any]
+    network: NetworkConfig
     class_names: list[str]
     palette: list[list[int]] = field(repr=False)
     normalisation: dict[str, Any]
@@ -59,6 +60,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write so that a crash at any instant leaves the old or the new file, whole. Raises UserError."""
     # `asdict` would deep-copy every tensor.
     content = {f.name: getattr(checkpoint, f.name) for f in fields(checkpoint)}
+    content["network"] = asdict(checkpoint.network)
     # To an open file, because a full disk is a RuntimeError where PyTorch opens the file itself.
     with replacing(path) as temporary, temporary.open("wb") as file:
         torch.save({"format": FORMAT, "version": VERSION, **content}, file)
@@ -96,7 +98,8 @@ def parse_checkpoint(content: Any, path: str | Path) -> Checkpoint:
             "all fields of the format",
             "train again or use a backup",
         )
-    return Checkpoint(**{f.name: content[f.name] for f in fields(Checkpoint)})
+    content = {f.name: content[f.name] for f in fields(Checkpoint)}
+    return Checkpoint(**{**content, "network": NetworkConfig(**content["network"])})
 
 
 def is_own_format(content: Any) -> bool:
@@ -209,8 +212,14 @@ def newest_checkpoint(logs: Path = Path("logs"), model_data: Path = Path("model_
 
 
 def config_to_dict(config: Any) -> dict[str, Any]:
-    """A settings dataclass as plain values (paths as text), fit for JSON and for a checkpoint."""
-    return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(config).items()}
+    """A settings dataclass as plain values fit for JSON and for a checkpoint: paths as text, nested settings flat."""
+    content: dict[str, Any] = {}
+    for name, value in vars(config).items():
+        if is_dataclass(value):
+            content |= config_to_dict(value)
+        else:
+            content[name] = str(value) if isinstance(value, Path) else value
+    return content
 
 
 def _describe(content: Any) -> str:

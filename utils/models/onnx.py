@@ -2,7 +2,7 @@
 
 import importlib
 import json
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from types import ModuleType
 
@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nets.config import NetworkConfig
 from utils.core.console import UserError, note
 from utils.core.files import replacing
 from utils.images.normalisation import FULL_SCALE, Normalisation
@@ -46,7 +47,7 @@ def export_onnx(path: Path, net: nn.Module, checkpoint: Checkpoint, argmax: bool
     # A size that the stride divides would need no padding, and the exporter would leave the padding out for good.
     height, width = (steps * net.stride + rest + 2 * net.margin for steps, rest in ((3, 5), (4, 3)))
     dtype = torch.uint16 if normalisation.range_16bit else torch.uint8
-    example = torch.zeros(2, checkpoint.network["in_channels"], height, width, dtype=dtype)
+    example = torch.zeros(2, checkpoint.network.in_channels, height, width, dtype=dtype)
     dynamic = {0: torch.export.Dim.AUTO, 2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO}
     exported = torch.export.export(module, (example,), dynamic_shapes=(dynamic,))
     names = {"input_names": ["picture"], "output_names": ["classes" if argmax else "logits"]}
@@ -73,7 +74,7 @@ def to_metadata(checkpoint: Checkpoint, net: nn.Module) -> dict[str, str]:
     content = {
         f.name: getattr(checkpoint, f.name) for f in fields(Checkpoint) if f.name not in ("model", "training")
     }
-    content |= {"stride": net.stride, "margin": net.margin}
+    content |= {"network": asdict(checkpoint.network), "stride": net.stride, "margin": net.margin}
     return {name: json.dumps(value, ensure_ascii=False) for name, value in content.items()}
 
 
@@ -108,11 +109,12 @@ class OnnxNetwork(nn.Module):
             )
         content = {name: json.loads(text) for name, text in content.items()}
         self.stride, self.margin = content.pop("stride"), content.pop("margin")
-        self.checkpoint = Checkpoint(model={}, **content)
-        channels = self.checkpoint.network["in_channels"]
+        network = NetworkConfig(**content.pop("network"))
+        self.checkpoint = Checkpoint(model={}, network=network, **content)
+        channels = self.checkpoint.network.in_channels
         self.checkpoint.normalisation |= {"mean": [0.0] * channels, "std": [1.0] * channels}
         self.dtype = INPUT_TYPES[self.session.get_inputs()[0].type]
-        self.num_classes = self.checkpoint.network["num_classes"]
+        self.num_classes = self.checkpoint.network.num_classes
         self.gives_classes = self.session.get_outputs()[0].name == "classes"
         if self.gives_classes:
             note(

@@ -30,7 +30,7 @@ def open_model(path: Path, precision: Precision) -> tuple[nn.Module, Checkpoint,
         net = OnnxNetwork(path, precision.device)
         return net, net.checkpoint, Precision(net.device, None)
     checkpoint = read_model(path)
-    net = build(**checkpoint.network)
+    net = build(checkpoint.network)
     found = misfits(net.state_dict(), checkpoint.model)
     if any(found.values()):
         raise UserError(
@@ -55,8 +55,7 @@ def read_model(path: Path) -> Checkpoint:
     foreign = recognise(content) if isinstance(content, dict) and not is_own_format(content) else None
     if foreign is None:
         return parse_checkpoint(content, path)
-    count = foreign.network["num_classes"]
-    channels = foreign.network["in_channels"]
+    count, channels = foreign.network.num_classes, foreign.network.in_channels
     note(
         f"{path}: weights of {foreign.origin}, {count} classes; the file names no classes, so they are called class_0 …; "
         "pictures are taken in their own size: scale them as they were for its training"
@@ -77,7 +76,7 @@ def read_model(path: Path) -> Checkpoint:
 
 def check_backbone(expected: str, start: Checkpoint, path: Path) -> None:
     """Raises UserError if the weights are of another backbone than asked for."""
-    backbone = start.network.get("backbone", "plain")
+    backbone = start.network.backbone
     if backbone != expected:
         raise UserError(
             "check-backbone",
@@ -97,7 +96,7 @@ def load_matching(net: UNet, start: Checkpoint, path: Path) -> None:
     )
     print(f"weights  from {path}")
     if any(found.values()):
-        count, wanted = start.network["num_classes"], net.head.out_channels
+        count, wanted = start.network.num_classes, net.head.out_channels
         classes = f"it has {count} classes, the data have {wanted}: " if count != wanted else ""
         warn(f"{classes}these layers start afresh, or are not used\n{table_of_misfits(found)}")
 

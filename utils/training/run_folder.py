@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -83,7 +84,7 @@ def _what_must_agree(checkpoint: Checkpoint) -> dict[str, object]:
     classes = ", ".join(checkpoint.class_names)
     settings = {"fold": None, "optimizer": "adamw", "fit": "crop", **checkpoint.settings}
     return {
-        **checkpoint.network,
+        **asdict(checkpoint.network),
         "classes": classes,
         **{name: settings[name] for name in ("fold", "optimizer", "fit")},
     }

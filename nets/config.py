@@ -1,0 +1,41 @@
+"""The settings of a network, stated once: flags of train.py and of the summary, arguments of `build`, a checkpoint's."""
+
+from dataclasses import dataclass, fields
+from typing import Literal, get_args
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Settings of the network."""
+
+    num_classes: int | None = None  # classes, the background counted; None: those of the data
+    in_channels: Literal[1, 3] | None = None  # 3: RGB, 1: gray; None: 1 if all pictures of the data are gray
+    backbone: Literal["plain", "vgg", "vgg_bn", "resnet50"] = "plain"  # encoder; plain: the U-Net's own
+    base_channels: int = 16  # plain: width of the first level, doubled at every level; 64 in the paper
+    depth: int = 4  # plain: number of times the resolution is halved
+    norm: Literal["batch", "group", "none"] = "batch"  # normalisation; group for batches of 1 or 2 pictures
+    upsampling: Literal["transposed", "bilinear", "aligned"] = "transposed"  # aligned: other repositories
+    skip: Literal["concat", "add"] = "concat"  # how encoder maps join the decoder; add: as in FCN
+    dropout: float = 0.0  # plain: share of values dropped at the end of the contracting path
+    padding: Literal["same", "valid"] = "same"  # valid: the paper's unpadded convolutions, plain only
+    pad_picture: bool = True  # off: the maps of the decoder are padded instead, as in Pytorch-UNet
+    deep_supervision: bool = False  # the decoder's coarser maps are scored against the masks, too
+
+    def check(self) -> None:
+        """Raises ValueError, listing what exists, for settings that make no network."""
+        for field in fields(self):
+            value, choices = getattr(self, field.name), get_args(field.type)
+            if all(isinstance(choice, str) for choice in choices) and choices and value not in choices:
+                raise ValueError(f"{field.name} is {value!r}; there are: {', '.join(choices)}")
+        for name in ("num_classes", "in_channels", "base_channels"):
+            value = getattr(self, name)
+            if value is None or value < 1:
+                raise ValueError(f"{name} is {value}; it must be 1 or more")
+        if not 1 <= self.depth <= 7:
+            raise ValueError(f"depth is {self.depth}; it must be between 1 and 7")
+        if self.padding == "valid" and self.backbone != "plain":
+            raise ValueError('padding="valid" is for the plain backbone')
+        if self.deep_supervision and (self.padding == "valid" or not self.pad_picture):
+            raise ValueError(
+                "deep supervision needs maps that halve evenly: padded convolutions and a padded picture"
+            )
