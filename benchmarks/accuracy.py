@@ -1,6 +1,6 @@
 """Minutes of training → validation mIoU: ours (train.py) and the plain loop, the same network on the same pictures.
 
-python benchmarks/accuracy.py --voc-root VOCdevkit/isbi --output docs/accuracy.md
+python benchmarks/accuracy.py --voc-root VOCdevkit/isbi --output logs/accuracy.md
 """
 
 import shlex

@@ -1,6 +1,6 @@
 """VGG-16 and ResNet-50, untrained at the start, in the same minutes: ours (train.py) and segmentation-models-pytorch.
 
-python benchmarks/encoders.py --voc-root VOCdevkit/isbi --output docs/encoders.md
+python benchmarks/encoders.py --voc-root VOCdevkit/isbi --output logs/encoders.md
 """
 
 import random

@@ -1,6 +1,6 @@
 """Samples a second of the data loader with and without augmentation, and the share of a training that waits for data.
 
-python benchmarks/loader.py --output docs/loader.md
+python benchmarks/loader.py --output logs/loader.md
 """
 
 import sys

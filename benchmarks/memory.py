@@ -1,6 +1,6 @@
 """Peak memory and time of training against batch and size: the plain loop, ours, and ours with --save-memory.
 
-python benchmarks/memory.py --output docs/memory.md
+python benchmarks/memory.py --output logs/memory.md
 """
 
 import statistics

@@ -1,6 +1,6 @@
 """What each member of the family costs: parameters, operations, time to train and to predict a picture, peak memory.
 
-python benchmarks/networks.py --output docs/networks.md
+python benchmarks/networks.py --output logs/networks.md
 """
 
 import sys

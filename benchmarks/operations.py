@@ -2,7 +2,7 @@
 
 Beside it the share of the machine's matrix rate that they reach, and what the convolutions alone would reach.
 
-python benchmarks/operations.py --output docs/operations.md
+python benchmarks/operations.py --output logs/operations.md
 """
 
 import sys

@@ -1,6 +1,6 @@
 """What the machine's number format costs in accuracy: bfloat16 (or float16) against float32, several seeds.
 
-python benchmarks/precision.py --voc-root VOCdevkit/isbi --output docs/precision.md
+python benchmarks/precision.py --voc-root VOCdevkit/isbi --output logs/precision.md
 """
 
 import statistics

@@ -1,6 +1,6 @@
 """Seconds to train, to predict and to validate a picture, and peak memory: ours, the plain loop, and another library.
 
-python benchmarks/speed.py --output docs/speed.md
+python benchmarks/speed.py --output logs/speed.md
 """
 
 import sys

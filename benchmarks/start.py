@@ -1,6 +1,6 @@
 """Seconds that a user waits: python train.py (demo) until its first step is done, python predict.py --help.
 
-python benchmarks/start.py --output docs/start.md
+python benchmarks/start.py --output logs/start.md
 """
 
 import statistics
