@@ -14,8 +14,8 @@ from utils.images.palette import IGNORE_INDEX
 from utils.images.reading import read_image, read_mask
 from utils.images.writing import write_image, write_mask
 from utils.training.augmentation import augment, draw_map, parse_augmentation, resample
-from utils.training.data import measure_split_range
-from utils.voc.folder import VocFolder, check_size
+from utils.voc.folder import VocFolder
+from utils.voc.survey import survey_pairs
 
 
 @dataclass
@@ -56,13 +56,16 @@ def main(config: Config) -> None:
             "rename this picture",
         )
     source.read_class_names()
-    for name in progress(names, "copying", "picture"):
-        copy_pair(source, target, name)
+    survey = survey_pairs(
+        source, splits["train"], [name for name in names if name not in set(splits["train"])]
+    )
+    for record in progress(survey.records, "copying", "picture"):
+        copy_pair(source, target, record.name, record.size)
     for text in (source.class_names_path, source.root / "scaling.json"):
         if text.is_file():
             copy_file(text, target.root / text.name)
     # As in training: changes of brightness that are made for the full range would drown pictures of 12 bits.
-    limits = measure_split_range(source, splits["train"])
+    limits = survey.pictures.range_16bit
     for index, name in enumerate(progress(splits["train"], "augmenting", "picture")):
         image, mask = stretch(read_image(source.image_path(name)), limits), read_mask(source.mask_path(name))
         objects = source.read_objects(name, mask.shape)
@@ -91,12 +94,10 @@ def main(config: Config) -> None:
     print(f"next: python train.py --voc-root {quoted(target.root)}")
 
 
-def copy_pair(source: VocFolder, target: VocFolder, name: str) -> None:
-    """The files of the picture, the mask and the objects as they are. Raises UserError."""
+def copy_pair(source: VocFolder, target: VocFolder, name: str, size: tuple[int, int]) -> None:
+    """The files of the picture, the mask and the objects as they are. Raises UserError for objects of another size."""
     image, mask, objects = source.image_path(name), source.mask_path(name), source.objects_path(name)
     pairs = [(image, target.images_dir / image.name), (mask, target.mask_path(name))]
-    size = read_image(image).shape[:2]
-    check_size(mask, read_mask(mask), image.name, size)
     if source.read_objects(name, size) is not None:
         pairs.append((objects, target.objects_path(name)))
     for old, new in pairs:

@@ -17,8 +17,9 @@ from utils.images.plots import draw_class_bars, draw_confusion_matrix
 from utils.images.reading import read_mask
 from utils.images.writing import write_mask
 from utils.scoring.confusion import ConfusionMatrix, Scores
+from utils.voc.classes import check_classes
 from utils.voc.folder import VocFolder
-from utils.voc.survey import check_classes, resolve_class_names, scan_pairs
+from utils.voc.survey import survey_pairs
 
 
 @dataclass
@@ -85,11 +86,7 @@ def take_names(folder: VocFolder, unet: Unet) -> None:
 
 def check_split(folder: VocFolder, names: list[str], unet: Unet) -> None:
     """Raises UserError if a mask is faulty or the classes of the folder are not those of the model."""
-    scans = []
-    for scan in progress(scan_pairs(folder, names), "checking masks", "mask", len(names)):
-        if isinstance(scan, UserError):
-            raise scan
-        scans.append(scan)
+    records = survey_pairs(folder, names).records
     own = folder.read_class_names()
     if own is not None and own != unet.class_names:
         raise UserError(
@@ -99,8 +96,7 @@ def check_split(folder: VocFolder, names: list[str], unet: Unet) -> None:
             f"the classes of {unet.model_path}: {', '.join(unet.class_names)}",
             "choose a model of these classes by --model-path logs/<run>/best.pth, or other data by --voc-root",
         )
-    resolve_class_names(folder, sum(scan.counts for scan in scans))
-    check_classes(folder, scans, unet.class_names)
+    check_classes(folder, records, unet.class_names)
 
 
 def percent(value: float) -> str:

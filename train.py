@@ -30,7 +30,7 @@ from utils.models.weights import check_backbone, load_matching, load_pretrained,
 from utils.scoring.confusion import Scores
 from utils.training.augmentation import parse_augmentation
 from utils.training.border_weights import BorderWeights
-from utils.training.data import Data, load_data, measure_channels, measure_split, measure_split_range
+from utils.training.data import Data, load_data
 from utils.training.engine import Epoch, Trainer, evaluate, make_optimizer, train_one_epoch
 from utils.training.history import History, Row
 from utils.training.losses import Loss, balanced_class_weights, criterion
@@ -273,10 +273,7 @@ def fill_in(config: Config, data: Data) -> Config:
     lr = config.lr or LEARNING_RATES[config.optimizer]
     return replace(
         config,
-        network=replace(
-            config.network,
-            in_channels=config.network.in_channels or measure_channels(data.folder, data.train),
-        ),
+        network=replace(config.network, in_channels=config.network.in_channels or data.channels),
         input_shape=crop,
         batch_size=config.batch_size or batch,
         freeze_batch_size=config.freeze_batch_size or 2 * (config.batch_size or batch),
@@ -316,14 +313,12 @@ def make_network(config: Config, data: Data) -> tuple[UNet, Checkpoint]:
         normalisation = Normalisation(**known.normalisation)
         other_scale = float_range and tuple(normalisation.range_float or ()) != float_range
         if normalisation.range_16bit is None or other_scale:
-            normalisation = replace(normalisation, range_16bit=measure_split_range(data.folder, data.train))
+            normalisation = replace(normalisation, range_16bit=data.range_16bit)
     elif config.pretrained and network.backbone != "plain":
-        limits = measure_split_range(data.folder, data.train)
-        normalisation = replace(
-            load_pretrained(net, network.backbone, network.in_channels), range_16bit=limits
-        )
+        normalisation = load_pretrained(net, network.backbone, network.in_channels)
+        normalisation = replace(normalisation, range_16bit=data.range_16bit)
     else:
-        normalisation = measure_split(data.folder, data.train, network.in_channels)
+        normalisation = data.normalisation(network.in_channels)
     if float_range:
         normalisation = replace(normalisation, range_float=float_range)
     if config.save_memory:

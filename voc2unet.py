@@ -14,9 +14,9 @@ from utils.doctor.repair import Mending, write_mended
 from utils.doctor.sheets import draw_contact_sheet, draw_statistics
 from utils.doctor.statistics import Statistics, describe, save_statistics
 from utils.images.palette import IGNORE_INDEX
+from utils.voc.classes import resolve_class_names
 from utils.voc.folder import VocFolder
 from utils.voc.splits import Kind, check_folds, draw, draw_folds, group_keys, join_groups, sizes_of
-from utils.voc.survey import resolve_class_names
 
 
 @dataclass

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from scripts import make_voc, save_as, snapshot
 
 import train
-import utils.training.samples
 import voc2unet
 from utils.core.console import UserError
 from utils.core.files import write_lines
@@ -26,8 +25,9 @@ from utils.doctor.statistics import ClassStatistics, describe, propose
 from utils.images.reading import read_image
 from utils.images.writing import write_image, write_mask
 from utils.training.data import load_data
+from utils.voc.dataset_file import read_survey
 from utils.voc.folder import VocFolder
-from utils.voc.survey import fresh_statistics, scan_pair
+from utils.voc.survey import PairRecord, survey_pairs
 
 NAMES = ["background", "cell", "nucleus"]
 
@@ -108,10 +108,12 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_the_file_holds_what_a_scan_finds(known):
-    scans = fresh_statistics(known, ["b.图", "a 1"])
-    for scan in scans:
-        again = scan_pair(known, scan.name)
-        assert (scan.size, scan.counts.tolist()) == (again.size, again.counts.tolist())
+    read, found = (survey(known, ["b.图"], ["a 1"]) for survey in (read_survey, survey_pairs))
+    for one, other in zip(read.records, found.records, strict=True):
+        assert (one.name, one.size, one.values) == (other.name, other.size, other.values)
+        assert (one.gray, one.bits) == (other.gray, other.bits)
+    assert read.pictures.normalisation(3) == found.pictures.normalisation(3)
+    assert read.pictures.channels == found.pictures.channels
     content = json.loads((known.root / "dataset.json").read_text("utf-8"))
     assert content["pairs"] == {"a 1": "4×6 0:19 1:5", "b.图": "4×6 0:19 2:4 255:1"}
     assert [one["name"] for one in content["classes"]] == NAMES
@@ -126,15 +128,16 @@ def test_pictures_are_drawn_and_drawn_alike_again(known):
     assert snapshot(known.root) == before
 
 
-def test_training_reads_the_file_instead_of_the_masks(folder, monkeypatch):
+def test_training_reads_the_file_instead_of_pictures_and_masks(folder, monkeypatch):
     slow = load_data(folder)
-    monkeypatch.setattr(utils.training.samples, "scan_pairs", None)
+    monkeypatch.setattr("utils.training.data.survey_pairs", None)
     (folder.root / "dataset.json").replace(folder.root / "aside.json")
     with pytest.raises(TypeError):
         load_data(folder)
     (folder.root / "aside.json").replace(folder.root / "dataset.json")
     fast = load_data(folder)
     assert fast.class_pixels.tolist() == slow.class_pixels.tolist()
+    assert fast.normalisation(1) == slow.normalisation(1)
     assert (fast.train_sizes, fast.val_sizes) == (slow.train_sizes, slow.val_sizes)
 
 
@@ -185,7 +188,7 @@ def test_training_chooses_what_the_doctor_proposes(
 
 def test_values_are_checked_when_read_from_the_file_too(folder):
     write_lines(folder.class_names_path, NAMES[:2])
-    assert fresh_statistics(folder, ["a 1"])
+    assert read_survey(folder, ["a 1"])
     with pytest.raises(UserError, match=r"value 2 \(4 pixels\)"):
         load_data(folder)
 
@@ -222,17 +225,35 @@ def rename(folder):
     ],
 )
 def test_anything_changed_makes_the_file_stale(folder, change):
-    assert fresh_statistics(folder, ["a 1", "b.图"])
+    assert read_survey(folder, ["a 1", "b.图"])
     change(folder)
-    assert fresh_statistics(VocFolder(folder.root), ["a 1", "b.图"]) is None
+    assert read_survey(VocFolder(folder.root), ["a 1", "b.图"]) is None
+
+
+def test_a_file_of_an_earlier_version_means_one_more_pass(folder):
+    path = folder.root / "dataset.json"
+    content = json.loads(path.read_text("utf-8"))
+    del content["pictures"]
+    path.write_text(json.dumps(content), encoding="utf-8")
+    assert read_survey(folder, ["a 1"]) is None
+    assert load_data(folder).train == ["a 1"]
+
+
+def test_training_pictures_of_16_bits_are_read_again(folder):
+    save_as(folder.images_dir / "a 1.png", np.full((4, 6), 65535, np.uint16))
+    make_fresh(folder)
+    folder = VocFolder(folder.root)
+    assert read_survey(folder, ["a 1"]) is None
+    assert read_survey(folder, ["b.图"], ["a 1"])
 
 
 def test_a_name_that_the_file_does_not_list(folder):
-    assert fresh_statistics(folder, ["a 1", "c"]) is None
+    assert read_survey(folder, ["a 1", "c"]) is None
 
 
 def seen(size, gray=True, values=None, name="x"):
-    return Seen(name, None, size, 1, gray, 8, name, values or {0: 1, 1: 1}, MendedMask((), "", size))
+    record = PairRecord(name, size, values or {0: 1, 1: 1}, gray, 8, np.zeros((4, 2)))
+    return Seen(name, None, record, 1, name, MendedMask((), "", size))
 
 
 def class_of(share, median=400.0, large=900.0, index=1):

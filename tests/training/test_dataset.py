@@ -16,7 +16,7 @@ from utils.images.reading import read_image, read_mask
 from utils.images.writing import write_image, write_mask
 from utils.training.augmentation import STRENGTHS
 from utils.training.border_weights import BorderWeights
-from utils.training.data import Data, load_data, measure_split
+from utils.training.data import Data, load_data
 from utils.training.samples import EpochBatches, SegmentationDataset, collate, make_loader, same_size_batches
 from utils.voc.folder import VocFolder
 
@@ -44,6 +44,11 @@ def test_a_data_set_is_read_and_checked(voc_folder):
     assert data.val_sizes == [(64, 64)] * 2
     masks = [read_mask(folder.mask_path(name)) for name in data.train]
     assert list(data.class_pixels) == [sum((mask == k).sum() for mask in masks) for k in range(3)]
+    values = np.stack([read_image(folder.image_path(name)) for name in data.train]) / 255
+    normalisation = data.normalisation(1)
+    assert normalisation.mean == pytest.approx([values.mean()])
+    assert normalisation.std == pytest.approx([values.std()])
+    assert (data.channels, data.range_16bit) == (1, None)
     image, mask = data.read_pair("cells_3")
     np.testing.assert_array_equal(image, read_image(folder.image_path("cells_3")))
     np.testing.assert_array_equal(mask, read_mask(folder.mask_path("cells_3")))
@@ -54,10 +59,12 @@ def test_a_folder_that_is_not_there_is_a_user_error(tmp_path):
         load_data(VocFolder(tmp_path / "nowhere"))
 
 
+@pytest.mark.parametrize("part", ["images_dir", "masks_dir"])
 @pytest.mark.parametrize("name", ["cells_0", "cells_3"])
-def test_a_fault_in_any_split_is_found(voc_folder, name):
+def test_a_fault_in_any_split_is_found(voc_folder, name, part):
     folder = voc_folder()
-    folder.mask_path(name).unlink()
+    path = getattr(folder, part) / f"{name}.png"
+    path.write_bytes(path.read_bytes()[:300])
     with pytest.raises(UserError, match=name):
         load_data(folder)
 
@@ -90,7 +97,7 @@ def test_a_class_without_training_pixels_is_a_warning(voc_folder, capsys):
     ],
 )
 def test_crops_are_no_larger_than_the_largest_picture(sizes, wanted, stride, expected):
-    data = Data(None, [], [], [], sizes, [], np.zeros(2))
+    data = Data(None, [], [], [], sizes, [], np.zeros(2), None)
     assert data.fit_crop(wanted, stride) == expected
 
 
@@ -99,7 +106,7 @@ def test_crops_are_no_larger_than_the_largest_picture(sizes, wanted, stride, exp
     [([(64, 64)], (64, 64), 1), ([(512, 512)], (256, 256), 4), ([(9, 9)], (32, 32), 1)],
 )
 def test_crops_cover_a_picture_about_once(sizes, crop, expected):
-    assert Data(None, [], [], [], sizes, [], np.zeros(2)).crops_per_picture(crop) == expected
+    assert Data(None, [], [], [], sizes, [], np.zeros(2), None).crops_per_picture(crop) == expected
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -260,25 +267,6 @@ def test_8_bit_pictures_among_16_bit_ones_are_widened_exactly():
     np.testing.assert_array_equal(images.numpy().ravel(), [0, 65535, 7, 65535])
     assert masks.shape == (2, 1, 2)
     assert collate([(eight, mask)] * 2)[0].dtype == torch.uint8
-
-
-def test_normalisation_is_measured_on_the_pictures(voc_folder):
-    folder = voc_folder(count=6)
-    names = [f"cells_{index}" for index in range(6)]
-    values = np.stack([read_image(folder.image_path(name)) for name in names]) / 255
-    measured = measure_split(folder, names, in_channels=1)
-    assert measured.mean == pytest.approx([values.mean()])
-    assert measured.std == pytest.approx([values.std()])
-    ends = values[[0, 5]]
-    assert measure_split(folder, names, in_channels=1, at_most=2).mean == pytest.approx([ends.mean()])
-
-
-def test_a_picture_that_cannot_be_read_is_a_user_error(voc_folder):
-    folder = voc_folder()
-    path = folder.image_path("cells_1")
-    path.write_bytes(path.read_bytes()[:300])
-    with pytest.raises(UserError, match=r"cells_1\.png"):
-        measure_split(folder, ["cells_0", "cells_1"], in_channels=3)
 
 
 def test_pictures_beyond_the_cache_are_read_again(voc_folder):

@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from utils.core.console import UserError, quoted
 from utils.core.files import read_lines, write_lines
 from utils.images.writing import write_image, write_mask
+from utils.voc.classes import check_classes, looks_like_0_255, resolve_class_names
 from utils.voc.folder import VocFolder, is_image, list_images
-from utils.voc.survey import check_classes, looks_like_0_255, resolve_class_names, scan_pair, scan_pairs
+from utils.voc.survey import survey_pairs
 
 GRAY = np.zeros((6, 8), np.uint8)
 
@@ -31,9 +31,9 @@ def histogram(*masks: object) -> np.ndarray:
 
 
 def checked(folder: VocFolder, *names: str) -> list[str]:
-    scans = [scan_pair(folder, name) for name in names]
-    class_names = resolve_class_names(folder, sum(scan.counts for scan in scans))
-    check_classes(folder, scans, class_names)
+    records = survey_pairs(folder, names).records
+    class_names = resolve_class_names(folder, sum(record.counts for record in records))
+    check_classes(folder, records, class_names)
     return class_names
 
 
@@ -156,50 +156,6 @@ def test_two_pictures_of_one_name_are_a_user_error(folder):
     with pytest.raises(UserError) as error:
         folder.image_path("cell")
     assert "cell.png and cell.tif" in error.value.found
-
-
-def test_a_pair_is_counted(folder):
-    add(folder, "a", [[0, 1, 1], [255, 1, 0]])
-    scan = scan_pair(folder, "a")
-    assert (scan.name, scan.size) == ("a", (2, 3))
-    assert {v: scan.counts[v] for v in np.flatnonzero(scan.counts)} == {0: 2, 1: 3, 255: 1}
-
-
-def test_a_missing_mask_is_a_user_error(folder):
-    write_image(folder.images_dir / "a.tif", GRAY)
-    with pytest.raises(UserError, match="no such mask") as error:
-        scan_pair(folder, "a")
-    assert error.value.subject == str(folder.mask_path("a"))
-    assert "a.tif" in error.value.expected
-
-
-def test_a_mask_of_another_size_is_a_user_error(folder):
-    add(folder, "a", GRAY)
-    write_mask(folder.mask_path("a"), GRAY.T)
-    with pytest.raises(UserError) as error:
-        scan_pair(folder, "a")
-    assert "8×6" in error.value.found
-    assert "6×8" in error.value.expected
-
-
-def test_a_turned_photo_fits_a_mask_drawn_upright(folder):
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    folder.images_dir.mkdir()
-    Image.fromarray(GRAY).save(folder.images_dir / "photo.jpg", exif=exif)
-    write_mask(folder.mask_path("photo"), GRAY.T)
-    assert scan_pair(folder, "photo").size == (8, 6)
-
-
-def test_faults_are_yielded_in_order_between_the_good_ones(folder):
-    for name in "abc":
-        add(folder, name, GRAY)
-    folder.mask_path("b").write_bytes(b"")
-    scans = list(scan_pairs(folder, ["c", "b", "nowhere", "a"]))
-    assert [getattr(scan, "name", None) for scan in scans] == ["c", None, None, "a"]
-    assert isinstance(scans[1], UserError)
-    assert "b.png" in str(scans[1])
-    assert "nowhere" in str(scans[2])
 
 
 @pytest.mark.parametrize(

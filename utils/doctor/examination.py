@@ -13,12 +13,12 @@ import numpy as np
 from utils.core.console import UserError, counted, progress, warn
 from utils.doctor.pairing import Fault
 from utils.doctor.repair import MaskFault, MendedMask, Mending, Pair, digest
-from utils.images.arrays import is_gray
 from utils.images.palette import IGNORE_INDEX
 from utils.images.reading import read_image
+from utils.voc.classes import check_classes, looks_like_0_255, resolve_class_names
 from utils.voc.colors import BUILT_IN, in_words
 from utils.voc.folder import VocFolder
-from utils.voc.survey import MaskScan, check_classes, looks_like_0_255, resolve_class_names
+from utils.voc.survey import PairRecord, make_record
 
 CHUNK = 64  # pairs read between two looks at the results, which bounds the memory
 SIZE_BINS = 8  # of object sizes, an octave
@@ -30,19 +30,26 @@ class Seen:
 
     name: str
     picture: Path
-    size: tuple[int, int]
+    record: PairRecord
     channels: int
-    gray: bool  # one channel, or three equal ones
-    bits: int
     digest: str
-    values: dict[int, int]
     mended: MendedMask
 
     @property
-    def scan(self) -> MaskScan:
-        counts = np.zeros(256, np.int64)
-        counts[list(self.values)] = list(self.values.values())
-        return MaskScan(self.name, self.size, counts)
+    def size(self) -> tuple[int, int]:
+        return self.record.size
+
+    @property
+    def gray(self) -> bool:
+        return self.record.gray
+
+    @property
+    def bits(self) -> int:
+        return self.record.bits
+
+    @property
+    def values(self) -> dict[int, int]:
+        return self.record.values
 
 
 @dataclass
@@ -132,24 +139,10 @@ def _look_at(
         faults.append(error)
     if image is None or mask is None:
         return None, faults, None, {}
-    levels = np.iinfo(image.dtype).max + 1
-    histogram = cv2.calcHist([image.reshape(1, -1)], [0], None, [levels], [0, levels]).ravel()
-    counts = np.bincount(mask.ravel(), minlength=256)
-    values = {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
+    record, histogram = make_record(pair.name, image, mask)
     mended = MendedMask(tuple(steps), digest(mask) if mending.active else "", mask.shape)
-    depth, channels = 8 * image.itemsize, 1 if image.ndim == 2 else 3
-    seen = Seen(
-        pair.name,
-        pair.picture,
-        image.shape[:2],
-        channels,
-        is_gray(image),
-        depth,
-        digest(image),
-        values,
-        mended,
-    )
-    return seen, faults, histogram, _object_sizes(mask, values)
+    seen = Seen(pair.name, pair.picture, record, 1 if image.ndim == 2 else 3, digest(image), mended)
+    return seen, faults, histogram[4], _object_sizes(mask, record.values)
 
 
 def _object_sizes(mask: np.ndarray, values: dict[int, int]) -> dict[int, np.ndarray]:
@@ -184,9 +177,10 @@ def check_values(
     beyond = set(range(len(names), IGNORE_INDEX))
     suspects = [seen for seen in findings.seen if beyond & seen.values.keys()]
     black_white = looks_like_0_255(findings.counts)
-    for scan in [MaskScan("", (0, 0), findings.counts)] if black_white else [seen.scan for seen in suspects]:
+    records = [seen.record for seen in findings.seen]
+    for some in [records] if black_white else [[seen.record] for seen in suspects]:
         try:
-            check_classes(folder, [scan], names)
+            check_classes(folder, some, names)
         except UserError as error:
             faults.append(_to_fault("masks with values beyond the classes", error))
     if class_names is None and not faults and not findings.faults:

@@ -1,6 +1,5 @@
 """What a VOC folder holds: printed, saved as dataset.json, and turned into proposals for training."""
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -8,12 +7,11 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 
 from utils.core.console import counted
-from utils.core.files import write_lines
 from utils.doctor.examination import Findings, Seen
 from utils.images.palette import IGNORE_INDEX
 from utils.training.recipe import LARGE, plan_crops
+from utils.voc.dataset_file import write_dataset_file
 from utils.voc.folder import VocFolder
-from utils.voc.survey import DATASET_FORMAT, _fingerprint
 
 PERCENTILES = (0.1, 1, 25, 50, 75, 99, 99.9)
 
@@ -141,12 +139,5 @@ def _propose_fit(seen: Sequence[Seen], classes: Sequence[ClassStatistics]) -> Pr
 
 
 def save_statistics(folder: VocFolder, statistics: Statistics, seen: Sequence[Seen]) -> None:
-    """Write dataset.json. One line a pair, so that the file stays readable."""
-    names = [one.name for one in seen]
-    pairs = {
-        one.name: f"{one.size[0]}×{one.size[1]}" + "".join(f" {v}:{n}" for v, n in one.values.items())
-        for one in seen
-    }
-    fingerprint = _fingerprint(folder, names)
-    content = {"format": DATASET_FORMAT, "fingerprint": fingerprint, **asdict(statistics), "pairs": pairs}
-    write_lines(folder.root / "dataset.json", [json.dumps(content, ensure_ascii=False, indent=1)])
+    """Write dataset.json."""
+    write_dataset_file(folder, asdict(statistics), [one.record for one in seen])

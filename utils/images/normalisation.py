@@ -1,6 +1,6 @@
 """From picture values to network input: one scaling, stored in the checkpoint, used alike in training and prediction."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,32 +78,3 @@ def unstretch(image: np.ndarray, limits: Sequence[int] | None) -> np.ndarray:
         return image
     low, high = limits
     return np.round(low + image * (max(high - low, 1) / 65535)).astype(np.uint16)
-
-
-def measure_range(images: Iterable[np.ndarray]) -> tuple[int, int] | None:
-    """The 0.1 and 99.9 percentile of all values of the uint16 pictures among `images`; None where there are none.
-
-    A camera of 12 bits fills a sixteenth of the range; without this, brightness changes made for the full range drown it.
-    """
-    counts = np.zeros(65536, np.int64)
-    for image in images:
-        if image.dtype == np.uint16:
-            counts += np.bincount(image.ravel(), minlength=65536)
-    if not counts.any():
-        return None
-    low, high = np.searchsorted(counts.cumsum(), counts.sum() * np.array([0.001, 0.999]))
-    return int(low), max(int(high), int(low) + 1)
-
-
-def measure_normalisation(images: Iterable[np.ndarray]) -> Normalisation:
-    """Mean and standard deviation of each channel over all pixels of pictures (H, W, C), uint8 or uint16; streams."""
-    count, total, squares = 0, 0.0, 0.0
-    for image in images:
-        values = image.reshape(-1, image.shape[2]).astype(np.float64) / np.iinfo(image.dtype).max
-        count += len(values)
-        total = total + values.sum(0)
-        squares = squares + (values**2).sum(0)
-    mean = total / count
-    # Constant pictures have no spread to divide by; one gray step of 8 bits is the least that means anything.
-    std = np.sqrt(np.maximum(squares / count - mean**2, (1 / 255) ** 2))
-    return Normalisation(tuple(mean.tolist()), tuple(std.tolist()))

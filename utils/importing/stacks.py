@@ -32,7 +32,7 @@ def import_stack(folder: VocFolder, images: Path, masks: Path | None, like: Path
 
     Pages of 8 or 16 bits, gray or RGB, keep their values; others (float, signed, 32 bits) become 16 bits, over a range
     that scaling.json keeps: `like`, that of other data, or else one for all stacks of the folder, with room for whatever
-    is trained on. The percentiles that a network sees are those of its training pictures (`utils.images.normalisation.measure_range`).
+    is trained on. The percentiles that a network sees are those of its training pictures (`utils.voc.survey.find_range`).
     Raises UserError before anything is written.
     """
     name, scaling_path = images.stem.strip(), folder.root / "scaling.json"

@@ -169,5 +169,5 @@ def check_size(subject: object, mask: np.ndarray, picture: object, size: tuple[i
         found = f"a mask of {mask.shape[0]}×{mask.shape[1]} (height×width)"
         remedy = "export the mask in the picture's size; class indices must not be interpolated"
         raise UserError(
-            "check-size", subject, found, f"the size of its picture {picture}: {size[0]}×{size[1]}", remedy
+            "mask-size", subject, found, f"the size of its picture {picture}: {size[0]}×{size[1]}", remedy
         )

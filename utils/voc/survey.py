@@ -1,126 +1,155 @@
-"""What the pairs of a VOC folder hold, and whether they fit together and hold class indices."""
+"""The one pass over the pairs of a VOC folder: each picture and each mask is read once, in threads."""
 
-import json
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
 
+import cv2
 import numpy as np
 
-from utils.core.console import UserError
-from utils.images.palette import IGNORE_INDEX, numbered_classes
+from utils.core.console import UserError, progress
+from utils.core.threads import map_ahead
+from utils.images.arrays import is_gray, to_channels
+from utils.images.normalisation import Normalisation, stretch
 from utils.images.reading import read_image, read_mask
 from utils.voc.folder import VocFolder, check_size
 
+BAND = 1 << 22  # pixels whose luminance is computed at once, which bounds the memory for large pictures
 
-@dataclass(frozen=True)
-class MaskScan:
-    """What one pair of picture and mask holds. counts: (256,) int64 pixels of each value."""
+
+@dataclass(frozen=True, slots=True)
+class PairRecord:
+    """What one pair holds. size: (height, width); values: mask value → pixels; gray: one channel, or three equal ones.
+
+    moments: (4, 2) int64, sum and sum of squares of red, green, blue and luminance; zeros for 16 bits, whose values
+    are stretched by a range that depends on the other pictures.
+    """
 
     name: str
     size: tuple[int, int]
-    counts: np.ndarray = field(repr=False)
+    values: dict[int, int]
+    gray: bool
+    bits: int
+    moments: np.ndarray = field(repr=False)
+
+    @property
+    def counts(self) -> np.ndarray:
+        """(256,) int64 pixels of each mask value."""
+        counts = np.zeros(256, np.int64)
+        counts[list(self.values)] = list(self.values.values())
+        return counts
 
 
-def scan_pair(folder: VocFolder, name: str) -> MaskScan:
-    """Read a picture and its mask. Raises UserError: missing, unreadable, or of different sizes."""
+@dataclass(frozen=True)
+class PictureStatistics:
+    """What training needs of the training pictures. range_16bit: 0.1 and 99.9 percentile; None without 16-bit ones.
+
+    moments: (4, 2) float64, sum and sum of squares of red, green, blue and luminance (ITU-R 601), scaled to 0…1 after
+    16-bit pictures were stretched from `range_16bit`. The luminance of 16-bit colours is stretched as such, not
+    channel by channel, which differs only where a channel is clipped.
+    """
+
+    channels: int  # 1 if all pictures are gray
+    range_16bit: tuple[int, int] | None
+    pixels: int
+    moments: np.ndarray = field(repr=False)
+
+    def normalisation(self, in_channels: int) -> Normalisation:
+        """Mean and standard deviation of each of 1 or 3 channels over all pixels."""
+        total, squares = self.moments[3:].T if in_channels == 1 else self.moments[:3].T
+        mean = total / self.pixels
+        # Constant pictures have no spread to divide by; one gray step of 8 bits is the least that means anything.
+        std = np.sqrt(np.maximum(squares / self.pixels - mean**2, (1 / 255) ** 2))
+        return Normalisation(tuple(mean.tolist()), tuple(std.tolist()), self.range_16bit)
+
+
+@dataclass(frozen=True)
+class Survey:
+    """records: of the training pairs, then of the others, in the order of their names; pictures: of the training pairs."""
+
+    records: list[PairRecord]
+    pictures: PictureStatistics
+
+
+def survey_pairs(folder: VocFolder, train: Sequence[str], others: Sequence[str] = ()) -> Survey:
+    """Read and check every pair once. Memory does not grow with the pictures. Raises UserError for the first fault."""
+    threads, names = min(32, (os.cpu_count() or 1) + 4), [*train, *others]
+    pairs = map_ahead(lambda name: read_pair(folder, name), names, threads, 2 * threads)
+    records, counts_16bit = [], np.zeros((5, 65536), np.int64)
+    for record, counts in progress(pairs, "checking pairs", "pair", len(names)):
+        if record.bits == 16 and len(records) < len(train):
+            counts_16bit += counts
+        records.append(record)
+    return Survey(records, summarise_pictures(records[: len(train)], counts_16bit))
+
+
+def read_pair(folder: VocFolder, name: str) -> tuple[PairRecord, np.ndarray]:
+    """The record of a pair and `count_values` of its picture. Raises UserError: missing, unreadable, of two sizes."""
     image_path, mask_path = folder.image_path(name), folder.mask_path(name)
     if not mask_path.is_file():
         remedy = f"add the mask, or draw the split anew: {folder.doctor('--overwrite')}"
-        raise UserError(
-            "scan-pair", mask_path, "no such mask", f"a mask for the picture {image_path.name}", remedy
-        )
+        expected = f"a mask for the picture {image_path.name}"
+        raise UserError("mask-missing", mask_path, "no such mask", expected, remedy)
     # The whole picture, not its header alone: a truncated one must not come up in the middle of a training.
-    mask, size = read_mask(mask_path), read_image(image_path).shape[:2]
-    check_size(mask_path, mask, image_path.name, size)
-    return MaskScan(name, size, np.bincount(mask.ravel(), minlength=256))
+    mask, image = read_mask(mask_path), read_image(image_path)
+    check_size(mask_path, mask, image_path.name, image.shape[:2])
+    return make_record(name, image, mask)
 
 
-def scan_pairs(folder: VocFolder, names: Sequence[str]) -> Iterator[MaskScan | UserError]:
-    """`scan_pair` for every name, in threads (decoding releases the lock); faults are yielded, not raised."""
-
-    def scan(name: str) -> MaskScan | UserError:
-        try:
-            return scan_pair(folder, name)
-        except UserError as error:
-            return error
-
-    with ThreadPoolExecutor() as pool:
-        yield from pool.map(scan, names)
-
-
-def looks_like_0_255(counts: np.ndarray) -> bool:
-    """Masks with exactly the values 0 and 255: black and white drawings, not class indices. counts: (256,)."""
-    return set(np.flatnonzero(counts)) == {0, IGNORE_INDEX}
+def make_record(name: str, image: np.ndarray, mask: np.ndarray) -> tuple[PairRecord, np.ndarray]:
+    """The record of a picture (H, W[, 3]) uint8 or uint16 and its mask (H, W) uint8, and `count_values` of the picture."""
+    pixels, counts = np.bincount(mask.ravel(), minlength=256), count_values(image)
+    values = {int(value): int(pixels[value]) for value in np.flatnonzero(pixels)}
+    moments = np.zeros((4, 2), np.int64)
+    if image.dtype == np.uint8:
+        levels = np.arange(256)
+        moments = counts[:4] @ np.stack([levels, levels**2], axis=1)
+    record = PairRecord(name, image.shape[:2], values, is_gray(image), 8 * image.itemsize, moments)
+    return record, counts
 
 
-def resolve_class_names(folder: VocFolder, counts: np.ndarray) -> list[str]:
-    """class_names.txt, or class_0 … up to the largest value found (255 aside). counts: (256,) pixels of each value."""
-    names = folder.read_class_names()
-    if names is not None:
-        return names
-    largest = int(np.flatnonzero(counts[:IGNORE_INDEX]).max(initial=1))
-    return numbered_classes(max(largest, 1) + 1)
+def count_values(image: np.ndarray) -> np.ndarray:
+    """(5, 256 or 65536) int64 pixels of each value: red, green, blue, luminance, and all values of the file together.
+
+    A picture of one channel counts alike in all rows.
+    """
+    levels = np.iinfo(image.dtype).max + 1
+    if image.ndim == 2:
+        return np.tile(_count(image, levels), (5, 1))
+    rows = np.zeros((5, levels), np.int64)
+    for channel in range(3):
+        rows[channel] = _count(np.ascontiguousarray(image[..., channel]), levels)
+    for band in np.array_split(image, -(-image[..., 0].size // BAND)):
+        rows[3] += _count(to_channels(band, 1)[..., 0], levels)
+    rows[4] = rows[:3].sum(0)
+    return rows
 
 
-def check_classes(folder: VocFolder, scans: Sequence[MaskScan], class_names: Sequence[str]) -> None:
-    """Raises UserError if a mask of the split holds a value that is no class index, naming file, value and pixel count."""
-    total = sum(scan.counts for scan in scans)
-    if looks_like_0_255(total):
-        reason = "255 means 'ignore', so the network would learn nothing but class 0"
-        values = (
-            f"the values 0 ({total[0]} pixels) and 255 ({total[255]} pixels): masks drawn in black and white"
-        )
-        remedy = f"{folder.doctor('--map 0:0,255:1')}   (white becomes class 1; for black as class 1: --map 0:1,255:0)"
-        expected = "class indices 0, 1, … (255 only where the truth is unknown)"
-        raise UserError("check-classes", folder.masks_dir, f"only {values}. {reason}", expected, remedy)
-    for scan in scans:
-        wrong = [v for v in np.flatnonzero(scan.counts) if len(class_names) <= v != IGNORE_INDEX]
-        if wrong:
-            listed = ", ".join(f"{v} ({scan.counts[v]} pixels)" for v in wrong[:5]) + (
-                ", …" if len(wrong) > 5 else ""
-            )
-            number, names = len(class_names), ", ".join(class_names[:8])
-            expected = f"values 0 … {number - 1} for the {number} classes ({names}), or 255"
-            remedy = (
-                f"complete {folder.class_names_path}, or mend the masks: {folder.doctor('--map OLD:NEW,…')}"
-            )
-            raise UserError(
-                "check-classes", folder.mask_path(scan.name), f"value {listed} in the mask", expected, remedy
-            )
+def _count(values: np.ndarray, levels: int) -> np.ndarray:
+    # Four times as fast as numpy.bincount. It counts in float32, which is exact up to 2²⁴ pixels.
+    if values.size < 1 << 24:
+        return cv2.calcHist([values], [0], None, [levels], [0, levels]).ravel().astype(np.int64)
+    return np.bincount(values.ravel(), minlength=levels)
 
 
-DATASET_FORMAT = 1
+def summarise_pictures(records: Sequence[PairRecord], counts_16bit: np.ndarray) -> PictureStatistics:
+    """Statistics of the pictures of `records`. counts_16bit: (5, 65536), `count_values` of those of 16 bits, summed."""
+    limits = find_range(counts_16bit[4])
+    values = stretch(np.arange(65536, dtype=np.uint16), limits) / 65535
+    moments = counts_16bit[:4] @ np.stack([values, values**2], axis=1)
+    for record in records:
+        moments += record.moments / (255, 255**2)
+    pixels = sum(height * width for height, width in (record.size for record in records))
+    channels = 1 if all(record.gray for record in records) else 3
+    return PictureStatistics(channels, limits, pixels, moments)
 
 
-def fresh_statistics(folder: VocFolder, names: Sequence[str]) -> list[MaskScan] | None:
-    """What dataset.json says of these pairs, or None where it is missing, or older than any picture or mask it lists."""
-    try:
-        content = json.loads((folder.root / "dataset.json").read_text(encoding="utf-8"))
-        pairs = content["pairs"]
-        if content["format"] != DATASET_FORMAT or content["fingerprint"] != _fingerprint(folder, list(pairs)):
-            return None
-        return [_parse_scan(name, pairs[name]) for name in names]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+def find_range(counts: np.ndarray) -> tuple[int, int] | None:
+    """The 0.1 and 99.9 percentile of 16-bit values, counts: (65536,); None where there are none.
+
+    A camera of 12 bits fills a sixteenth of the range; without this, brightness changes made for the full range drown it.
+    """
+    if not counts.any():
         return None
-
-
-def _parse_scan(name: str, text: str) -> MaskScan:
-    size, *entries = text.split()
-    height, width = size.split("×")
-    counts = np.zeros(256, np.int64)
-    for entry in entries:
-        value, pixels = entry.split(":")
-        counts[int(value)] = int(pixels)
-    return MaskScan(name, (int(height), int(width)), counts)
-
-
-def _fingerprint(folder: VocFolder, names: Sequence[str]) -> str:
-    """Of the names, sizes and times of the files. Raises OSError or KeyError where one is missing."""
-    total = blake2b(digest_size=16)
-    for name in names:
-        for path in (folder.images[name], folder.mask_path(name)):
-            state = path.stat()
-            total.update(f"{path.name}|{state.st_size}|{state.st_mtime_ns}\n".encode())
-    return total.hexdigest()
+    low, high = np.searchsorted(counts.cumsum(), counts.sum() * np.array([0.001, 0.999]))
+    return int(low), max(int(high), int(low) + 1)
