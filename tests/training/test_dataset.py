@@ -292,5 +292,5 @@ def test_a_fault_that_a_loading_process_meets_keeps_its_text(voc_folder):
     folder = voc_folder()
     data = SegmentationDataset(folder, ["cells_0", "cells_1"], 3)
     folder.mask_path("cells_1").write_bytes(b"no picture")
-    with pytest.raises(RuntimeError, match=r"(?s)utils\.console\.UserError: .*cells_1\.png\n  found:"):
+    with pytest.raises(RuntimeError, match=r"(?s)utils\.core\.console\.UserError: .*cells_1\.png\n  found:"):
         list(make_loader(data, [[0], [1]], 1, CPU))
