@@ -1,4 +1,4 @@
-"""Frames a second of a 640×480 video from file to file against the network alone: python benchmarks/video.py"""
+"""Frames per second of a 640×480 video, from file to file and of the network alone: python benchmarks/video.py"""
 
 import statistics
 import sys
@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import predict
 from predict import Config
 from unet import Unet
-from utils.inference.video import reading
+from utils.inference.video_files import open_video
 from utils.voc.demo import draw_sample
 
 FRAMES, ROUNDS = 60, 3
@@ -36,8 +36,8 @@ def main() -> None:
         source = Path(directory) / "in" / "clip.mp4"
         source.parent.mkdir()
         make_video(source)
-        with reading(source) as video:
-            frames = list(video.frames)
+        with open_video(source) as video:
+            frames = [frame.image for frame in video.frames]
         config = Config(mode="video", input=source, output=Path(directory) / "out", overwrite=True)
         # In turns, so that other work on the machine troubles both alike; the first round warms up.
         for _ in range(1 + ROUNDS):
@@ -49,7 +49,7 @@ def main() -> None:
             predict.predict_video(config, unet)
             whole.append(FRAMES / (time.perf_counter() - start))
     network, end_to_end = statistics.median(alone[1:]), statistics.median(whole[1:])
-    print(f"| {unet.precision} | frames a second |\n| --- | --- |\n| the network alone | {network:.1f} |")
+    print(f"| {unet.precision} | frames per second |\n| --- | --- |\n| the network alone | {network:.1f} |")
     print(f"| from file to file | {end_to_end:.1f} ({end_to_end / network:.0%}) |")
 
 

@@ -1,175 +1,122 @@
-"""predict.py --mode video: files and cameras, whole, cut off, or not there."""
+"""Segmenting a stream of frames: strides, smoothing, cameras, windows, interruptions."""
 
-import sys
 import threading
-from itertools import count, islice
+from fractions import Fraction
+from itertools import count
+from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from scripts import favour, run, save_untrained, snapshot
+from scripts import snapshot
+from videos import SHAPE, make_video, pictures, read_all
 
-import predict
-from predict import Config
-from unet import Unet
 from utils.core.console import UserError
-from utils.core.threads import map_ahead
-from utils.inference import video
-from utils.voc.demo import draw_sample
-
-SHAPE = (48, 64)
+from utils.inference import camera, video
+from utils.inference.video import VideoSettings, segment, segment_video, video_target
+from utils.inference.video_files import Frame, open_video, write_video
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    return save_untrained(tmp_path_factory.mktemp("weights") / "best.pth")
+def bright(frames):
+    """Logits of two classes: the second where the mean of the channels is above 128."""
+    values = torch.from_numpy(frames).float().mean(-1) - 128
+    return torch.stack([-values, values], dim=1)
 
 
-@pytest.fixture
-def predict_video(weights, tmp_path):
-    def start(source, **settings):
-        fixed = {"model_path": weights, "output": tmp_path / "out", "device": "cpu", "precision": "fp32"}
-        predict.main(Config(**{"mode": "video", "input": source, **fixed, **settings}))
-        return tmp_path / "out"
-
-    return start
+def keep(mask):
+    return mask
 
 
-def pictures(number, shape=SHAPE):
-    """Frames that move by 2 pixels each."""
-    image = draw_sample(0, max(shape))[0][: shape[0], : shape[1]]
-    image = np.stack([image, image // 2, 255 - image], axis=-1)
-    return [np.roll(image, 2 * index, axis=1) for index in range(number)]
+def paint(frame, mask):
+    return frame * mask[..., None]
 
 
-def make_video(path, number=12, code="MJPG", rate=12.5, shape=SHAPE):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*code), rate, shape[::-1])
-    for frame in pictures(number, shape):
-        file.write(np.ascontiguousarray(frame[..., ::-1]))
-    file.release()
-    return path
+def segmented(source, folder, settings=None, predict_logits=bright, clean=keep, draw=paint, **options):
+    target = video_target(source, folder / "out")
+    return segment_video(source, target, settings or VideoSettings(), predict_logits, clean, draw, **options)
 
 
-def read_all(path):
-    """(frames in RGB, frames a second) by OpenCV alone."""
-    capture, frames = cv2.VideoCapture(str(path)), []
-    while (found := capture.read())[0]:
-        frames.append(found[1][..., ::-1])
-    return np.stack(frames), capture.get(cv2.CAP_PROP_FPS)
-
-
-def expected_masks(weights, frames):
-    unet = Unet(weights, "cpu", "fp32")
-    return np.stack([unet.predict(np.ascontiguousarray(frame)) for frame in frames])
-
-
+@pytest.mark.parametrize("batch_frames", [False, True])
 @pytest.mark.parametrize(
     ("name", "code"), [("clip.mp4", "mp4v"), ("片 段.avi", "MJPG"), ("clip.mkv", "mp4v")]
 )
-def test_size_rate_and_frames_are_kept(predict_video, weights, tmp_path, capsys, name, code):
-    source = make_video(tmp_path / "in" / name, code=code)
-    out = predict_video(source, mix_type="cutout")
+def test_size_rate_and_frames_are_kept(tmp_path, name, code, batch_frames):
+    source = make_video(tmp_path / name, code=code)
+    report = segmented(source, tmp_path, batch_frames=batch_frames)
     frames, rate = read_all(source)
-    result, result_rate = read_all(out / name)
+    result, result_rate = read_all(tmp_path / "out" / name)
     assert result.shape == frames.shape == (12, *SHAPE, 3)
     assert result_rate == rate == 12.5
-    painted = frames * (expected_masks(weights, frames) > 0)[..., None]
+    painted = frames * (frames.mean(-1) > 128)[..., None]
     # The codec loses some, but each frame is nearest to its own.
     distance = [[np.abs(a.astype(float) - b).mean() for b in painted] for a in result]
     assert np.abs(np.argmin(distance, axis=1) - np.arange(12)).max() <= 1
-    output = capsys.readouterr().out
-    assert f"{out / name}: 12 frames of 64×48, 12.5 a second, codec {code} (" in output
-    assert "without sound" in output
-    assert list(snapshot(out)) == [name]
+    assert (report.shape, report.frames, report.rate) == (SHAPE, 12, Fraction(25, 2))
+    assert report.counts.sum() == frames[..., 0].size
+    assert list(snapshot(tmp_path / "out")) == [name]
 
 
-def test_other_containers_become_mp4(predict_video, tmp_path):
-    source = make_video(tmp_path / "in" / "clip.wmv", code="WMV2")
-    assert list(snapshot(predict_video(source))) == ["clip.mp4"]
+def test_time_stamps_of_a_variable_rate_are_kept(tmp_path):
+    times = [Fraction(each, 1000) for each in (0, 40, 45, 90, 1000, 1001, 1500)]
+    with write_video(tmp_path / "clip.mkv", SHAPE, Fraction(10), Fraction(1, 1000)) as writer:
+        for image, time in zip(pictures(7), times, strict=True):
+            writer.write(Frame(image, time))
+    segmented(tmp_path / "clip.mkv", tmp_path, VideoSettings(stride=2))
+    with open_video(tmp_path / "out" / "clip.mkv") as result:
+        assert [frame.time for frame in result.frames] == times
 
 
-def test_pixels_are_counted_over_all_frames(predict_video, weights, tmp_path, capsys):
-    source = make_video(tmp_path / "in" / "clip.avi")
-    predict_video(source, count=True)
-    output = capsys.readouterr().out
-    for pixels in np.bincount(expected_masks(weights, read_all(source)[0]).ravel(), minlength=3):
-        assert f" {pixels} pixels " in output
+def test_other_containers_become_mp4(tmp_path):
+    segmented(make_video(tmp_path / "clip.wmv", code="WMV2"), tmp_path)
+    assert list(snapshot(tmp_path / "out")) == ["clip.mp4"]
 
 
-def test_file_cut_off_in_the_middle(predict_video, tmp_path, capsys):
-    source = make_video(tmp_path / "in" / "clip.avi", number=40)
+def test_masks_are_cleaned_before_they_are_drawn_and_counted(tmp_path):
+    source = make_video(tmp_path / "clip.avi", number=3)
+    report = segmented(source, tmp_path, clean=np.ones_like)
+    assert list(np.flatnonzero(report.counts)) == [1]
+    assert np.abs(read_all(tmp_path / "out" / "clip.avi")[0].astype(int) - read_all(source)[0]).mean() < 8
+
+
+def test_drawn_pictures_may_be_larger(tmp_path):
+    source = make_video(tmp_path / "clip.avi", number=3)
+    report = segmented(source, tmp_path, draw=lambda frame, mask: np.hstack([frame, paint(frame, mask)]))
+    assert report.shape == (SHAPE[0], 2 * SHAPE[1])
+    assert read_all(tmp_path / "out" / "clip.avi")[0].shape == (3, *report.shape, 3)
+
+
+@pytest.mark.parametrize(("suffix", "code"), [(".avi", "MJPG"), (".mkv", "mp4v")])
+def test_missing_frames_are_reported(tmp_path, capsys, suffix, code):
+    source = make_video(tmp_path / f"clip{suffix}", number=40, code=code)
+    segmented(source, tmp_path)
+    assert capsys.readouterr().err == ""
     source.write_bytes(source.read_bytes()[: source.stat().st_size // 2])
-    out = predict_video(source)
-    left, written = len(read_all(source)[0]), len(read_all(out / "clip.avi")[0])
-    assert 0 < left == written < 30
+    report = segmented(source, tmp_path)
+    assert 0 < report.frames == len(read_all(source)[0]) < 30
     warning = capsys.readouterr().err
-    assert (
-        f"warning: {source} was cut off or is damaged: its header tells of 40 frames, {left} could" in warning
-    )
-    predict_video(make_video(tmp_path / "in" / "whole.avi"))
-    assert "cut off" not in capsys.readouterr().err
+    assert all(text in warning for text in ("warning: ", str(source), "40", str(report.frames)))
 
 
-def no_index(path):
-    make_video(path.with_suffix(".mp4"), code="mp4v").rename(path)
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-def no_frames(path):
-    make_video(path, number=1)
-    content = path.read_bytes()
-    path.write_bytes(content[: content.find(b"movi") + 4])
-
-
-@pytest.mark.parametrize(
-    ("make", "found"),
-    [
-        (lambda path: None, "no such file"),
-        (lambda path: path.mkdir(), "a folder"),
-        (lambda path: path.write_bytes(b""), "no video"),
-        (lambda path: path.write_text("words", encoding="utf-8"), "no video"),
-        (no_index, "no video, or one cut off before its index"),
-        (no_frames, "a video without a frame that can be read"),
-    ],
-    ids=["missing", "folder", "empty", "words", "no index", "no frames"],
-)
-def test_files_that_are_no_videos(predict_video, tmp_path, make, found):
-    path = tmp_path / "in" / "clip.avi"
-    path.parent.mkdir()
-    make(path)
-    with pytest.raises(UserError, match=found) as caught:
-        predict_video(path)
-    assert caught.value.subject == str(path)
+def test_no_video_leaves_nothing(tmp_path):
+    (tmp_path / "clip.avi").write_text("words", encoding="utf-8")
+    with pytest.raises(UserError):
+        segmented(tmp_path / "clip.avi", tmp_path)
     assert not (tmp_path / "out").exists()
-
-
-def test_camera_that_is_not_there(weights, tmp_path):
-    done = run("predict.py", "--mode", "video", "--input", "77", "--model-path", weights, cwd=tmp_path)
-    assert done.returncode == 2
-    assert "error: camera 77\n  found:    no camera of this number" in done.stderr
-    # Nothing of OpenCV's own complaints.
-    assert "obsensor" not in done.stderr
-    assert "VIDEOIO" not in done.stderr
-    assert not (tmp_path / "img_out").exists()
 
 
 class Camera:
     """Stands for cv2.VideoCapture of a number: ten pictures, then it is unplugged."""
 
-    def __init__(self, source):
+    def __init__(self, number):
         self.frames = iter(pictures(10))
-        self.file = None if isinstance(source, int) else OPEN(source)
-
-    def __getattr__(self, name):
-        return getattr(self.file, name)
 
     def set(self, *_):
         return False
 
     def get(self, prop):
-        return self.file.get(prop) if self.file else {cv2.CAP_PROP_FPS: 30.0}.get(prop, -1)
+        return {cv2.CAP_PROP_FPS: 30.0}.get(prop, -1)
 
     def read(self):
         frame = next(self.frames, None)
@@ -179,40 +126,44 @@ class Camera:
         return True
 
     def release(self):
-        if self.file:
-            self.file.release()
+        pass
 
 
-OPEN = cv2.VideoCapture
-
-
-def test_recording_of_a_camera_keeps_step_with_the_clock(predict_video, monkeypatch, tmp_path, capsys):
-    """A second passes between two readings of the clock: 30 frames of the video."""
+def test_recording_of_a_camera_keeps_step_with_the_clock(monkeypatch, tmp_path):
+    """A second passes between two readings of the clock."""
     ticks = count()
-    monkeypatch.setattr(video.cv2, "VideoCapture", Camera)
-    monkeypatch.setattr(video.time, "monotonic", lambda: float(next(ticks)))
-    out = predict_video(video.Path("3"))
-    monkeypatch.undo()
-    frames, rate = read_all(out / "camera_3.mp4")
-    assert (len(frames), rate) == (300, 30)
-    assert "300 frames of 64×48, 30 a second" in capsys.readouterr().out
+    monkeypatch.setattr(camera.cv2, "VideoCapture", Camera)
+    monkeypatch.setattr(camera.time, "monotonic", lambda: float(next(ticks)))
+    report = segmented(Path("3"), tmp_path)
+    assert (report.frames, report.rate) == (10, 30)
+    with open_video(tmp_path / "out" / "camera_3.mp4") as result:
+        times = [frame.time for frame in result.frames]
+    assert np.diff(times).tolist() == [1] * 9
 
 
-def test_ctrl_c_ends_a_recording_and_keeps_it(predict_video, monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(video.cv2, "VideoCapture", Camera)
-    interrupt_after(monkeypatch, 4)
-    out = predict_video(video.Path("0"))
-    assert "the recording was ended" in capsys.readouterr().err
-    monkeypatch.undo()
-    assert len(read_all(out / "camera_0.mp4")[0]) >= 4
+def interrupt_after(number):
+    calls = count(1)
+
+    def predict_logits(frames):
+        if next(calls) > number:
+            raise KeyboardInterrupt
+        return bright(frames)
+
+    return predict_logits
 
 
-def test_interrupted_file_leaves_nothing(predict_video, monkeypatch, tmp_path):
-    source = make_video(tmp_path / "in" / "clip.avi", number=30)
-    interrupt_after(monkeypatch, 4)
+def test_ctrl_c_ends_a_recording_and_keeps_it(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(camera.cv2, "VideoCapture", Camera)
+    segmented(Path("0"), tmp_path, predict_logits=interrupt_after(5))
+    assert "note: " in capsys.readouterr().err
+    assert len(read_all(tmp_path / "out" / "camera_0.mp4")[0]) >= 4
+
+
+def test_interrupted_file_leaves_nothing(tmp_path):
+    source = make_video(tmp_path / "clip.avi", number=30)
     before = workers()
     with pytest.raises(KeyboardInterrupt):
-        predict_video(source)
+        segmented(source, tmp_path, predict_logits=interrupt_after(12))
     assert snapshot(tmp_path / "out") == {}
     assert workers() <= before
 
@@ -222,137 +173,75 @@ def workers():
     return {thread for thread in threading.enumerate() if "ThreadPool" in thread.name}
 
 
-def interrupt_after(monkeypatch, number):
-    def some(items, *_):
-        yield from islice(items, number)
-        raise KeyboardInterrupt
+def test_camera_that_sends_nothing(monkeypatch, tmp_path):
+    class Dark(Camera):
+        def read(self):
+            return False, None
 
-    monkeypatch.setattr("predict_video.progress", some)
-
-
-def test_result_that_is_there_is_kept(predict_video, tmp_path):
-    source = make_video(tmp_path / "in" / "clip.avi")
-    out = predict_video(source)
-    before = snapshot(tmp_path)
-    with pytest.raises(UserError, match="--overwrite"):
-        predict_video(source, mix_type="mask")
-    with pytest.raises(UserError, match="--output"):
-        predict_video(source, output=tmp_path / "in", overwrite=True)
-    assert snapshot(tmp_path) == before
-    predict_video(source, mix_type="mask", overwrite=True)
-    assert snapshot(out) != {"clip.avi": before["out/clip.avi"]}
+    monkeypatch.setattr(camera.cv2, "VideoCapture", Dark)
+    with pytest.raises(UserError) as caught:
+        segmented(Path("3"), tmp_path)
+    assert (caught.value.code, caught.value.subject) == ("camera-missing", "camera 3")
 
 
-def test_codec_that_cannot_be_written(predict_video, monkeypatch, tmp_path):
-    source = make_video(tmp_path / "in" / "clip.avi")
-    monkeypatch.setitem(video.CODECS, ".avi", ("ABCD", "VP8X"))
-    with pytest.raises(UserError, match=r"cannot write 64×48 pixels there by any of the codecs ABCD, VP8X"):
-        predict_video(source)
-    assert snapshot(tmp_path / "out") == {}
+def test_a_path_that_ends_in_a_number_is_no_camera(monkeypatch, tmp_path):
+    with pytest.raises(UserError) as caught:
+        segmented(tmp_path / "clips" / "0", tmp_path)
+    assert caught.value.code == "video-missing"
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "0").write_bytes(b"")
+    assert camera.camera_number(Path("0")) is None
+    assert camera.camera_number(Path("1")) == 1
 
 
-def test_the_next_codec_is_taken_and_named(predict_video, monkeypatch, tmp_path, capsys):
-    source = make_video(tmp_path / "in" / "clip.avi")
-    monkeypatch.setitem(video.CODECS, ".avi", ("ABCD", "XVID"))
-    predict_video(source)
-    assert "codec XVID (" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(("ending", "code"), [(".avi", "MJPG"), (".mp4", "mp4v"), (".mkv", "mp4v")])
-def test_disk_that_is_full(predict_video, tmp_path, ending, code):
-    resource = pytest.importorskip("resource")
-    source = tmp_path / f"clip{ending}"
-    file = cv2.VideoWriter(str(source), cv2.VideoWriter_fourcc(*code), 12.5, (160, 128))
-    for frame in np.random.default_rng(0).integers(0, 256, (40, 128, 160, 3), np.uint8):
-        file.write(frame)
-    file.release()
-    # More than the writer holds back: a part of the frames does arrive.
-    limit = 80_000
-    assert source.stat().st_size > 3 * limit
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
-    try:
-        with pytest.raises(UserError, match="not all of the 40 frames arrived"):
-            predict_video(source)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert snapshot(tmp_path / "out") == {}
-
-
-@pytest.mark.parametrize(
-    "settings", [{"stride": 0}, {"smoothing": 1.0}, {"smoothing": -0.1}, {"input": None}]
-)
-def test_settings_that_make_no_sense(predict_video, tmp_path, settings):
-    with pytest.raises(UserError, match=f"--{next(iter(settings))}"):
-        predict_video(
-            **{"source": tmp_path / "clip.avi"} | settings
-        ) if "input" not in settings else predict_video(None)
-
-
-def test_without_a_display_it_is_said(weights, tmp_path, monkeypatch):
-    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
-        monkeypatch.delenv(name, raising=False)
-    if sys.platform != "linux":
-        pytest.skip("only Linux runs without a display")
-    source = make_video(tmp_path / "in" / "clip.avi", number=2)
-    done = run(
-        "predict.py", "--mode", "video", "--show", "--input", source, "--model-path", weights, cwd=tmp_path
-    )
-    assert done.returncode == 0, done.stderr
-    assert "warning: no window can be opened here" in done.stderr
-    assert len(read_all(tmp_path / "img_out" / "clip.avi")[0]) == 2
-
-
-def test_window_that_is_closed_ends_the_video(predict_video, monkeypatch, tmp_path):
-    source = make_video(tmp_path / "in" / "clip.avi", number=30)
+def test_window_that_is_closed_ends_the_video(monkeypatch, tmp_path):
+    source = make_video(tmp_path / "clip.avi", number=30)
     shown = []
-    monkeypatch.setattr(video, "no_display", lambda: "")
+    monkeypatch.setattr(video, "why_no_window", lambda: "")
     monkeypatch.setattr(video, "show", lambda title, image: shown.append(image.shape) or len(shown) < 3)
-    out = predict_video(source, show=True)
+    report = segmented(source, tmp_path, VideoSettings(show=True))
     assert shown == [(*SHAPE, 3)] * 3
-    assert 3 <= len(read_all(out / "clip.avi")[0]) < 30
+    assert 3 <= report.frames == len(read_all(tmp_path / "out" / "clip.avi")[0]) < 30
 
 
-def test_odd_sizes_are_told(predict_video, tmp_path, capsys):
-    file = make_video(tmp_path / "in" / "clip.avi", shape=(31, 47))
-    out = predict_video(file)
-    assert read_all(out / "clip.avi")[0].shape[1:] == (30, 46, 3)
+def test_without_a_display_the_video_is_written(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(video, "why_no_window", lambda: "no display")
+    report = segmented(make_video(tmp_path / "clip.avi", number=2), tmp_path, VideoSettings(show=True))
+    assert report.frames == 2
+    assert "no display" in capsys.readouterr().err
 
 
-def test_names_for_windows(predict_video, monkeypatch, tmp_path, capsys):
-    """OpenCV gets ASCII names only; the files have theirs."""
-    opened = []
-
-    def open_recorded(name):
-        opened.append(name)
-        return OPEN(name)
-
-    source = make_video(tmp_path / "in" / "clip.avi").rename(tmp_path / "in" / "片段.avi")
-    monkeypatch.setattr(video, "WINDOWS", True)
-    monkeypatch.setattr(video.cv2, "VideoCapture", open_recorded)
-    out = predict_video(source)
-    assert opened
-    assert all(name.isascii() for name in opened)
-    monkeypatch.undo()
-    assert list(snapshot(out)) == ["片段.avi"]
-    (out / "片段.avi").rename(out / "a.avi")
-    assert len(read_all(out / "a.avi")[0]) == 12
+def test_opencv_is_silenced_with_old_and_new_releases(monkeypatch):
+    levels = []
+    old = SimpleNamespace(utils=SimpleNamespace(), setLogLevel=levels.append)
+    module = SimpleNamespace(LOG_LEVEL_SILENT=7, setLogLevel=levels.append)
+    for release in (old, SimpleNamespace(utils=SimpleNamespace(logging=module)), SimpleNamespace(utils=None)):
+        monkeypatch.setattr(camera, "cv2", release)
+        camera.silence_opencv()
+    assert levels == [0, 7]
 
 
-def value_of_frame(batch):
+@pytest.mark.parametrize("settings", [{"stride": 0}, {"smoothing": 1.0}, {"smoothing": -0.1}])
+def test_settings_out_of_range(tmp_path, settings):
+    with pytest.raises(UserError) as caught:
+        segmented(tmp_path / "clip.avi", tmp_path, VideoSettings(**settings))
+    assert caught.value.code == next(iter(settings))
+
+
+def value_of_frame(frames):
     """Logits of two classes whose difference is the value of the pixel, about 100."""
-    values = batch[:, :1].float() - 100
-    return torch.cat([torch.zeros_like(values), values], dim=1)
+    values = torch.from_numpy(frames[..., 0]).float() - 100
+    return torch.stack([torch.zeros_like(values), values], dim=1)
 
 
 def frames_of(*values):
-    return [np.full((2, 3, 3), value, np.uint8) for value in values]
+    return [Frame(np.full((2, 3, 3), value, np.uint8), Fraction(index)) for index, value in enumerate(values)]
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 4, 8])
 def test_frames_between_keep_the_last_mask(batch_size):
     frames = frames_of(101, 99, 99, 99, 99, 101, 101)
-    pairs = list(video.segment(iter(frames), value_of_frame, batch_size, stride=3))
+    pairs = list(segment(iter(frames), value_of_frame, batch_size, stride=3))
     assert [int(mask[0, 0]) for _, mask in pairs] == [1, 1, 1, 0, 0, 0, 1]
     assert all(frame is given for (frame, _), given in zip(pairs, frames, strict=True))
     assert all(mask.shape == (2, 3) and mask.dtype == np.uint8 for _, mask in pairs)
@@ -361,88 +250,21 @@ def test_frames_between_keep_the_last_mask(batch_size):
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_smoothing_is_an_exponential_mean_of_probabilities(batch_size):
     values = [104, 97, 97, 97, 97, 97, 103]
-    found = [
-        int(m[0, 0]) for _, m in video.segment(frames_of(*values), value_of_frame, batch_size, smoothing=0.6)
-    ]
+    pairs = segment(frames_of(*values), value_of_frame, batch_size, smoothing=0.6)
     mean, expected = None, []
     for value in values:
         now = 1 / (1 + np.exp(100.0 - value))
         mean = now if mean is None else 0.6 * mean + 0.4 * now
         expected.append(int(mean > 0.5))
-    assert found == expected == [1, 1, 0, 0, 0, 0, 0]
+    assert [int(mask[0, 0]) for _, mask in pairs] == expected == [1, 1, 0, 0, 0, 0, 0]
 
 
 def test_smoothing_reaches_equally_far_with_every_stride():
     values = [104, 0, 97, 0, 97, 0, 97, 0]
-    found = [
-        int(m[0, 0]) for _, m in video.segment(frames_of(*values), value_of_frame, stride=2, smoothing=0.6)
-    ]
+    pairs = segment(frames_of(*values), value_of_frame, stride=2, smoothing=0.6)
     mean, expected = None, []
     for value in values[::2]:
         now = 1 / (1 + np.exp(100.0 - value))
         mean = now if mean is None else 0.36 * mean + 0.64 * now
         expected += [int(mean > 0.5)] * 2
-    assert found == expected == [1, 1, 0, 0, 0, 0, 0, 0]
-
-
-@pytest.mark.parametrize(
-    ("ending", "code"), [(".avi", "MJPG"), (".mp4", "mp4v"), (".mkv", "mp4v"), (".mov", "mp4v")]
-)
-@pytest.mark.parametrize("rate", [0.5, 12.5, 30000 / 1001, 240])
-def test_a_whole_file_is_known_as_whole(tmp_path, ending, code, rate):
-    for number in (1, 2, 3, 60):
-        source = make_video(tmp_path / f"{number}{ending}", number=number, code=code, rate=rate)
-        video.check_written(source, source, number)
-
-
-def test_work_ahead_is_in_order_bounded_and_ends_with_its_taker():
-    started, before = [], workers()
-
-    def work(number):
-        started.append(number)
-        return number * number
-
-    results = map_ahead(work, count(), threads=3, depth=4)
-    assert list(islice(results, 10)) == [n * n for n in range(10)]
-    assert sorted(started) == list(range(len(started)))
-    assert len(started) <= 10 + 4
-    results.close()
-    assert workers() <= before
-    with pytest.raises(ZeroDivisionError):
-        list(map_ahead(lambda n: 1 // n, [2, 1, 0, 1]))
-
-
-def test_post_processing_legend_and_montage(predict_video, weights, tmp_path, capsys):
-    source = make_video(tmp_path / "in" / "clip.avi", number=3)
-    out = predict_video(
-        source, mix_type="montage", legend=True, object_classes=("cell",), min_area=10**6, count=True
-    )
-    output = capsys.readouterr().out
-    assert " 1 cell                  0 pixels" in output
-    assert read_all(out / "clip.avi")[0].shape[2] > 2 * 64
-
-
-def test_ensemble_is_the_mean(predict_video, weights, tmp_path, capsys):
-    source = make_video(tmp_path / "in" / "clip.avi", number=3)
-    other = favour(weights, tmp_path / "other.pth", cell=3.0)
-    predict_video(source, model_path=[weights, other], count=True)
-    unet = Unet([weights, other], "cpu", "fp32")
-    masks = np.stack([unet.predict(np.ascontiguousarray(frame)) for frame in read_all(source)[0]])
-    output = capsys.readouterr().out
-    for pixels in np.bincount(masks.ravel(), minlength=3):
-        assert f" {pixels} pixels " in output
-
-
-@pytest.mark.parametrize(
-    "name", ["objects", "save_labelme", "cutouts", "save_proba", "save_uncertainty", "resume"]
-)
-def test_what_is_for_pictures_alone_is_told(predict_video, tmp_path, name):
-    with pytest.raises(
-        UserError, match=f"(?s)--{name.replace('_', '-')}.*--mode video, where it changes nothing"
-    ):
-        predict_video(tmp_path / "a.mp4", **{name: True})
-
-
-def test_a_mistyped_path_is_no_camera(tmp_path):
-    with pytest.raises(UserError, match="no such file"), video.reading(tmp_path / "clips" / "0"):
-        pass
+    assert [int(mask[0, 0]) for _, mask in pairs] == expected == [1, 1, 0, 0, 0, 0, 0, 0]
