@@ -17,7 +17,7 @@ from utils.core.console import UserError
 from utils.images.large import open_picture, open_windows
 from utils.images.palette import voc_palette
 from utils.images.reading import decode_image, read_image, read_mask
-from utils.images.row_files import TiffBands, row_writer
+from utils.images.row_files import row_writer
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (70, 93, 3), np.uint8)
@@ -190,17 +190,14 @@ def test_masks_keep_their_indices_and_get_colours(ending, tmp_path):
         np.testing.assert_array_equal(np.asarray(image.convert("RGB")), voc_palette()[GRAY])
 
 
-def test_big_tiff_beyond_four_gigabytes():
-    file = io.BytesIO()
-    bands = TiffBands(file, (70, 93), np.dtype(np.uint8), None)
-    assert not bands.big
-    assert TiffBands(io.BytesIO(), (1 << 16, 1 << 16), np.dtype(np.uint8), None).big
-    bands.big = True
-    bands.write(GRAY)
-    bands.close()
-    with tifffile.TiffFile(io.BytesIO(file.getvalue())) as tiff:
-        assert tiff.is_bigtiff
-        np.testing.assert_array_equal(tiff.asarray(), GRAY)
+def test_a_tiff_of_gigabytes_is_a_bigtiff(tmp_path, monkeypatch):
+    for limit, big in ((GRAY.size + 1, False), (GRAY.size, True)):
+        monkeypatch.setattr("utils.images.row_files.BIGTIFF_BYTES", limit)
+        with row_writer(tmp_path / "a.tif", GRAY.shape) as file:
+            file.write(GRAY)
+        with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
+            assert tiff.is_bigtiff == big
+            np.testing.assert_array_equal(tiff.asarray(), GRAY)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,9 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from queue import Queue
+from threading import Thread
 from typing import TypeVar
 
 Item, Result = TypeVar("Item"), TypeVar("Result")
@@ -25,3 +28,37 @@ def map_ahead(
             yield waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def consumer_thread(consume: Callable[[Iterator[Item]], None]) -> Iterator[Callable[[Item], None]]:
+    """Run `consume(items)` in a thread; the function that is yielded pushes its next item, and waits while one waits.
+
+    An exception of `consume` is raised by the next push, or at the end. The thread has ended when the context has.
+    """
+    # Items wait as tuples of one, and the empty tuple ends them: arrays cannot be compared with an end.
+    waiting, failures = Queue(maxsize=1), []
+
+    def work() -> None:
+        boxes = iter(waiting.get, ())
+        try:
+            consume(item for (item,) in boxes)
+        except BaseException as error:  # noqa: BLE001 - raised where the next item is pushed
+            failures.append(error)
+        # Whoever pushes must not wait for a consumer that has stopped.
+        deque(boxes, maxlen=0)
+
+    def push(item: Item) -> None:
+        if failures:
+            raise failures[0]
+        waiting.put((item,))
+
+    thread = Thread(target=work)
+    thread.start()
+    try:
+        yield push
+    finally:
+        waiting.put(())
+        thread.join()
+    if failures:
+        raise failures[0]
