@@ -25,8 +25,10 @@ from utils.images.palette import voc_palette
 from utils.models.checkpoint import Checkpoint, save_checkpoint
 from utils.training.augmentation import parse_augmentation
 from utils.training.engine import Trainer, evaluate, make_optimizer, train_one_epoch
+from utils.training.loaders import EpochBatches, choose_workers, make_loader
 from utils.training.losses import criterion
-from utils.training.samples import EpochBatches, SegmentationDataset, choose_workers, make_loader
+from utils.training.samples import SegmentationDataset
+from utils.training.schedule import Phase, Schedule
 from utils.voc.folder import VocFolder
 
 NETWORKS = {
@@ -150,12 +152,10 @@ class OurLoop:
             return_freed_memory()
         self.precision = str(precision).split()[0]
         groups = [{"params": list(net.parameters()), "factor": 1.0}]
-        optimizer = make_optimizer("adamw", 1e-3, 1e-2, 0.9, device)
+        optimizer = make_optimizer("adamw", groups, 1e-3, 1e-2, 0.9, device)
+        schedule = Schedule([Phase(epochs=1000, batch_size=1, lr=1e-3)], crops=1)
         normalise = Normalisation(**NORMALISATION)
-        rates = (lambda step: 1e-3, lambda step: 1000)
-        self.trainer = Trainer(
-            net, groups, optimizer, *rates, normalise, precision, keep_memory=not save_memory
-        )
+        self.trainer = Trainer(net, optimizer, schedule, normalise, precision, save_memory)
         self.val_set: SegmentationDataset | None = None
 
     def train(self, names: Sequence[str], batch_size: int, block: int = 1) -> list[float]:
@@ -199,7 +199,7 @@ class CompiledLoop(OurLoop):
 
     def train(self, names: Sequence[str], batch_size: int, block: int = 1) -> list[float]:
         loader = our_loader(self.folder, names, self.size, "default", batch_size, self.device)
-        compilation = self.trainer.compile([batch_size], *next(iter(loader)), criterion=criterion)
+        compilation = self.trainer.compile([batch_size], next(iter(loader)), criterion)
         warm_up, *seconds = super().train(names, batch_size, block)
         return [warm_up + compilation / block, *seconds]
 

@@ -65,3 +65,30 @@ def voc_folder(tmp_path) -> Callable[..., VocFolder]:
         return folder
 
     return make
+
+
+@pytest.fixture
+def folder(tmp_path) -> VocFolder:
+    """Two pictures to train on and one to validate."""
+    from scripts import make_voc
+
+    return make_voc(tmp_path / "voc")
+
+
+@pytest.fixture
+def logs(tmp_path) -> Path:
+    return tmp_path / "logs"
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> tuple[VocFolder, Path]:
+    """The VOC folder and the run folder of a finished run: odd and mixed sizes, batches of two, three epochs."""
+    from scripts import make_voc, tiny
+
+    import train
+
+    root = tmp_path_factory.mktemp("finished")
+    sizes = [(48, 48), (37, 53), (64, 40), (37, 53), (37, 53), (64, 40)]
+    folder = make_voc(root / "voc", count=6, size=sizes, val=3)
+    train.main(tiny(folder, root / "logs", epochs=3, lr=1e-2))
+    return folder, root / "logs" / "run"

@@ -25,6 +25,7 @@ from utils.doctor.statistics import ClassStatistics, describe, propose
 from utils.images.reading import read_image
 from utils.images.writing import write_image, write_mask
 from utils.training.data import load_data
+from utils.training.start import Start
 from utils.voc.dataset_file import read_survey
 from utils.voc.folder import VocFolder
 from utils.voc.survey import PairRecord, survey_pairs
@@ -181,7 +182,7 @@ def test_training_chooses_what_the_doctor_proposes(
     flags = shlex.split(re.search("next: python train.py (.*)", capsys.readouterr().out)[1])
     proposed, alone = tyro.cli(train.Config, args=flags), train.Config(voc_root=folder.root)
     for config in (proposed, replace(alone, fit=proposed.fit)):
-        filled = train.fill_in(config, train.read_data(config))
+        filled = train.resolve_settings(config, train.read_data(config), Start())
         assert (filled.input_shape, filled.batch_size, filled.network.in_channels) == expected
     assert (proposed.input_shape, proposed.batch_size, proposed.network.in_channels) == expected
 

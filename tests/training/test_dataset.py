@@ -17,7 +17,9 @@ from utils.images.writing import write_image, write_mask
 from utils.training.augmentation import STRENGTHS
 from utils.training.border_weights import BorderWeights
 from utils.training.data import Data, load_data
-from utils.training.samples import EpochBatches, SegmentationDataset, collate, make_loader, same_size_batches
+from utils.training.loaders import EpochBatches, collate, make_loader, same_size_batches
+from utils.training.pictures import tiles_of_samples
+from utils.training.samples import SegmentationDataset
 from utils.voc.folder import VocFolder
 
 CPU = torch.device("cpu")
@@ -154,7 +156,7 @@ def test_numbered_objects_are_letterboxed_with_their_mask(voc_folder):
     np.testing.assert_allclose(data[0][2].numpy(), border(*boxed), atol=1e-5)
 
 
-def test_border_weights_are_computed_once_a_mask(voc_folder, tmp_path):
+def test_border_weights_are_computed_once_per_mask(voc_folder, tmp_path):
     computed = []
 
     class Counting(BorderWeights):
@@ -163,7 +165,7 @@ def test_border_weights_are_computed_once_a_mask(voc_folder, tmp_path):
             return super().__call__(mask, objects)
 
     folder = voc_folder()
-    options = {"border": Counting(w0=4.0, sigma=3.0), "cache_bytes": 0, "border_dir": tmp_path}
+    options = {"border": Counting(w0=4.0, sigma=3.0, store=tmp_path), "cache_bytes": 0}
     # Two processes that share the folder, three epochs each.
     for data in (crops(folder, ["cells_0", "cells_1"], **options) for _ in range(2)):
         _ = [data[key] for key in range(3 * len(data))]
@@ -174,10 +176,11 @@ def test_border_weights_are_computed_once_a_mask(voc_folder, tmp_path):
 
 
 def test_border_weights_do_without_a_folder_that_cannot_be_written(voc_folder, tmp_path):
-    options = {"border": BorderWeights(w0=4.0, sigma=3.0), "cache_bytes": 0}
     folder = voc_folder()
-    there = SegmentationDataset(folder, ["cells_0"], 3, border_dir=tmp_path, **options)
-    gone = SegmentationDataset(folder, ["cells_0"], 3, border_dir=tmp_path / "gone", **options)
+    there, gone = (
+        SegmentationDataset(folder, ["cells_0"], 3, border=BorderWeights(4.0, 3.0, store), cache_bytes=0)
+        for store in (tmp_path, tmp_path / "gone")
+    )
     assert_same_samples([gone[0]], [there[0]])
 
 
@@ -238,7 +241,7 @@ def test_epochs_and_seeds_are_shuffled_differently():
 def test_the_preview_is_the_first_batch(voc_folder):
     dataset = crops(voc_folder(), ["cells_0", "cells_1", "cells_2"])
     batches = EpochBatches(len(dataset), batch_size=2, seed=0)
-    shown = batches.preview(dataset)
+    shown = tiles_of_samples(dataset, next(iter(batches)))
     images, masks = next(iter(make_loader(dataset, batches, 0, CPU)))
     for index, (image, mask) in enumerate(shown):
         np.testing.assert_array_equal(image, images[index].permute(1, 2, 0).numpy())

@@ -118,8 +118,9 @@ def test_the_confusion_matrix_shows_shares_of_the_truth(tmp_path):
 )
 def test_a_damaged_history_is_told(tmp_path, damage):
     (tmp_path / "history.csv").write_bytes(damage.encode("latin-1"))
-    with pytest.raises(UserError, match="a damaged table"):
+    with pytest.raises(UserError) as error:
         read_history(tmp_path / "history.csv")
+    assert error.value.code == "history-damaged"
 
 
 def test_a_class_without_truth_has_no_shares(tmp_path, monkeypatch):

@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from utils.training.schedule import CURVES, Phase, Schedule, TimeBudget, lr_factor
+from utils.core.console import UserError
+from utils.training.schedule import Phase, Schedule, TimeBudget, lr_factor
 
 FROZEN, FREE = Phase(epochs=2, batch_size=4, lr=1.0, frozen=True), Phase(epochs=3, batch_size=2, lr=0.1)
-# 10 crops: 3 steps an epoch while frozen, 5 afterwards.
+# 10 crops: 3 steps per epoch while frozen, 5 afterwards.
 SCHEDULE = Schedule((FROZEN, FREE), crops=10)
-curves = pytest.mark.parametrize("curve", CURVES)
+curves = pytest.mark.parametrize("curve", ["cosine", "one_cycle", "step"])
 
 
 @curves
@@ -91,12 +92,15 @@ def test_a_budget_is_used_up_by_the_clock(clock):
     assert budget.progress() == 0.25
     budget.reserve = 30
     assert budget.progress() == 0.5
-    budget.use(9)
+    budget.deduct(9)
     assert budget.progress() == pytest.approx(0.8)
     clock[0] = 500
     assert budget.progress() == 1
     budget.reserve = 70
     assert budget.progress() == 1
+    with pytest.raises(UserError) as error:
+        budget.deduct(1)
+    assert error.value.code == "no-time-left"
 
 
 def test_with_a_budget_the_rate_follows_the_time_and_the_epochs_end_with_it(clock):

@@ -1,10 +1,12 @@
 """Weight files as networks: checkpoints of ours, weights of other repositories, ONNX files."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from nets.config import NetworkConfig
 from nets.fold import fold_batch_norm, fuse_relu
 from nets.foreign import recognise
 from nets.unet import UNet, build
@@ -85,6 +87,23 @@ def check_backbone(expected: str, start: Checkpoint, path: Path) -> None:
             f"the backbone of this run, {expected}",
             f"train with --backbone {backbone}, or without --model-path",
         )
+
+
+def resolve_network_settings(wanted: NetworkConfig, start: NetworkConfig, path: Path) -> NetworkConfig:
+    """The settings of the weights at `path`, with a note of those that differ from the `wanted` ones.
+
+    The number of classes stays as wanted, and deep supervision may be added to weights trained without it.
+    """
+    deep_supervision = wanted.deep_supervision or start.deep_supervision
+    found = replace(start, num_classes=wanted.num_classes, deep_supervision=deep_supervision)
+    differing = [
+        f"{name} {value} instead of {getattr(wanted, name)}"
+        for name, value in vars(found).items()
+        if name != "deep_supervision" and value != getattr(wanted, name)
+    ]
+    if differing:
+        note(f"the network is that of {path}: {', '.join(differing)}")
+    return found
 
 
 def load_matching(net: UNet, start: Checkpoint, path: Path) -> None:

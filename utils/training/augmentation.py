@@ -42,8 +42,9 @@ class Augmentation:
     erase: float = 0.0  # a rectangle of up to this share of the crop is painted over, half of the time
 
 
-# No free warps in `default`: in short runs (one seed, 30 epochs on 20 slices of thin membranes) they scored lower than none
-# at all. They are for long runs, and for objects that really come in other angles and sizes.
+# No free warps in `default`: in short runs (one seed, 30 epochs on 20 slices of thin membranes) they scored
+# lower than none at all. They are for long runs, and for objects that really come in other angles and
+# sizes.
 STRENGTHS = {
     "none": Augmentation(flip=False, turn=False, balance=0, brightness=0, contrast=0, gamma=0, saturation=0),
     "light": Augmentation(brightness=0, contrast=0, gamma=0, saturation=0),
@@ -113,9 +114,10 @@ def augment(
 ) -> tuple[np.ndarray, ...]:
     """A random crop of `size` (height, width), warped and changed in its gray values.
 
-    image (H, W) or (H, W, 3), uint8 or uint16; mask (H, W) uint8; weights (H, W) float32, which follow the warp and come
-    back as a third array. All come back in `size` and in their own type: the mask resampled by nearest neighbour, the
-    others linearly (the image cubically if `cubic`), what lies outside mirrored (as in the paper), or ignored in the mask.
+    image (H, W) or (H, W, 3), uint8 or uint16; mask (H, W) uint8; weights (H, W) float32, which follow the
+    warp and come back as a third array. All come back in `size` and in their own type: the mask resampled
+    by nearest neighbour, the others linearly (the image cubically if `cubic`), what lies outside mirrored
+    (as in the paper), or ignored in the mask.
     """
     coordinates = draw_map(mask, size, settings, rng)
     interpolation = cv2.INTER_CUBIC if settings.cubic else cv2.INTER_LINEAR
@@ -204,7 +206,8 @@ def resample(
     Beyond the picture: mirrored, or the value `outside`.
     """
     window_x, window_y = _window(map_x, array.shape[1]), _window(map_y, array.shape[0])
-    # Only the part that the crop needs, so that a picture of any size costs the same (and stays below cv2's 32767 pixels).
+    # Only the part that the crop needs, so that a picture of any size costs the same (and stays below cv2's
+    # 32767 pixels).
     part, map_x, map_y = array[window_y, window_x], map_x - window_x.start, map_y - window_y.start
     border = cv2.BORDER_REFLECT if outside is None else cv2.BORDER_CONSTANT
     return cv2.remap(part, map_x, map_y, interpolation, borderMode=border, borderValue=outside or 0)

@@ -3,8 +3,7 @@
 import copy
 import math
 import time
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -18,89 +17,78 @@ from utils.images.normalisation import to_device
 from utils.models.compiling import compiled, compiler_errors
 from utils.scoring.confusion import ConfusionMatrix, Scores
 from utils.training.losses import deep_loss
+from utils.training.schedule import Schedule
+
+# Logits (N, K, h, w), masks (N, H, W) uint8 and perhaps border weights (N, H, W) → the loss, a scalar.
+Criterion = Callable[..., Tensor]
 
 
 class Trainer:
     """A network and everything else that changes while it is trained: optimizer, gradient scaler, averaged weights.
 
-    average: exponential mean of the weights and of the batch-norm statistics over about the last twentieth of the run; its
-    memory grows from nothing, so that the first epochs can be looked at too. Validation and best.pth use it.
+    average: exponential mean of the weights and batch-norm statistics over about the last twentieth of the
+    run. Its memory grows from nothing, so that the first epochs are worth looking at too. Validation and
+    best.pth use it.
     """
 
     def __init__(
         self,
         net: nn.Module,
-        groups: list[dict[str, Any]],
-        optimizer: Callable[[list[dict[str, Any]]], torch.optim.Optimizer],
-        lr: Callable[[int], float],
-        total_steps: Callable[[int], float],
+        optimizer: torch.optim.Optimizer,
+        schedule: Schedule,
         normalise: Callable[[Tensor], Tensor],
         precision: Precision,
-        keep_memory: bool = False,
+        save_memory: bool = False,
     ):
-        """groups: parameter groups with a `factor` on the learning rate each; lr: learning rate at step 0, 1, …
-
-        total_steps: steps of the run, as far as can be told after so many of them. keep_memory: see `keep_freed_memory`.
-        """
-        self.net, self.lr, self.normalise, self.precision = net, lr, normalise, precision
-        self.forward: Callable[[Tensor], Tensor] = net
-        self.total_steps = total_steps
-        self.optimizer = optimizer(groups)
+        """optimizer: its groups have a `factor` on the learning rate each. save_memory: freed memory is not kept."""
+        self.net, self.optimizer, self.schedule = net, optimizer, schedule
+        self.normalise, self.precision, self.save_memory = normalise, precision, save_memory
+        self.forward: Callable[[Tensor], Any] = net
         self.scaler = precision.scaler()
         self.average = AveragedModel(net)
-        self.keep_memory = keep_memory
 
-    def step(
-        self, step: int, images: Tensor, masks: Tensor, *weights: Tensor, criterion: Callable[..., Tensor]
-    ) -> Tensor:
+    def step(self, step: int, batch: Sequence[Tensor], criterion: Criterion) -> Tensor:
         """One optimizer step on pictures (N, C, H, W), masks (N, H, W) uint8 and perhaps border weights (N, H, W).
 
-        Returns the loss, a scalar on the device.
+        step: 0, 1, …, from which the learning rate follows. Returns the loss, a scalar on the device.
         """
         for group in self.optimizer.param_groups:
-            group["lr"] = self.lr(step) * group["factor"]
-        loss = self._loss(images, masks, *weights, criterion=criterion)
+            group["lr"] = self.schedule.lr(step) * group["factor"]
+        loss = self._loss(batch, criterion)
         self.scaler.scale(loss).backward()
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        # Here and not before the next backward pass, so that no gradients lie beside the maps of its forward pass.
+        # Here and not before the next backward pass, so that no gradients lie beside the maps of its
+        # forward pass.
         self.optimizer.zero_grad(set_to_none=True)
-        self._follow(step)
-        if self.keep_memory:
-            # Not before the optimizer has made its state: what stays would lie between what comes and goes.
-            keep_freed_memory()
-            self.keep_memory = False
+        self._update_average(step)
         return loss.detach()
 
+    def _loss(self, batch: Sequence[Tensor], criterion: Criterion) -> Tensor:
+        images, *targets = (to_device(part, self.precision.device) for part in batch)
+        images = self.normalise(images).contiguous(memory_format=self.precision.memory_format)
+        with self.precision.autocast():
+            outputs = self.forward(images)
+        if isinstance(outputs, Tensor):
+            return criterion(outputs, *targets)
+        return deep_loss(criterion, outputs, *targets)
+
     @torch.no_grad()
-    def _follow(self, step: int) -> None:
-        """Move the average after the weights, as `AveragedModel.update_parameters` does, but never waiting for a GPU."""
+    def _update_average(self, step: int) -> None:
+        """What `AveragedModel.update_parameters` does, but never waiting for a GPU."""
         count = int(self.average.n_averaged)
-        decay = average_decay(count, self.total_steps(step + 1)) if count else 0.0
+        decay = average_decay(count, self.schedule.total_steps(step + 1)) if count else 0.0
         means = [*self.average.module.parameters(), *self.average.module.buffers()]
         values = [*self.net.parameters(), *self.net.buffers()]
         floats = [pair for pair in zip(means, values, strict=True) if pair[0].is_floating_point()]
         get_ema_multi_avg_fn(decay)([mean for mean, _ in floats], [value for _, value in floats], None)
         self.average.n_averaged += 1
 
-    def _loss(
-        self, images: Tensor, masks: Tensor, *weights: Tensor, criterion: Callable[..., Tensor]
-    ) -> Tensor:
-        images = self.normalise(to_device(images, self.precision.device))
-        with self.precision.autocast():
-            outputs = self.forward(images.contiguous(memory_format=self.precision.memory_format))
-        targets = [to_device(x, self.precision.device) for x in (masks, *weights)]
-        return (
-            criterion(outputs, *targets)
-            if isinstance(outputs, Tensor)
-            else deep_loss(criterion, outputs, *targets)
-        )
+    def compile(self, sizes: Iterable[int], batch: Sequence[Tensor], criterion: Criterion) -> float:
+        """Compile the network, frozen or not as it is now, for batches of each size. Returns the seconds that it took.
 
-    def compile(self, sizes: Iterable[int], *batch: Tensor, criterion: Callable[..., Tensor]) -> float:
-        """Compile the network, as it is frozen or not, for training on the first pictures of `batch`, as many as each size.
-
-        Nothing is learnt: weights and statistics stay. Returns the seconds that it took; 0 with no sizes. Raises UserError
-        where there is no compiler.
+        batch: its first pictures are the examples; weights and statistics stay. Raises UserError without a
+        compiler.
         """
         start, kept = time.perf_counter(), copy.deepcopy(self.net.state_dict())
         if self.forward is self.net:
@@ -108,8 +96,7 @@ class Trainer:
         self.net.train()
         with compiler_errors():
             for size in sizes:
-                loss = self._loss(*(part[:size] for part in batch), criterion=criterion)
-                self.scaler.scale(loss).backward()
+                self.scaler.scale(self._loss([part[:size] for part in batch], criterion)).backward()
         self.optimizer.zero_grad(set_to_none=True)
         self.net.load_state_dict(kept)
         return time.perf_counter() - start
@@ -125,13 +112,14 @@ class Trainer:
 
     def load_state(self, state: dict[str, Any], averaged_weights: dict[str, Tensor]) -> None:
         self.net.load_state_dict(state["model"])
-        # The settings that were typed for this part of the run hold, not those of the part before.
+        # The settings of this part of the run hold (rate, weight decay, …), not those of the part before.
         settings = [
             {k: v for k, v in group.items() if k != "params"} for group in self.optimizer.param_groups
         ]
         self.optimizer.load_state_dict(state["optimizer"])
-        for group, typed in zip(self.optimizer.param_groups, settings, strict=True):
-            group.update(typed)
+        for group, current in zip(self.optimizer.param_groups, settings, strict=True):
+            group.update(current)
+        # Empty where the run went on in float32 or bfloat16 before.
         if state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
         self.average.module.load_state_dict(averaged_weights)
@@ -139,14 +127,19 @@ class Trainer:
 
 
 def make_optimizer(
-    name: str, lr: float, weight_decay: float, momentum: float, device: torch.device
-) -> Callable:
-    """A function from parameter groups to the optimizer `adamw`, `adam` or `sgd` (with Nesterov's momentum)."""
+    name: str,
+    groups: list[dict[str, Any]],
+    lr: float,
+    weight_decay: float,
+    momentum: float,
+    device: torch.device,
+) -> torch.optim.Optimizer:
+    """`adamw`, `adam` or `sgd` (with Nesterov's momentum) on these parameter groups."""
     # One kernel for all weights where there is one, else one for each operation.
     options = {"lr": lr, "weight_decay": weight_decay, "foreach" if device.type == "mps" else "fused": True}
     if name == "sgd":
-        return partial(torch.optim.SGD, momentum=momentum, nesterov=momentum > 0, **options)
-    return partial(torch.optim.Adam if name == "adam" else torch.optim.AdamW, **options)
+        return torch.optim.SGD(groups, momentum=momentum, nesterov=momentum > 0, **options)
+    return (torch.optim.Adam if name == "adam" else torch.optim.AdamW)(groups, **options)
 
 
 def average_decay(count: int, total_steps: float) -> float:
@@ -156,7 +149,7 @@ def average_decay(count: int, total_steps: float) -> float:
 
 
 class Epoch(NamedTuple):
-    """loss: mean over the steps; seconds: of it all; waited: those spent waiting for data while the device was idle."""
+    """loss: mean over the steps; seconds: in all; waited: seconds spent waiting for data while the device was idle."""
 
     loss: float
     crops: int
@@ -165,29 +158,23 @@ class Epoch(NamedTuple):
 
 
 def train_one_epoch(
-    trainer: Trainer, loader: Iterable[tuple[Tensor, ...]], criterion: Callable[..., Tensor], first_step: int
+    trainer: Trainer, loader: Iterable[Sequence[Tensor]], criterion: Criterion, first_step: int
 ) -> Epoch:
-    """Train on every batch of `loader` (see `Trainer.step`).
-
-    first_step: number of optimizer steps before this epoch. Raises UserError when the loss is no number any more.
-    """
+    """Train on every batch (see `Trainer.step`) after `first_step` earlier steps. Raises UserError for a loss of NaN."""
     trainer.net.train()
     losses, crops, waited = [], 0, 0.0
     start = asked = time.perf_counter()
     for step, batch in enumerate(loader, first_step):
         waited += time.perf_counter() - asked if trainer.precision.is_idle() else 0.0
-        losses.append(trainer.step(step, *batch, criterion=criterion))
+        losses.append(trainer.step(step, batch, criterion))
         crops += len(batch[0])
+        if not trainer.save_memory:
+            keep_freed_memory()  # takes effect after the process's first step; its docstring says why not before
         asked = time.perf_counter()
     mean = torch.stack(losses).mean().item()
     if not math.isfinite(mean):
-        raise UserError(
-            "train-one-epoch",
-            "training",
-            f"a loss that is no finite number ({mean})",
-            "a finite loss",
-            "lower the rate (--lr), or try --precision fp32",
-        )
+        remedy = "lower the learning rate (--lr), or try --precision fp32"
+        raise UserError("loss-not-finite", "training", f"a loss of {mean}", "a finite loss", remedy)
     return Epoch(mean, crops, time.perf_counter() - start, waited)
 
 
@@ -195,13 +182,15 @@ def train_one_epoch(
 def evaluate(
     predict_logits: Callable[[Tensor], Tensor],
     loader: Iterable[tuple[Tensor, Tensor]],
-    criterion: Callable[[Tensor, Tensor], Tensor],
+    criterion: Criterion,
     num_classes: int,
     device: torch.device,
 ) -> tuple[float, Scores]:
-    """Mean loss a pixel and the scores of a split. predict_logits: pictures (N, C, H, W) → logits (N, K, H, W) on `device`."""
-    matrix = ConfusionMatrix(num_classes, device)
-    total, pixels = torch.zeros((), device=device), 0
+    """Mean loss per pixel and the scores of a split.
+
+    predict_logits: pictures (N, C, H, W) → logits (N, K, H, W) on `device`.
+    """
+    matrix, total, pixels = ConfusionMatrix(num_classes, device), torch.zeros((), device=device), 0
     for images, masks in loader:
         masks = to_device(masks, device)
         logits = predict_logits(images)

@@ -30,11 +30,11 @@ def criterion(
 ) -> Tensor:
     """Loss of logits (N, C, H, W) and a target (N, H, W) of class indices, 255 ignored; a scalar, in float32 at least.
 
-    Cross-entropy: the mean over pixels weighted by w(x) = class_weights[target] + border(x), of (C,) and (N, H, W).
-    Focal (Lin et al. 2017, equation 4): each pixel times (1 − p)^gamma, p the probability of the true class.
-    Dice: 1 − mean over classes of the soft F-beta score of the whole batch (beta 1: Milletari et al. 2016, V-Net). A class
-    that is not in the target is left out of the mean: with it, a batch without a rare class would push that class down.
-    A batch of ignored pixels costs zero.
+    Cross-entropy: the mean over pixels weighted by w(x) = class_weights[target] + border(x), of (C,) and
+    (N, H, W). Focal (Lin et al. 2017, equation 4): each pixel times (1 − p)^gamma, p the probability of the
+    true class. Dice: 1 − mean over classes of the soft F-beta score of the whole batch (beta 1: Milletari
+    et al. 2016, V-Net). A class that is not in the target is left out of the mean: with it, a batch without
+    a rare class would push that class down. A batch of ignored pixels costs zero.
     """
     valid = target != IGNORE_INDEX
     weights = (
@@ -112,7 +112,8 @@ def split_ignored(truth: Tensor) -> tuple[Tensor, Tensor]:
 def deep_loss(criterion: Callable[..., Tensor], outputs: Sequence[Tensor], *targets: Tensor) -> Tensor:
     """Deep supervision (Lee et al. 2015): the loss of the logits (N, C, H, W) + 0.4 · that of those at half the size + 0.2 · ….
 
-    outputs: finest first, each half the size of the one before, rounded up; targets: (N, H, W), thinned out for the others.
+    outputs: finest first, each half the size of the one before, rounded up; targets: (N, H, W), thinned out
+    for the others.
     """
     total = criterion(outputs[0], *targets)
     for level, logits in enumerate(outputs[1:], 1):

@@ -1,4 +1,4 @@
-"""The phases of a run, the learning rate as a pure function of progress, and the progress of a run that ends by the clock."""
+"""The phases of a run, its learning rate as a pure function of progress, and the clock of a run of given length."""
 
 import math
 import time
@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from itertools import count, takewhile
 from typing import TypeVar
 
+from utils.core.console import UserError, counted
+
 T = TypeVar("T")
-CURVES = ("cosine", "one_cycle", "step")
 
 
 @dataclass(frozen=True)
@@ -30,21 +31,27 @@ class TimeBudget:
     def __init__(self, seconds: float, start: float):
         self.seconds, self.start, self.reserve = seconds, start, 0.0
 
-    def use(self, seconds: float) -> None:
-        """Count seconds of an earlier part of the run too."""
+    def deduct(self, seconds: float) -> None:
+        """Count seconds that an earlier part of the run took. Raises UserError if none are left."""
         self.start -= seconds
+        if self.progress() >= 1:
+            allowed, found = (
+                f"--max-minutes {self.seconds / 60:g}",
+                f"{seconds / 60:.1f} minutes used by this run",
+            )
+            raise UserError("no-time-left", allowed, found, "time left to train", "raise --max-minutes")
 
     def progress(self) -> float:
-        """Share of the time for training that is over, 0 … 1."""
+        """Share of the training time that has passed, 0 … 1."""
         return min((time.perf_counter() - self.start) / max(self.seconds - self.reserve, 1e-9), 1.0)
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """Phases in order; `crops` is the number of crops in an epoch, whatever the phase; `curve`: see `lr_factor`.
+    """Phases in order; `crops`: crops per epoch, the same in all phases; `curve`: see `lr_factor`.
 
-    With a budget the run ends by the clock: the last phase has as many epochs as there is time for, the last of them
-    perhaps cut short, and the learning rate follows the time over all phases.
+    With a budget the run ends by the clock: the last phase has as many epochs as there is time for, the
+    last of them perhaps cut short, and the learning rate follows the time over all phases.
     """
 
     phases: Sequence[Phase]
@@ -82,8 +89,17 @@ class Schedule:
         """Optimizer steps of all epochs before `epoch`."""
         return sum(-(-self.crops // self.phase(e).batch_size) for e in range(epoch))
 
+    def describe(self, phase: Phase) -> str:
+        """Length of a phase in words, up to the number of crops."""
+        length = counted(phase.epochs, "epoch")
+        if self.budget and phase is self.phases[-1]:
+            minutes = self.budget.seconds / 60
+            length = f"{minutes:g} minute{'s' * (minutes != 1)} in epochs"
+        steps = counted(self.steps(phase) // phase.epochs, "step")
+        return f"{length} of {steps}{' with a frozen encoder' * phase.frozen}, {counted(phase.batch_size, 'crop')}"
+
     def total_steps(self, done: int = 0) -> float:
-        """Steps of the run; with a budget as far as can be told after `done` of them."""
+        """Steps of the run; with a budget an estimate from the time that `done` of them took."""
         if self.budget:
             return done / max(self.budget.progress(), 1e-9)
         return sum(map(self.steps, self.phases))
@@ -102,9 +118,10 @@ class Schedule:
 def lr_factor(progress: float, curve: str = "cosine") -> float:
     """Factor on the highest learning rate when `progress` (0 … 1) of the steps or of the time is over.
 
-    cosine: linear warm-up over a twentieth, then a cosine to 1/100 (Loshchilov and Hutter 2017, SGDR, equation 5, one
-    cycle). one_cycle: a cosine from 1/25 up over three tenths and down to 1/10,000 (Smith and Topin 2018). step: the same
-    warm-up, then 1, a tenth after six tenths of the rest, a hundredth after 85 hundredths.
+    cosine: linear warm-up over a twentieth, then a cosine to 1/100 (Loshchilov and Hutter 2017, SGDR,
+    equation 5, one cycle). one_cycle: a cosine from 1/25 up over three tenths and down to 1/10,000 (Smith
+    and Topin 2018). step: the same warm-up, then 1, a tenth after six tenths of the rest, a hundredth after
+    85 hundredths.
     """
     warm_up = 0.3 if curve == "one_cycle" else 0.05
     if progress < warm_up:

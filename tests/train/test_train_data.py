@@ -1,0 +1,134 @@
+"""train.py: classes, splits, the demo set, and faulty data."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+from faulty_folders import FAULTS
+from scripts import make_voc, recode, snapshot, tiny
+
+import get_miou
+import train
+from nets.config import NetworkConfig
+from train import main
+from unet import Unet
+from utils.core.console import UserError
+from utils.images.reading import read_mask
+from utils.images.writing import write_mask
+from utils.voc.demo import CLASS_NAMES
+
+
+def test_class_names_come_from_the_folder(folder, logs, capsys):
+    names = ["背景", "细胞", "cell nucleus"]
+    folder.class_names_path.write_bytes("\ufeff背景\r\n细胞 \r\ncell nucleus\r\n\r\n".encode())
+    main(tiny(folder, logs, epochs=1))
+    assert ", ".join(names) in capsys.readouterr().out
+    assert Unet(logs / "run" / "best.pth", "cpu").class_names == names
+
+
+def test_classes_without_names_are_numbered(tmp_path, logs):
+    main(tiny(make_voc(tmp_path / "voc", named=False), logs, epochs=1))
+    assert Unet(logs / "run" / "best.pth", "cpu").class_names == ["class_0", "class_1", "class_2"]
+
+
+@pytest.mark.parametrize("number", [2, 5])
+def test_number_of_classes_that_disagrees_with_the_data(folder, logs, number):
+    with pytest.raises(UserError) as caught:
+        main(tiny(folder, logs, num_classes=number))
+    assert (caught.value.code, caught.value.subject) == ("class-count", f"--num-classes {number}")
+    assert not logs.exists()
+
+
+def test_split_files_of_any_making_are_read(folder, logs, capsys):
+    (folder.splits_dir / "train.txt").write_bytes(b"\xef\xbb\xbfcells_0  \r\n\r\n\tcells_1\r\n")
+    (folder.splits_dir / "val.txt").write_bytes(b" cells_2 \r")
+    main(tiny(folder, logs, epochs=1))
+    assert "2 pictures to train, 1 to validate" in capsys.readouterr().out
+
+
+def test_a_fold_is_trained_on_and_scored(folder, logs, capsys):
+    folder.write_split("fold1_train", ["cells_2", "cells_0"])
+    folder.write_split("fold1_val", ["cells_1"])
+    main(tiny(folder, logs, fold=1, epochs=1))
+    output = capsys.readouterr().out
+    assert "2 pictures to train, 1 to validate" in output
+    assert f"--voc-root {folder.root} --split fold1_val\n" in output
+    get_miou.main(get_miou.Config(logs / "run/best.pth", split="fold1_val", output=logs / "miou"))
+    assert [path.name for path in (logs / "miou/masks").iterdir()] == ["cells_1.png"]
+    with pytest.raises(
+        UserError, match=r"one of: fold1_train, fold1_val, .*\n.*voc2unet.py --voc-root .* --folds 5"
+    ):
+        main(tiny(folder, logs, fold=2))
+
+
+def test_masks_of_background_only_are_a_warning(folder, logs, capsys):
+    recode(folder, {1: 0, 2: 0})
+    main(tiny(folder, logs, epochs=1))
+    warning = capsys.readouterr().err
+    for name in ("1 (cell)", "2 (nucleus)"):
+        assert f"warning: no training mask has a pixel of class {name}" in warning
+
+
+def test_class_in_no_training_mask_is_a_warning(folder, logs, capsys):
+    for name in ("cells_0", "cells_1"):
+        mask = read_mask(folder.mask_path(name))
+        write_mask(folder.mask_path(name), np.where(mask == 2, 1, mask))
+    main(tiny(folder, logs, epochs=1))
+    warning = capsys.readouterr().err
+    assert "no training mask has a pixel of class 2 (nucleus)" in warning
+    assert "class 1 (cell)" not in warning
+
+
+def test_demo_set_is_drawn_on_first_use(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(train, "make_demo", partial(train.make_demo, count=3, val=1))
+    settings = {
+        "input_shape": (64, 64),
+        "network": NetworkConfig(base_channels=4, depth=2),
+        "epochs": 1,
+        "device": "cpu",
+        "num_workers": 0,
+    }
+    main(train.Config(run_name="first", **settings))
+    assert "drawing the demo set into" in capsys.readouterr().out
+    assert len(list((tmp_path / "VOCdevkit" / "demo" / "JPEGImages").iterdir())) == 3
+    before = snapshot(tmp_path / "VOCdevkit")
+    main(train.Config(run_name="second", **settings))
+    assert "drawing" not in capsys.readouterr().out
+    assert snapshot(tmp_path / "VOCdevkit") == before
+    assert (tmp_path / "logs" / "second" / "best.pth").is_file()
+
+
+def test_half_drawn_demo_set_is_drawn_anew(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(train, "make_demo", partial(train.make_demo, count=3, val=1))
+    calls = []
+
+    def stop_at_the_third(path, mask):
+        calls.append(path)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        write_mask(path, mask)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("utils.voc.demo.write_mask", stop_at_the_third)
+        with pytest.raises(KeyboardInterrupt):
+            train.read_data(train.Config())
+    assert train.read_data(train.Config()).class_names == list(CLASS_NAMES)
+
+
+@pytest.mark.parametrize("spoil", FAULTS, ids=lambda spoil: spoil.__name__)
+def test_faulty_data_are_reported_before_a_run_folder_is_made(folder, logs, spoil):
+    subject = spoil(folder)
+    with pytest.raises(UserError) as caught:
+        main(tiny(folder, logs))
+    assert caught.value.subject == str(subject)
+    assert not logs.exists()
+
+
+def test_black_and_white_masks_come_with_the_command_that_repairs_them(tmp_path, logs):
+    folder = make_voc(tmp_path / "two words")
+    recode(folder, {1: 255, 2: 255})
+    with pytest.raises(UserError) as caught:
+        main(tiny(folder, logs))
+    assert f'python voc2unet.py --voc-root "{folder.root}" --map 0:0,255:1 ' in caught.value.remedy
