@@ -13,19 +13,13 @@ from utils.voc.folder import VocFolder
 
 @dataclass
 class Config:
-    """Settings of the import. Files in the VOC folder are never overwritten."""
-
     format: Literal["pairs", "stack", "sbd"] = "pairs"  # folders of files, multi-page TIFF, or .mat files
     images: Path | None = None  # pairs: folder of pictures; stack: the TIFF of the pictures
-    masks: Path | None = (
-        None  # pairs: folder of masks (None: images/annotations, or images); stack: TIFF of the labels
-    )
+    masks: Path | None = None  # pairs: folder (None: images/annotations or images); stack: label TIFF
     sbd: Path | None = None  # sbd: the data set's folder with cls, img, train.txt and val.txt
     voc: Path | None = None  # sbd: a VOC2012 folder to join with it; its own masks win
-    voc_root: Path = Path("VOCdevkit/VOC2007")  # VOC folder to fill
-    scaling: Path | None = (
-        None  # stack of floats to predict on: scaling.json of the training data, taken as it is
-    )
+    voc_root: Path = Path("VOCdevkit/VOC2007")  # VOC folder to fill; existing files are never overwritten
+    scaling: Path | None = None  # stack of floats to predict on: scaling.json of the training data
     link: bool = False  # hard links to pictures instead of copies (same disk only)
 
 
@@ -33,11 +27,11 @@ def main(config: Config) -> None:
     folder = VocFolder(config.voc_root)
     match config.format:
         case "pairs":
-            lines = import_pairs(folder, given(config, "images"), config.masks, config.link)
+            lines = import_pairs(folder, require(config, "images"), config.masks, config.link)
         case "stack":
-            lines = import_stack(folder, given(config, "images"), config.masks, config.scaling)
+            lines = import_stack(folder, require(config, "images"), config.masks, config.scaling)
         case "sbd":
-            lines = import_sbd(folder, given(config, "sbd"), config.voc, config.link)
+            lines = import_sbd(folder, require(config, "sbd"), config.voc, config.link)
     print("\n".join(lines))
     with_masks = folder.masks_dir.is_dir()
     print(f"written to {folder.root}: JPEGImages{', SegmentationClass' * with_masks}")
@@ -49,12 +43,12 @@ def main(config: Config) -> None:
         print(f"next: annotate them: labelme {quoted(folder.images_dir)}")
 
 
-def given(config: Config, setting: str) -> Path:
-    """A path that this format needs. Raises UserError where it is not set."""
+def require(config: Config, setting: str) -> Path:
+    """A path that the format needs. Raises UserError where it is not set."""
     path = getattr(config, setting)
     if path is None:
-        found, remedy = f"not set, for --format {config.format}", f"pass --{setting}"
-        raise UserError("given", f"--{setting}", found, "what to import from", remedy)
+        found, expected = "not set", f"the path that --format {config.format} imports from"
+        raise UserError("flag-missing", f"--{setting}", found, expected, f"pass --{setting}")
     return path
 
 

@@ -1,4 +1,4 @@
-"""Masks as labelme files: the round trip, measured by IoU, through our own converter and through labelme's functions."""
+"""Masks as labelme files: the round trip through our converter and labelme's functions, measured by IoU."""
 
 import json
 

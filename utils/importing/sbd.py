@@ -1,4 +1,8 @@
-"""The Semantic Boundaries Dataset, joined with VOC2012 → VOC folders."""
+"""The Semantic Boundaries Dataset, joined with VOC2012 → VOC folder.
+
+torchvision.datasets.SBDataset reads the same folder, but it does not join VOC2012 or check anything, and it
+reports a file of another kind as a KeyError. It could replace two lines of `read_mat`.
+"""
 
 from functools import partial
 from pathlib import Path
@@ -19,22 +23,19 @@ VOC_CLASSES = VOC_NAMES.split()
 
 
 def import_sbd(folder: VocFolder, sbd: Path, voc: Path | None, link: bool = False) -> list[str]:
-    """The Semantic Boundaries Dataset, joined with VOC2012 where given, into a VOC folder. Returns what was done.
+    """Write SBD, joined with VOC2012 where given, into a VOC folder. Returns a summary.
 
-    With VOC, train is VOC's train and all of SBD but VOC's val (`trainaug`), val is VOC's; VOC's own masks win. Without,
-    both are SBD's. Raises UserError before anything is written.
+    With VOC, val is VOC's val, and train is VOC's train and all of SBD but this val (`trainaug`). VOC's own
+    masks win. Without VOC, both splits are SBD's. Raises UserError before anything is written.
     """
     remedy = "pass the folder that holds cls, img, train.txt and val.txt as --sbd"
     train, val = (read_names(sbd / f"{split}.txt", remedy) for split in ("train", "val"))
     own: set[str] = set()
     if voc is not None:
-        source, remedy = (
-            VocFolder(voc),
-            "pass the folder VOC2012 that holds JPEGImages and ImageSets as --voc",
-        )
-        voc_train, voc_val = (
-            read_names(source.splits_dir / f"{split}.txt", remedy) for split in ("train", "val")
-        )
+        source = VocFolder(voc)
+        remedy = "pass the folder VOC2012 that holds JPEGImages and ImageSets as --voc"
+        splits = (source.splits_dir / f"{split}.txt" for split in ("train", "val"))
+        voc_train, voc_val = (read_names(path, remedy) for path in splits)
         own = {*voc_train, *voc_val}
         train, val = sorted({*voc_train, *train, *val} - set(voc_val)), voc_val
     items, checks = [], []
@@ -48,9 +49,9 @@ def import_sbd(folder: VocFolder, sbd: Path, voc: Path | None, link: bool = Fals
     check_all(sbd, checks, "pair")
     splits = {"train": train, "val": val, **({"trainaug": train} if own else {})}
     texts = {folder.splits_dir / f"{split}.txt": names for split, names in splits.items()}
-    done = transfer(folder, items, {folder.class_names_path: VOC_CLASSES, **texts}, link)
+    summary = transfer(folder, items, {folder.class_names_path: VOC_CLASSES, **texts}, link)
     return [
-        f"{counted(len(checks), 'pair')}, {len(own)} of them VOC's: {done}",
+        f"{counted(len(checks), 'pair')}, {len(own)} of them VOC's: {summary}",
         f"split: train {len(train)}{' (trainaug)' if own else ''}, val {len(val)}",
     ]
 
@@ -58,7 +59,7 @@ def import_sbd(folder: VocFolder, sbd: Path, voc: Path | None, link: bool = Fals
 def read_names(path: Path, remedy: str) -> list[str]:
     names = list(dict.fromkeys(line.strip() for line in read_lines(path, remedy) if line.strip()))
     if not names:
-        raise UserError("read-names", path, "no names", "one picture name a line", remedy)
+        raise UserError("split-empty", path, "no names", "one picture name per line", remedy)
     return names
 
 
@@ -66,13 +67,8 @@ def check_voc_pair(picture: Path, path: Path) -> None:
     mask = read_mat(path) if path.suffix == ".mat" else read_mask(path)
     wrong = [value for value in np.unique(mask) if len(VOC_CLASSES) <= value != IGNORE_INDEX]
     if wrong:
-        raise UserError(
-            "check-voc-pair",
-            path,
-            f"the value {wrong[0]}",
-            "0 … 20, or 255 at borders",
-            "download the data set again",
-        )
+        found, expected = f"the value {wrong[0]}", "0 … 20, or 255 at borders"
+        raise UserError("mask-value", path, found, expected, "download the data set again")
     check_size(path, mask, picture, read_image(picture).shape[:2])
 
 
@@ -82,34 +78,25 @@ def read_mat(path: Path) -> np.ndarray:
     try:
         content = loadmat(path, appendmat=False)
     except FileNotFoundError:
-        raise UserError(
-            "read-mat", path, "no such file", expected, "download the data set again; all names need one"
-        ) from None
+        remedy = "download the data set again; every name of the split needs a file"
+        raise UserError("mat-missing", path, "no such file", expected, remedy) from None
     except NotImplementedError:
-        raise UserError(
-            "read-mat", path, "MATLAB 7.3 (HDF5)", expected, "save it in MATLAB with save(…, '-v7')"
-        ) from None
+        remedy = "save it in MATLAB with save(…, '-v7')"
+        raise UserError("mat-version", path, "MATLAB 7.3 (HDF5)", expected, remedy) from None
     except (MatReadError, *DECODE_ERRORS, MemoryError) as error:
-        raise UserError(
-            "read-mat", path, f"a damaged file ({error})", expected, "copy or download it again"
-        ) from None
+        found, remedy = f"a damaged file ({error})", "copy or download it again"
+        raise UserError("mat-damaged", path, found, expected, remedy) from None
     fields = {name: value for name, value in content.items() if not name.startswith("__")}
     record = fields.get("GTcls")
     inner = (record.dtype.names if isinstance(record, np.ndarray) else None) or ()
     if "Segmentation" not in inner or not record.size:
-        found = ", ".join(
-            [*(name for name in fields if name != "GTcls"), *(f"GTcls.{name}" for name in inner)]
-        )
+        others = [*(name for name in fields if name != "GTcls"), *(f"GTcls.{name}" for name in inner)]
+        found = f"the fields {', '.join(others) or list(fields) or 'none'}"
         remedy = "pass SBD's own folder as --sbd (the folder inst has other fields)"
-        raise UserError("read-mat", path, f"the fields {found or list(fields) or 'none'}", expected, remedy)
+        raise UserError("mat-fields", path, found, expected, remedy)
     mask = record["Segmentation"].flat[0]
     if mask.ndim != 2 or not mask.size or not np.isin(mask, np.arange(256)).all():
         found = f"GTcls.Segmentation of shape {mask.shape} and type {mask.dtype}"
-        raise UserError(
-            "read-mat",
-            path,
-            found,
-            "a picture (H, W) of class indices in 8 bits",
-            "copy or download it again",
-        )
+        expected = "a picture (H, W) of class indices in 8 bits"
+        raise UserError("mat-values", path, found, expected, "copy or download it again")
     return mask.astype(np.uint8)

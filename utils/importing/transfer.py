@@ -1,12 +1,12 @@
-"""Filling a VOC folder from elsewhere: everything is checked first, and nothing that stands there is written over."""
+"""Filling a VOC folder: all files are checked before the first is written, and none is overwritten."""
 
 import filecmp
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -21,110 +21,116 @@ from utils.voc.folder import VocFolder
 
 @dataclass(frozen=True)
 class Item:
-    """One file to come: its place, where it is from, and its pixels, or none where the file is taken as it is."""
+    """One file to import. pixels: reads them from the source; None: the source is copied as it is."""
 
     target: Path
     source: Path
-    kind: Literal["picture", "mask", "colours"]  # colours: a mask that is not yet class indices
+    kind: Literal["picture", "mask", "colours"]  # colours: a mask that does not yet hold class indices
     pixels: Callable[[], np.ndarray] | None = None
 
 
-def raise_together(subject: Path, faults: Sequence[UserError]) -> None:
-    """Raise nothing, the one fault, or a UserError that lists them all."""
-    if len(faults) == 1:
-        raise faults[0]
-    if faults:
-        found = f"{len(faults)} faults:\n\n" + "\n\n".join(map(str, faults)) + "\n"
-        raise UserError(
-            "raise-together",
-            subject,
-            found,
-            "none of these",
-            "as said for each of them; nothing has been written",
-        )
+class ManyErrors(UserError):
+    """Several mistakes, reported together."""
+
+    def __init__(self, subject: Path, errors: Sequence[UserError]):
+        found = f"{len(errors)} faults:\n\n" + "\n\n".join(map(str, errors)) + "\n"
+        remedy = "follow the remedy of each fault; nothing has been written"
+        super().__init__("many-faults", subject, found, "none of these", remedy)
+        self.errors = list(errors)
+
+
+def raise_together(subject: Path, errors: Sequence[UserError]) -> None:
+    """Raise nothing, the one error, or ManyErrors."""
+    if errors:
+        raise errors[0] if len(errors) == 1 else ManyErrors(subject, errors)
+
+
+def content_differs(target: Path, source: object) -> UserError:
+    found = "other content under this name; nothing is overwritten"
+    remedy = "choose another --voc-root, rename the new file, or move the existing one away"
+    return UserError("content-differs", target, found, f"no file, or what comes from {source}", remedy)
 
 
 def check_all(subject: Path, checks: Sequence[Callable[[], None]], unit: str) -> None:
     """Run all checks in threads (decoding releases the lock). Raises one UserError for all that raise one."""
 
-    def fault(check: Callable[[], None]) -> UserError | None:
+    def catch(check: Callable[[], None]) -> UserError | None:
         try:
             return check()
         except UserError as error:
             return error
 
     with ThreadPoolExecutor() as pool:
-        faults = list(progress(pool.map(fault, checks), "checking", unit, len(checks)))
-    raise_together(subject, [found for found in faults if found])
+        errors = list(progress(pool.map(catch, checks), "checking", unit, len(checks)))
+    raise_together(subject, [error for error in errors if error])
 
 
 def transfer(
     folder: VocFolder, items: Sequence[Item], texts: Mapping[Path, Sequence[str]], link: bool = False
 ) -> str:
-    """Write the pictures, masks and text files (target → lines) that are not there yet. Returns how many, in words.
+    """Write the pictures, masks and text files (target → lines) that are missing. Returns a summary.
 
-    link: files that are taken as they are become hard links. Raises UserError, before anything is written, for all
-    targets that hold something else.
+    link: make hard links to files that would be copied as they are. Raises one UserError for all targets that
+    have other content, before anything is written.
     """
+    errors = [
+        content_differs(path, "the imported data set")
+        for path, lines in texts.items()
+        if path.exists() and not has_lines(path, lines)
+    ]
     pictures = folder.images_if_any()
-    other = {
-        path: "the imported one" for path, lines in texts.items() if path.exists() and not same(path, lines)
-    }
     missing = []
     for item in progress(items, "comparing", "file"):
-        # A picture of another ending would have the same name.
-        standing = pictures.get(item.target.stem, item.target) if item.kind == "picture" else item.target
-        if not standing.exists():
+        # A picture with another ending would share the name.
+        existing = pictures.get(item.target.stem, item.target) if item.kind == "picture" else item.target
+        if not existing.exists():
             missing.append(item)
-        elif standing != item.target or not holds(item):
-            other[standing] = f"what comes from {item.source}"
-    found, remedy = (
-        "other content; nothing is written over",
-        "choose another --voc-root, or move this file away",
-    )
-    faults = [
-        UserError("transfer", path, found, f"{expected}, or no file", remedy)
-        for path, expected in other.items()
-    ]
-    raise_together(folder.root, faults)
+        elif existing != item.target or not is_imported(item):
+            errors.append(content_differs(existing, item.source))
+    raise_together(folder.root, errors)
     missing_texts = [path for path in texts if not path.exists()]
     for path in missing_texts:
         write_lines(path, texts[path])
     for item in progress(missing, "writing", "file"):
-        write(item, link)
+        write_item(item, link)
     written = len(missing) + len(missing_texts)
     return f"{written} files written, {len(items) + len(texts) - written} there already"
 
 
-def same(path: Path, lines: Sequence[str]) -> bool:
+def has_lines(path: Path, lines: Sequence[str]) -> bool:
     return [line.strip() for line in read_lines(path, "move it away") if line.strip()] == list(lines)
 
 
-def holds(item: Item) -> bool:
-    """Whether the target holds what would be written, or did before voc2unet.py mended it and kept the original."""
-    kept = item.target.parent.with_name(f"{item.target.parent.name}.orig") / item.target.name
-    for path in (item.target, kept) if item.kind != "picture" else (item.target,):
-        with suppress(UserError, FileNotFoundError):
-            if item.pixels is None:
-                same_content = path.samefile(item.source) or filecmp.cmp(item.source, path, shallow=False)
-            else:
-                same_content = np.array_equal(
-                    (read_mask if item.kind == "mask" else read_image)(path), item.pixels()
-                )
-            if same_content:
+def is_imported(item: Item) -> bool:
+    """Whether the target has the item's content, or had it before voc2unet.py repaired it."""
+    original = item.target.parent.with_name(f"{item.target.parent.name}.orig") / item.target.name
+    places = (item.target,) if item.kind == "picture" else (item.target, original)
+    if item.pixels is not None:
+        pixels = item.pixels()
+        return any(has_pixels(path, pixels, item.kind == "mask") for path in places)
+    for path in places:
+        with suppress(FileNotFoundError):
+            if path.samefile(item.source) or filecmp.cmp(item.source, path, shallow=False):
                 return True
     return False
 
 
-def write(item: Item, link: bool) -> None:
-    pixels = item.pixels and item.pixels()
-    if pixels is None and link:
+def has_pixels(path: Path, pixels: np.ndarray, is_mask: bool) -> bool:
+    """Whether a picture or mask file has exactly these pixels. One that is missing or unreadable has not."""
+    try:
+        return np.array_equal((read_mask if is_mask else read_image)(path), pixels)
+    except UserError:
+        return False
+
+
+def write_item(item: Item, link: bool) -> None:
+    if item.pixels is not None:
+        (write_mask if item.kind == "mask" else write_image)(item.target, item.pixels())
+    elif link:
         hard_link(item.source, item.target)
-    elif pixels is None:
+    else:
         with replacing(item.target) as temporary:
             shutil.copyfile(item.source, temporary)
-    else:
-        (write_mask if item.kind == "mask" else write_image)(item.target, pixels)
 
 
 def hard_link(source: Path, target: Path) -> None:
@@ -133,6 +139,41 @@ def hard_link(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError as error:
         found = f"no hard link to {source} ({error.strerror or error})"
-        raise UserError(
-            "hard-link", target, found, "source and target on one disk that knows links", "leave out --link"
-        ) from None
+        expected = "source and target on one disk that supports links"
+        raise UserError("hard-link", target, found, expected, "leave out --link") from None
+
+
+@dataclass
+class Staging:
+    """New files that wait in a folder on the target's disk until everything has been checked."""
+
+    folder: Path
+    targets: dict[Path, Path] = field(default_factory=dict)  # waiting file → its target
+
+    def place(self, target: Path) -> Path:
+        """Where to write the file that `move` brings to `target`."""
+        waiting = self.folder / f"{len(self.targets)}{target.suffix}"
+        self.targets[waiting] = target
+        return waiting
+
+    def move(self) -> None:
+        """Move all files to their targets, each whole. Raises UserError where a target cannot be written."""
+        for waiting, target in progress(self.targets.items(), "writing", "file"):
+            with replacing(target) as temporary:
+                waiting.replace(temporary)
+
+
+@contextmanager
+def stage(root: Path) -> Iterator[Staging]:
+    """A staging folder in `root`. At the end, files that were not moved are removed, and a new `root` too."""
+    staging = Staging(root / ".importing")
+    made = [path for path in (root, *root.parents) if not path.exists()]
+    # An earlier run may have been killed.
+    shutil.rmtree(staging.folder, ignore_errors=True)
+    try:
+        yield staging
+    finally:
+        shutil.rmtree(staging.folder, ignore_errors=True)
+        for path in made:
+            with suppress(OSError):
+                path.rmdir()

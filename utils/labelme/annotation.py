@@ -11,7 +11,7 @@ IGNORE_LABEL = "__ignore__"  # painted as 255
 
 @dataclass(frozen=True, eq=False)
 class Shape:
-    """One drawn shape. points: (n, 2) float64 x and y in pixels; mask: (h, w) bool of shape type `mask`, else None."""
+    """points: (n, 2) float64 x and y in pixels. mask: (h, w) bool for shape type `mask`, else None."""
 
     label: str
     points: np.ndarray
@@ -24,9 +24,9 @@ class Shape:
 class Annotation:
     """One labelme file with its picture.
 
-    image: (H, W) or (H, W, 3), uint8 or uint16, as annotated; picture: the bytes of a usual picture file that
-    `read_image` reads as `image`, or None where there are none; suffix: its file ending; shapes: later over earlier;
-    remarks: what deserves a look.
+    image: (H, W) or (H, W, 3), uint8 or uint16, as labelme shows it. picture: bytes of a picture file that
+    `read_image` reads as `image`, or None where it must be written anew. suffix: the picture's file ending.
+    shapes: later ones cover earlier ones. remarks: warnings to print.
     """
 
     path: Path

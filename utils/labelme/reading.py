@@ -8,14 +8,16 @@ import math
 from pathlib import Path, PureWindowsPath
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
+from PIL.ExifTags import Base
 
 from utils.core.console import UserError
-from utils.images.reading import IMAGE_SUFFIXES, decode_image, image_to_array, read_image
+from utils.images.reading import IMAGE_SUFFIXES, decode_image, read_image
 from utils.labelme.annotation import Annotation, Shape
 
 COORDINATE_LIMIT = 1e5  # Pillow paints larger circles for minutes and wraps around beyond 2^31
-LARGE_FILE = 1 << 24  # bytes of JSON that are looked through for shapes before they are parsed
+LARGE_FILE = 1 << 24  # bytes of JSON that are searched for shapes before they are parsed
+JSON_EXPECTED = "a JSON file as labelme writes it, in UTF-8 or GB18030"
 
 # Shape type → fewest and most points.
 POINT_COUNTS = {
@@ -42,116 +44,116 @@ PICTURE_SIGNATURES = {
 
 
 def read_annotation(path: Path) -> Annotation:
-    """Read and check a labelme JSON file and its picture. Raises UserError for whatever labelme itself would not draw."""
+    """Read and check a labelme file and its picture. Raises UserError for whatever labelme would not draw."""
     content = _read_json(path)
     remarks: list[str] = []
     if content.get("imageData"):
-        # Taken out: nothing may hold on to the text of a large picture while it is decoded.
+        # pop, because nothing may hold on to the text of a large picture while it is decoded.
         data = _decode_base64(f"{path}, imageData", content.pop("imageData"))
-        image, picture = _embedded_picture(path, data, remarks)
+        image, picture = _decode_embedded(path, data, remarks)
     else:
-        image, picture = _picture_beside(path, content.get("imagePath"), remarks)
+        beside = _find_picture(path, content.get("imagePath"), remarks)
+        image, picture = read_image(beside), beside.read_bytes()
     shapes = tuple(
         _parse_shape(f"{path}, shape {number}", raw) for number, raw in enumerate(content["shapes"], 1)
     )
     if not shapes:
-        remarks.append(f"{path}: an empty list of shapes, so its mask is all background")
+        remarks.append(f"{path}: the list of shapes is empty; the mask is all background")
     height, width = image.shape[:2]
     declared = (content.get("imageHeight") or height, content.get("imageWidth") or width)
     if declared != (height, width):
-        says = f"says the picture is {declared[0]}×{declared[1]} (height×width), but it is {height}×{width}"
-        remarks.append(f"{path}: {says}, which is taken; look whether the shapes fit")
+        stated = (
+            f"the file states {declared[0]}×{declared[1]} (height×width), but its picture is {height}×{width}"
+        )
+        remarks.append(f"{path}: {stated}. The picture's size is used; check whether the shapes fit")
     suffix = _picture_suffix(picture)
     return Annotation(path, image, picture if suffix else None, suffix or ".png", shapes, tuple(remarks))
 
 
 def _read_json(path: Path) -> dict:
-    expected = "a JSON file as labelme writes it, in UTF-8 or GB18030"
     other_kind = UserError(
-        "read-json", path, "JSON without a list of shapes", expected, "move files of another kind elsewhere"
+        "json-kind",
+        path,
+        "JSON without a list of shapes",
+        JSON_EXPECTED,
+        "move files of another kind elsewhere",
     )
     try:
-        text = _read_text(path)
-        # Parsed, numbers take ten times their text's memory: large files of another kind are turned away before.
+        text = _decode_text(path.read_bytes())
+        # Parsed numbers take ten times the memory of their text: reject large files of another kind before.
         if len(text) > LARGE_FILE and '"shapes"' not in text:
             raise other_kind
         content = json.loads(text)
     except OSError as error:
-        raise UserError(
-            "read-json", path, f"it cannot be read ({error.strerror})", expected, "check its permissions"
-        ) from None
+        found = f"it cannot be read ({error.strerror})"
+        raise UserError("json-unreadable", path, found, JSON_EXPECTED, "check its permissions") from None
     except (ValueError, RecursionError) as error:
         remedy = "take the file from a backup, or annotate the picture again"
-        raise UserError("read-json", path, f"malformed JSON ({error})", expected, remedy) from None
+        raise UserError("json-malformed", path, f"malformed JSON ({error})", JSON_EXPECTED, remedy) from None
     except MemoryError:
         found = f"{path.stat().st_size >> 20} MB of JSON, which this machine's memory does not hold"
-        raise UserError(
-            "read-json", path, found, expected, "split the picture into tiles and annotate these"
-        ) from None
+        remedy = "split the picture into tiles and annotate these"
+        raise UserError("json-memory", path, found, JSON_EXPECTED, remedy) from None
     if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
         raise other_kind
     return content
 
 
-def _read_text(path: Path) -> str:
+def _decode_text(data: bytes) -> str:
     """UTF-8 as labelme writes it, or the GB18030 that older versions wrote on a Chinese Windows."""
-    data = path.read_bytes()
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
         return data.decode("gb18030")
 
 
-def _embedded_picture(path: Path, data: bytes, remarks: list[str]) -> tuple[np.ndarray, bytes]:
-    """The picture in `imageData` and its bytes, or no bytes where `read_image` would turn them."""
+def _decode_embedded(path: Path, data: bytes, remarks: list[str]) -> tuple[np.ndarray, bytes]:
+    """The picture in `imageData` and its bytes; no bytes where `read_image` would turn the picture."""
     image = decode_image(data, f"{path}, imageData")
     if not data.startswith(b"\xff\xd8\xff"):
         return image, data
-    with Image.open(io.BytesIO(data)) as stored:
-        if stored.getexif().get(0x0112) not in range(2, 9):
-            return image, data
-        # labelme turns picture files upright, but shows embedded pictures as stored: the shapes belong to that.
-        remarks.append(
-            f"{path}: its embedded picture is marked as turned (EXIF); it is taken as labelme shows it"
-        )
-        return image_to_array(stored), b""
+    with Image.open(io.BytesIO(data)) as header:
+        orientation = header.getexif().get(Base.Orientation)
+    if orientation not in range(2, 9):
+        return image, data
+    # labelme turns picture files upright but shows embedded pictures as stored. The shapes belong to that.
+    remarks.append(f"{path}: EXIF marks the embedded picture as turned; it is used as labelme shows it")
+    stored = Image.fromarray(image)
+    # Quarter turns undo each other, every other orientation undoes itself.
+    stored.getexif()[Base.Orientation] = {6: 8, 8: 6}.get(orientation, orientation)
+    return np.array(ImageOps.exif_transpose(stored)), b""
 
 
 def _decode_base64(subject: str, text: object) -> bytes:
     try:
         return base64.b64decode(text)
     except (binascii.Error, TypeError, ValueError) as error:
+        found, expected = f"broken base64 data ({error})", "a picture file in base64"
         remedy = "take the file from a backup; imageData may be null where the picture lies beside the file"
-        raise UserError(
-            "decode-base64", subject, f"broken base64 data ({error})", "a picture file in base64", remedy
-        ) from None
+        raise UserError("base64-broken", subject, found, expected, remedy) from None
 
 
-def _picture_beside(path: Path, image_path: object, remarks: list[str]) -> tuple[np.ndarray, bytes]:
-    """The picture that `imagePath` names, or else one that is called as the JSON file is."""
+def _find_picture(path: Path, image_path: object, remarks: list[str]) -> Path:
+    """The picture that `imagePath` names, or else one with the JSON file's own name."""
     named = PureWindowsPath(image_path if isinstance(image_path, str) else "").as_posix()
     own_stem = [path.stem + ending for suffix in IMAGE_SUFFIXES for ending in (suffix, suffix.upper())]
     for name in (named, PureWindowsPath(named).name, *own_stem):
         picture = path.parent / name
         if picture.suffix.lower() != ".json" and picture.is_file():
             if name != named:
-                remarks.append(
-                    f"{path}: there is no picture {image_path!r} (imagePath); {name} is taken instead"
-                )
-            return read_image(picture), picture.read_bytes()
+                remarks.append(f"{path}: no picture {image_path!r} (imagePath); {name} is used instead")
+            return picture
     neither = f"there is neither {image_path!r} (imagePath) nor {path.stem}.jpg/.png/…"
     found, expected = (
         f"no picture: imageData is empty, and {neither}",
-        "the picture, embedded or as a file beside the JSON",
+        "the picture, embedded or beside the JSON",
     )
-    raise UserError("picture-beside", path, found, expected, f"copy the picture to {path.parent}")
+    raise UserError("labelme-picture-missing", path, found, expected, f"copy the picture to {path.parent}")
 
 
 def _picture_suffix(data: bytes) -> str | None:
     """File ending for a picture that could be decoded; None for a format that VOC folders do not have."""
-    return next(
-        (suffix for signature, suffix in PICTURE_SIGNATURES.items() if data.startswith(signature)), None
-    )
+    return next((suffix for start, suffix in PICTURE_SIGNATURES.items() if data.startswith(start)), None)
 
 
 def _parse_shape(subject: str, raw: object) -> Shape:
@@ -159,21 +161,14 @@ def _parse_shape(subject: str, raw: object) -> Shape:
     # A line break inside would become two classes in class_names.txt.
     label = " ".join(label.splitlines()).strip() if isinstance(label, str) else ""
     if not label:
-        raise UserError(
-            "parse-shape",
-            subject,
-            "no label",
-            "a label for every shape",
-            "open the file in labelme and label the shape",
-        )
+        remedy = "open the file in labelme and label the shape"
+        raise UserError("label-missing", subject, "no label", "a label for every shape", remedy)
     subject = f"{subject} ({label})"
-    # The first versions knew only polygons and did not say so.
+    # The first versions knew only polygons and did not write the type.
     shape_type = str(raw.get("shape_type") or "polygon")
     if shape_type not in POINT_COUNTS:
-        remedy = "draw the shape again as one of these types"
-        raise UserError(
-            "parse-shape", subject, f"shape type {shape_type!r}", "one of " + " ".join(POINT_COUNTS), remedy
-        )
+        found, expected = f"shape type {shape_type!r}", f"one of {' '.join(POINT_COUNTS)}"
+        raise UserError("shape-type", subject, found, expected, "draw the shape again as one of these types")
     points = _parse_points(subject, shape_type, raw.get("points"))
     mask = _parse_mask(subject, points, raw.get("mask")) if shape_type == "mask" else None
     return Shape(label, points, shape_type, raw.get("group_id"), mask)
@@ -185,18 +180,15 @@ def _parse_points(subject: str, shape_type: str, raw: object) -> np.ndarray:
     expected = f"{fewest}{'' if fewest == most else ' or more'} points [x, y] for shape type {shape_type}"
     remedy = "open the file in labelme, delete the shape and draw it again"
     if not fewest <= count <= most:
-        raise UserError("parse-points", subject, f"{count} point(s)", expected, remedy)
+        raise UserError("point-count", subject, f"{count} point(s)", expected, remedy)
     try:
         points = np.array(raw, dtype=np.float64).reshape(count, 2)
     except (TypeError, ValueError, OverflowError):
-        raise UserError(
-            "parse-points", subject, "points that are no pairs of numbers", expected, remedy
-        ) from None
+        found = "points that are no pairs of numbers"
+        raise UserError("point-form", subject, found, expected, remedy) from None
     if not (np.abs(points) <= COORDINATE_LIMIT).all():
-        found = f"a coordinate of {np.abs(points).max():g}"
-        raise UserError(
-            "parse-points", subject, found, f"coordinates in pixels, at most {COORDINATE_LIMIT:g}", remedy
-        )
+        found, expected = f"a coordinate of {np.abs(points).max():g}", f"pixels, at most {COORDINATE_LIMIT:g}"
+        raise UserError("point-range", subject, found, expected, remedy)
     return points
 
 
@@ -208,11 +200,6 @@ def _parse_mask(subject: str, points: np.ndarray, raw: object) -> np.ndarray:
     # Moved by fractions of a pixel, the corners may round apart by one.
     if abs(mask.shape[0] - height) > 1 or abs(mask.shape[1] - width) > 1:
         found = f"a mask of {mask.shape[0]}×{mask.shape[1]} (height×width)"
-        raise UserError(
-            "parse-mask",
-            subject,
-            found,
-            f"the {height}×{width} between its two points",
-            "draw the shape again",
-        )
+        expected = f"the {height}×{width} between its two points"
+        raise UserError("shape-mask-size", subject, found, expected, "draw the shape again")
     return mask

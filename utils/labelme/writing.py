@@ -16,20 +16,12 @@ from utils.labelme.annotation import BACKGROUND_LABEL, IGNORE_LABEL, Shape
 from utils.labelme.painting import rasterise
 
 LEAST_IOU = 0.99  # of every class, between the mask and its shapes painted again
-TOLERANCES = (
-    1.0,
-    0.8,
-    0.6,
-    0.5,
-    0.4,
-    0.3,
-    0.0,
-)  # pixels that a simplified polygon may deviate, tried in this order
-FORMAT_VERSION = "6.2.0"  # of labelme, whose form the files have
+TOLERANCES = 1.0, 0.8, 0.6, 0.5, 0.4, 0.3, 0.0  # pixels that a simplified polygon may deviate, in trial order
+FORMAT_VERSION = "6.2.0"  # the labelme version that the files state
 
 
 def write_labelme(path: Path, picture_name: str, mask: np.ndarray, class_names: Sequence[str]) -> None:
-    """Write a mask (H, W) uint8 as labelme JSON; picture_name: the picture beside it, as seen from the JSON's folder."""
+    """Write a mask (H, W) uint8 as labelme JSON. picture_name: path of its picture from the JSON's folder."""
     content = {
         "version": FORMAT_VERSION,
         "flags": {},
@@ -44,11 +36,11 @@ def write_labelme(path: Path, picture_name: str, mask: np.ndarray, class_names: 
 
 
 def mask_to_shapes(mask: np.ndarray, class_names: Sequence[str]) -> list[Shape]:
-    """Shapes that give the mask (H, W) uint8 again when painted in their order, every class with an IoU ≥ 0.99.
+    """Shapes that reproduce the mask (H, W) uint8 when painted in their order, each class with an IoU ≥ 0.99.
 
-    A polygon for each object (8-connected part of a class), simplified by up to 1 pixel, or less where the IoU demands it;
-    holes, which show the background, are polygons labelled `_background_`. Should polygons not reach the IoU, each object
-    is a shape of type `mask` instead, which is exact.
+    Each object (8-connected part of a class) is a polygon, simplified by up to 1 pixel, or less where the IoU
+    demands it. Holes, which show the background, are polygons labelled `_background_`. Where polygons do not
+    reach the IoU, each object is a shape of type `mask` instead, which is exact.
     """
     labels = {index: name for index, name in enumerate(class_names) if index} | {0: BACKGROUND_LABEL}
     labels[IGNORE_INDEX] = IGNORE_LABEL
@@ -58,7 +50,7 @@ def mask_to_shapes(mask: np.ndarray, class_names: Sequence[str]) -> list[Shape]:
         shapes = [_polygon(labels[value], contour, tolerance) for value, contour in contours]
         if least_iou(mask, rasterise(shapes, mask.shape, class_index)) >= LEAST_IOU:
             return shapes
-    return [_mask_shape(labels[value], part, corner) for value, part, corner in parts_of(mask) if value]
+    return [_mask_shape(labels[value], part, corner) for value, part, corner in find_parts(mask) if value]
 
 
 def least_iou(a: np.ndarray, b: np.ndarray) -> float:
@@ -68,15 +60,13 @@ def least_iou(a: np.ndarray, b: np.ndarray) -> float:
     return float((both[union > 0] / union[union > 0]).min())
 
 
-def parts_of(mask: np.ndarray) -> list[tuple[int, np.ndarray, tuple[int, int]]]:
-    """(value, (h, w) bool, (left, top)) of the connected parts of every class, and of the background's enclosed parts."""
+def find_parts(mask: np.ndarray) -> list[tuple[int, np.ndarray, tuple[int, int]]]:
+    """(value, (h, w) bool, (left, top)) of each connected part of a class, and of enclosed background."""
     parts = []
     for value in np.unique(mask).tolist():
-        # Where objects touch by corners they are one, so what lies between their corners is not.
-        connectivity = 8 if value else 4
-        count, labels, stats, _ = cv2.connectedComponentsWithStats(
-            (mask == value).view(np.uint8), connectivity=connectivity
-        )
+        # Objects that touch by corners are one. The background between these corners is therefore separate.
+        found = (mask == value).view(np.uint8)
+        count, labels, stats, _ = cv2.connectedComponentsWithStats(found, connectivity=8 if value else 4)
         for number in range(1, count):
             left, top, width, height = stats[number, :4].tolist()
             on_border = not (left and top) or left + width == mask.shape[1] or top + height == mask.shape[0]
@@ -86,22 +76,18 @@ def parts_of(mask: np.ndarray) -> list[tuple[int, np.ndarray, tuple[int, int]]]:
 
 
 def outer_contours(mask: np.ndarray) -> list[tuple[int, np.ndarray]]:
-    """(value, contour (n, 1, 2) int32) of each part, what encloses before what it encloses.
-
-    Filled and painted in this order they give the mask again.
-    """
+    """(value, contour (n, 1, 2) int32) of each part. Painted in this order, they give the mask again."""
     contours = []
-    for value, part, corner in parts_of(mask):
-        found, _ = cv2.findContours(
-            part.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE, offset=corner
-        )
+    mode, method = cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
+    for value, part, corner in find_parts(mask):
+        found, _ = cv2.findContours(part.view(np.uint8), mode, method, offset=corner)
         contours.append((value, found[0]))
     return sorted(contours, key=lambda one: -cv2.contourArea(one[1]))
 
 
 def _polygon(label: str, contour: np.ndarray, tolerance: float) -> Shape:
     points = cv2.approxPolyDP(contour, tolerance, closed=True)[:, 0] if tolerance else contour[:, 0]
-    # A polygon has three points, even that of a single pixel.
+    # labelme wants three points, even for a single pixel.
     return Shape(label, np.resize(points, (max(len(points), 3), 2)).astype(np.float64), "polygon")
 
 
