@@ -14,23 +14,14 @@ import cv2
 import numpy as np
 import psutil
 import tifffile
-from PIL import Image, ImageOps, UnidentifiedImageError
-from PIL.TiffImagePlugin import (
-    BITSPERSAMPLE,
-    PHOTOMETRIC_INTERPRETATION,
-    PLANAR_CONFIGURATION,
-    SAMPLEFORMAT,
-    SAMPLESPERPIXEL,
-    ImageFileDirectory_v2,
-)
+from PIL import Image, ImageOps, TiffTags, UnidentifiedImageError
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from utils.core.console import UserError
 
 Picture = str | Path | Image.Image | np.ndarray
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".ppm", ".pgm")
-# Pillow's limit is a global; one thread at a time changes it, and only for pictures that it would refuse.
-_PIXEL_LIMIT = threading.RLock()
-# What Pillow and tifffile raise for damaged files of one format or another (imagecodecs, if installed, RuntimeError).
+# What Pillow and tifffile raise for damaged files of one format or another.
 DECODE_ERRORS = (
     OSError,
     SyntaxError,
@@ -42,14 +33,17 @@ DECODE_ERRORS = (
     struct.error,
     zlib.error,
 )
+MASK_FORM = "an 8-bit PNG with one channel or a palette, whose pixel values are the class indices"
+DEFLATE_RATIO = 1032  # bytes that deflate makes of one at most
+_PIXEL_LIMIT = threading.RLock()
 
 
 def read_image(path: str | Path, floats: bool = False) -> np.ndarray:
     """A picture as (H, W) gray or (H, W, 3) RGB, uint8 or uint16, turned upright by its EXIF orientation.
 
-    Gray with alpha, RGBA, CMYK, palette and 1-bit pictures are converted; alpha is dropped; of several frames the first
-    is taken. Raises UserError for a file that is missing, empty, truncated, no picture, or holds 32-bit numbers; with
-    `floats`, gray pictures of floating-point values keep them instead.
+    Gray with alpha, RGBA, CMYK, palette and 1-bit pictures are converted. Alpha is dropped. Of several frames the
+    first is read. floats: gray pictures of floating-point values keep them. Raises UserError for a file that is
+    missing, empty, truncated, no picture, or holds 32-bit numbers.
     """
     path = Path(path)
     return decode_image(_read_bytes(path, "picture"), path, own=True, floats=floats)
@@ -67,36 +61,37 @@ def decode_image(data: bytes, subject: str | Path, own: bool = False, floats: bo
         raise _not_a_picture(subject, data) from None
     except Image.DecompressionBombError as error:
         raise UserError(
-            "decode-image", subject, str(error), "a picture of a usual size", "cut it into smaller pictures"
+            "picture-bomb", subject, str(error), "a picture of a usual size", "cut it into smaller pictures"
         ) from None
     except (*DECODE_ERRORS, RuntimeError) as error:
-        raise _damaged_picture(subject, str(error)) from None
+        raise damaged_picture(subject, error) from None
 
 
 def _decode(data: bytes, subject: str | Path, floats: bool) -> np.ndarray:
     tiff = _tiff_form(data)
     if floats and tiff and (tiff.channels, tiff.kind) == (1, 3) and tiff.bits != 32:
-        # Numbers of 16 and 64 bits, which Pillow does not know.
+        # Floats of 16 and 64 bits, which Pillow does not know.
         return tifffile.imread(io.BytesIO(data), key=0)
     if _is_deep_colour_png(data) or _is_deep_ppm(data) or (tiff and tiff.channels > 1 and tiff.bits > 8):
-        return _decode_deep_colour(data, subject)
+        return _decode_deep_colour(data, subject, tiff)
     with Image.open(io.BytesIO(data)) as image:
         array = image_to_array(ImageOps.exif_transpose(image), subject, floats)
-    # Where zero is white, Pillow turns 8 bits round, but not 16.
+    # Where zero is white, Pillow inverts 8 bits, but not 16.
     white_is_zero = tiff and (tiff.bits, tiff.kind, tiff.photometric) == (16, 1, 0)
     return 65535 - array if white_is_zero else array
 
 
 def allow_large(decode: Callable[[], np.ndarray], data: bytes, subject: str | Path) -> np.ndarray:
-    """`decode()`, again without Pillow's limit for decompression bombs if that refuses a file that is none and fits in memory.
+    """`decode()`, without Pillow's limit of pixels if that refuses a file that is honest and fits in memory.
 
-    Deflate packs at most 1,032 bytes into one: a smaller file that claims to be huge stays refused. Raises UserError.
+    The limit, which protects from decompression bombs, is a global of Pillow (`Image.MAX_IMAGE_PIXELS`). It is raised
+    under a lock and put back, never beyond what deflate can make of the file. Raises UserError where memory is short.
     """
     try:
         return decode()
     except Image.DecompressionBombError:
         with _PIXEL_LIMIT:
-            usual, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, 1032 * len(data)
+            usual, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, DEFLATE_RATIO * len(data)
             try:
                 with Image.open(io.BytesIO(data)) as image:
                     _check_memory(image.height, image.width, subject)
@@ -109,7 +104,7 @@ def _check_memory(height: int, width: int, subject: str | Path) -> None:
     needed, free = 6 * height * width, psutil.virtual_memory().available
     if needed > free:
         raise UserError(
-            "check-memory",
+            "picture-memory",
             subject,
             f"a picture of {height}×{width}, which needs {needed / 1e9:.1f} GB of memory",
             f"no more than the {free / 1e9:.1f} GB that are free",
@@ -127,18 +122,23 @@ def image_to_array(image: Image.Image, subject: str | Path = "picture", floats: 
             return values.copy()
         if image.mode == "I" and values.min() >= 0 and values.max() <= 65535:
             return values.astype(np.uint16)
-        found = f"32-bit values between {values.min():g} and {values.max():g}"
-        remedy = (
-            "import it (python import_dataset.py --format stack), or export it as 8-bit or 16-bit PNG or TIFF"
+        raise UserError(
+            "picture-32-bit",
+            subject,
+            f"32-bit values between {values.min():g} and {values.max():g}",
+            "8 or 16 bits per channel",
+            "import it (python import_dataset.py --format stack), or export it as 8-bit or 16-bit PNG or TIFF",
         )
-        raise UserError("image-to-array", subject, found, "8 or 16 bits a channel", remedy)
     if image.mode in ("1", "L", "LA", "La"):
         return np.array(image.convert("L"))
     return np.array(image.convert("RGB"))
 
 
 def as_array(image: Picture) -> np.ndarray:
-    """A path, PIL picture or array as (H, W) or (H, W, 3), uint8 or uint16, or (H, W) floats. Raises ValueError for others."""
+    """A path, PIL picture or array as (H, W) or (H, W, 3), uint8 or uint16, or (H, W) floats.
+
+    Raises ValueError for arrays of another shape or type.
+    """
     if isinstance(image, (str, Path)):
         return read_image(image, floats=True)
     if isinstance(image, Image.Image):
@@ -153,68 +153,73 @@ def as_array(image: Picture) -> np.ndarray:
 
 
 def read_mask(path: str | Path) -> np.ndarray:
-    """A mask as (H, W) uint8 class indices (255: ignored). Raises UserError for anything that is no index mask."""
+    """A mask as (H, W) uint8 class indices (255: ignored). Raises UserError for other files."""
     path = Path(path)
     data = _read_bytes(path, "mask")
-    expected = "an 8-bit PNG with one channel or a palette, whose pixel values are the class indices"
     try:
-        return allow_large(partial(_decode_mask, data, path, expected), data, path)
+        return allow_large(partial(_decode_mask, data, path), data, path)
     except UnidentifiedImageError:
         raise _not_a_picture(path, data) from None
     except (*DECODE_ERRORS, Image.DecompressionBombError) as error:
-        raise UserError(
-            "read-mask", path, f"a damaged or truncated mask ({error})", expected, "copy or export it again"
-        ) from None
+        found = f"a damaged or truncated mask ({error})"
+        raise UserError("mask-damaged", path, found, MASK_FORM, "copy or export it again") from None
 
 
-def _decode_mask(data: bytes, path: Path, expected: str) -> np.ndarray:
+def _decode_mask(data: bytes, path: Path) -> np.ndarray:
     with Image.open(io.BytesIO(data)) as image:
         if image.format == "JPEG":
             colours = len(np.unique(np.asarray(image.convert("L"))))
             raise UserError(
-                "decode-mask",
+                "mask-jpeg",
                 path,
                 f"a JPEG ({colours} different gray values: its compression smears class indices)",
-                expected,
+                MASK_FORM,
                 "export the mask as PNG from the program that drew it",
             )
         if image.mode not in ("1", "L", "P"):
-            raise UserError(
-                "decode-mask",
-                path,
-                f"a mask of {_mode_in_words(image.mode)}",
-                expected,
-                _mask_remedy(image.mode),
-            )
+            raise _unusual_mask(path, image.mode)
         return np.array(ImageOps.exif_transpose(image)).astype(np.uint8)
+
+
+def _unusual_mask(path: Path, mode: str) -> UserError:
+    names = {
+        "RGB": "RGB colours",
+        "RGBA": "RGB colours with alpha",
+        "LA": "gray with alpha",
+        "I": "32-bit values",
+    }
+    remedy = "export class indices instead of colours, e.g. by json_to_dataset.py from labelme files"
+    if mode.startswith("I"):
+        remedy = (
+            "convert the mask to 8 bits without scaling its values (ImageJ: untick 'Scale when converting')"
+        )
+    found = "16-bit values" if mode.startswith("I;16") else names.get(mode, f"mode {mode}")
+    return UserError("mask-channels", path, f"a mask of {found}", MASK_FORM, remedy)
 
 
 def _read_bytes(path: Path, kind: str) -> bytes:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        raise UserError(
-            "read-bytes", path, f"no such {kind}", f"a {kind} file", "check the path and the spelling"
-        ) from None
+        remedy = "check the path and the spelling"
+        raise UserError("file-missing", path, f"no such {kind}", f"a {kind} file", remedy) from None
     except OSError as error:
-        raise UserError(
-            "read-bytes", path, f"it cannot be read ({error.strerror})", f"a {kind} file", "check the path"
-        ) from None
+        found = f"it cannot be read ({error.strerror})"
+        raise UserError("file-unreadable", path, found, f"a {kind} file", "check the path") from None
     if not data:
-        raise UserError(
-            "read-bytes", path, "an empty file (zero bytes)", f"a {kind}", "copy or export the file again"
-        )
+        found = "an empty file (zero bytes)"
+        raise UserError("file-empty", path, found, f"a {kind}", "copy or export the file again")
     return data
 
 
 def _is_deep_ppm(data: bytes) -> bool:
-    """Binary colours of 16 bits (netpbm's P6 with a largest value above 255), which Pillow would quietly cut to 8."""
+    """Binary colours of 16 bits (netpbm's P6 with a largest value above 255), which Pillow would cut to 8."""
     header = re.match(rb"P6(?:\s+(?:#[^\n]*\n\s*)*(\d+)){3}\s", data[:1000])
     return header is not None and int(header[1]) > 255
 
 
 def _is_deep_colour_png(data: bytes) -> bool:
-    """A PNG of 16 bits with colour or alpha, which Pillow would quietly cut to 8 bits (PNG specification, IHDR)."""
+    """A PNG of 16 bits with colour or alpha, which Pillow would cut to 8 bits (PNG specification, IHDR)."""
     return data[:8] == b"\x89PNG\r\n\x1a\n" and len(data) > 25 and data[24] == 16 and data[25] in (2, 4, 6)
 
 
@@ -236,19 +241,19 @@ def _tiff_form(data: bytes) -> _TiffForm | None:
         tags, file = ImageFileDirectory_v2(data[:16] if b"+" in data[2:4] else data[:8]), io.BytesIO(data)
         file.seek(tags.next)
         tags.load(file)
+        values = {TiffTags.lookup(tag).name: value for tag, value in tags.items()}
         return _TiffForm(
-            int(tags.get(SAMPLESPERPIXEL, 1)),
-            max(map(int, tags[BITSPERSAMPLE])),
-            max(map(int, tags.get(SAMPLEFORMAT, (1,)))),
-            int(tags[PHOTOMETRIC_INTERPRETATION]),
-            int(tags.get(PLANAR_CONFIGURATION, 1)),
+            int(values.get("SamplesPerPixel", 1)),
+            max(map(int, values["BitsPerSample"])),
+            max(map(int, values.get("SampleFormat", (1,)))),
+            int(values["PhotometricInterpretation"]),
+            int(values.get("PlanarConfiguration", 1)),
         )
     except DECODE_ERRORS:
         return None
 
 
-def _decode_deep_colour(data: bytes, subject: str | Path) -> np.ndarray:
-    tiff = _tiff_form(data)
+def _decode_deep_colour(data: bytes, subject: str | Path, tiff: _TiffForm | None) -> np.ndarray:
     if tiff and tiff[1:] != (16, 1, 2, 1):
         raise _unusual_tiff(subject, tiff)
     try:
@@ -257,7 +262,7 @@ def _decode_deep_colour(data: bytes, subject: str | Path) -> np.ndarray:
     except cv2.error:
         image = None
     if image is None or image.dtype != np.uint16:
-        raise _damaged_picture(subject, "its 16-bit values cannot be decoded")
+        raise damaged_picture(subject, "its 16-bit values cannot be decoded")
     if image.ndim == 3 and not tiff and data[25] == 4:
         return np.ascontiguousarray(image[..., 0])
     return image if image.ndim == 2 else np.ascontiguousarray(image[..., 2::-1])
@@ -268,45 +273,19 @@ def _not_a_picture(subject: str | Path, data: bytes) -> UserError:
         return _unusual_tiff(subject, tiff)
     found = f"{len(data)} bytes that are no picture (they begin with {data[:8]!r})"
     expected = "a picture: " + " ".join(suffix[1:] for suffix in IMAGE_SUFFIXES)
-    return UserError(
-        "not-a-picture", subject, found, expected, "open it in an image viewer; export it again as PNG"
-    )
+    remedy = "open it in an image viewer; export it again as PNG"
+    return UserError("picture-format", subject, found, expected, remedy)
 
 
-def _damaged_picture(subject: str | Path, detail: str) -> UserError:
-    found = f"a damaged or truncated picture ({detail})"
-    return UserError(
-        "damaged-picture",
-        subject,
-        found,
-        "a picture that opens in an image viewer",
-        "copy or export the file again",
-    )
+def damaged_picture(subject: str | Path, reason: object) -> UserError:
+    found = f"a damaged or truncated picture ({(str(reason) or type(reason).__name__).splitlines()[0]})"
+    expected = "a picture that opens in an image viewer"
+    return UserError("picture-damaged", subject, found, expected, "copy or export the file again")
 
 
 def _unusual_tiff(subject: str | Path, tiff: _TiffForm) -> UserError:
     kind = {2: "signed ", 3: "floating-point "}.get(tiff.kind, "")
     values = f"{tiff.channels} channel(s) with {kind}{tiff.bits}-bit values"
-    found, expected = (
-        f"a TIFF of {values}, in an order or form that is not read",
-        "gray or RGB with 8 or 16 bits a channel",
-    )
-    return UserError("unusual-tiff", subject, found, expected, "export the picture as 8-bit or 16-bit PNG")
-
-
-def _mode_in_words(mode: str) -> str:
-    names = {
-        "RGB": "RGB colours",
-        "RGBA": "RGB colours with alpha",
-        "LA": "gray with alpha",
-        "I": "32-bit values",
-    }
-    return "16-bit values" if mode.startswith("I;16") else names.get(mode, f"mode {mode}")
-
-
-def _mask_remedy(mode: str) -> str:
-    if mode.startswith("I"):
-        return (
-            "convert the mask to 8 bits without scaling its values (ImageJ: untick 'Scale when converting')"
-        )
-    return "export class indices instead of colours, e.g. by json_to_dataset.py from labelme files"
+    found = f"a TIFF of {values}, in an order or form that is not read"
+    expected = "gray or RGB with 8 or 16 bits per channel"
+    return UserError("tiff-form", subject, found, expected, "export the picture as 8-bit or 16-bit PNG")

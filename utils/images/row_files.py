@@ -1,6 +1,6 @@
 """Pictures and masks written row by row: PNG, and TIFF where PNG viewers give up.
 
-tifffile and pypng ask for their rows, but several files grow together, so each is encoded in a thread of its own.
+tifffile and pypng ask for their rows, but several files grow together. So a thread encodes each file.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -34,9 +34,9 @@ class RowWriter:
 def row_writer(
     path: Path, shape: Sequence[int], dtype: type = np.uint8, palette: np.ndarray | None = None
 ) -> Iterator[RowWriter]:
-    """Open a .png or .tif of `shape` (H, W) or (H, W, 3), uint8 or uint16, whose rows come from top to bottom.
+    """Open a .png or .tif of `shape` (H, W) or (H, W, 3), uint8 or uint16; write its rows from the top.
 
-    palette: (256, 3) uint8 colours of class indices. At the end the file is whole, or absent: see `replacing`.
+    palette: (256, 3) uint8 colours of class indices. At the end the file is whole or absent: see `replacing`.
     """
     encode = _encode_tiff if path.suffix == ".tif" else _encode_png
     with replacing(path) as temporary:
@@ -55,7 +55,7 @@ def _encode_png(
     dtype: np.dtype,
     palette: np.ndarray | None,
 ) -> None:
-    # pypng filters no rows: files of predictions have 0.9 to 1.1 times the size of rows stored as differences.
+    # pypng does not filter rows, which leaves predictions at 0.9 to 1.1 times the size.
     big_endian = (band.astype(dtype.newbyteorder(">"), copy=False) for band in bands)
     rows = (row for band in big_endian for row in band.reshape(len(band), -1).view(np.uint8))
     writer = png.Writer(
