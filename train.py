@@ -42,6 +42,13 @@ DEMO = Path("VOCdevkit/demo")
 LEARNING_RATES = {"adamw": 2e-3, "adam": 2e-3, "sgd": 5e-2}
 WEIGHT_DECAYS = {"adamw": 1e-2, "adam": 0.0, "sgd": 1e-4}
 Size = tuple[int, int]
+# What helps when memory runs out, see `run_script`.
+REMEDIES = {
+    "memory": "train with a smaller --batch-size or --input-shape, then with --save-memory; "
+    "close other programs (nvidia-smi lists those on an NVIDIA GPU)",
+    "worker-killed": "load with fewer processes (--num-workers 0); "
+    "in a container, allow more shared memory (docker run --shm-size 2g)",
+}
 
 
 @dataclass
@@ -344,4 +351,4 @@ def print_result(config: Config, run: Run, scores: Scores, data: Data, epochs: l
 
 
 if __name__ == "__main__":
-    run_script(main, Config, __doc__)
+    run_script(main, Config, __doc__, REMEDIES)

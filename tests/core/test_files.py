@@ -5,17 +5,18 @@ import pytest
 from utils.core.files import replacing
 
 
-def test_temporary_names_are_those_of_one_file_and_one_process(tmp_path, monkeypatch):
-    """Two processes of torchrun may write labels.txt at the same time, and a.json beside a.png; the last one stays."""
-    with replacing(tmp_path / "labels.txt") as alone:
-        alone.write_text("alone", encoding="utf-8")
-    monkeypatch.setenv("RANK", "0")
+@pytest.mark.parametrize("variable", ["process", "rank"])
+def test_temporary_names_are_those_of_one_file_and_one_process(variable, tmp_path, monkeypatch):
+    """Two processes may write labels.txt at the same time, and one of them labels.csv beside it; the last one stays."""
     with replacing(tmp_path / "labels.txt") as first, replacing(tmp_path / "labels.csv") as beside:
-        monkeypatch.setenv("RANK", "1")
+        if variable == "process":
+            monkeypatch.setattr("os.getpid", lambda: 7)
+        else:
+            monkeypatch.setenv("RANK", "1")
         with replacing(tmp_path / "labels.txt") as second:
-            assert len({alone, first, beside, second}) == 4
+            assert len({first, beside, second}) == 3
             assert {path.parent for path in (first, beside, second)} == {tmp_path}
-            assert all(path.name.startswith(".") for path in (alone, first, beside, second))
+            assert all(path.name.startswith(".") for path in (first, beside, second))
             for path, text in ((first, "first"), (beside, "beside"), (second, "second")):
                 path.write_text(text, encoding="utf-8")
         assert (tmp_path / "labels.txt").read_text("utf-8") == "second"

@@ -3,9 +3,10 @@
 import threading
 from itertools import count, islice
 
+import numpy as np
 import pytest
 
-from utils.core.threads import map_ahead
+from utils.core.threads import consumer_thread, map_ahead
 
 
 def workers():
@@ -28,3 +29,43 @@ def test_work_ahead_is_in_order_bounded_and_ends_with_its_taker():
     assert workers() <= before
     with pytest.raises(ZeroDivisionError):
         list(map_ahead(lambda n: 1 // n, [2, 1, 0, 1]))
+
+
+def test_pushed_items_are_consumed_in_order_and_at_hand():
+    consumed, ahead = [], []
+
+    def consume(items):
+        consumed.extend(items)
+
+    before = set(threading.enumerate())
+    with consumer_thread(consume) as push:
+        for number in range(50):
+            push(np.full(3, number))
+            ahead.append(number + 1 - len(consumed))
+    assert [item[0] for item in consumed] == list(range(50))
+    # One waits, one is about to be consumed.
+    assert max(ahead) <= 3
+    assert set(threading.enumerate()) <= before
+
+
+@pytest.mark.parametrize("pushes", [0, 1, 100])
+@pytest.mark.parametrize("taken", [0, 1])
+def test_what_stops_a_consumer_is_raised_where_items_are_pushed(pushes, taken):
+    def consume(items):
+        for _ in range(taken):
+            next(items, None)
+        raise OSError(28, "No space left on device")
+
+    before = set(threading.enumerate())
+    with pytest.raises(OSError, match="No space left"), consumer_thread(consume) as push:
+        for number in range(pushes):
+            push(number)
+    assert set(threading.enumerate()) <= before
+
+
+def test_an_error_of_the_one_who_pushes_ends_the_thread():
+    before = set(threading.enumerate())
+    with pytest.raises(KeyboardInterrupt), consumer_thread(list) as push:
+        push(1)
+        raise KeyboardInterrupt
+    assert set(threading.enumerate()) <= before

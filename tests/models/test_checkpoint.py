@@ -4,6 +4,7 @@ import os
 import pickle
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from nets.config import NetworkConfig
 from utils.core.console import UserError
+from utils.core.files import replacing
 from utils.models.checkpoint import (
     Checkpoint,
     config_to_dict,
@@ -130,7 +132,9 @@ def test_a_crash_while_writing_leaves_the_old_file(path, monkeypatch):
 @pytest.mark.parametrize("numbers", [10, 1_000_000])
 def test_a_full_disk_leaves_the_old_file(path, numbers):
     before = path.read_bytes()
-    path.with_name(f".{path.stem}.writing{path.suffix}").symlink_to("/dev/full")
+    with suppress(UserError), replacing(path) as temporary:
+        pass
+    temporary.symlink_to("/dev/full")
     with pytest.raises(UserError, match="No space left"):
         save_checkpoint(path, make(model={"large": torch.zeros(numbers)}))
     assert path.read_bytes() == before

@@ -291,9 +291,14 @@ def test_numbered_objects_of_another_size_are_a_user_error(voc_folder):
         SegmentationDataset(folder, ["cells_0"], 3, border=BorderWeights())[0]
 
 
-def test_a_fault_that_a_loading_process_meets_keeps_its_text(voc_folder):
+@pytest.mark.parametrize(("workers", "context"), [(0, None), (1, None), (1, "spawn")])
+def test_a_user_error_of_a_loading_process_is_raised_as_it_is(voc_folder, workers, context):
     folder = voc_folder()
     data = SegmentationDataset(folder, ["cells_0", "cells_1"], 3)
     folder.mask_path("cells_1").write_bytes(b"no picture")
-    with pytest.raises(RuntimeError, match=r"(?s)utils\.core\.console\.UserError: .*cells_1\.png\n  found:"):
-        list(make_loader(data, [[0], [1]], 1, CPU))
+    loader = make_loader(data, [[0], [1]], workers, CPU)
+    loader.multiprocessing_context = context
+    with pytest.raises(UserError) as error:
+        list(loader)
+    assert (error.value.code, error.value.subject) == ("picture-format", str(folder.mask_path("cells_1")))
+    assert "no picture" in str(error.value)

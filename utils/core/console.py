@@ -1,41 +1,44 @@
-"""Talking to the user: the one exception for what they can mend, warnings, progress bars, the start of every script."""
+"""The console: the one exception for mistakes of the user, warnings, progress bars, the start of every script."""
 
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import tyro
 from tqdm import tqdm
 
-FEWER_PROCESSES = "load with fewer processes (--num-workers 0); in a container, allow more shared memory (docker run --shm-size 2g)"
-SMALLER_STEPS = (
-    "train with a smaller --batch-size or --input-shape, then with --save-memory; "
-    "close other programs (nvidia-smi lists those on an NVIDIA GPU)"
-)
-# How PyTorch (loading processes; CUDA, cuDNN, Apple's GPU, a CPU on Linux and Windows) says that memory ran out → what helps.
-SHORTAGES = {
-    "DataLoader worker .* killed by signal": FEWER_PROCESSES,
-    "out of memory|not enough memory|allocate memory|ALLOC_FAILED": SMALLER_STEPS,
+# What helps when memory runs out, by the code of `memory_error`. Scripts with flags that help say so in `run_script`.
+REMEDIES = {
+    "memory": "close other programs (nvidia-smi lists those on an NVIDIA GPU), or use smaller pictures",
+    "worker-killed": "load with fewer processes; in a container, allow more shared memory (docker run --shm-size 2g)",
 }
 
 
 class UserError(Exception):
-    """A mistake in files or settings. Scripts print it and leave with exit status 2; any other exception is a bug.
+    """A mistake in files or settings. Scripts print it and exit with status 2; any other exception is a bug.
 
-    code: names the kind of mistake, such as mask-size; it stays when the wording changes, and tests compare it.
-    subject: the file or setting; found, expected: what was there and what should be; remedy: what to do.
+    code: the kind of mistake, such as mask-size. It stays when the wording changes, and tests compare it.
+    subject: the file or setting; found, expected: what is there and what should be; remedy: what to do.
     """
 
     def __init__(self, code: str, subject: object, found: str, expected: str, remedy: str):
+        # All of them as arguments of the exception, so that pickle can rebuild it in another process.
+        super().__init__(code, str(subject), found, expected, remedy)
         self.code, self.subject = code, str(subject)
         self.found, self.expected, self.remedy = found, expected, remedy
-        super().__init__(f"{subject}\n  found:    {found}\n  expected: {expected}\n  to do:    {remedy}")
+
+    def __str__(self) -> str:
+        report = f"found:    {self.found}\n  expected: {self.expected}\n  to do:    {self.remedy}"
+        return f"{self.subject}\n  {report}"
 
 
-def run_script(main: Callable, config_class: type, description: str) -> None:
-    """Parse the command line into `config_class` (a dataclass: its defaults and comments become flags), call `main`.
+def run_script(
+    main: Callable, config_class: type, description: str, remedies: Mapping[str, str] = REMEDIES
+) -> None:
+    """Parse the command line into `config_class` (a dataclass: fields and comments become flags), call `main`.
 
-    Exit status: 0 done, 2 a UserError (or a wrong flag, told by tyro), 130 interrupted. Bugs keep their traceback.
+    remedies: as in REMEDIES, with flags of the script. Exit status: 0 done, 2 a UserError (or a wrong flag, reported by
+    tyro), 130 interrupted. Bugs keep their traceback and status 1.
     """
     for stream in (sys.stdout, sys.stderr):
         # A Windows console in a local code page must not turn a progress bar or a Chinese name into a crash.
@@ -44,54 +47,50 @@ def run_script(main: Callable, config_class: type, description: str) -> None:
     config = tyro.cli(config_class, description=description)
     try:
         main(config)
-    except UserError as error:
-        print(f"\nerror: {error}", file=sys.stderr)
-        sys.exit(2)
-    except (RuntimeError, MemoryError) as error:
-        if not (text := explanation(error)):
-            raise
-        print(f"\nerror: {text}", file=sys.stderr)
-        sys.exit(2)
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         sys.exit(130)
+    except Exception as error:
+        known = error if isinstance(error, UserError) else memory_error(error, remedies)
+        if known is None:
+            raise
+        print(f"\nerror: {known}", file=sys.stderr)
+        sys.exit(2)
 
 
-def explanation(error: RuntimeError | MemoryError) -> str | None:
-    """The text of a UserError of a process that loads pictures, or of one for memory that ran out; None for a bug."""
-    # Such a process sends the text of its exception, behind its traceback.
-    _, from_worker, text = str(error).rpartition(f"{UserError.__module__}.UserError: ")
-    if from_worker:
-        return text.strip()
-    found = f"out of memory. {error}" if isinstance(error, MemoryError) else str(error)
-    # That such a process was killed is only the cause of the error that comes of it.
-    for text in (found, str(error.__cause__)):
-        for sign, remedy in SHORTAGES.items():
-            if re.search(sign, text):
-                return str(
-                    UserError(
-                        "explanation",
-                        "memory",
-                        text.strip().split("\n")[0][:200],
-                        "enough for what is to be done",
-                        remedy,
-                    )
-                )
-    return None
+def memory_error(error: Exception, remedies: Mapping[str, str] = REMEDIES) -> UserError | None:
+    """The UserError that reports memory that ran out; None for any other error, which stays a bug.
+
+    PyTorch has a type for this on a GPU alone (`torch.OutOfMemoryError`). For a CPU, cuDNN, Apple's GPU and a loading
+    process that the system has killed, it raises RuntimeErrors that differ in their messages only, so these are
+    compared. If PyTorch rewords one, the script ends with that message and a traceback.
+    """
+    if not isinstance(error, (MemoryError, RuntimeError)):
+        return None
+    # A killed process is the cause of the error that comes of it.
+    text = f"{error}\n{error.__cause__ or ''}"
+    killed = re.search("DataLoader worker .* killed by signal", text)
+    short = re.search("out of memory|not enough memory|allocate memory|ALLOC_FAILED", text)
+    if not (killed or short or isinstance(error, MemoryError)):
+        return None
+    code = "worker-killed" if killed else "memory"
+    lines = (str(error.__cause__) if killed and error.__cause__ else str(error)).strip().splitlines()
+    found = lines[0][:200] if lines else "out of memory"
+    return UserError(code, "memory", found, "enough for what is to be done", remedies[code])
 
 
 def warn(message: str) -> None:
-    """Say something that deserves a look but does not stop the run."""
+    """Report something that deserves a look but does not stop the run."""
     print(f"warning: {message}", file=sys.stderr)
 
 
 def note(message: str) -> None:
-    """Say what was done or assumed on the user's behalf."""
+    """Report what was done or assumed on the user's behalf."""
     print(f"note: {message}", file=sys.stderr)
 
 
 def quoted(path: object) -> str:
-    """A path as it can be pasted into a shell, on Windows too: in double quotes where it holds blanks."""
+    """A path that can be pasted into a shell, on Windows too: in double quotes where it holds blanks."""
     text = str(path)
     return f'"{text}"' if any(c in text for c in " &()'") else text
 

@@ -11,14 +11,14 @@ from utils.core.console import UserError
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Gives a temporary path in the same folder to write to, and renames it to `path` at the end.
+    """Yield a temporary path in the same folder to write to, and rename it to `path` at the end.
 
-    A crash at any instant leaves the old file or the new one, whole; an exception leaves the old one and nothing beside it.
-    Makes the folder. Raises UserError where it cannot be written.
+    A crash at any instant leaves the old file or the new one, whole. An exception leaves the old one and nothing
+    beside it. Makes the folder. Raises UserError where it cannot be written.
     """
-    # Processes of torchrun may write one file at the same time.
-    rank = os.environ.get("RANK", "")
-    temporary = path.with_name(f".{path.stem}{rank and '.'}{rank}.writing{path.suffix}")
+    # Several processes may write one file, those of torchrun even on machines that share a disk.
+    writer = f"{os.getpid()}-{os.environ.get('RANK', 0)}"
+    temporary = path.with_name(f".{path.stem}.{writer}.writing{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -30,11 +30,11 @@ def replacing(path: Path) -> Iterator[Path]:
         if not isinstance(error, OSError):
             raise
         raise UserError(
-            "replacing",
+            "file-not-writable",
             path,
             f"it cannot be written ({error.strerror or error})",
             "a folder that you may write to, with free space",
-            "close programs that have it open; free space, mend the folder's permissions or choose another one",
+            "close programs that have it open; free space, change the folder's permissions or choose another one",
         ) from None
 
 
@@ -44,20 +44,26 @@ def remove(path: Path) -> None:
         path.unlink()
     except OSError as error:
         found = f"it cannot be removed ({error.strerror or error})"
-        remedy = "close programs that have it open, or mend its permissions"
-        raise UserError("remove", path, found, "a file that may be replaced", remedy) from None
+        remedy = "close programs that have it open, or change its permissions"
+        raise UserError("file-not-removable", path, found, "a file that may be replaced", remedy) from None
 
 
 def read_record(path: Path) -> dict:
-    """The JSON object in a file that a script of ours wrote; empty where there is no file. Raises UserError."""
+    """The JSON object in a file that one of our scripts wrote; empty without a file. Raises UserError."""
     try:
         content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     except (ValueError, OSError) as error:
         raise UserError(
-            "read-record", path, f"a damaged file ({error})", "what our script wrote", "move the file away"
+            "record-damaged",
+            path,
+            f"a damaged file ({error})",
+            "a record that a script here wrote",
+            "move the file away",
         ) from None
     if not isinstance(content, dict):
-        raise UserError("read-record", path, "other JSON", "what our script wrote", "move the file away")
+        raise UserError(
+            "record-damaged", path, "other JSON", "a record that a script here wrote", "move the file away"
+        )
     return content
 
 
@@ -71,14 +77,14 @@ def read_lines(path: Path, remedy: str) -> list[str]:
     try:
         return path.read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError:
-        raise UserError("read-lines", path, "no such file", "a text file", remedy) from None
+        raise UserError("file-missing", path, "no such file", "a text file", remedy) from None
     except OSError as error:
         raise UserError(
-            "read-lines", path, f"it cannot be read ({error.strerror})", "a text file", remedy
+            "file-unreadable", path, f"it cannot be read ({error.strerror})", "a text file", remedy
         ) from None
     except UnicodeDecodeError:
         raise UserError(
-            "read-lines", path, "text that is not UTF-8", "UTF-8", "save the file again as UTF-8"
+            "file-not-utf-8", path, "text that is not UTF-8", "UTF-8", "save the file again as UTF-8"
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""Work that runs ahead in threads while the main thread computes: reading, drawing, writing."""
+"""Work in threads beside the main thread: reading, drawing and writing while it computes."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -14,9 +14,9 @@ Item, Result = TypeVar("Item"), TypeVar("Result")
 def map_ahead(
     function: Callable[[Item], Result], items: Iterable[Item], threads: int = 1, depth: int = 2
 ) -> Iterator[Result]:
-    """`function` of each item, in order, computed in `threads` while at most `depth` results wait to be taken.
+    """`function` of each item, in order, computed in `threads`; at most `depth` results wait to be used.
 
-    Endless items are fine. An exception of `function` is raised in the place of its result.
+    Endless items are fine. An exception of `function` is raised in place of its result.
     """
     pool, waiting = ThreadPoolExecutor(threads), deque()
     try:
@@ -32,9 +32,10 @@ def map_ahead(
 
 @contextmanager
 def consumer_thread(consume: Callable[[Iterator[Item]], None]) -> Iterator[Callable[[Item], None]]:
-    """Run `consume(items)` in a thread; the function that is yielded pushes its next item, and waits while one waits.
+    """Run `consume(items)` in a thread and yield a function that pushes the next item to it.
 
-    An exception of `consume` is raised by the next push, or at the end. The thread has ended when the context has.
+    A push waits while the item before it has not been used. An exception of `consume` is raised by the next push,
+    or at the end of the context. The thread ends with the context.
     """
     # Items wait as tuples of one, and the empty tuple ends them: arrays cannot be compared with an end.
     waiting, failures = Queue(maxsize=1), []
@@ -45,7 +46,7 @@ def consumer_thread(consume: Callable[[Iterator[Item]], None]) -> Iterator[Calla
             consume(item for (item,) in boxes)
         except BaseException as error:  # noqa: BLE001 - raised where the next item is pushed
             failures.append(error)
-        # Whoever pushes must not wait for a consumer that has stopped.
+        # A push must not wait for a consumer that has stopped.
         deque(boxes, maxlen=0)
 
     def push(item: Item) -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from utils.core.console import UserError
 from utils.models.checkpoint import Checkpoint
 from utils.training.augmentation import Augmentation
 from utils.training.border_weights import BorderWeights
@@ -93,11 +94,21 @@ def make_loaders(data: Data, checkpoint: Checkpoint, sampling: Sampling, device:
     return Loaders(make_loader(train, batches, workers, device), batches, val_loader)
 
 
+class Loader(DataLoader):
+    """Raises the UserErrors of its processes as they are; PyTorch would pass on the text of their tracebacks only."""
+
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+        for batch in super().__iter__():
+            if isinstance(batch, UserError):
+                raise batch
+            yield batch
+
+
 def make_loader(
     dataset: SegmentationDataset, batches: Iterable[list[int]], workers: int, device: torch.device
 ) -> DataLoader:
     """A DataLoader over `batches` of keys with `workers` processes (0: in this one)."""
-    return DataLoader(
+    return Loader(
         dataset,
         batch_sampler=batches,
         num_workers=workers,
@@ -112,8 +123,13 @@ def choose_workers(device: torch.device) -> int:
     return min(torch.get_num_threads(), 8) if device.type == "cuda" else 0
 
 
-def collate(samples: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
-    """Stack to (N, C, H, W), (N, H, W), …. 8-bit pictures among 16-bit ones are widened exactly (255 · 257 = 65535)."""
+def collate(samples: "list[tuple[Tensor, ...]] | UserError") -> "tuple[Tensor, ...] | UserError":
+    """Stack to (N, C, H, W), (N, H, W), …. 8-bit pictures among 16-bit ones are widened exactly (255 · 257 = 65535).
+
+    A UserError passes through.
+    """
+    if isinstance(samples, UserError):
+        return samples
     images, *others = zip(*samples, strict=True)
     if len({image.dtype for image in images}) > 1:
         images = [(x.int() * 257).to(torch.uint16) if x.dtype == torch.uint8 else x for x in images]

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from utils.core.console import UserError
 from utils.images.arrays import to_channels
 from utils.images.letterbox import letterbox, letterbox_mask
 from utils.images.normalisation import stretch, to_tensor
@@ -45,6 +46,13 @@ class SegmentationDataset(Dataset):
 
     def __len__(self) -> int:
         return len(self.names) * self.crops_per_picture
+
+    def __getitems__(self, keys: list[int]) -> "list[tuple[Tensor, ...]] | UserError":
+        """The samples of a batch. A UserError is returned: `Loader` raises it in the main process."""
+        try:
+            return [self[key] for key in keys]
+        except UserError as error:
+            return error
 
     def __getitem__(self, key: int) -> tuple[Tensor, ...]:
         epoch, index = divmod(int(key), len(self))

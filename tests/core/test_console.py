@@ -1,0 +1,121 @@
+"""The exception for mistakes of the user, memory that runs out, the start and the end of every script."""
+
+import pickle
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+
+from utils.core.console import REMEDIES, UserError, counted, memory_error, quoted, run_script
+
+
+@dataclass
+class Config:
+    """Settings of a script."""
+
+    text: str = "细胞"  # any text
+
+
+def status(monkeypatch, main, **options):
+    monkeypatch.setattr(sys, "argv", ["script.py"])
+    with pytest.raises(SystemExit) as end:
+        run_script(main, Config, "A script.", **options)
+    return end.value.code
+
+
+def raising(error):
+    def main(_):
+        raise error
+
+    return main
+
+
+def test_settings_reach_the_script(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["script.py"])
+    run_script(lambda config: print(config.text), Config, "A script.")
+    assert capsys.readouterr().out == "细胞\n"
+
+
+def test_a_user_error_is_a_message_with_all_its_parts(monkeypatch, capsys):
+    error = UserError("mask-size", "a.png", "8×8", "9×9", "draw it again")
+    assert status(monkeypatch, raising(error)) == 2
+    message = capsys.readouterr().err
+    for part in ("a.png", "8×8", "9×9", "draw it again"):
+        assert part in message
+    assert "mask-size" not in message
+
+
+def test_a_user_error_is_rebuilt_by_another_process():
+    error = pickle.loads(pickle.dumps(UserError("mask-size", "图.png", "8×8", "9×9", "draw it again")))
+    assert (error.code, error.subject, error.found) == ("mask-size", "图.png", "8×8")
+    assert (error.expected, error.remedy) == ("9×9", "draw it again")
+
+
+def test_an_interrupted_script_ends_with_130(monkeypatch, capsys):
+    assert status(monkeypatch, raising(KeyboardInterrupt())) == 130
+    assert capsys.readouterr().err == "\ninterrupted\n"
+
+
+@pytest.mark.parametrize("error", [RuntimeError("sizes must match"), ZeroDivisionError(), OSError("gone")])
+def test_a_bug_stays_an_exception(monkeypatch, error):
+    monkeypatch.setattr(sys, "argv", ["script.py"])
+    with pytest.raises(type(error)):
+        run_script(raising(error), Config, "A script.")
+    assert memory_error(error) is None
+
+
+def killed_worker():
+    try:
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Bus error. It is possible that")
+    except RuntimeError as cause:
+        raise RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly") from cause
+
+
+def full_card():
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nSee documentation")
+
+
+def full_apple():
+    raise RuntimeError("MPS backend out of memory (MPS allocated: 8 GB)")
+
+
+def full_cudnn():
+    raise RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED")
+
+
+def no_words():
+    raise MemoryError
+
+
+@pytest.mark.parametrize(
+    ("shortage", "code"),
+    [
+        (lambda: torch.empty(1 << 60, dtype=torch.uint8), "memory"),
+        (lambda: np.empty(1 << 60, np.uint8), "memory"),
+        (full_card, "memory"),
+        (full_apple, "memory"),
+        (full_cudnn, "memory"),
+        (no_words, "memory"),
+        (killed_worker, "worker-killed"),
+    ],
+)
+def test_memory_that_runs_out_is_a_user_error(shortage, code, monkeypatch, capsys):
+    with pytest.raises((RuntimeError, MemoryError)) as error:
+        shortage()
+    known = memory_error(error.value)
+    assert known.code == code
+    assert known.found and "\n" not in known.found
+    assert known.remedy == REMEDIES[code]
+    assert status(monkeypatch, lambda _: shortage(), remedies={code: "use --half"}) == 2
+    assert "to do:    use --half\n" in capsys.readouterr().err
+
+
+def test_paths_can_be_pasted_into_a_shell():
+    assert quoted("a/b.png") == "a/b.png"
+    assert quoted("a b/c.png") == '"a b/c.png"'
+
+
+def test_things_are_counted():
+    assert [counted(number, "pair") for number in (0, 1, 2)] == ["0 pairs", "1 pair", "2 pairs"]
