@@ -1,4 +1,4 @@
-"""Train a U-Net on a VOC folder: python train.py --epochs 100. Each default below is a flag of the same name."""
+"""Train a U-Net on a VOC folder: python train.py --epochs 100. Each setting below is a flag of that name."""
 
 import math
 import time
@@ -194,7 +194,7 @@ def read_data(config: Config) -> Data:
 
 
 def resolve_settings(config: Config, data: Data, start: Start) -> Config:
-    """The settings, with all that was left to the program chosen by the data, the optimizer and the weights."""
+    """The settings, with those left to the program chosen by the data, the optimizer and the weights."""
     in_channels = config.network.in_channels or data.channels
     network = replace(config.network, in_channels=in_channels, num_classes=len(data.class_names))
     if start.weights:
@@ -215,7 +215,7 @@ def resolve_settings(config: Config, data: Data, start: Start) -> Config:
 
 
 def make_network(config: Config, data: Data, start: Start) -> tuple[UNet, Normalisation]:
-    """The network with the weights it starts from, and their normalisation. Raises UserError for impossible settings."""
+    """The network with the weights it starts from, and their normalisation."""
     try:
         net = build(config.network)
     except ValueError as error:
@@ -249,7 +249,7 @@ def describe_run(config: Config, data: Data, stride: int, normalisation: Normali
 
 
 def resolve_sampling(config: Config, margin: int) -> Sampling:
-    """How training crops are drawn. margin: context in pixels that unpadded convolutions need around the crop."""
+    """How crops are drawn. margin: pixels of context that unpadded convolutions need around the crop."""
     w0, augmentation = config.border_weight, parse_augmentation(config.augmentation)
     border = BorderWeights(w0, config.border_sigma, make_temporary_folder()) if w0 else None
     return Sampling(augmentation, config.batch_size, config.seed, margin, border, config.num_workers)

@@ -28,7 +28,7 @@ class Precision:
         return torch.contiguous_format if self.device.type == "mps" else torch.channels_last
 
     def is_idle(self) -> bool:
-        """Whether the device has no work left; always true where it cannot be asked, which is all but CUDA."""
+        """Whether the device has no work left. True where it cannot be asked, which is all but CUDA."""
         return self.device.type != "cuda" or torch.cuda.current_stream(self.device).query()
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""What glibc does with memory that a network on a CPU frees. Elsewhere (Windows, macOS, musl) nothing changes.
+"""What glibc does with memory that a network on a CPU frees. Nothing changes on Windows, macOS or musl.
 
 These are the only calls that change the C library's heap, a switch of the whole process. PyTorch offers no
 setting for it.
@@ -31,7 +31,7 @@ def keep_freed_memory() -> bool:
 
 
 def return_freed_memory() -> bool:
-    """Let the process return freed blocks of a MiB or more at once: less memory, more time. False without glibc.
+    """Let the process return freed blocks of a MiB or more: less memory, more time. False without glibc.
 
     Left alone, glibc keeps blocks of up to 32 MiB once it has seen some freed, and new ones seldom fit into
     the gaps.

@@ -6,6 +6,7 @@ The limits are those of annotated-types, which imports in 0.02 s. pydantic would
 
 import math
 import operator
+from collections.abc import Iterator
 from dataclasses import is_dataclass
 from typing import Any, get_type_hints
 
@@ -26,23 +27,25 @@ def check_settings(config: Any) -> None:
     config: a dataclass instance; fields that are dataclasses themselves are checked too. Limits of a tuple
     hold for each of its numbers. None passes, because the program chooses that value later.
     """
+    for name, found, expected in find_faults(config):
+        flag = f"--{name.replace('_', '-')}"
+        raise UserError("setting-range", flag, found, expected, "choose another value")
+
+
+def find_faults(config: Any) -> Iterator[tuple[str, str, str]]:
+    """(field, value, what is expected) of every number that `check_settings` refuses."""
     for name, hint in get_type_hints(type(config), include_extras=True).items():
         value = getattr(config, name)
         if is_dataclass(value):
-            check_settings(value)
-        values = value if isinstance(value, tuple) else (value,)
+            yield from find_faults(value)
         limits = [
-            (*check, bound)
+            (fits, words, bound)
             for entry in getattr(hint, "__metadata__", ())
-            for kind, check in LIMITS.items()
+            for kind, (fits, words) in LIMITS.items()
             if (bound := getattr(entry, kind, None)) is not None
         ]
-        for number in values:
-            if isinstance(number, (int, float)) and not (
-                math.isfinite(number) and all(fits(number, bound) for fits, _, bound in limits)
-            ):
-                expected = (
-                    " and ".join(words.format(bound) for _, words, bound in limits) or "a finite number"
-                )
-                flag, found = f"--{name.replace('_', '-')}", " ".join(map(str, values))
-                raise UserError("setting-range", flag, found, expected, "choose another value")
+        values = value if isinstance(value, tuple) else (value,)
+        numbers = [number for number in values if isinstance(number, (int, float))]
+        if not all(math.isfinite(x) and all(fits(x, bound) for fits, _, bound in limits) for x in numbers):
+            expected = " and ".join(words.format(bound) for _, words, bound in limits) or "a finite number"
+            yield name, " ".join(map(str, values)), expected

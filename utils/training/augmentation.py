@@ -1,68 +1,88 @@
-"""Joint random transforms of picture and mask: one coordinate map, one resampling, then changes of the gray values."""
+"""Joint random transforms of picture and mask: one coordinate map, one resampling, changes of gray values."""
 
-import math
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
+from typing import Annotated
 
 import cv2
 import numpy as np
+from annotated_types import Ge, Interval
 
 from utils.core.console import UserError
+from utils.core.settings import find_faults
 from utils.images.palette import IGNORE_INDEX
 
 # Neighbours that the interpolation reads beyond the coordinates.
 _REMAP_MARGIN = 2
 
 
+Share = Annotated[float, Interval(ge=0, le=1)]
+Amount = Annotated[float, Ge(0)]
+
+
 @dataclass(frozen=True)
 class Augmentation:
-    """Ranges of the random transforms; 0 switches a part off. Angles in degrees, lengths in pixels, gray values 0…1."""
+    """Ranges of random transforms; 0: off. Angles in degrees, lengths in pixels, gray values 0…1."""
 
     flip: bool = True  # mirror left-right and top-bottom, each half of the time
     turn: bool = True  # by a multiple of 90°
-    rotate: float = 0.0  # up to ± this angle
-    scale: float = 0.0  # by a factor between 1 / (1 + this) and 1 + this
-    shear: float = 0.0  # up to ± this angle
-    shift: float = 0.0  # standard deviation, where the picture is no larger than the crop
-    elastic: float = 0.0  # standard deviation of the displacements at the nodes of a coarse grid
-    elastic_spacing: int = 96  # distance of those nodes, about
-    balance: float = 0.3  # share of the crops that are centred on a class drawn regardless of its frequency
+    rotate: Amount = 0.0  # up to ± this angle
+    scale: Amount = 0.0  # by a factor between 1 / (1 + this) and 1 + this
+    shear: Amount = 0.0  # up to ± this angle
+    shift: Amount = 0.0  # standard deviation, where the picture is no larger than the crop
+    elastic: Amount = 0.0  # standard deviation of the displacements at the nodes of a coarse grid
+    elastic_spacing: Annotated[int, Ge(1)] = 96  # distance of those nodes, about
+    balance: Share = 0.3  # share of the crops that are centred on a class drawn regardless of its frequency
     cubic: bool = False  # pictures are resampled by cubic interpolation, sharper and slower than linear
     mirror: bool = True  # what lies outside the picture is mirrored; otherwise its mask is ignored
-    brightness: float = 0.05  # added, up to ± this
-    contrast: float = 0.1  # factor between 1 / (1 + this) and 1 + this, about the picture's mean
-    gamma: float = 0.1  # exponent between 1 / (1 + this) and 1 + this
-    saturation: float = 0.1  # colours: factor between 1 / (1 + this) and 1 + this
-    hue: float = 0.0  # colours: turned by up to ± this angle
-    illumination: float = 0.0  # a linear gradient of up to ± this across the crop
-    blur: float = 0.0  # standard deviation of up to this, half of the time
-    noise: float = 0.0  # Gaussian, standard deviation of up to this
-    shot: float = 0.0  # Poisson: standard deviation of up to this at full brightness, less where it is darker
-    jpeg: int = 0  # 8 bits: compressed at a quality between this and 100
-    erase: float = 0.0  # a rectangle of up to this share of the crop is painted over, half of the time
+    brightness: Share = 0.05  # added, up to ± this
+    contrast: Amount = 0.1  # factor between 1 / (1 + this) and 1 + this, about the picture's mean
+    gamma: Amount = 0.1  # exponent between 1 / (1 + this) and 1 + this
+    saturation: Amount = 0.1  # colours: factor between 1 / (1 + this) and 1 + this
+    hue: Amount = 0.0  # colours: turned by up to ± this angle
+    illumination: Share = 0.0  # a linear gradient of up to ± this across the crop
+    blur: Amount = 0.0  # standard deviation of up to this, half of the time
+    noise: Share = 0.0  # Gaussian, standard deviation of up to this
+    shot: Share = 0.0  # Poisson: standard deviation of up to this at full brightness, less where it is darker
+    jpeg: Annotated[int, Interval(ge=0, le=100)] = 0  # 8 bits: compressed at a quality between this and 100
+    erase: Share = 0.0  # a rectangle of up to this share of the crop is painted over, half of the time
 
 
-# No free warps in `default`: in short runs (one seed, 30 epochs on 20 slices of thin membranes) they scored
-# lower than none at all. They are for long runs, and for objects that really come in other angles and
-# sizes.
 STRENGTHS = {
     "none": Augmentation(flip=False, turn=False, balance=0, brightness=0, contrast=0, gamma=0, saturation=0),
     "light": Augmentation(brightness=0, contrast=0, gamma=0, saturation=0),
+    # No free warps: in short runs (one seed, 30 epochs on 20 slices of thin membranes) they scored lower than
+    # none at all. They are for long runs, and for objects that really come in other angles and sizes.
     "default": Augmentation(),
     "strong": Augmentation(
-        rotate=45, scale=0.4, shear=10, shift=32, elastic=10, brightness=0.2, contrast=0.4, gamma=0.5, saturation=0.4,
-        hue=20, illumination=0.3, blur=1.2, noise=0.06, shot=0.05, jpeg=50, erase=0.1,
+        rotate=45,
+        scale=0.4,
+        shear=10,
+        shift=32,
+        elastic=10,
+        brightness=0.2,
+        contrast=0.4,
+        gamma=0.5,
+        saturation=0.4,
+        hue=20,
+        illumination=0.3,
+        blur=1.2,
+        noise=0.06,
+        shot=0.05,
+        jpeg=50,
+        erase=0.1,
     ),
-}  # fmt: skip
-
-
-LARGEST = {"balance": 1, "brightness": 1, "illumination": 1, "noise": 1, "shot": 1, "jpeg": 100, "erase": 1}
+}
 
 
 def parse_augmentation(text: str) -> Augmentation:
-    """`STRENGTH`, or `STRENGTH,PART=NUMBER,…` with some parts changed. Raises UserError for a name that does not exist."""
+    """`STRENGTH`, or `STRENGTH,PART=NUMBER,…` with some parts changed. Raises UserError."""
     strength, *changes = (part.strip() for part in text.split(","))
-    kinds = {f.name: f.type for f in fields(Augmentation)}
+    flag, example = f"--augmentation {text}", "for example default,rotate=180"
+    if strength not in STRENGTHS:
+        expected = ", ".join(STRENGTHS)
+        raise UserError("augmentation-strength", flag, f"the strength {strength!r}", expected, example)
+    kinds = {field.name: type(field.default) for field in fields(Augmentation)}
     parts = {}
     for change in changes:
         name, _, number = change.partition("=")
@@ -70,38 +90,11 @@ def parse_augmentation(text: str) -> Augmentation:
             parts[name] = kinds[name](float(number))
         except (KeyError, ValueError, OverflowError):
             expected = f"PART=NUMBER with a part of {', '.join(kinds)}"
-            raise UserError(
-                "parse-augmentation",
-                f"--augmentation {text}",
-                f"{change!r}",
-                expected,
-                "for example rotate=180",
-            ) from None
-    wrong = [
-        name
-        for name, value in parts.items()
-        if not 0 <= value <= LARGEST.get(name, math.inf) or math.isinf(value)
-    ]
-    if wrong or parts.get("elastic_spacing", 1) < 1:
-        limits = ", ".join(f"{name} at most {largest}" for name, largest in LARGEST.items())
-        expected = f"finite numbers from 0 on; {limits}; elastic_spacing at least 1"
-        raise UserError(
-            "parse-augmentation",
-            f"--augmentation {text}",
-            ", ".join(wrong) or "elastic_spacing",
-            expected,
-            "choose other numbers",
-        )
-    if strength not in STRENGTHS:
-        found = f"the strength {strength!r}"
-        raise UserError(
-            "parse-augmentation",
-            f"--augmentation {text}",
-            found,
-            ", ".join(STRENGTHS),
-            "for example default,rotate=180",
-        )
-    return replace(STRENGTHS[strength], **parts)
+            raise UserError("augmentation-part", flag, repr(change), expected, example) from None
+    settings = replace(STRENGTHS[strength], **parts)
+    for name, found, expected in find_faults(settings):
+        raise UserError("augmentation-range", flag, f"{name}={found}", expected, "choose another number")
+    return settings
 
 
 def augment(
@@ -131,7 +124,7 @@ def augment(
 def draw_map(
     mask: np.ndarray, size: tuple[int, int], settings: Augmentation, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """x and y in the source, (h, w) float32 each, of every pixel of the crop: crop ∘ shift ∘ affine ∘ elastic."""
+    """x and y in the source of each pixel of the crop, (h, w) float32: crop ∘ shift ∘ affine ∘ elastic."""
     h, w = size
     matrix, (middle_y, middle_x) = _draw_affine(settings, rng), _draw_middle(mask, size, settings, rng)
     # Distances from the crop's middle, so that turning and scaling leave the middle where it is.
@@ -169,7 +162,7 @@ def _draw_affine(settings: Augmentation, rng: np.random.Generator) -> np.ndarray
 def _draw_middle(
     mask: np.ndarray, size: tuple[int, int], settings: Augmentation, rng: np.random.Generator
 ) -> tuple[np.float32, np.float32]:
-    """y and x of the crop's middle in the source: anywhere that the crop fits, else near the picture's middle."""
+    """y and x of the crop's middle in the source: anywhere the crop fits, else near the picture's middle."""
     wanted = _draw_pixel_of_a_class(mask, rng) if rng.random() < settings.balance else (None, None)
     middles = []
     for length, side, pixel in zip(mask.shape, size, wanted, strict=True):
@@ -186,7 +179,10 @@ def _draw_middle(
 
 
 def _draw_pixel_of_a_class(mask: np.ndarray, rng: np.random.Generator, tries: int = 256) -> tuple[int, int]:
-    """A pixel (y, x) of a class drawn with equal chances among those met at `tries` random pixels: no search of the mask."""
+    """A pixel (y, x) of a class drawn with equal chances among those found at `tries` random pixels.
+
+    The mask is not searched, because that would take time in proportion to its size.
+    """
     y, x = rng.integers(mask.shape[0], size=tries), rng.integers(mask.shape[1], size=tries)
     classes = mask[y, x]
     known = np.unique(classes[classes != IGNORE_INDEX])
@@ -221,7 +217,10 @@ def _window(coordinate: np.ndarray, length: int) -> slice:
 
 
 def change_values(image: np.ndarray, settings: Augmentation, rng: np.random.Generator) -> np.ndarray:
-    """Tone, colour, uneven light, blur, noise, compression, erasing. image (H, W) or (H, W, 3), uint8 or uint16; same back."""
+    """Tone, colour, uneven light, blur, noise, compression, erasing.
+
+    image (H, W) or (H, W, 3), uint8 or uint16; the result has the same shape and type.
+    """
     top = np.iinfo(image.dtype).max
     channels = 1 if image.ndim == 2 else image.shape[2]
     values = tone_curve(top, sum(cv2.mean(image)) / channels / top, settings, rng)
@@ -246,7 +245,7 @@ def change_values(image: np.ndarray, settings: Augmentation, rng: np.random.Gene
 
 
 def add_noise(values: np.ndarray, top: int, settings: Augmentation, rng: np.random.Generator) -> np.ndarray:
-    """Gaussian noise whose variance is that of the camera plus that of the light, which grows with the value (Poisson)."""
+    """Gaussian noise; its variance is the camera's plus the light's, which grows with the value (Poisson)."""
     camera, light = rng.uniform(0, settings.noise) * top, rng.uniform(0, settings.shot) ** 2 * top
     deviation = cv2.sqrt(np.maximum(values * light + camera**2, 0)) if light else camera
     bank = _noise_bank()
@@ -263,7 +262,7 @@ def _noise_bank() -> np.ndarray:
 
 
 def _draw_colour_matrix(settings: Augmentation, rng: np.random.Generator) -> np.ndarray:
-    """3×3 float32: turns colours about the gray axis and stretches their distance from it; gray stays gray."""
+    """3×3 float32: turns colours about the gray axis and scales their distance from it; gray stays gray."""
     angle = np.deg2rad(rng.uniform(-settings.hue, settings.hue))
     axis = np.full(3, 3**-0.5)
     gray = np.outer(axis, axis)
@@ -273,7 +272,7 @@ def _draw_colour_matrix(settings: Augmentation, rng: np.random.Generator) -> np.
 
 
 def erase(image: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
-    """A rectangle of up to `share` of the area in the picture's mean colour (Zhong et al. 2017, random erasing)."""
+    """Paint up to `share` of the area in the picture's mean colour (random erasing, Zhong et al. 2017)."""
     area, shape = rng.uniform(0, share), np.exp(rng.uniform(-1, 1))
     height, width = (
         max(int(side * (area * k) ** 0.5), 1)
@@ -285,7 +284,7 @@ def erase(image: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarr
 
 
 def tone_curve(top: int, mean: float, settings: Augmentation, rng: np.random.Generator) -> np.ndarray:
-    """New value, float32 in 0…top, of each value 0…top: gamma, then contrast about `mean` (0…1), then brightness."""
+    """New value, float32 in 0…top, of each value 0…top: gamma, contrast about `mean` (0…1), brightness."""
     values = np.linspace(0, 1, top + 1) ** _draw_factor(settings.gamma, rng)
     values = (values - mean) * _draw_factor(settings.contrast, rng) + mean
     values += rng.uniform(-settings.brightness, settings.brightness)

@@ -27,7 +27,7 @@ class BorderWeights:
     store: Path | None = None  # folder that all loading processes share, see `of_picture`
 
     def __call__(self, mask: np.ndarray, objects: np.ndarray | None = None) -> np.ndarray:
-        """Weights (H, W) float32 of a mask (H, W) uint8. `objects` (H, W) numbers the objects; 0 and 255 are none.
+        """Weights (H, W) float32 of a mask (H, W) uint8. `objects` (H, W): their numbers; 0 and 255 are none.
 
         Without `objects`, they are the connected parts of each class but the background, and the largest
         weight of all classes counts: a gap is learnt between two cells, not between a cell and its nucleus.

@@ -24,7 +24,7 @@ Criterion = Callable[..., Tensor]
 
 
 class Trainer:
-    """A network and everything else that changes while it is trained: optimizer, gradient scaler, averaged weights.
+    """A network and all that changes while it is trained: optimizer, gradient scaler, averaged weights.
 
     average: exponential mean of the weights and batch-norm statistics over about the last twentieth of the
     run. Its memory grows from nothing, so that the first epochs are worth looking at too. Validation and
@@ -40,7 +40,7 @@ class Trainer:
         precision: Precision,
         save_memory: bool = False,
     ):
-        """optimizer: its groups have a `factor` on the learning rate each. save_memory: freed memory is not kept."""
+        """optimizer: each group has a `factor` on the learning rate. save_memory: freed memory goes back."""
         self.net, self.optimizer, self.schedule = net, optimizer, schedule
         self.normalise, self.precision, self.save_memory = normalise, precision, save_memory
         self.forward: Callable[[Tensor], Any] = net
@@ -48,7 +48,7 @@ class Trainer:
         self.average = AveragedModel(net)
 
     def step(self, step: int, batch: Sequence[Tensor], criterion: Criterion) -> Tensor:
-        """One optimizer step on pictures (N, C, H, W), masks (N, H, W) uint8 and perhaps border weights (N, H, W).
+        """One optimizer step on pictures (N, C, H, W), masks (N, H, W) uint8, maybe border weights (N, H, W).
 
         step: 0, 1, …, from which the learning rate follows. Returns the loss, a scalar on the device.
         """
@@ -85,7 +85,7 @@ class Trainer:
         self.average.n_averaged += 1
 
     def compile(self, sizes: Iterable[int], batch: Sequence[Tensor], criterion: Criterion) -> float:
-        """Compile the network, frozen or not as it is now, for batches of each size. Returns the seconds that it took.
+        """Compile the network, frozen or not as it is now, for batches of each size. Returns its seconds.
 
         batch: its first pictures are the examples; weights and statistics stay. Raises UserError without a
         compiler.
@@ -143,13 +143,13 @@ def make_optimizer(
 
 
 def average_decay(count: int, total_steps: float) -> float:
-    """Of an exponential average over a twentieth of the steps (10 to 1000), and over fewer while `count` is small."""
+    """Of an exponential average over a twentieth of the steps (10 to 1000), fewer while `count` is small."""
     memory = min(max(total_steps / 20, 10), 1000)
     return min(1 - 1 / memory, (1 + count) / (10 + count))
 
 
 class Epoch(NamedTuple):
-    """loss: mean over the steps; seconds: in all; waited: seconds spent waiting for data while the device was idle."""
+    """loss: mean over the steps; waited: seconds spent waiting for data while the device was idle."""
 
     loss: float
     crops: int
@@ -160,7 +160,10 @@ class Epoch(NamedTuple):
 def train_one_epoch(
     trainer: Trainer, loader: Iterable[Sequence[Tensor]], criterion: Criterion, first_step: int
 ) -> Epoch:
-    """Train on every batch (see `Trainer.step`) after `first_step` earlier steps. Raises UserError for a loss of NaN."""
+    """Train on every batch (see `Trainer.step`). Raises UserError for a loss that is not finite.
+
+    first_step: number of optimizer steps before this epoch.
+    """
     trainer.net.train()
     losses, crops, waited = [], 0, 0.0
     start = asked = time.perf_counter()
@@ -169,7 +172,7 @@ def train_one_epoch(
         losses.append(trainer.step(step, batch, criterion))
         crops += len(batch[0])
         if not trainer.save_memory:
-            keep_freed_memory()  # takes effect after the process's first step; its docstring says why not before
+            keep_freed_memory()  # has an effect once, after the first step; its docstring says why then
         asked = time.perf_counter()
     mean = torch.stack(losses).mean().item()
     if not math.isfinite(mean):

@@ -1,4 +1,4 @@
-"""Batches of samples: shuffled crops for training, whole pictures of one size for validation, loaded by processes."""
+"""Batches of samples: shuffled crops for training, whole pictures of one size for validation."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from utils.training.samples import CACHE_BYTES, SegmentationDataset
 
 
 class EpochBatches:
-    """Batches of shuffled keys of the epoch `epoch`, a pure function of (seed, epoch); both attributes may be set."""
+    """Batches of shuffled keys, a pure function of (seed, epoch). `epoch` and `batch_size` may be set."""
 
     def __init__(self, length: int, batch_size: int, seed: int):
         self.length, self.seed = length, seed
@@ -35,7 +35,7 @@ class EpochBatches:
 
 
 def same_size_batches(sizes: Sequence[tuple[int, int]], max_pixels: int) -> list[list[int]]:
-    """Indices of pictures of one (height, width), in batches of up to `max_pixels` pixels, at least one picture each."""
+    """Indices of pictures of equal (height, width), in batches of up to `max_pixels` or of one picture."""
     batches: list[list[int]] = []
     for size in sorted(set(sizes)):
         members = [index for index, other in enumerate(sizes) if other == size]
@@ -124,9 +124,9 @@ def choose_workers(device: torch.device) -> int:
 
 
 def collate(samples: "list[tuple[Tensor, ...]] | UserError") -> "tuple[Tensor, ...] | UserError":
-    """Stack to (N, C, H, W), (N, H, W), …. 8-bit pictures among 16-bit ones are widened exactly (255 · 257 = 65535).
+    """Stack to (N, C, H, W), (N, H, W), …. A UserError passes through.
 
-    A UserError passes through.
+    8-bit pictures among 16-bit ones are widened exactly (255 · 257 = 65535).
     """
     if isinstance(samples, UserError):
         return samples

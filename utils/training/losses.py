@@ -28,7 +28,7 @@ def criterion(
     class_weights: Tensor | None = None,
     border: Tensor | None = None,
 ) -> Tensor:
-    """Loss of logits (N, C, H, W) and a target (N, H, W) of class indices, 255 ignored; a scalar, in float32 at least.
+    """Loss of logits (N, C, H, W) and class indices (N, H, W), 255 ignored: a scalar, float32 at least.
 
     Cross-entropy: the mean over pixels weighted by w(x) = class_weights[target] + border(x), of (C,) and
     (N, H, W). Focal (Lin et al. 2017, equation 4): each pixel times (1 − p)^gamma, p the probability of the
@@ -49,11 +49,12 @@ def criterion(
 
 
 class _Criterion(torch.autograd.Function):
-    """The criterion with its gradient worked out by hand, a picture at a time: nothing but the gradient is as large as logits.
+    """The criterion and its gradient by hand, picture by picture: only that is as large as the logits.
 
     With p the soft-max, t the true class of pixel x, δ = 1 for class t and 0 for the others, and q = p_t:
-    - cross-entropy: d/dz_c = ω (p_c − δ), ω(x) the pixel's weight, for the focal loss times (1−q)^γ − γ q (1−q)^(γ−1) ln q;
-    - Dice: d/dp_c = a_t δ + b_c, constants of the batch, and so d/dz_c = p_c (a_t δ + b_c − q a_t − Σ_k p_k b_k).
+    - cross-entropy: d/dz_c = ω (p_c − δ), ω(x) the pixel's weight;
+      the focal loss multiplies it by (1−q)^γ − γ q (1−q)^(γ−1) ln q;
+    - Dice: d/dp_c = a_t δ + b_c, constants of the batch, so d/dz_c = p_c (a_t δ + b_c − q a_t − Σ_k p_k b_k).
     """
 
     @staticmethod
@@ -104,13 +105,13 @@ class _Criterion(torch.autograd.Function):
 
 
 def split_ignored(truth: Tensor) -> tuple[Tensor, Tensor]:
-    """Of a target (H, W): which pixels count, (H, W) bool, and its class indices, (1, H, W) int64, 0 where they do not."""
+    """Of a target (H, W): which pixels count, (H, W) bool; class indices, (1, H, W) int64, 0 elsewhere."""
     valid = truth != IGNORE_INDEX
     return valid, torch.where(valid, truth, 0).long().unsqueeze(0)
 
 
 def deep_loss(criterion: Callable[..., Tensor], outputs: Sequence[Tensor], *targets: Tensor) -> Tensor:
-    """Deep supervision (Lee et al. 2015): the loss of the logits (N, C, H, W) + 0.4 · that of those at half the size + 0.2 · ….
+    """Deep supervision (Lee et al. 2015): the loss of the logits + 0.4 · that at half the size + 0.2 · ….
 
     outputs: finest first, each half the size of the one before, rounded up; targets: (N, H, W), thinned out
     for the others.
@@ -123,9 +124,9 @@ def deep_loss(criterion: Callable[..., Tensor], outputs: Sequence[Tensor], *targ
 
 
 def balanced_class_weights(class_pixels: np.ndarray) -> np.ndarray:
-    """Median-frequency balancing (Eigen and Fergus 2015, section 6.3.2): median share / share of each class, (K,) float32.
+    """Median share / share of each class, (K,) float32: median-frequency balancing.
 
-    class_pixels: (K,) pixel counts. A class without a pixel gets weight 1.
+    Eigen and Fergus 2015, section 6.3.2. class_pixels: (K,) counts. A class without a pixel gets weight 1.
     """
     pixels = np.asarray(class_pixels, np.float64)
     return np.where(pixels > 0, np.median(pixels[pixels > 0]) / np.maximum(pixels, 1), 1).astype(np.float32)

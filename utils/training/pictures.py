@@ -20,7 +20,7 @@ def draw_batch(path: Path, dataset: SegmentationDataset, keys: Sequence[int]) ->
 def tiles_of_samples(
     dataset: SegmentationDataset, keys: Sequence[int]
 ) -> list[tuple[np.ndarray, np.ndarray | None]]:
-    """Crops (h, w, C) of these keys with their masks, then their border weights, if any, as gray values (h, w)."""
+    """Crops (h, w, C) with their masks, then their border weights, if any, as gray values (h, w)."""
     samples = [[part.numpy() for part in dataset[key]] for key in keys]
     tiles = [(image.transpose(1, 2, 0), mask) for image, mask, *_ in samples]
     borders = [weights[0] for _, _, *weights in samples if weights]
@@ -28,7 +28,7 @@ def tiles_of_samples(
 
 
 class RunPictures:
-    """Curves, and validation pictures beside their truth and their prediction; `seconds`: time to draw them once."""
+    """Curves, and validation pictures with truth and prediction. `seconds`: time to draw them once."""
 
     def __init__(self, run: Run, predict: Callable[[np.ndarray], np.ndarray], data: Data):
         self.run, self.predict, self.data = run, predict, data

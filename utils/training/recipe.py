@@ -13,8 +13,8 @@ def plan_crops(
 ) -> tuple[tuple[int, int], int]:
     """Crops (height, width; those that are given, if any) and their number a step, to train on pictures of these sizes.
 
-    Networks learn by steps: few pictures are cut into many small ones, many pictures give steps as large as pay off.
-    letterboxed: whole pictures, scaled to the crop.
+    Networks learn by steps: few pictures are cut into many small ones, many pictures give steps as large as
+    pay off. letterboxed: whole pictures, scaled to the crop.
     """
     if letterboxed:
         height, width = crop or (LARGE, LARGE)

@@ -45,7 +45,7 @@ class Run:
         )
 
     def _save(self, row: Row, trainer: Trainer, improved: bool) -> None:
-        """last.pth with the training state; best.pth, weights and metadata only, when the score has improved."""
+        """last.pth with the training state; best.pth, weights and metadata only, if the score improved."""
         checkpoint = self.checkpoint
         checkpoint.model = trainer.average.module.state_dict()
         checkpoint.scores = {"epoch": row.epoch, "miou": row.miou, "val_loss": row.val_loss}
@@ -129,7 +129,7 @@ def resume_hint_on_interrupt(folder: Path) -> Iterator[None]:
         last = folder / "last.pth"
         if last.exists():
             note(
-                f"Saved up to the last finished epoch. To resume: the same command with --resume {quoted(last)}"
+                f"Saved up to the last finished epoch. Resume with the same flags and --resume {quoted(last)}"
             )
         else:
             note("Nothing saved: no epoch finished.")

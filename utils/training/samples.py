@@ -1,4 +1,4 @@
-"""Samples for training and validation: decoded pictures and masks, augmented as a function of (seed, epoch, index)."""
+"""Samples: decoded pictures and masks, augmented as a function of (seed, epoch, index)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

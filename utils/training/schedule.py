@@ -1,4 +1,4 @@
-"""The phases of a run, its learning rate as a pure function of progress, and the clock of a run of given length."""
+"""The phases of a run, its learning rate as a pure function of progress, and its clock."""
 
 import math
 import time
@@ -96,7 +96,8 @@ class Schedule:
             minutes = self.budget.seconds / 60
             length = f"{minutes:g} minute{'s' * (minutes != 1)} in epochs"
         steps = counted(self.steps(phase) // phase.epochs, "step")
-        return f"{length} of {steps}{' with a frozen encoder' * phase.frozen}, {counted(phase.batch_size, 'crop')}"
+        frozen = " with a frozen encoder" if phase.frozen else ""
+        return f"{length} of {steps}{frozen}, {counted(phase.batch_size, 'crop')}"
 
     def total_steps(self, done: int = 0) -> float:
         """Steps of the run; with a budget an estimate from the time that `done` of them took."""

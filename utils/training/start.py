@@ -1,4 +1,4 @@
-"""What a run starts from: fresh or ImageNet weights, a checkpoint to fine-tune, or the last.pth of a run to resume."""
+"""What a run starts from: new or ImageNet weights, a checkpoint to fine-tune, the last.pth of a run."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,7 +32,7 @@ def read_start(model_path: Path | None, resume: Path | None, backbone: str) -> S
 def load_start(
     net: nn.Module, start: Start, data: Data, backbone: str, in_channels: int, pretrained: bool
 ) -> Normalisation:
-    """Load the weights into the network. Returns the normalisation that they need; fresh ones get that of the data.
+    """Load the weights into the network. Returns their normalisation; new weights get that of the data.
 
     A resumed run keeps its normalisation, even if the data have grown since; `resume_run` loads its weights.
     """
