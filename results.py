@@ -17,6 +17,7 @@ from utils.core.console import UserError
 from utils.core.files import remove, replacing, write_lines
 from utils.core.heap import keep_freed_memory
 from utils.core.processes import this_process
+from utils.core.tables import append_row, join_tables, read_table, write_table
 from utils.images.arrays import to_uint8_rgb
 from utils.images.large import LARGE_PIXELS, TiffWindows
 from utils.images.palette import cutout_of, voc_palette
@@ -26,17 +27,7 @@ from utils.images.writing import write_image, write_mask
 from utils.inference.bands import predict_to_files
 from utils.inference.maps import certainty as certainty_of
 from utils.inference.maps import classes, entropy, probability_of
-from utils.inference.objects import (
-    Objects,
-    append_row,
-    join_tables,
-    measure_objects,
-    object_rows,
-    parse_pixel_size,
-    read_table,
-    summary_row,
-    write_table,
-)
+from utils.inference.objects import Objects, measure_objects, object_rows, parse_pixel_size, summary_row
 from utils.inference.postprocess import STEPS, Postprocessing, postprocess
 from utils.labelme.annotation import BACKGROUND_LABEL, IGNORE_LABEL
 from utils.labelme.writing import write_labelme

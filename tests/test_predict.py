@@ -19,11 +19,11 @@ from scripts import ROOT, cut_off, favour, run_here, save_as, save_untrained, sn
 from predict import MODES, Config, main
 from unet import Unet
 from utils.core.console import UserError
+from utils.core.tables import read_table
 from utils.images.large import TiffWindows
 from utils.images.palette import voc_palette
 from utils.images.reading import read_image, read_mask
 from utils.images.writing import write_image
-from utils.inference.objects import read_table
 from utils.inference.tiling import make_grid
 from utils.labelme.writing import least_iou
 from utils.voc.demo import draw_sample
