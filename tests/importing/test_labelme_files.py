@@ -1,5 +1,6 @@
 """json_to_dataset.py: what arrives in the VOC folder, from every kind of labelme file and in both layouts."""
 
+import pkgutil
 import subprocess
 from pathlib import Path
 
@@ -125,28 +126,31 @@ def test_twice_is_once(converted):
     assert files_and_times(voc_root) == before
 
 
+def count_calls(monkeypatch, name: str) -> list[tuple]:
+    """The arguments of all calls of a function, which still does its work."""
+    function, calls = pkgutil.resolve_name(name), []
+
+    def call(*arguments, **options):
+        calls.append(arguments)
+        return function(*arguments, **options)
+
+    monkeypatch.setattr(name, call)
+    return calls
+
+
 def test_files_are_read_and_pictures_decoded_once(tmp_path, monkeypatch):
-    counts = {"decoded": 0, "parsed": 0}
-
-    def counting(kind, function):
-        def count(*arguments, **options):
-            counts[kind] += 1
-            return function(*arguments, **options)
-
-        return count
-
-    reading = "utils.labelme.reading"
-    for name, kind in (("decode_image", "decoded"), ("read_image", "decoded"), ("json.loads", "parsed")):
-        module, function = __import__(reading, fromlist=["_"]), name.split(".")
-        for part in function:
-            target, module = module, getattr(module, part)
-        monkeypatch.setattr(target, function[-1], counting(kind, module))
     write_json(tmp_path / "in" / "a.json", labelme_content(shape_entry()))
     write_json(tmp_path / "in" / "b.json", labelme_content(shape_entry(), imageData=None))
     (tmp_path / "in" / "a.png").write_bytes(picture_bytes())
-    convert(tmp_path, instances=True)
-    convert(tmp_path, instances=True)
-    assert counts == {"decoded": 4, "parsed": 4}
+    parsed = count_calls(monkeypatch, "json.loads")
+    embedded = count_calls(monkeypatch, "utils.labelme.reading.decode_image")
+    beside = count_calls(monkeypatch, "utils.labelme.reading.read_image")
+    compared = count_calls(monkeypatch, "utils.importing.labelme_files.has_pixels")
+    for run_number in (1, 2):
+        convert(tmp_path, instances=True)
+        assert (len(parsed), len(embedded), len(beside)) == (2 * run_number, run_number, run_number)
+    # Pictures of the same bytes are not decoded to be compared; the four masks are.
+    assert len(compared) == 4
 
 
 def test_chinese_input_folder_labels_and_names(tmp_path):
