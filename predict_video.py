@@ -9,6 +9,7 @@ from torch import Tensor
 from results import draw_result, keep_apart, keep_what_exists, postprocessing, print_counts
 from unet import Unet
 from utils.core.console import UserError, counted
+from utils.core.settings import check_settings
 from utils.images.arrays import to_channels
 from utils.inference.postprocess import postprocess
 from utils.inference.tiling import mean_logits
@@ -27,7 +28,7 @@ def predict_video(config: "Config", unet: Unet) -> None:
         )
         raise UserError("input-missing", "--input", "nothing", expected, remedy)
     settings = VideoSettings(config.stride, config.smoothing, config.show)
-    settings.check()
+    check_settings(settings)
     keep_apart(config.input.parent, config.output)
     target = video_target(config.input, config.output)
     keep_what_exists(config, [target])

@@ -1,4 +1,4 @@
-"""Frames per second of a 640×480 video, from file to file and of the network alone: python benchmarks/video.py"""
+"""Frames per second of a 640×480 video: from file to file and in memory. python benchmarks/video.py"""
 
 import statistics
 import sys

@@ -1,4 +1,4 @@
-"""Made videos for the tests: moving pictures, written and read by OpenCV alone where the subject is our reader or writer."""
+"""Made videos for the tests, written and read by OpenCV."""
 
 from pathlib import Path
 

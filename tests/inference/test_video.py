@@ -225,7 +225,7 @@ def test_opencv_is_silenced_with_old_and_new_releases(monkeypatch):
 def test_settings_out_of_range(tmp_path, settings):
     with pytest.raises(UserError) as caught:
         segmented(tmp_path / "clip.avi", tmp_path, VideoSettings(**settings))
-    assert caught.value.code == next(iter(settings))
+    assert (caught.value.code, caught.value.subject) == ("setting-range", f"--{next(iter(settings))}")
 
 
 def value_of_frame(frames):

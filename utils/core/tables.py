@@ -22,7 +22,7 @@ def write_table(path: Path, rows: Sequence[dict[str, object]], columns: Iterable
 
 
 def append_row(path: Path, row: dict[str, object]) -> None:
-    """Add a row to a table, or begin one. Raises UserError if its columns differ or another program locks it."""
+    """Add a row to a table, or begin one. Raises UserError if its columns differ or it cannot be written."""
     if not path.exists():
         write_table(path, [row])
         return

@@ -25,7 +25,7 @@ def camera_number(source: Path) -> int | None:
 
 @contextmanager
 def open_camera(number: int) -> Iterator[Video]:
-    """Open a camera. Times are those of the clock. Raises UserError if there is none or it sends no picture."""
+    """Open a camera; times are those of the clock. Raises UserError without a camera or a picture of it."""
     silence_opencv()
     capture = cv2.VideoCapture(number)
     try:
@@ -35,7 +35,7 @@ def open_camera(number: int) -> Iterator[Video]:
         first = next(frames, None)
         if first is None:
             found = "it sends no picture" if capture.isOpened() else "no camera of this number"
-            remedy = "plug it in, close other programs that use it, allow cameras in the system's settings, or try 0, 1, 2"
+            remedy = "connect it, close programs that use it, allow it in the system settings, or try 0, 1, 2"
             raise UserError("camera-missing", f"camera {number}", found, "a camera that is connected", remedy)
         rate = capture.get(cv2.CAP_PROP_FPS)
         # Some drivers report 0 or nonsense.
@@ -58,7 +58,7 @@ def grab_frames(capture: cv2.VideoCapture) -> Iterator[Frame]:
 
 
 def why_no_window() -> str:
-    """Why no window can be opened, or nothing. Asked in another process, because Qt ends the one that fails."""
+    """Why no window can be opened, or "". Tried in another process, because Qt ends the one that fails."""
     command = [sys.executable, "-c", "import cv2; cv2.namedWindow('test'); cv2.waitKey(1)"]
     done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace")
     lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
@@ -66,14 +66,14 @@ def why_no_window() -> str:
 
 
 def show(title: str, image: np.ndarray) -> bool:
-    """Show a picture (H, W, 3) uint8 RGB in a window; False when q or Esc was pressed or the window was closed."""
+    """Show a picture (H, W, 3) uint8 RGB in a window. Returns False if it is closed or q or Esc pressed."""
     cv2.imshow(title, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     closed = cv2.waitKey(1) & 0xFF in (ord("q"), 27)
     return not closed and cv2.getWindowProperty(title, cv2.WND_PROP_VISIBLE) >= 1
 
 
 def silence_opencv() -> None:
-    """Keep OpenCV's own lines about missing cameras off the screen. Does nothing where it has no such function."""
+    """Keep OpenCV's own lines about missing cameras off the screen, if this release has a function for it."""
     # Older releases have one function for it, newer ones a module.
     if logging := getattr(cv2.utils, "logging", None):
         logging.setLogLevel(logging.LOG_LEVEL_SILENT)

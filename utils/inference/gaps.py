@@ -13,9 +13,9 @@ DEPTH = 8  # of 255: how much lower than the pass to its neighbour a basin must 
 def close_gaps(mask: np.ndarray, probability: np.ndarray, index: int) -> np.ndarray:
     """A copy of a mask (H, W) uint8 with lines of class `index` where its boundary has gaps.
 
-    probability: (H, W) uint8, 255 times that of class `index`. Watershed of the smoothed probability (Beucher and Lantuéjoul
-    1979; of basins deeper than DEPTH, Grimaud 1992): the line between two basins is one pixel wide, 8-connected or
-    thicker, and follows the highest probability, however low that is.
+    probability: (H, W) uint8, 255 times that of class `index`. Watershed of the smoothed probability (Beucher
+    and Lantuéjoul 1979), of basins deeper than DEPTH (Grimaud 1992). The line between two basins is one pixel
+    wide, 8-connected or thicker, and follows the highest probability, however low that is.
     """
     landscape = cv2.GaussianBlur(probability, (0, 0), SMOOTHING).astype(np.int32)
     # Filled up by DEPTH, shallow basins flow over into their neighbours.

@@ -7,43 +7,37 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
+from annotated_types import Ge, Lt
 from torch import Tensor
 
-from utils.core.console import UserError, note, progress, warn
+from utils.core.console import note, progress, warn
 from utils.core.heap import keep_freed_memory
+from utils.core.settings import check_settings
 from utils.core.threads import map_ahead
 from utils.inference.camera import camera_number, open_camera, show, why_no_window
 from utils.inference.video_files import CODECS, Frame, Video, open_video, write_video
 
 
-@dataclass
+@dataclass(frozen=True)
 class VideoSettings:
     """How a video is segmented."""
 
-    stride: int = 1  # predict every so many frames; those between keep the last mask
-    smoothing: float = 0.0  # share, below 1, of the past in the probabilities of a frame; 0.7 calms flicker
+    stride: Annotated[int, Ge(1)] = 1  # predict every so many frames; those between keep the last mask
+    # Share of the past in the probabilities of a frame, below 1; 0.7 calms flicker.
+    smoothing: Annotated[float, Ge(0), Lt(1)] = 0.0
     show: bool = False  # open a window too; q or Esc ends
-
-    def check(self) -> None:
-        """Raises UserError for a number out of range."""
-        if self.stride < 1:
-            raise UserError("stride", "--stride", str(self.stride), "1 or more", "choose another number")
-        if not 0 <= self.smoothing < 1:
-            expected = "0 or more, and below 1"
-            raise UserError(
-                "smoothing", "--smoothing", str(self.smoothing), expected, "choose another number"
-            )
 
 
 @dataclass(frozen=True, eq=False)
 class VideoReport:
     """A video that was written.
 
-    shape: (height, width) of the result; rate: mean frames per second of the video; seconds: spent on it; counts: (256,)
-    int64, pixels of each class over all frames.
+    shape: (height, width) of the result; rate: mean frames per second of the video; seconds: spent on it;
+    counts: (256,) int64, pixels of each class over all frames.
     """
 
     shape: tuple[int, int]
@@ -55,7 +49,7 @@ class VideoReport:
 
 
 def video_target(source: Path, folder: Path) -> Path:
-    """Where the result of a video file or a camera number goes in a folder. The container is kept if it can be written."""
+    """Path of the result of a video file or camera number in `folder`; other containers become .mp4."""
     number, suffix = camera_number(source), source.suffix.lower()
     name = source.stem if number is None else f"camera_{number}"
     return folder / f"{name}{suffix if suffix in CODECS else '.mp4'}"
@@ -72,11 +66,11 @@ def segment_video(
 ) -> VideoReport:
     """Segment a video file, or the camera of a number, and write the drawn frames with their time stamps.
 
-    predict_logits: frames (N, H, W, 3) uint8 → (N, K, H, W); clean: mask (H, W) uint8 → mask; draw: frame (H, W, 3) and
-    mask → picture (h, w, 3) uint8 of any one size. batch_frames: predict several small frames at once, which pays off on
-    a GPU. Ctrl-C ends a camera and keeps what was recorded. Raises UserError.
+    predict_logits: frames (N, H, W, 3) uint8 → (N, K, H, W); clean: mask (H, W) uint8 → mask; draw: frame
+    (H, W, 3) and mask → picture (h, w, 3) uint8 of one size for all. batch_frames: predict several small
+    frames at once, which pays off on a GPU. Ctrl-C ends a camera and keeps what was recorded. Raises UserError.
     """
-    settings.check()
+    check_settings(settings)
     number = camera_number(source)
     with open_video(source) if number is None else open_camera(number) as video:
         window = settings.show and has_display()
@@ -115,7 +109,7 @@ def watch(drawn: Iterable[Frame], video: Video, window: bool) -> tuple[Fraction,
     try:
         for frame in progress(drawn, "predicting", "frame", video.count or None):
             end = frame.time
-            if window and not show("predict.py: q ends", frame.image):
+            if window and not show("q ends the video", frame.image):
                 return end, False
     except KeyboardInterrupt:
         if not video.live:
@@ -125,12 +119,12 @@ def watch(drawn: Iterable[Frame], video: Video, window: bool) -> tuple[Fraction,
 
 
 def warn_about_missing_frames(source: Path, video: Video, count: int, end: Fraction) -> None:
-    """Warn if the file ended clearly before the end that its header states (some headers estimate), or had damage."""
+    """Warn if the file ended clearly before the end that its header states or estimates, or was damaged."""
     short = end + 1 / video.rate < video.duration - max(2 / video.rate, video.duration / 50)
     if short or video.damaged:
         warn(
-            f"{source} was cut off or is damaged: {count} frames could be read, its header states {video.count}. "
-            "The result holds those that could be read."
+            f"{source} was cut off or is damaged. Its header states {video.count} frames, "
+            f"{count} could be read. The result holds these."
         )
 
 
@@ -143,9 +137,10 @@ def segment(
 ) -> Iterator[tuple[Frame, np.ndarray]]:
     """Each frame with its mask (H, W) uint8.
 
-    predict_logits: (N, H, W, 3) uint8 → (N, K, H, W). stride: every so many frames are predicted, and those between keep
-    the last mask. smoothing: share in 0…1 that the mean of the past keeps in the probabilities of a frame. Frames that are
-    not predicted count as well, so that the same time is smoothed with every stride.
+    predict_logits: (N, H, W, 3) uint8 → (N, K, H, W). stride: every so many frames are predicted, and those
+    between keep the last mask. smoothing: share in 0…1 that the mean of the past keeps in the probabilities
+    of a frame. Frames that are not predicted count as well, so that the same time is smoothed with every
+    stride.
     """
     frames, start, mean, mask, past = iter(frames), 0, None, None, smoothing**stride
     while batch := list(islice(frames, batch_size)):

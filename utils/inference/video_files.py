@@ -14,8 +14,8 @@ from utils.core.console import UserError
 from utils.core.files import replacing
 from utils.core.threads import map_ahead
 
-# Container → encoder and pixel format. Both encoders are part of FFmpeg itself, so every build of PyAV has them.
-# Videos in other containers become .mp4.
+# Container → encoder and pixel format; videos in other containers become .mp4. Both encoders are part of
+# FFmpeg itself, so every build of PyAV has them.
 CODECS = {
     ".mp4": ("mpeg4", "yuv420p"),
     ".mov": ("mpeg4", "yuv420p"),
@@ -40,9 +40,9 @@ class Frame:
 class Video:
     """An open video or camera.
 
-    shape: (height, width) of the upright picture; rate: mean frames per second; time_base: seconds, the unit of its
-    time stamps; count, duration: frames and seconds by its header, 0 where unknown; live: a camera; frames: in order,
-    read ahead in a thread; damaged: packets that could not be decoded so far.
+    shape: (height, width) of the upright picture; rate: mean frames per second; time_base: seconds, the unit
+    of its time stamps; count, duration: frames and seconds by its header, 0 where unknown; live: a camera;
+    frames: in order, read ahead in a thread; damaged: packets that could not be decoded so far.
     """
 
     shape: tuple[int, int]
@@ -64,8 +64,9 @@ def open_video(source: Path) -> Iterator[Video]:
         raise UserError("video-missing", source, found, expected, "check the path")
     try:
         container = av.open(str(source))
-    except av.FFmpegError:
-        raise unreadable(source, "no video, or a file cut off before its index") from None
+    except av.FFmpegError as error:
+        found = f"no video, or a file cut off before its index ({error.strerror})"
+        raise unreadable(source, found) from None
     with container:
         if not container.streams.video:
             raise unreadable(source, "a file without a video stream")
@@ -93,7 +94,7 @@ def describe_stream(container: av.container.InputContainer, stream: av.VideoStre
     time_base = time_base or 1 / rate
     # Matroska states the duration of the whole file only, in microseconds.
     duration = (stream.duration or 0) * time_base or Fraction(container.duration or 0, 10**6)
-    # Of an AVI that was cut off, FFmpeg reports the duration of what is left, but the header's number of frames.
+    # For an AVI that was cut off, FFmpeg reports the duration of what is left, but all frames of the header.
     duration = max(duration, stream.frames / rate)
     duration = duration if 0 < duration < 10**7 else Fraction(0)
     return Video((0, 0), rate, time_base, round(duration * rate), duration, live=False, frames=iter(()))
@@ -117,7 +118,7 @@ def decode_frames(
             # Recordings that were joined begin anew; they continue at the usual distance.
             start += time - (last + step)
             time = last + step
-        # Releases of PyAV differ in whether they heed the file's colour matrix (BT.601 or 709) unless it is passed on.
+        # Without `src_colorspace`, PyAV before release 17 ignores the file's colour matrix (BT.601 or 709).
         image = decoded.to_ndarray(**form, src_colorspace=decoded.colorspace)
         yield Frame(np.ascontiguousarray(np.rot90(image, round(decoded.rotation / 90))), time)
         last = time
@@ -126,15 +127,16 @@ def decode_frames(
 def decode_packets(
     container: av.container.InputContainer, stream: av.VideoStream, video: Video
 ) -> Iterator[av.VideoFrame]:
+    """The frames of all packets, however the file ends; `video.damaged` counts packets that are damaged."""
     packets = container.demux(stream)
     while True:
         try:
             packet = next(packets)
         except (StopIteration, av.FFmpegError):
-            # An error: the file ends in the middle of a packet.
+            # An error means that the file ends in the middle of a packet.
             return
         try:
-            # One packet after the other (no `thread_type`): an error would take with it what other threads decoded.
+            # In one thread (`thread_type` unset): an error would discard what others had decoded meanwhile.
             decoded = packet.decode()
         except av.FFmpegError:
             video.damaged += 1
@@ -160,10 +162,8 @@ class VideoWriter:
 
     def write(self, frame: Frame) -> None:
         """Append a frame. Times within one unit of the time base of each other become neighbouring units."""
-        time_base = self.stream.codec_context.time_base
-        self.last = max(
-            self.last + 1, round(frame.time / Fraction(time_base.numerator, time_base.denominator))
-        )
+        time_base = as_fraction(self.stream.codec_context.time_base)
+        self.last = max(self.last + 1, round(frame.time / time_base))
         picture = av.VideoFrame.from_ndarray(frame.image, format="rgb24")
         picture.pts, picture.time_base = self.last, time_base
         self.container.mux(self.stream.encode(picture))
@@ -176,7 +176,7 @@ def write_video(
 ) -> Iterator[VideoWriter]:
     """A video file of (height, width) that takes its name when it is whole; `path` ends in one of CODECS.
 
-    rate: mean frames per second, for the header; time_base: see `Video`. Raises UserError if it cannot be written.
+    rate: mean frames per second, for the header; time_base: see `Video`. Raises UserError.
     """
     codec, pixel_format = CODECS[path.suffix.lower()]
     if codec == "mpeg4" and time_base.denominator > MAX_DENOMINATOR:
