@@ -4,7 +4,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache, cached_property, partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from nets.geometry import Geometry, measure_geometry
-from nets.unet import UNet, build
+from nets.unet import UNet
 from utils.core.console import UserError, progress
 from utils.core.device import Precision, choose_device, choose_precision
 from utils.images.arrays import to_channels, to_uint8_rgb
@@ -27,7 +27,7 @@ from utils.inference.maps import certainty, classes, probabilities, probability_
 from utils.inference.tiling import Grid, from_all_sides, make_grid, mean_logits, mirror, tile_side, tiled
 from utils.models.checkpoint import Checkpoint, newest_checkpoint
 from utils.models.compiling import compiled_by_size
-from utils.models.weights import open_model, ready_to_predict
+from utils.models.weights import LoadedModel, open_model, ready_to_predict
 
 COMPILED_SIZES = 8  # as many versions of one function torch.compile keeps
 MIX_TYPES = ("blend", "mask", "cutout", "montage")
@@ -62,9 +62,8 @@ class Unet:
             (model_path or [None]) if isinstance(model_path, (list, tuple)) else [model_path]
         )
         self.model_path = Path(model_path) if model_path else newest_checkpoint()
-        net, checkpoint, choice = open_model(
-            self.model_path, choose_precision(precision, choose_device(device))
-        )
+        model = open_model(self.model_path, choose_precision(precision, choose_device(device)))
+        checkpoint = model.checkpoint
         for name, value in overrides.items():
             if name not in ("class_names", "palette", "normalisation", "input_shape"):
                 raise TypeError(f"Unet() has no argument {name!r}")
@@ -77,7 +76,7 @@ class Unet:
                 f"{len(checkpoint.class_names)} classes: {', '.join(checkpoint.class_names)}",
                 "give as many class names as the network has classes, the background first",
             )
-        self._adopt(net, checkpoint, choice)
+        self._adopt(model)
         self.tta, self.gaps_of = tta, class_index(close_gaps, self.class_names) if close_gaps else None
         for path in others:
             self._join(Unet(path, str(self.device), precision, tta, **overrides))
@@ -87,16 +86,23 @@ class Unet:
         """Predict with a live network; `checkpoint` describes it (its weights are not used)."""
         unet = cls.__new__(cls)
         unet.model_path = None
-        unet._adopt(net, checkpoint, precision)
+        unet._adopt(LoadedModel(net, checkpoint, precision, measure_geometry(net.eval())))
         return unet
 
     def follow(self, net: nn.Module) -> None:
         """From now on predict with a copy of a network in training as it is now, made ready as one from a file is."""
         self.net = ready_to_predict(copy.deepcopy(net), self.precision)
 
-    def _adopt(self, net: nn.Module, checkpoint: Checkpoint, precision: Precision) -> None:
+    def _adopt(self, model: LoadedModel) -> None:
+        checkpoint, precision = model.checkpoint, model.precision
         self.precision, self.device = precision, precision.device
-        self.net = net.to(self.device, memory_format=precision.memory_format).eval()
+        # Tiles of a letterboxed network are cut from enlarged logits.
+        self.geometry = (
+            Geometry(stride=1, reach=0, exact=True, values_per_pixel=16 * checkpoint.network.num_classes)
+            if checkpoint.fit == "letterbox"
+            else model.geometry
+        )
+        self.net = model.net.to(self.device, memory_format=precision.memory_format).eval()
         self.class_names = list(checkpoint.class_names)
         self.num_classes = len(self.class_names)
         self.network = checkpoint.network
@@ -126,8 +132,6 @@ class Unet:
                     "a .pth file to compile",
                     "leave --compile out",
                 )
-            # Found out by running the network, which is not to be compiled with the hooks of that.
-            _ = member.geometry
             limit = max(COMPILED_SIZES // len(self.members), 1)
             member.compiled = compiled_by_size(member.net, self.device, after, limit)
 
@@ -147,14 +151,6 @@ class Unet:
     def origin(self) -> str:
         """The checkpoints of all members, as shown to people."""
         return " + ".join(str(member.model_path) for member in self.members)
-
-    @cached_property
-    def geometry(self) -> Geometry:
-        if self.fit == "letterbox":
-            # Tiles are then cut from enlarged logits.
-            return Geometry(stride=1, reach=0, exact=True, values_per_pixel=16 * self.num_classes)
-        # An ONNX file cannot be looked into, but says what network it was.
-        return measure_geometry(self.net.eval() if isinstance(self.net, UNet) else build(self.network).eval())
 
     def describe(self) -> Checkpoint:
         """What a checkpoint says beside its weights."""

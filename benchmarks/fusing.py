@@ -16,7 +16,7 @@ from loops import NETWORKS
 from measuring import describe_machine, markdown, median_seconds
 
 from nets.config import NetworkConfig
-from nets.fold import fold_batch_norm, fuse_relu
+from nets.inference import fold_batch_norm, fuse_relu
 from nets.unet import build
 from utils.core.console import run_script
 from utils.core.device import Precision, choose_precision

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
+from nets.backbones import BACKBONES
+
 
 @dataclass(frozen=True)
 class NetworkConfig:
@@ -10,7 +12,7 @@ class NetworkConfig:
 
     num_classes: int | None = None  # classes, the background counted; None: those of the data
     in_channels: Literal[1, 3] | None = None  # 3: RGB, 1: gray; None: 1 if all pictures of the data are gray
-    backbone: Literal["plain", "vgg", "vgg_bn", "resnet50"] = "plain"  # encoder; plain: the U-Net's own
+    backbone: Literal[("plain", *BACKBONES)] = "plain"  # encoder; plain: the U-Net's own
     base_channels: int = 16  # plain: width of the first level, doubled at every level; 64 in the paper
     depth: int = 4  # plain: number of times the resolution is halved
     norm: Literal["batch", "group", "none"] = "batch"  # normalisation; group for batches of 1 or 2 pictures
@@ -24,8 +26,9 @@ class NetworkConfig:
     def check(self) -> None:
         """Raises ValueError, listing what exists, for settings that make no network."""
         for field in fields(self):
-            value, choices = getattr(self, field.name), get_args(field.type)
-            if all(isinstance(choice, str) for choice in choices) and choices and value not in choices:
+            choices = ("plain", *BACKBONES) if field.name == "backbone" else get_args(field.type)
+            value = getattr(self, field.name)
+            if isinstance(value, str) and value not in choices:
                 raise ValueError(f"{field.name} is {value!r}; there are: {', '.join(choices)}")
         for name in ("num_classes", "in_channels", "base_channels"):
             value = getattr(self, name)
@@ -33,6 +36,8 @@ class NetworkConfig:
                 raise ValueError(f"{name} is {value}; it must be 1 or more")
         if not 1 <= self.depth <= 7:
             raise ValueError(f"depth is {self.depth}; it must be between 1 and 7")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout is {self.dropout}; it must be at least 0 and less than 1")
         if self.padding == "valid" and self.backbone != "plain":
             raise ValueError('padding="valid" is for the plain backbone')
         if self.deep_supervision and (self.padding == "valid" or not self.pad_picture):

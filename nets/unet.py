@@ -1,25 +1,24 @@
 """The U-Net (Ronneberger, Fischer, Brox 2015): an encoder, a decoder that joins its maps, a 1×1 convolution to classes.
 
-An encoder is a module that returns its feature maps from fine to deep, each at half the size of the one before, and
-publishes `out_channels` (their widths) and `reductions` (their strides). The decoder derives its own widths from them, so
-that a new backbone is one function and one row in `nets.backbones.ENCODERS`, and its name where names are listed.
+An encoder publishes the widths and strides of its maps (`nets.encoder.Encoder`), and the decoder derives its own widths
+from them. A new backbone is therefore one function and one row in `nets.backbones.BACKBONES`.
 """
 
 import math
 from collections.abc import Sequence
-from functools import partial
 from itertools import pairwise
 
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
+from nets.backbones import BACKBONES
 from nets.config import NetworkConfig
+from nets.encoder import Encoder, run_level
 from nets.layers import JoinedConv2d, MaxPool, UpConv2d
 
 
 class DoubleConv(nn.Sequential):
-    """(3×3 convolution, norm, ReLU) twice; with padding 0 it takes 2 pixels off each side.
+    """(3×3 convolution, norm, ReLU) twice. With padding 0 it takes 2 pixels off each side.
 
     Several maps are joined along their channels; in_channels counts all of them.
     """
@@ -42,29 +41,26 @@ class DoubleConv(nn.Sequential):
 
 
 def make_norm(norm: str, channels: int) -> nn.Module:
-    """`batch`; `group` (statistics of a single picture, for batches of one or two); `none`."""
+    """`group` takes statistics of single pictures, for batches of one or two."""
     if norm == "batch":
         return nn.BatchNorm2d(channels)
     return nn.GroupNorm(math.gcd(8, channels), channels) if norm == "group" else nn.Identity()
 
 
-class PlainEncoder(nn.Module):
+class PlainEncoder(Encoder):
     """The contracting path: a double convolution at each level, halved by 2×2 max-pooling from one to the next."""
 
     def __init__(self, in_channels: int, widths: Sequence[int], norm: str, dropout: float, padding: int):
-        super().__init__()
-        self.out_channels = tuple(widths)
-        self.reductions = tuple(1 << level for level in range(len(widths)))
-        self.levels = nn.ModuleList(
-            DoubleConv(a, b, b, norm, padding) for a, b in pairwise((in_channels, *widths))
-        )
+        levels = [DoubleConv(a, b, b, norm, padding) for a, b in pairwise((in_channels, *widths))]
+        super().__init__(levels, widths)
         self.pool = MaxPool()
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        maps = [self.levels[0](x)]
-        for level in self.levels[1:]:
-            maps.append(level(self.pool(maps[-1])))
+        maps: list[Tensor] = []
+        for level in self.levels:
+            x = self.pool(maps[-1]) if maps else x
+            maps.append(run_level(level, x, recompute=self.recompute))
         maps[-1] = self.dropout(maps[-1])
         return maps
 
@@ -72,20 +68,21 @@ class PlainEncoder(nn.Module):
 class UpBlock(nn.Module):
     """One step of the expanding path: enlarge the deeper map by 2, join the encoder's map, double convolution.
 
-    upsampling: `transposed` (2×2 up-convolution, as in the paper); `bilinear` after a 1×1 convolution to the width of the
-    skip, which commutes with the interpolation and is four times cheaper before it; `aligned`, bilinear at full width with
-    align_corners=True, as other repositories have it (it depends on the size of the tensor, so tiles differ slightly from
-    the whole picture). channels: (deep, skip, mid, out); skip 0: nothing to join. fit: how maps of different size are made
-    to fit, `none` (they agree), `pad` the enlarged map, or `crop` the encoder's (the paper's unpadded convolutions).
+    upsampling: `transposed` (2×2 up-convolution, as in the paper); `bilinear` after a 1×1 convolution to the width of
+    the skip, which commutes with the interpolation and is four times cheaper before it; `aligned`, bilinear at full
+    width with align_corners=True, as in other repositories (it depends on the size of the tensor, so tiles differ
+    slightly from the whole picture). channels: (deep, skip, mid, out); skip 0: nothing to join.
+    fit: how maps of different size are made to fit, `none` (they agree), `pad` the enlarged map, or `crop` the
+    encoder's (the paper's unpadded convolutions).
     """
 
     def __init__(self, channels: tuple[int, int, int, int], norm: str, upsampling: str, skip: str, fit: str):
         super().__init__()
         deep, skip_channels, mid, out = channels
         self.skip, self.fit = skip, fit
-        up_channels = (
-            deep if upsampling == "aligned" else skip_channels if skip == "add" and skip_channels else out
-        )
+        up_channels = skip_channels if skip == "add" and skip_channels else out
+        if upsampling == "aligned":
+            up_channels = deep
         if upsampling == "transposed":
             self.up: nn.Module = UpConv2d(deep, up_channels)
         elif upsampling == "bilinear":
@@ -114,7 +111,7 @@ def pad_like(x: Tensor, like: Tensor) -> Tensor:
 
 
 def to_multiple(length: int, stride: int) -> int:
-    """What is missing from `length` to a multiple of `stride`; written so that torch.export sees that the sum is one."""
+    """What `length` lacks to a multiple of `stride`, in a form from which torch.export sees that the sum is one."""
     return (length + stride - 1) // stride * stride - length
 
 
@@ -133,6 +130,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.steps = nn.ModuleList(UpBlock(channels, norm, upsampling, skip, fit) for channels in steps)
         self.out_channels = tuple(out for *_, out in steps)
+        self.recompute = False
 
     def forward(self, maps: list[Tensor]) -> list[Tensor]:
         """The output of every step, the finest last."""
@@ -140,7 +138,7 @@ class Decoder(nn.Module):
         # A step beyond the finest map (of an encoder that starts at half size) has nothing to join.
         skips = [*maps[-2::-1], *[None] * (len(self.steps) - len(maps) + 1)]
         for step, skip in zip(self.steps, skips, strict=True):
-            x = step(x, skip)
+            x = run_level(step, x, skip, recompute=self.recompute)
             outputs.append(x)
         return outputs
 
@@ -148,17 +146,18 @@ class Decoder(nn.Module):
 class UNet(nn.Module):
     """Normalised picture (N, in_channels, H, W) float32 → logits (N, num_classes, H − 2·margin, W − 2·margin).
 
-    Any H and W: the picture is padded at its right and lower edge until the strides divide it, and the logits are cropped.
-    With pad_picture off, the decoder's maps are padded instead (as in Pytorch-UNet). margin: pixels that unpadded
-    convolutions take off each side (92 in the paper), 0 for padding="same"; too small a picture is a ValueError then.
+    Any H and W: the picture is padded at its right and lower edge until the strides divide it, and the logits are
+    cropped. With pad_picture off, the decoder's maps are padded instead (as in Pytorch-UNet). margin: pixels that
+    unpadded convolutions take off each side (92 in the paper), 0 for padding="same".
 
-    side_heads: number of coarser maps of the decoder that have a 1×1 convolution to classes, too. In training, the output is
-    then a list: the logits, and those at 1/2, 1/4, … of the picture's size (rounded up), for `utils.training.losses.deep_loss`.
+    side_heads: number of coarser maps of the decoder that have a 1×1 convolution to classes, too. In training, the
+    output is then a list: the logits, and those at 1/2, 1/4, … of the picture's size (rounded up), for
+    `utils.training.losses.deep_loss`.
     """
 
     def __init__(
         self,
-        encoder: nn.Module,
+        encoder: Encoder,
         decoder: Decoder,
         num_classes: int,
         pad_picture: bool = True,
@@ -185,19 +184,17 @@ class UNet(nn.Module):
         return [logits, *(x[..., : -(-height >> k), : -(-width >> k)] for k, x in enumerate(sides, 1))]
 
     def pad(self, image: Tensor) -> Tensor:
-        """Add rows and columns after the last until every level halves evenly."""
+        """Add rows and columns after the last until every level halves evenly. Raises ValueError for too small a picture."""
         height, width = image.shape[-2:]
         if self.margin:
             if min(height, width) <= 2 * self.margin:
                 least = 2 * self.margin + 1
                 raise ValueError(
-                    f"a picture of {height}×{width} is too small for unpadded convolutions: at least {least}×{least}"
+                    f"a picture of {height}×{width} is too small for unpadded convolutions: "
+                    f"at least {least}×{least}"
                 )
-            # Every output size is 4 more than a multiple of the stride; the paper mirrors at borders.
-            rows, columns = (
-                (4 - height + 2 * self.margin) % self.stride,
-                (4 - width + 2 * self.margin) % self.stride,
-            )
+            # Every output size is 4 more than a multiple of the stride. The paper mirrors at borders.
+            rows, columns = ((4 - side + 2 * self.margin) % self.stride for side in (height, width))
             return F.pad(image, (0, columns, 0, rows), mode="reflect")
         if self.pad_picture:
             rows, columns = to_multiple(height, self.stride), to_multiple(width, self.stride)
@@ -206,7 +203,7 @@ class UNet(nn.Module):
         return F.pad(image, (0, columns, 0, rows), mode="replicate")
 
     def freeze_encoder(self, frozen: bool) -> None:
-        """Hold the encoder still: its parameters, and its batch-norm statistics, which survives `.train()`."""
+        """Hold the encoder's parameters and batch-norm statistics still, also after `.train()`."""
         self.encoder_frozen = frozen
         self.encoder.requires_grad_(not frozen)
         self.train(self.training)
@@ -218,12 +215,11 @@ class UNet(nn.Module):
         return self
 
     def save_memory(self) -> None:
-        """Keep only the maps between levels for the backward pass and compute the rest again (Chen et al. 2016)."""
-        for level in (*self.encoder.levels, *self.decoder.steps):
-            level.forward = partial(checkpoint, level.forward, use_reentrant=False)
+        """Keep only the maps between levels for the backward pass and compute the others again (`run_level`)."""
+        self.encoder.recompute = self.decoder.recompute = True
         for module in self.modules():
             if isinstance(module, nn.BatchNorm2d):
-                # Running statistics are updated twice a step then; (1 − m')² = 1 − m keeps their pace.
+                # Running statistics are updated twice per step then; (1 − m')² = 1 − m keeps their pace.
                 module.momentum = 1 - (1 - module.momentum) ** 0.5
 
 
@@ -233,38 +229,55 @@ def build(config: NetworkConfig) -> UNet:
     The paper's network: NetworkConfig(2, 1, base_channels=64, norm="none", padding="valid").
     """
     config.check()
-    aligned, valid = config.upsampling == "aligned", config.padding == "valid"
-    if config.backbone == "plain":
-        widths = [config.base_channels << level for level in range(config.depth + 1)]
-        if aligned:
-            widths[-1] //= 2
-        encoder: nn.Module = PlainEncoder(
-            config.in_channels, widths, config.norm, config.dropout, padding=0 if valid else 1
-        )
-        # With aligned upsampling the plain network is Pytorch-UNet's bilinear one: each step ends at the next width.
-        outs = [*widths[-3::-1], widths[0]] if aligned else widths[-2::-1]
-        steps = decoder_steps(widths, outs, halve=aligned)
-    else:
-        # torchvision takes two seconds to import; only networks built on it wait for it.
-        from nets.backbones import ENCODERS
-
-        encoder, outs = ENCODERS[config.backbone](config.in_channels, aligned)
-        steps = decoder_steps(encoder.out_channels, outs, halve=False)
+    aligned, valid, plain = (
+        config.upsampling == "aligned",
+        config.padding == "valid",
+        config.backbone == "plain",
+    )
+    encoder, outs = plain_encoder(config) if plain else other_encoder(config)
+    steps = decoder_steps(encoder.out_channels, outs, halve=aligned and plain)
     fit = "crop" if valid else "none" if config.pad_picture else "pad"
     decoder = Decoder(steps, config.norm, config.upsampling, config.skip, fit)
     margin = 6 * (1 << config.depth) - 4 if valid else 0
     side_heads = 3 if config.deep_supervision else 0
     net = UNet(encoder, decoder, config.num_classes, config.pad_picture, margin, side_heads)
-    own = (decoder, net.head, net.side_heads)
-    for part in (encoder, *own) if config.backbone == "plain" else own:
-        init_weights(part)
+    for part in (encoder, decoder, net.head, net.side_heads):
+        # Other encoders have drawn their weights.
+        if part is not encoder or plain:
+            init_weights(part)
     return net
+
+
+def plain_encoder(config: NetworkConfig) -> tuple[Encoder, list[int]]:
+    """The paper's encoder, and the widths that the decoder's steps end with."""
+    aligned = config.upsampling == "aligned"
+    widths = [config.base_channels << level for level in range(config.depth + 1)]
+    if aligned:
+        widths[-1] //= 2
+    padding = 0 if config.padding == "valid" else 1
+    encoder = PlainEncoder(config.in_channels, widths, config.norm, config.dropout, padding)
+    # With aligned upsampling the network is Pytorch-UNet's bilinear one, whose steps end at the next width.
+    return encoder, [*widths[-3::-1], widths[0]] if aligned else widths[-2::-1]
+
+
+def other_encoder(config: NetworkConfig) -> tuple[Encoder, list[int]]:
+    """An encoder of `nets.backbones`, and the widths that the decoder's steps end with.
+
+    Beside an encoder that knows much already a light decoder does: a third of the operations of unet-pytorch's, which
+    `aligned` stands for.
+    """
+    aligned = config.upsampling == "aligned"
+    encoder = BACKBONES[config.backbone].make(config.in_channels, aligned)
+    steps = encoder.reductions[-1].bit_length() - 1
+    if aligned:
+        return encoder, [max(512 >> step, 64) for step in range(steps)]
+    return encoder, [max(min(256, encoder.out_channels[-1] // 2) >> step, 8) for step in range(steps)]
 
 
 def decoder_steps(
     encoder_channels: Sequence[int], outs: Sequence[int], halve: bool
 ) -> list[tuple[int, int, int, int]]:
-    """(deep, skip, mid, out) channels of each step up, from the encoder's widths and the widths that the steps end with."""
+    """(deep, skip, mid, out) channels of each step, from the encoder's widths and those that the steps end with."""
     steps, deep = [], encoder_channels[-1]
     skips = [*encoder_channels[-2::-1], 0]
     for skip, out in zip(skips, outs, strict=False):
@@ -285,9 +298,18 @@ def init_weights(module: nn.Module) -> None:
 
 
 if __name__ == "__main__":
+    import sys
+
+    import torch
     import tyro
 
-    from nets.summary import Config, main
+    from nets.summary import Config, print_summary
 
     description = "A table of levels: shapes, parameters, multiply-adds, memory of a training step."
-    main(tyro.cli(Config, description=description, config=(tyro.conf.OmitArgPrefixes,)))
+    config = tyro.cli(Config, description=description, config=(tyro.conf.OmitArgPrefixes,))
+    try:
+        with torch.device("meta"):
+            net = build(config.network)
+        print_summary(net, config.input_shape, config.batch_size)
+    except ValueError as error:
+        sys.exit(f"{error}: choose other values (python -m nets.unet --help lists them)")

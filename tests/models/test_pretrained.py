@@ -8,8 +8,9 @@ import torch
 from scripts import make_voc, tiny, with_settings
 
 import train
-from nets.backbones import IMAGENET_MEAN, IMAGENET_WEIGHTS
+from nets.backbones import BACKBONES, IMAGENET_MEAN
 from nets.config import NetworkConfig
+from nets.torchvision_encoders import weights_url
 from nets.unet import build
 from utils.core.console import UserError
 from utils.models.checkpoint import imagenet_weights, load_checkpoint, newest_checkpoint
@@ -26,7 +27,7 @@ def config(tmp_path, monkeypatch):
 def imagenet_file(tmp_path, backbone: str = "vgg"):
     """A file under the name of torchvision's weights, with weights of our own drawing."""
     torchvision = pytest.importorskip("torchvision")
-    path = tmp_path / "model_data" / IMAGENET_WEIGHTS[backbone].url.rsplit("/", 1)[1]
+    path = tmp_path / "model_data" / weights_url(BACKBONES[backbone].imagenet).rsplit("/", 1)[1]
     path.parent.mkdir(exist_ok=True)
     features = torchvision.models.vgg16().features.state_dict()
     torch.save({f"features.{key}": value for key, value in features.items()}, path)

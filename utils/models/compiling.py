@@ -14,7 +14,7 @@ from utils.core.console import UserError, note
 
 def compiled(net: nn.Module, device: torch.device) -> Callable[[Tensor], Any]:
     """The network through torch.compile, which compiles for each size of batch when it first sees it."""
-    # Graphs of whole steps spare the launching of kernels, the bottleneck of a GPU on small pictures.
+    # Graphs of whole steps launch no kernels one by one, the bottleneck of a GPU on small pictures.
     return torch.compile(net, mode="reduce-overhead" if device.type == "cuda" else "default", dynamic=False)
 
 
@@ -23,11 +23,13 @@ def compiler_errors() -> Iterator[None]:
     """Raises UserError, with its cause, where torch.compile fails, as it does without a C++ compiler."""
     try:
         yield
-    except torch._dynamo.exc.TorchDynamoException as error:
-        lines = str(error).strip().splitlines()
+    except RuntimeError as error:
+        if not is_compiler_error(error):
+            raise
+        lines = str(error).strip().splitlines() or [type(error).__name__]
         cause = next((line for line in lines if "fatal error" in line), lines[0]).strip()
         raise UserError(
-            "compiler-errors",
+            "compiler-fails",
             "--compile",
             f"torch.compile cannot compile here ({cause[:150]})",
             "a C++ compiler (g++; on Windows cl.exe of the Build Tools) and Python's headers, for a GPU Triton",
@@ -35,12 +37,21 @@ def compiler_errors() -> Iterator[None]:
         ) from None
 
 
+def is_compiler_error(error: Exception) -> bool:
+    """Whether torch.compile raised it. PyTorch has no public class for that.
+
+    Where its private one is gone nothing counts as such, so that the error is shown as it is, with its traceback.
+    """
+    private = getattr(getattr(torch, "_dynamo", None), "exc", None)
+    return isinstance(error, getattr(private, "TorchDynamoException", ()))
+
+
 def compiled_by_size(
     net: nn.Module, device: torch.device, after: int, limit: int
 ) -> Callable[[Tensor], Tensor]:
-    """The network for prediction: as it is for a size of batch that has come up to `after` times, compiled from then on.
+    """The network for prediction, compiled for each size of batch that has come more than `after` times.
 
-    At most `limit` sizes are compiled. Each is told, with the seconds that it took.
+    At most `limit` sizes are compiled. A note reports each, with the seconds that it took.
     """
     model, times, sizes = compiled(net, device), Counter(), set()
 
@@ -54,9 +65,9 @@ def compiled_by_size(
             with compiler_errors():
                 model(batch)
             sizes.add(batch.shape)
-            last = f"; {limit} sizes are compiled now, others run as they are" if len(sizes) == limit else ""
+            last = f". {limit} sizes are compiled now, others run as they are" if len(sizes) == limit else ""
             note(f"compiled in {time.perf_counter() - start:.1f} s{last}")
-        # A graph of CUDA would write its next output over this one.
+        # A CUDA graph would write its next output over this one.
         return model(batch).clone()
 
     return run

@@ -1,14 +1,16 @@
 """Weight files as networks: checkpoints of ours, weights of other repositories, ONNX files."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from nets.backbones import BACKBONES, IMAGENET_MEAN, IMAGENET_STD
 from nets.config import NetworkConfig
-from nets.fold import fold_batch_norm, fuse_relu
-from nets.foreign import recognise
+from nets.foreign import ForeignWeights, recognise
+from nets.geometry import Geometry, measure_geometry
+from nets.inference import fold_batch_norm, fuse_relu
 from nets.unet import UNet, build
 from utils.core.console import UserError, note, warn
 from utils.core.device import Precision
@@ -26,24 +28,49 @@ from utils.models.checkpoint import (
 from utils.models.onnx import OnnxNetwork
 
 
-def open_model(path: Path, precision: Precision) -> tuple[nn.Module, Checkpoint, Precision]:
-    """A network for prediction with its weights, what its file says of it, and what it computes in. Raises UserError."""
+@dataclass(frozen=True)
+class LoadedModel:
+    """A network ready to predict.
+
+    checkpoint: what its file says of it; precision: what it computes in; geometry: what is needed to predict by tiles.
+    """
+
+    net: nn.Module
+    checkpoint: Checkpoint
+    precision: Precision
+    geometry: Geometry
+
+
+def open_model(path: Path, precision: Precision) -> LoadedModel:
+    """A checkpoint, weights of another repository or an ONNX file, on the CPU. Raises UserError."""
     if path.suffix.lower() == ".onnx":
         net = OnnxNetwork(path, precision.device)
-        return net, net.checkpoint, Precision(net.device, None)
+        # An ONNX file cannot be looked into, but says what network it was.
+        with torch.device("meta"):
+            geometry = measure_geometry(build(net.checkpoint.network).eval())
+        return LoadedModel(net, net.checkpoint, Precision(net.device, None), geometry)
     checkpoint = read_model(path)
-    net = build(checkpoint.network)
+    net = build_from(checkpoint, path)
     found = misfits(net.state_dict(), checkpoint.model)
     if any(found.values()):
         raise UserError(
-            "open-model",
+            "weights-misfit",
             path,
             f"weights that do not fit the network ({checkpoint.network})",
             "a weight for every layer, and no others",
             f"use an unchanged copy of the file\n{table_of_misfits(found)}",
         )
     net.load_state_dict(checkpoint.model)
-    return ready_to_predict(net, precision), checkpoint, precision
+    return LoadedModel(ready_to_predict(net, precision), checkpoint, precision, measure_geometry(net))
+
+
+def build_from(checkpoint: Checkpoint, path: Path) -> UNet:
+    """The network that a checkpoint describes, with fresh weights. Raises UserError if it describes none."""
+    try:
+        return build(checkpoint.network)
+    except ValueError as error:
+        found, remedy = f"settings that make no network: {error}", "use an unchanged copy of the file"
+        raise UserError("network-settings", path, found, "the settings of a network", remedy) from None
 
 
 def ready_to_predict(net: nn.Module, precision: Precision) -> nn.Module:
@@ -52,19 +79,22 @@ def ready_to_predict(net: nn.Module, precision: Precision) -> nn.Module:
 
 
 def read_model(path: Path) -> Checkpoint:
-    """A checkpoint of ours, or one of another repository with what its format leaves open filled in."""
+    """A checkpoint of ours, or one of another repository with what its format leaves open filled in. Raises UserError."""
     content = load_weights_only(path)
     foreign = recognise(content) if isinstance(content, dict) and not is_own_format(content) else None
-    if foreign is None:
-        return parse_checkpoint(content, path)
+    return parse_checkpoint(content, path) if foreign is None else adopt_foreign(foreign, path)
+
+
+def adopt_foreign(foreign: ForeignWeights, path: Path) -> Checkpoint:
+    """Weights of another repository as a checkpoint, with notes of what was assumed."""
     count, channels = foreign.network.num_classes, foreign.network.in_channels
     note(
-        f"{path}: weights of {foreign.origin}, {count} classes; the file names no classes, so they are called class_0 …; "
-        "pictures are taken in their own size: scale them as they were for its training"
+        f"{path}: weights of {foreign.origin}, {count} classes. The file names no classes, so they are called "
+        "class_0 and so on. Pictures are predicted in their own size: scale them as they were for its training"
     )
     if foreign.mask_values is not None and foreign.mask_values != list(range(count)):
         note(
-            f"its training masks held the values {foreign.mask_values}; here the masks hold 0 … {count - 1} in that order"
+            f"its training masks held the values {foreign.mask_values}. Masks hold 0 to {count - 1} here, in that order"
         )
     return Checkpoint(
         model=foreign.model,
@@ -81,7 +111,7 @@ def check_backbone(expected: str, start: Checkpoint, path: Path) -> None:
     backbone = start.network.backbone
     if backbone != expected:
         raise UserError(
-            "check-backbone",
+            "backbone-differs",
             path,
             f"weights of the backbone {backbone}",
             f"the backbone of this run, {expected}",
@@ -107,12 +137,11 @@ def resolve_network_settings(wanted: NetworkConfig, start: NetworkConfig, path: 
 
 
 def load_matching(net: UNet, start: Checkpoint, path: Path) -> None:
-    """Take over every weight of the same name and shape, and say what was not taken over."""
+    """Load every weight of the same name and shape, and report the others."""
     own = net.state_dict()
     found = misfits(own, start.model)
-    net.load_state_dict(
-        {k: v for k, v in start.model.items() if k in own and own[k].shape == v.shape}, strict=False
-    )
+    fitting = {k: v for k, v in start.model.items() if k in own and own[k].shape == v.shape}
+    net.load_state_dict(fitting, strict=False)
     print(f"weights  from {path}")
     if any(found.values()):
         count, wanted = start.network.num_classes, net.head.out_channels
@@ -120,16 +149,20 @@ def load_matching(net: UNet, start: Checkpoint, path: Path) -> None:
         warn(f"{classes}these layers start afresh, or are not used\n{table_of_misfits(found)}")
 
 
-def load_pretrained(net: UNet, backbone: str, in_channels: int) -> Normalisation:
-    """Fill the encoder with ImageNet weights; the normalisation that they were trained with."""
-    from nets.backbones import IMAGENET_MEAN, IMAGENET_STD, IMAGENET_WEIGHTS, load_imagenet
+def has_imagenet_weights(backbone: str) -> bool:
+    return backbone in BACKBONES and BACKBONES[backbone].imagenet is not None
 
-    url = IMAGENET_WEIGHTS[backbone].url
+
+def load_pretrained(net: UNet, backbone: str, in_channels: int) -> Normalisation:
+    """Fill the encoder with ImageNet weights (see `has_imagenet_weights`). Returns the normalisation they need."""
+    from nets.torchvision_encoders import load_imagenet, weights_url
+
+    url = weights_url(BACKBONES[backbone].imagenet)
     try:
         load_imagenet(net.encoder, imagenet_weights(url))
     except RuntimeError as error:
         raise UserError(
-            "load-pretrained",
+            "weights-misfit",
             Path("model_data") / url.rsplit("/", 1)[1],
             f"weights that do not fit {backbone} ({str(error).splitlines()[-1].strip()[:150]})",
             f"torchvision's ImageNet weights: {url}",

@@ -7,7 +7,13 @@ from torch import nn
 
 from utils.images.normalisation import Normalisation
 from utils.models.checkpoint import Checkpoint, load_checkpoint
-from utils.models.weights import check_backbone, load_matching, load_pretrained, read_model
+from utils.models.weights import (
+    check_backbone,
+    has_imagenet_weights,
+    load_matching,
+    load_pretrained,
+    read_model,
+)
 from utils.training.data import Data
 from utils.voc.scaling import widest_range
 
@@ -46,7 +52,7 @@ def load_start(
         other_scale = float_range and tuple(normalisation.range_float or ()) != float_range
         if normalisation.range_16bit is None or other_scale:
             normalisation = replace(normalisation, range_16bit=data.range_16bit)
-    elif pretrained and backbone != "plain":
+    elif pretrained and has_imagenet_weights(backbone):
         normalisation = load_pretrained(net, backbone, in_channels)
         normalisation = replace(normalisation, range_16bit=data.range_16bit)
     else:

@@ -1,0 +1,110 @@
+"""VGG-16 and ResNet-50 as encoders, on torchvision's networks and with room for its ImageNet weights."""
+
+from collections import OrderedDict
+
+import torch
+from torch import Tensor, nn
+from torchvision import models
+from torchvision.models import resnet
+
+from nets.encoder import Encoder
+from nets.inference import ConvReLU
+from nets.layers import MaxPool
+
+
+class Bottleneck(resnet.Bottleneck):
+    """torchvision's block. In prediction its last convolution adds the shortcut and applies the ReLU."""
+
+    relu_follows = ("conv1", "conv2", "conv3")
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not isinstance(self.conv3, ConvReLU):
+            return super().forward(x)
+        shortcut = x if self.downsample is None else self.downsample(x)
+        return self.conv3(self.conv2(self.conv1(x)), plus=shortcut)
+
+
+class StageEncoder(Encoder):
+    """Stages of a classification network: modules under torchvision's names, so that its weights find their place."""
+
+    def __init__(
+        self, stages: list[OrderedDict[str, nn.Module]], out_channels: tuple[int, ...], first_reduction: int
+    ):
+        super().__init__([nn.Sequential(stage) for stage in stages], out_channels, first_reduction)
+
+    def rename(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Weights under torchvision's names (`features.0.weight`, `layer1.0.conv1.weight`) → under this encoder's.
+
+        The classifier's are left out. Gray input (one channel) takes the sum over RGB of the first convolution.
+        """
+        own, renamed = self.state_dict(), {}
+        level_of = {
+            name: index for index, level in enumerate(self.levels) for name, _ in level.named_children()
+        }
+        for key, value in weights.items():
+            name = key.removeprefix("features.")
+            stage = name.split(".")[0]
+            # VGG's stages are numbers below `features`; its classifier's are numbers too.
+            if stage not in level_of or (key != name) != stage.isdecimal():
+                continue
+            target = f"levels.{level_of[stage]}.{name}"
+            if target in own and own[target].ndim == 4 and own[target].shape[1] == 1 and value.shape[1] == 3:
+                value = value.sum(1, keepdim=True)
+            renamed[target] = value
+        return renamed
+
+
+def vgg16(in_channels: int, batch_norm: bool) -> StageEncoder:
+    """Configuration D: maps of 64, 128, 256, 512, 512 channels at 1/1 … 1/16, each after the ReLU before its pool."""
+    # The classifier, nine tenths of its weights, is never allocated.
+    with torch.device("meta"):
+        features = (models.vgg16_bn if batch_norm else models.vgg16)(init_weights=False).features
+    if in_channels != 3:
+        features[0] = nn.Conv2d(in_channels, 64, 3, padding=1)
+    # PyTorch 2.6 does not count a surrounding `with torch.device(…)` as the default device.
+    features.to_empty(device=torch.empty(0).device)
+    for module in features:
+        if isinstance(module, nn.Conv2d):
+            # As torchvision draws them.
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.BatchNorm2d):
+            module.reset_parameters()
+    stages: list[OrderedDict[str, nn.Module]] = [OrderedDict()]
+    for name, module in features[:-1].named_children():
+        if isinstance(module, nn.MaxPool2d):
+            stages.append(OrderedDict())
+            module = MaxPool()
+        stages[-1][name] = module
+    return StageEncoder(stages, (64, 128, 256, 512, 512), first_reduction=1)
+
+
+def resnet50(in_channels: int, unpadded_pool: bool) -> StageEncoder:
+    """Maps of 64, 256, 512, 1024, 2048 channels at 1/2 … 1/32: the stem before its pool, then layer1 … layer4.
+
+    unpadded_pool: the stem's pool without padding and with ceil_mode, as unet-pytorch has it.
+    """
+    net = models.ResNet(Bottleneck, [3, 4, 6, 3])
+    if in_channels != 3:
+        net.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
+    pool = net.maxpool
+    if unpadded_pool:
+        # This is ceil_mode, which ONNX export lacks: zeros change no maximum of values that come out of a ReLU.
+        pool = nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), nn.MaxPool2d(3, stride=2))
+    stages = [
+        OrderedDict(conv1=net.conv1, bn1=net.bn1, relu=net.relu),
+        OrderedDict(maxpool=pool, layer1=net.layer1),
+        *(OrderedDict({name: getattr(net, name)}) for name in ("layer2", "layer3", "layer4")),
+    ]
+    return StageEncoder(stages, (64, 256, 512, 1024, 2048), first_reduction=2)
+
+
+def weights_url(name: str) -> str:
+    """Address of weights that torchvision calls by this name, such as `VGG16_Weights.IMAGENET1K_V1`."""
+    return models.get_weight(name).url
+
+
+def load_imagenet(encoder: StageEncoder, weights: dict[str, Tensor]) -> None:
+    """Fill an encoder with torchvision's ImageNet weights. Raises RuntimeError if they belong to another network."""
+    with torch.no_grad():
+        encoder.load_state_dict(encoder.rename(weights))
