@@ -147,8 +147,15 @@ def test_all_faulty_pairs_are_listed(tmp_path):
     save_as(tmp_path / "masks" / "small.png", MASK[1:])
     (tmp_path / "masks" / "empty.png").write_bytes(b"")
     errors = refused(tmp_path, main, pairs(tmp_path, masks=tmp_path / "masks"))
-    faulty = ["in/cut.png", *(f"masks/{name}.png" for name in ("deep", "empty", "jpeg", "small"))]
-    assert sorted(error.subject for error in errors) == [str(tmp_path / path) for path in faulty]
+    expected = {
+        "in/cut.png": "picture-damaged",
+        "masks/deep.png": "mask-channels",
+        "masks/empty.png": "file-empty",
+        "masks/jpeg.png": "mask-jpeg",
+        "masks/small.png": "mask-size",
+    }
+    found = {error.subject: error.code for error in errors}
+    assert found == {str(tmp_path / path): code for path, code in expected.items()}
 
 
 def test_nothing_is_written_over(tmp_path):

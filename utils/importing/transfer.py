@@ -32,17 +32,19 @@ class Item:
 class ManyErrors(UserError):
     """Several mistakes, reported together."""
 
-    def __init__(self, subject: Path, errors: Sequence[UserError]):
-        found = f"{len(errors)} faults:\n\n" + "\n\n".join(map(str, errors)) + "\n"
-        remedy = "follow the remedy of each fault; nothing has been written"
-        super().__init__("many-faults", subject, found, "none of these", remedy)
-        self.errors = list(errors)
+    errors: list[UserError]
 
 
 def raise_together(subject: Path, errors: Sequence[UserError]) -> None:
     """Raise nothing, the one error, or ManyErrors."""
+    if len(errors) == 1:
+        raise errors[0]
     if errors:
-        raise errors[0] if len(errors) == 1 else ManyErrors(subject, errors)
+        found = f"{len(errors)} faults:\n\n" + "\n\n".join(map(str, errors)) + "\n"
+        remedy = "follow the remedy of each fault; nothing has been written"
+        many = ManyErrors("many-faults", subject, found, "none of these", remedy)
+        many.errors = list(errors)
+        raise many
 
 
 def content_differs(target: Path, source: object) -> UserError:
