@@ -1,4 +1,4 @@
-"""A prediction with ReLU and additions within the convolutions (ConvReLU in nets/layers.py) and beside them, by turns.
+"""A prediction with ReLU and sums within convolutions (`nets.inference.ConvReLU`) and beside them, in turns.
 
 python benchmarks/fusing.py
 """

@@ -1,4 +1,4 @@
-"""What each member of the family costs: parameters, operations, time to train and to predict a picture, peak memory.
+"""What each member of the family costs: parameters, operations, time to train and to predict, peak memory.
 
 python benchmarks/networks.py --output logs/networks.md
 """
@@ -111,12 +111,13 @@ def main(config: Config) -> None:
     rows = []
     for member in MEMBERS:
         cost = in_child(measure_member, config, member)
-        rows.append([member, f"{cost['parameters'] / 1e6:.2f}", f"{cost['gflop']:.0f}", f"{cost['train'] * 1000:.0f}",
-                     f"{cost['predict'] * 1000:.0f}", f"{cost['peak'] / 2**30:.2f}"])  # fmt: skip
+        train, predict = (f"{1000 * cost[name]:.0f}" for name in ("train", "predict"))
+        size, gflop = f"{cost['parameters'] / 1e6:.2f}", f"{cost['gflop']:.0f}"
+        rows.append([member, size, gflop, train, predict, f"{cost['peak'] / 2**30:.2f}"])
         print(" | ".join(rows[-1]), flush=True)
-    intro = f"""`python benchmarks/networks.py`: {config.size}×{config.size}, batch {config.batch_size}, two classes,
-{cost["precision"]}; {describe_machine(choose_device(config.device))}. GFLOP: to predict one picture. Peak: of the whole
-process."""
+    machine = describe_machine(choose_device(config.device))
+    intro = f"""`python benchmarks/networks.py`: {config.size}×{config.size}, batch {config.batch_size}, two
+classes, {cost["precision"]}; {machine}. GFLOP: to predict one picture. Peak: of the whole process."""
     report("What the networks cost", f"{intro}\n\n{markdown(HEADER, rows)}", config.output)
 
 

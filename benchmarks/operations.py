@@ -1,4 +1,4 @@
-"""What a training step and a prediction spend their time on, operation by operation, as PyTorch's profiler has it.
+"""What a training step and a prediction spend their time on, by operation, as PyTorch's profiler has it.
 
 Beside it the share of the machine's matrix rate that they reach, and what the convolutions alone would reach.
 
@@ -111,7 +111,8 @@ def main(config: Config) -> None:
         *(f"{name}: {what}" for name in config.networks for what in ("train", "predict")),
     ]
     machine = describe_machine(choose_device(config.device))
-    intro = f"`python benchmarks/operations.py`: {config.size}×{config.size}, batch 2, one picture to predict; {machine}."
+    size = f"{config.size}×{config.size}"
+    intro = f"`python benchmarks/operations.py`: {size}, batch 2, one picture to predict; {machine}."
     report("Operations", f"{intro}\n\n{markdown(header, rows)}", config.output)
 
 

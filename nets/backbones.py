@@ -1,7 +1,7 @@
 """The table of encoders from other networks. A new backbone is one function and one row in `BACKBONES`.
 
-torchvision takes two seconds to import, so only networks that are built on it import it. The names of this table are
-listed by `--help`, which must not wait for it.
+torchvision takes two seconds to import, so only networks that are built on it import it. The names of this
+table are listed by `--help`, which must not wait for it.
 """
 
 from collections.abc import Callable
@@ -34,7 +34,7 @@ def resnet50(in_channels: int, aligned: bool) -> Encoder:
 
 @dataclass(frozen=True)
 class Backbone:
-    """make: (in_channels, aligned) → encoder with fresh weights; aligned: in the layout that unet-pytorch's weights need.
+    """make: (in_channels, aligned) → encoder with fresh weights; aligned: in unet-pytorch's layout.
 
     imagenet: torchvision's name of its ImageNet weights; None: there are none.
     """

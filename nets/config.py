@@ -1,4 +1,4 @@
-"""The settings of a network, stated once: flags of train.py and of the summary, arguments of `build`, a checkpoint's."""
+"""The settings of a network, stated once for the flags of scripts, `nets.unet.build` and checkpoints."""
 
 from dataclasses import dataclass, fields
 from typing import Literal, get_args

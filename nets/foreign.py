@@ -1,4 +1,4 @@
-"""Weights of other U-Net repositories, recognised by their keys and renamed to ours; our parts build their networks."""
+"""Weights of other U-Net repositories, recognised by their keys and renamed to ours."""
 
 import re
 from collections.abc import Callable
@@ -17,7 +17,8 @@ VGG_POOLS = (4, 9, 16, 23)
 class ForeignWeights:
     """origin: the repository; network: its settings; model: state dict under our names, float32.
 
-    mask_values: Pytorch-UNet's pixel value of each class, where it is stored. Both repositories feed RGB / 255 as it is.
+    mask_values: Pytorch-UNet's pixel value of each class, where it is stored. Both repositories feed RGB /
+    255 as it is.
     """
 
     origin: str
@@ -27,10 +28,10 @@ class ForeignWeights:
 
 
 def recognise(content: dict[str, Any]) -> ForeignWeights | None:
-    """The weights of unet-pytorch (VGG or ResNet-50) or Pytorch-UNet (transposed or bilinear) in a loaded file, or None.
+    """The weights of unet-pytorch or Pytorch-UNet in a loaded file, or None.
 
-    Also found inside {"state_dict": …} or {"model": …}, behind `module.` (DataParallel) or `_orig_mod.` (torch.compile), and
-    in half precision.
+    Also found inside {"state_dict": …} or {"model": …}, behind `module.` (DataParallel) or `_orig_mod.`
+    (torch.compile), and in half precision.
     """
     weights, rest = unwrap(content)
     for marker, read in MARKERS.items():
@@ -61,7 +62,7 @@ def unwrap(content: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def rename_all(
     weights: dict[str, Tensor], rules: dict[str, str | Callable[[re.Match], str]]
 ) -> dict[str, Tensor]:
-    """Keys rewritten by the first regular expression that matches their beginning; others stay and will be reported."""
+    """Keys rewritten by the first regular expression that matches their beginning. Others stay."""
     renamed = {}
     for key, value in weights.items():
         for pattern, replacement in rules.items():
@@ -79,7 +80,7 @@ def count_classes(weights: dict[str, Tensor], head: str) -> int:
 
 
 def read_unet_pytorch(weights: dict[str, Tensor], rest: dict[str, Any]) -> ForeignWeights:
-    """bubbliiiing/unet-pytorch: `vgg.features.*` or `resnet.*`, `up_concat4` … `up_concat1`, `up_conv`, `final`."""
+    """bubbliiiing/unet-pytorch: `vgg.features.*` or `resnet.*`, `up_concat4…1`, `up_conv`, `final`."""
 
     def vgg_level(match: re.Match) -> str:
         index = int(match[1])

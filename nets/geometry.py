@@ -12,8 +12,9 @@ from nets.unet import UNet
 class Geometry:
     """What is needed to predict a large picture by tiles.
 
-    stride: tiles begin at multiples of it; reach: a pixel of the logits depends on no input farther away; exact:
-    whether it depends on nothing else, such as the size of the input; values_per_pixel: numbers in memory at once.
+    stride: tiles begin at multiples of it; reach: a pixel of the logits depends on no input farther away;
+    exact: whether it depends on nothing else, such as the size of the input; values_per_pixel: numbers in
+    memory at once.
     """
 
     stride: int
@@ -26,7 +27,8 @@ class Geometry:
 def measure_geometry(net: UNet) -> Geometry:
     """Of a network in evaluation mode, from the layers that run on a picture of a few pixels, in their order.
 
-    The reach is summed along all of them: branches beside the longest way (skips, shortcuts) add nothing or little.
+    The reach is summed along all of them: branches beside the longest way (skips, shortcuts) add nothing or
+    little.
     """
     left = right = largest = 0
     latest = 1  # pixels of the picture per value of the latest map
@@ -76,7 +78,7 @@ def extend(module: nn.Module, before: int) -> tuple[int, int, int]:
         after = before // module.stride[0]
         return (module.kernel_size[0] - 1) * after, 0, after
     if isinstance(module, nn.Upsample):
-        # Value 2i of the larger map lies between i − 1 and i of the smaller one, value 2i + 1 between i and i + 1.
+        # Value 2i of the larger map lies between i − 1 and i of the smaller, 2i + 1 between i and i + 1.
         after = before // int(module.scale_factor)
         return 2 * after, after, after
     return 0, 0, before

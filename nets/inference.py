@@ -1,4 +1,4 @@
-"""What is done to a trained network so that it predicts fast: the same function with fewer passes over the maps."""
+"""A trained network made ready to predict: the same function with fewer passes over the maps."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,9 +14,10 @@ from nets.layers import JoinedConv2d
 
 
 def fold_batch_norm(net: nn.Module) -> nn.Module:
-    """Merge each norm that is declared right after its convolution into it. Changes the network, which cannot train then.
+    """Merge each norm declared right after a convolution into it. The network is changed and cannot train.
 
-    In evaluation a batch norm is y = a x + b for each channel, which weights and bias of the convolution can express.
+    In evaluation a batch norm is y = a x + b for each channel, which weights and bias of the convolution can
+    express.
     """
     net.eval()
     for parent in list(net.modules()):
@@ -28,7 +29,7 @@ def fold_batch_norm(net: nn.Module) -> nn.Module:
 
 
 def fuse_relu(net: nn.Module) -> nn.Module:
-    """Merge each ReLU that is declared right after its convolution into it. Changes the network, which cannot train then.
+    """Merge each ReLU declared right after a convolution into it. The network is changed and cannot train.
 
     A module whose `forward` applies its ReLUs itself names the convolutions before them in `relu_follows`.
     """
@@ -49,8 +50,9 @@ def fuse_relu(net: nn.Module) -> nn.Module:
 class OneDnn:
     """oneDNN's operators on the CPU.
 
-    arrange: weights → the same in oneDNN's own order, best for maps of one shape. convolve: a convolution that
-    applies a ReLU while it writes its result. convolve_onto: the same, added to a map that is there, in place.
+    arrange: weights → the same in oneDNN's own order, best for maps of one shape. convolve: a convolution
+    that applies a ReLU while it writes its result. convolve_onto: the same, added to a map that is there, in
+    place.
     """
 
     arrange: Callable[..., Tensor]
@@ -60,10 +62,11 @@ class OneDnn:
 
 @cache
 def onednn() -> OneDnn | None:
-    """The operators that torch.compile uses for convolutions on a CPU; None where this PyTorch has none that work.
+    """The operators that torch.compile uses for convolutions on a CPU; None if they do not work here.
 
-    They are private to PyTorch and may change with any release. They are used because the public ones take additional
-    passes over the maps for each sum and each ReLU (benchmarks/fusing.py). Without them `ConvReLU` takes those.
+    They are private to PyTorch and may change with any release. They are used because the public ones take
+    additional passes over the maps for each sum and each ReLU (benchmarks/fusing.py). Without them `ConvReLU`
+    takes those.
     """
     if not torch.backends.mkldnn.is_available():
         return None
@@ -98,13 +101,13 @@ def _try_out(operators: OneDnn) -> None:
 class ConvReLU(JoinedConv2d):
     """Convolution and ReLU of a trained network, for prediction alone.
 
-    On a CPU oneDNN adds other maps and applies the ReLU while it writes the result, where available (`onednn`). Weights
-    are put into the order that it wants, and anew when another size of maps comes twice. In training, export and
-    compilation, and on other devices, PyTorch's public operators run.
+    On a CPU oneDNN adds other maps and applies the ReLU while it writes the result, where available
+    (`onednn`). Weights are put into the order that it wants, and anew when another size of maps comes twice.
+    In training, export and compilation, and on other devices, PyTorch's public operators run.
     """
 
     def __init__(self, conv: nn.Conv2d):
-        """With the weights of a convolution with padding by zeros. After the first call they must not change any more."""
+        """With the weights of a zero-padded convolution. They must not change after the first call."""
         sizes = (
             conv.in_channels,
             conv.out_channels,
@@ -120,7 +123,7 @@ class ConvReLU(JoinedConv2d):
         self.latest: list[torch.Size] = []
 
     def forward(self, *maps: Tensor, plus: Tensor | None = None) -> Tensor:
-        """ReLU of the convolution of maps (N, C, H, W) joined along their channels and of `plus`, which may be overwritten."""
+        """ReLU(convolution of the joined maps (N, C, H, W) + plus). `plus` may be overwritten."""
         public = torch.is_grad_enabled() or torch.compiler.is_compiling() or maps[0].device.type != "cpu"
         operators = None if public else onednn()
         if operators is not None:

@@ -9,9 +9,10 @@ from torch.utils.checkpoint import checkpoint
 class MaxPool(nn.MaxPool2d):
     """2×2 max-pooling of maps (N, C, H, W) that hold no negative values, such as those of a ReLU.
 
-    In training it finds its maxima again in the backward pass: PyTorch keeps the place of each in eight bytes,
-    as much as the map itself in bfloat16, and pooling twice costs next to nothing. In prediction on a CPU, maps in
-    bfloat16 are compared as integers, which have the same order from 0 on. PyTorch goes through float32 there.
+    In training it finds its maxima again in the backward pass: PyTorch keeps the place of each in eight
+    bytes, as much as the map itself in bfloat16, and pooling twice costs next to nothing. In prediction on a
+    CPU, maps in bfloat16 are compared as integers, which have the same order from 0 on. PyTorch goes through
+    float32 there.
     """
 
     def __init__(self):

@@ -1,4 +1,4 @@
-"""What a network costs: feature maps, parameters, multiply-adds and the memory of a training step, level by level."""
+"""What a network costs, level by level: maps, parameters, multiply-adds, memory of a training step."""
 
 from dataclasses import dataclass, field
 
@@ -21,7 +21,7 @@ class Config:
 
 @dataclass(frozen=True)
 class Level:
-    """One row: the shape of its output (C, H, W), parameters, multiply-adds per picture, bytes kept for the backward pass."""
+    """shape: (C, H, W) of the output; multiply_adds: per picture; saved_bytes: for the backward pass."""
 
     name: str
     shape: tuple[int, ...]
@@ -31,7 +31,7 @@ class Level:
 
 
 def measure(net: nn.Module, shape: tuple[int, int, int, int]) -> list[Level]:
-    """Rows for a `nets.unet.UNet` on the meta device (nothing is computed or stored) at an input of shape (N, C, H, W)."""
+    """Levels of a `nets.unet.UNet` on the meta device, where nothing is computed. shape: (N, C, H, W)."""
     names = {f"encoder.levels.{i}": f"encoder {i}" for i in range(len(net.encoder.levels))}
     names |= {f"decoder.steps.{i}": f"decoder {len(names) + i}" for i in range(len(net.decoder.steps))}
     names |= {"head": "head"}
@@ -95,7 +95,7 @@ def check_input(net: nn.Module, input_shape: tuple[int, int], batch_size: int) -
 
 
 def print_summary(net: nn.Module, input_shape: tuple[int, int], batch_size: int) -> None:
-    """The table of levels of a network on the meta device. Raises ValueError for an input that cannot be trained on."""
+    """Print the levels of a network on the meta device. Raises ValueError for an impossible input."""
     check_input(net, input_shape, batch_size)
     first = next(module for module in net.modules() if isinstance(module, nn.Conv2d))
     levels = measure(net, (batch_size, first.in_channels, *input_shape))
@@ -111,8 +111,9 @@ def print_summary(net: nn.Module, input_shape: tuple[int, int], batch_size: int)
             f"{row.name:<12}{'×'.join(map(str, row.shape)):>20}{row.parameters:14,}"
             f"{row.multiply_adds / 1e9:18.2f}{row.saved_bytes / 2**20:14.1f}"
         )
+    gflop, mib = 2 * work / 1e9, 2**20
+    print(f"\n{gflop:.1f} GFLOP per picture to predict, about {3 * gflop:.1f} to train.")
     print(
-        f"\n{work * 2 / 1e9:.1f} GFLOP per picture to predict, about {work * 6 / 1e9:.1f} to train. To train in float32 "
-        f"with batch size {batch_size}: {saved / 2**20:.0f} MiB of maps (about half in bfloat16) and "
-        f"{parameters * 16 / 2**20:.0f} MiB of weights, gradients and AdamW's means."
+        f"To train in float32 with batch size {batch_size}: {saved / mib:.0f} MiB of maps (half in bfloat16) "
+        f"and {parameters * 16 / mib:.0f} MiB of weights, gradients and AdamW's means."
     )

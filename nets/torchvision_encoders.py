@@ -25,7 +25,7 @@ class Bottleneck(resnet.Bottleneck):
 
 
 class StageEncoder(Encoder):
-    """Stages of a classification network: modules under torchvision's names, so that its weights find their place."""
+    """Stages of a classification network: modules under torchvision's names, for which it has weights."""
 
     def __init__(
         self, stages: list[OrderedDict[str, nn.Module]], out_channels: tuple[int, ...], first_reduction: int
@@ -33,9 +33,10 @@ class StageEncoder(Encoder):
         super().__init__([nn.Sequential(stage) for stage in stages], out_channels, first_reduction)
 
     def rename(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Weights under torchvision's names (`features.0.weight`, `layer1.0.conv1.weight`) → under this encoder's.
+        """Weights under torchvision's names (`features.0.weight`, `layer1.0.conv1.weight`) → under ours.
 
-        The classifier's are left out. Gray input (one channel) takes the sum over RGB of the first convolution.
+        The classifier's are left out. Gray input (one channel) takes the sum over RGB of the first
+        convolution.
         """
         own, renamed = self.state_dict(), {}
         level_of = {
@@ -55,7 +56,7 @@ class StageEncoder(Encoder):
 
 
 def vgg16(in_channels: int, batch_norm: bool) -> StageEncoder:
-    """Configuration D: maps of 64, 128, 256, 512, 512 channels at 1/1 … 1/16, each after the ReLU before its pool."""
+    """Configuration D: maps of 64, 128, 256, 512, 512 channels at 1/1 to 1/16, each after a ReLU."""
     # The classifier, nine tenths of its weights, is never allocated.
     with torch.device("meta"):
         features = (models.vgg16_bn if batch_norm else models.vgg16)(init_weights=False).features
@@ -80,7 +81,7 @@ def vgg16(in_channels: int, batch_norm: bool) -> StageEncoder:
 
 
 def resnet50(in_channels: int, unpadded_pool: bool) -> StageEncoder:
-    """Maps of 64, 256, 512, 1024, 2048 channels at 1/2 … 1/32: the stem before its pool, then layer1 … layer4.
+    """Maps of 64, 256, 512, 1024, 2048 channels at 1/2 to 1/32: the stem before its pool, layer1 to layer4.
 
     unpadded_pool: the stem's pool without padding and with ceil_mode, as unet-pytorch has it.
     """
@@ -89,7 +90,7 @@ def resnet50(in_channels: int, unpadded_pool: bool) -> StageEncoder:
         net.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
     pool = net.maxpool
     if unpadded_pool:
-        # This is ceil_mode, which ONNX export lacks: zeros change no maximum of values that come out of a ReLU.
+        # This is ceil_mode, which ONNX export lacks. Zeros change no maximum of what a ReLU gives.
         pool = nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), nn.MaxPool2d(3, stride=2))
     stages = [
         OrderedDict(conv1=net.conv1, bn1=net.bn1, relu=net.relu),
@@ -105,6 +106,6 @@ def weights_url(name: str) -> str:
 
 
 def load_imagenet(encoder: StageEncoder, weights: dict[str, Tensor]) -> None:
-    """Fill an encoder with torchvision's ImageNet weights. Raises RuntimeError if they belong to another network."""
+    """Load torchvision's ImageNet weights. Raises RuntimeError if they belong to another network."""
     with torch.no_grad():
         encoder.load_state_dict(encoder.rename(weights))

@@ -1,7 +1,7 @@
-"""The U-Net (Ronneberger, Fischer, Brox 2015): an encoder, a decoder that joins its maps, a 1×1 convolution to classes.
+"""The U-Net (Ronneberger, Fischer, Brox 2015): encoder, decoder, 1×1 convolution to classes.
 
-An encoder publishes the widths and strides of its maps (`nets.encoder.Encoder`), and the decoder derives its own widths
-from them. A new backbone is therefore one function and one row in `nets.backbones.BACKBONES`.
+An encoder publishes the widths and strides of its maps (`nets.encoder.Encoder`), and the decoder derives its
+own widths from them. A new backbone is therefore one function and one row in `nets.backbones.BACKBONES`.
 """
 
 import math
@@ -48,7 +48,7 @@ def make_norm(norm: str, channels: int) -> nn.Module:
 
 
 class PlainEncoder(Encoder):
-    """The contracting path: a double convolution at each level, halved by 2×2 max-pooling from one to the next."""
+    """The contracting path: a double convolution at each level, 2×2 max-pooling between levels."""
 
     def __init__(self, in_channels: int, widths: Sequence[int], norm: str, dropout: float, padding: int):
         levels = [DoubleConv(a, b, b, norm, padding) for a, b in pairwise((in_channels, *widths))]
@@ -66,14 +66,14 @@ class PlainEncoder(Encoder):
 
 
 class UpBlock(nn.Module):
-    """One step of the expanding path: enlarge the deeper map by 2, join the encoder's map, double convolution.
+    """One step of the expanding path: enlarge the map by 2, join the encoder's map, double convolution.
 
-    upsampling: `transposed` (2×2 up-convolution, as in the paper); `bilinear` after a 1×1 convolution to the width of
-    the skip, which commutes with the interpolation and is four times cheaper before it; `aligned`, bilinear at full
-    width with align_corners=True, as in other repositories (it depends on the size of the tensor, so tiles differ
-    slightly from the whole picture). channels: (deep, skip, mid, out); skip 0: nothing to join.
-    fit: how maps of different size are made to fit, `none` (they agree), `pad` the enlarged map, or `crop` the
-    encoder's (the paper's unpadded convolutions).
+    upsampling: `transposed` (2×2 up-convolution, as in the paper); `bilinear` after a 1×1 convolution to the
+    width of the skip, which commutes with the interpolation and is four times cheaper before it; `aligned`,
+    bilinear at full width with align_corners=True, as in other repositories (it depends on the size of the
+    tensor, so tiles differ slightly from the whole picture). channels: (deep, skip, mid, out); skip 0:
+    nothing to join. fit: how maps of different size are made to fit, `none` (they agree), `pad` the enlarged
+    map, or `crop` the encoder's (the paper's unpadded convolutions).
     """
 
     def __init__(self, channels: tuple[int, int, int, int], norm: str, upsampling: str, skip: str, fit: str):
@@ -105,13 +105,13 @@ class UpBlock(nn.Module):
 
 
 def pad_like(x: Tensor, like: Tensor) -> Tensor:
-    """Zero-pad (N, C, H, W) to the size of `like`: ⌊d/2⌋ rows before, the rest after (as Pytorch-UNet does)."""
+    """Zero-pad (N, C, H, W) to the size of `like`: ⌊d/2⌋ rows before, the rest after, as in Pytorch-UNet."""
     rows, columns = like.shape[-2] - x.shape[-2], like.shape[-1] - x.shape[-1]
     return F.pad(x, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
 
 
 def to_multiple(length: int, stride: int) -> int:
-    """What `length` lacks to a multiple of `stride`, in a form from which torch.export sees that the sum is one."""
+    """What `length` lacks to a multiple of `stride`, in a form that torch.export understands."""
     return (length + stride - 1) // stride * stride - length
 
 
@@ -122,7 +122,7 @@ def crop_centre(x: Tensor, height: int, width: int) -> Tensor:
 
 
 class Decoder(nn.Module):
-    """The expanding path, from the deepest map up, one step for each tuple (deep, skip, mid, out) of channels."""
+    """The expanding path, from the deepest map up. steps: channels (deep, skip, mid, out) of each."""
 
     def __init__(
         self, steps: Sequence[tuple[int, int, int, int]], norm: str, upsampling: str, skip: str, fit: str
@@ -144,15 +144,15 @@ class Decoder(nn.Module):
 
 
 class UNet(nn.Module):
-    """Normalised picture (N, in_channels, H, W) float32 → logits (N, num_classes, H − 2·margin, W − 2·margin).
+    """Normalised picture (N, C, H, W) float32 → logits (N, num_classes, H − 2·margin, W − 2·margin).
 
-    Any H and W: the picture is padded at its right and lower edge until the strides divide it, and the logits are
-    cropped. With pad_picture off, the decoder's maps are padded instead (as in Pytorch-UNet). margin: pixels that
-    unpadded convolutions take off each side (92 in the paper), 0 for padding="same".
+    Any H and W: the picture is padded at its right and lower edge until the strides divide it, and the logits
+    are cropped. With pad_picture off, the decoder's maps are padded instead (as in Pytorch-UNet). margin:
+    pixels that unpadded convolutions take off each side (92 in the paper), 0 for padding="same".
 
-    side_heads: number of coarser maps of the decoder that have a 1×1 convolution to classes, too. In training, the
-    output is then a list: the logits, and those at 1/2, 1/4, … of the picture's size (rounded up), for
-    `utils.training.losses.deep_loss`.
+    side_heads: number of coarser maps of the decoder that have a 1×1 convolution to classes, too. In
+    training, the output is then a list: the logits, and those at 1/2, 1/4, … of the picture's size (rounded
+    up), for `utils.training.losses.deep_loss`.
     """
 
     def __init__(
@@ -184,7 +184,7 @@ class UNet(nn.Module):
         return [logits, *(x[..., : -(-height >> k), : -(-width >> k)] for k, x in enumerate(sides, 1))]
 
     def pad(self, image: Tensor) -> Tensor:
-        """Add rows and columns after the last until every level halves evenly. Raises ValueError for too small a picture."""
+        """Add rows and columns after the last until levels halve evenly. Raises ValueError for too few."""
         height, width = image.shape[-2:]
         if self.margin:
             if min(height, width) <= 2 * self.margin:
@@ -215,7 +215,7 @@ class UNet(nn.Module):
         return self
 
     def save_memory(self) -> None:
-        """Keep only the maps between levels for the backward pass and compute the others again (`run_level`)."""
+        """Keep only the maps between levels; the others are computed again in the backward pass."""
         self.encoder.recompute = self.decoder.recompute = True
         for module in self.modules():
             if isinstance(module, nn.BatchNorm2d):
@@ -263,8 +263,8 @@ def plain_encoder(config: NetworkConfig) -> tuple[Encoder, list[int]]:
 def other_encoder(config: NetworkConfig) -> tuple[Encoder, list[int]]:
     """An encoder of `nets.backbones`, and the widths that the decoder's steps end with.
 
-    Beside an encoder that knows much already a light decoder does: a third of the operations of unet-pytorch's, which
-    `aligned` stands for.
+    Beside an encoder that knows much already a light decoder does: a third of the operations of
+    unet-pytorch's, which `aligned` stands for.
     """
     aligned = config.upsampling == "aligned"
     encoder = BACKBONES[config.backbone].make(config.in_channels, aligned)
@@ -277,7 +277,7 @@ def other_encoder(config: NetworkConfig) -> tuple[Encoder, list[int]]:
 def decoder_steps(
     encoder_channels: Sequence[int], outs: Sequence[int], halve: bool
 ) -> list[tuple[int, int, int, int]]:
-    """(deep, skip, mid, out) channels of each step, from the encoder's widths and those that the steps end with."""
+    """Channels (deep, skip, mid, out) of each step, from the encoder's widths and the steps' own."""
     steps, deep = [], encoder_channels[-1]
     skips = [*encoder_channels[-2::-1], 0]
     for skip, out in zip(skips, outs, strict=False):
@@ -287,7 +287,7 @@ def decoder_steps(
 
 
 def init_weights(module: nn.Module) -> None:
-    """Draw convolutions with standard deviation sqrt(2 / N), N the incoming nodes of a neuron (the paper, section 3)."""
+    """Draw weights with standard deviation sqrt(2 / N), N the incoming nodes of a neuron (section 3)."""
     for part in module.modules():
         if isinstance(part, (nn.Conv2d, nn.ConvTranspose2d)):
             # A 2×2 up-convolution of stride 2 gives each output one tap of each input channel.

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from nets.config import NetworkConfig
 from utils.core.console import UserError
+from utils.core.device import Precision
 from utils.core.files import replacing
 from utils.models.checkpoint import (
     Checkpoint,
@@ -26,6 +27,7 @@ from utils.models.checkpoint import (
     save_checkpoint,
     table_of_misfits,
 )
+from utils.models.weights import open_model
 
 pytestmark = pytest.mark.filterwarnings("ignore:Detected pickle protocol:UserWarning")
 
@@ -150,20 +152,20 @@ def test_a_folder_that_cannot_be_written_is_a_user_error(tmp_path, name):
 
 
 def test_missing_files_and_folders_are_refused(tmp_path):
-    assert "no such file" in refused(tmp_path / "missing.pth").found
-    refused(tmp_path)
+    assert refused(tmp_path / "missing.pth").code == "checkpoint-missing"
+    assert refused(tmp_path).code == "checkpoint-missing"
 
 
 def test_an_empty_file_is_refused(path):
     path.write_bytes(b"")
-    assert "empty" in refused(path).found
+    assert refused(path).code == "checkpoint-empty"
 
 
 @pytest.mark.parametrize("share", [0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.9999])
 def test_truncated_files_are_refused(path, share):
     data = path.read_bytes()
     path.write_bytes(data[: max(int(len(data) * share), 3)])
-    assert "damaged" in refused(path).found
+    assert refused(path).code == "checkpoint-damaged"
 
 
 @pytest.mark.parametrize("legacy", [False, True])
@@ -186,7 +188,7 @@ def test_damaged_files_are_read_or_refused(tmp_path, legacy, damage):
 )
 def test_text_is_refused_as_no_checkpoint(path, text):
     path.write_text(text, encoding="utf-8")
-    assert "no checkpoint" in refused(path).found
+    assert refused(path).code == "not-a-checkpoint"
 
 
 @given(data=st.binary(min_size=1, max_size=60))
@@ -209,20 +211,40 @@ def test_another_zip_file_is_refused(path):
 )
 def test_files_of_another_format_are_refused(path, content):
     torch.save(content, path)
-    assert "unknown format" in refused(path).found
+    assert refused(path).code == "checkpoint-format"
 
 
 def test_another_version_is_refused(path):
     content = torch.load(path, weights_only=True)
     torch.save({**content, "version": 99}, path)
-    assert "version 99" in refused(path).found
+    assert refused(path).code == "checkpoint-version"
 
 
 def test_a_missing_field_is_refused_by_name(path):
     content = torch.load(path, weights_only=True)
     del content["normalisation"]
     torch.save(content, path)
-    assert "normalisation" in refused(path).found
+    error = refused(path)
+    assert error.code == "checkpoint-incomplete" and "normalisation" in error.found
+
+
+def test_settings_of_the_network_that_are_not_known_are_refused_by_name(path):
+    content = torch.load(path, weights_only=True)
+    torch.save({**content, "network": {**content["network"], "attention": True}}, path)
+    error = refused(path)
+    assert error.code == "network-settings" and "attention" in error.found
+
+
+def test_settings_that_make_no_network_are_refused(path):
+    content = torch.load(path, weights_only=True)
+    torch.save({**content, "network": {**content["network"], "norm": "layer"}}, path)
+    with pytest.raises(UserError) as error:
+        open_model(path, Precision(torch.device("cpu"), None))
+    assert error.value.code == "network-settings" and error.value.subject == str(path)
+
+
+def test_a_network_is_plain_values_in_the_file(path):
+    assert torch.load(path, weights_only=True)["network"] == vars(NetworkConfig(2, 3))
 
 
 def torch_file(zipped: bool) -> tuple[Callable, Callable]:
@@ -241,20 +263,20 @@ def plain_pickle(protocol: int) -> tuple[Callable, Callable]:
 
 
 @pytest.mark.parametrize(
-    ("write", "execute", "found"),
+    ("write", "execute", "code"),
     [
-        (*torch_file(zipped=True), "any program"),
-        (*torch_file(zipped=False), "any program"),
-        (*plain_pickle(4), "any program"),
-        (*plain_pickle(2), "any program"),
-        (*plain_pickle(0), "no checkpoint"),
+        (*torch_file(zipped=True), "checkpoint-unsafe"),
+        (*torch_file(zipped=False), "checkpoint-unsafe"),
+        (*plain_pickle(4), "checkpoint-unsafe"),
+        (*plain_pickle(2), "checkpoint-unsafe"),
+        (*plain_pickle(0), "not-a-checkpoint"),
     ],
     ids=["zip", "legacy", "pickle 4", "pickle 2", "pickle 0"],
 )
-def test_a_malicious_pickle_is_refused_and_not_executed(path, write, execute, found):
+def test_a_malicious_pickle_is_refused_and_not_executed(path, write, execute, code):
     trace = path.with_name("trace")
     write({"format": "unet-segmentation", "version": 1, "model": Program(trace)}, path)
-    assert found in refused(path).found
+    assert refused(path).code == code
     assert not trace.exists()
     execute(path)
     assert trace.exists()  # so the pickle was dangerous indeed
@@ -263,7 +285,7 @@ def test_a_malicious_pickle_is_refused_and_not_executed(path, write, execute, fo
 def test_a_pickled_network_is_refused(path):
     torch.save(torch.nn.Linear(2, 2), path)
     error = refused(path)
-    assert "any program" in error.found
+    assert error.code == "checkpoint-unsafe"
     assert "state_dict" in error.remedy
 
 
@@ -276,8 +298,9 @@ def touch(path: Path, time: int) -> Path:
 
 def test_the_newest_run_comes_first_then_the_newest_shipped_weights(tmp_path):
     logs, model_data = tmp_path / "logs", tmp_path / "model_data"
-    with pytest.raises(UserError, match="train"):
+    with pytest.raises(UserError) as error:
         newest_checkpoint(logs, model_data)
+    assert error.value.code == "weights-missing"
     old = touch(model_data / "old.pth", 100)
     assert newest_checkpoint(logs, model_data) == old
     new = touch(model_data / "new.pt", 200)

@@ -22,7 +22,7 @@ def test_parameter_counts_worked_out_by_hand():
         count(make(num_classes=2, in_channels=1, base_channels=64, norm="none", padding="valid"))
         == 31_030_658
     )
-    # One level: two convolutions 3→4, 4→4; two 4→8, 8→8; up 8→4; two 8→4, 4→4; head 4→3; two norm values a channel.
+    # One level: convolutions 3→4, 4→4, 4→8, 8→8, up 8→4, 8→4, 4→4, head 4→3; two norm values per channel.
     convolutions = 9 * (3 * 4 + 4 * 4 + 4 * 8 + 8 * 8 + 8 * 4 + 4 * 4) + (8 * 4 * 4 + 4) + (4 * 3 + 3)
     assert count(make(num_classes=3, base_channels=4, depth=1)) == convolutions + 2 * (4 + 4 + 8 + 8 + 4 + 4)
 

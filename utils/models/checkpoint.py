@@ -40,8 +40,9 @@ class Checkpoint:
     """All that is needed to rebuild a network and feed it as in training.
 
     network: plain values in the file, where settings that it lacks have their defaults; normalisation: see
-    `utils.images.normalisation.Normalisation`; palette: one [r, g, b] per class; fit: how pictures are fitted to the network ("crop": native resolution); scores: on the validation split;
-    settings: the run's configuration; training: optimizer, step and epoch, in last.pth only.
+    `utils.images.normalisation.Normalisation`; palette: one [r, g, b] per class; fit: how pictures are fitted
+    to the network ("crop": native resolution); scores: on the validation split; settings: the run's
+    configuration; training: optimizer, step and epoch, in last.pth only.
     """
 
     model: dict[str, Tensor] = field(repr=False)
@@ -72,34 +73,37 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def parse_checkpoint(content: Any, path: str | Path) -> Checkpoint:
-    """A loaded file as a checkpoint of ours. Raises UserError if it is of another format or version, or incomplete."""
+    """A loaded file as a checkpoint of ours. Raises UserError for another format or version."""
     if not is_own_format(content):
         raise UserError(
-            "parse-checkpoint",
+            "checkpoint-format",
             path,
             f"a PyTorch file of an unknown format ({_describe(content)})",
             "a checkpoint written by train.py, or weights of unet-pytorch or Pytorch-UNet",
             "pass --model-path logs/<run>/best.pth",
         )
     if content.get("version") != VERSION:
-        raise UserError(
-            "parse-checkpoint",
-            path,
+        found, remedy = (
             f"checkpoint version {content.get('version')}",
-            f"version {VERSION}",
-            "use the release of this repository that wrote it, or update this one",
+            "use the release that wrote it, or update this one",
         )
+        raise UserError("checkpoint-version", path, found, f"version {VERSION}", remedy)
     missing = [f.name for f in fields(Checkpoint) if f.name not in content]
     if missing:
-        raise UserError(
-            "parse-checkpoint",
-            path,
-            f"a checkpoint without {', '.join(missing)}",
-            "all fields of the format",
-            "train again or use a backup",
-        )
-    content = {f.name: content[f.name] for f in fields(Checkpoint)}
-    return Checkpoint(**{**content, "network": NetworkConfig(**content["network"])})
+        found, remedy = f"a checkpoint without {', '.join(missing)}", "train again or use a backup"
+        raise UserError("checkpoint-incomplete", path, found, "all fields of the format", remedy)
+    values = {f.name: content[f.name] for f in fields(Checkpoint)}
+    return Checkpoint(**{**values, "network": parse_network(content["network"], path)})
+
+
+def parse_network(settings: dict[str, Any], path: str | Path) -> NetworkConfig:
+    """The settings of a network from a file, or their defaults. Raises UserError for unknown ones."""
+    known = {f.name for f in fields(NetworkConfig)}
+    if unknown := [name for name in settings if name not in known]:
+        found = f"unknown settings of its network: {', '.join(unknown)}"
+        remedy = "update this repository to the release that wrote it"
+        raise UserError("network-settings", path, found, ", ".join(sorted(known)), remedy)
+    return NetworkConfig(**settings)
 
 
 def is_own_format(content: Any) -> bool:
@@ -107,7 +111,7 @@ def is_own_format(content: Any) -> bool:
 
 
 def misfits(own: dict[str, Tensor], given: dict[str, Tensor]) -> dict[str, list[str]]:
-    """What keeps `given` weights from filling a network's `own`: keys that are missing, unexpected, or of another shape."""
+    """Keys of a network's `own` weights that the `given` lack, keys it lacks, and those of another shape."""
     shapes = [k for k in own if k in given and own[k].shape != given[k].shape]
     return {
         "missing": [k for k in own if k not in given],
@@ -117,7 +121,7 @@ def misfits(own: dict[str, Tensor], given: dict[str, Tensor]) -> dict[str, list[
 
 
 def table_of_misfits(found: dict[str, list[str]], at_most: int = 10) -> str:
-    """The first ten of each kind, and how many there are in all."""
+    """The first of each kind, and how many there are in all."""
     lines = []
     for kind, keys in found.items():
         if keys:
@@ -131,48 +135,37 @@ def load_weights_only(path: str | Path) -> Any:
     path = Path(path)
     expected, remedy = "a PyTorch checkpoint", "check the path; copy or download the file again"
     if not path.is_file():
-        raise UserError(
-            "load-weights-only",
-            path,
-            "no such file",
-            expected,
-            "check the path, or train first: python train.py",
-        )
-    if not path.stat().st_size:
-        raise UserError("load-weights-only", path, "an empty file (zero bytes)", expected, remedy)
+        train_first = "check the path, or train first: python train.py"
+        raise UserError("checkpoint-missing", path, "no such file", expected, train_first)
     try:
         with path.open("rb") as file:
             start = file.read(8)
+        if not start:
+            raise UserError("checkpoint-empty", path, "an empty file (zero bytes)", expected, remedy)
         if not start.startswith((b"PK", pickle.PROTO)):
-            raise UserError(
-                "load-weights-only",
-                path,
-                f"a file that is no checkpoint (it begins with {start!r})",
-                expected,
-                remedy,
-            )
+            found = f"a file that is no checkpoint (it begins with {start!r})"
+            raise UserError("not-a-checkpoint", path, found, expected, remedy)
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         # torch.save writes pickles of protocol 2; only those can be called damaged.
         if "Unsupported operand" in str(error) and start[:2] in (b"PK", b"\x80\2"):
-            raise UserError(
-                "load-weights-only", path, "a damaged file (its pickle cannot be read)", expected, remedy
-            ) from None
+            found = "a damaged file (its pickle cannot be read)"
+            raise UserError("checkpoint-damaged", path, found, expected, remedy) from None
         raise UserError(
-            "load-weights-only",
+            "checkpoint-unsafe",
             path,
-            "a pickle that holds more than tensors and plain values; it could run any program, so it was not loaded",
+            "a pickle that holds more than tensors and plain values; "
+            "it could run any program, so it was not loaded",
             "a checkpoint of tensors and plain values",
             "save the weights again where they were made, with torch.save(net.state_dict(), PATH)",
         ) from None
     except DAMAGE_ERRORS as error:
-        raise UserError(
-            "load-weights-only", path, f"a damaged or truncated file ({_first_line(error)})", expected, remedy
-        ) from None
+        found = f"a damaged or truncated file ({_first_line(error)})"
+        raise UserError("checkpoint-damaged", path, found, expected, remedy) from None
 
 
 def imagenet_weights(url: str, folder: Path = Path("model_data")) -> dict[str, Tensor]:
-    """ImageNet weights from `folder`, downloaded into it first where they are not there. Raises UserError."""
+    """ImageNet weights from `folder`, downloaded first if they are not there. Raises UserError."""
     path = folder / url.rsplit("/", 1)[1]
     if not path.is_file():
         print(f"downloading {url} to {path}")
@@ -182,37 +175,31 @@ def imagenet_weights(url: str, folder: Path = Path("model_data")) -> dict[str, T
                 torch.hub.download_url_to_file(url, str(temporary), hash_prefix=path.stem.rsplit("-", 1)[1])
             except (OSError, HTTPException, RuntimeError) as error:
                 raise UserError(
-                    "imagenet-weights",
+                    "imagenet-download",
                     path,
                     f"no such file, and it cannot be downloaded ({error})",
                     f"the ImageNet weights {path.name}",
-                    f"get {url} on another machine and put it there, or train from scratch with --no-pretrained",
+                    f"download {url} elsewhere and put it there, or train from scratch with --no-pretrained",
                 ) from None
     return load_weights_only(path)
 
 
 def newest_checkpoint(logs: Path = Path("logs"), model_data: Path = Path("model_data")) -> Path:
-    """The newest logs/*/best.pth, else the newest weights in model_data/. Raises UserError if there are none."""
-    # torchvision's ImageNet weights end in eight digits of their hash; they are where networks start, not networks.
-    own = [
-        p
-        for p in (*model_data.glob("*.pth"), *model_data.glob("*.pt"))
-        if not re.search(r"-[0-9a-f]{8}$", p.stem)
-    ]
-    found = list(logs.glob("*/best.pth")) or own
+    """The newest logs/*/best.pth, else the newest weights in model_data/. Raises UserError without any."""
+    shipped = (*model_data.glob("*.pth"), *model_data.glob("*.pt"))
+    # ImageNet weights, whose names end in eight digits of their hash, are no segmentation networks.
+    shipped = [path for path in shipped if not re.search(r"-[0-9a-f]{8}$", path.stem)]
+    found = list(logs.glob("*/best.pth")) or shipped
     if not found:
+        absent = "no trained weights there, nor in model_data/"
         raise UserError(
-            "newest-checkpoint",
-            f"{logs}/*/best.pth",
-            "no trained weights there, nor in model_data/",
-            "weights",
-            "train first: python train.py",
+            "weights-missing", f"{logs}/*/best.pth", absent, "weights", "train first: python train.py"
         )
     return max(found, key=lambda path: path.stat().st_mtime)
 
 
 def config_to_dict(config: Any) -> dict[str, Any]:
-    """A settings dataclass as plain values fit for JSON and for a checkpoint: paths as text, nested settings flat."""
+    """A settings dataclass as plain values for JSON and checkpoints: paths as text, nested settings flat."""
     content: dict[str, Any] = {}
     for name, value in vars(config).items():
         if is_dataclass(value):

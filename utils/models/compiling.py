@@ -32,7 +32,7 @@ def compiler_errors() -> Iterator[None]:
             "compiler-fails",
             "--compile",
             f"torch.compile cannot compile here ({cause[:150]})",
-            "a C++ compiler (g++; on Windows cl.exe of the Build Tools) and Python's headers, for a GPU Triton",
+            "a C++ compiler (g++; on Windows cl.exe of the Build Tools), Python's headers, for a GPU Triton",
             "install what is missing (on Debian and Ubuntu g++ and python3-dev), or leave --compile out",
         ) from None
 
@@ -40,7 +40,8 @@ def compiler_errors() -> Iterator[None]:
 def is_compiler_error(error: Exception) -> bool:
     """Whether torch.compile raised it. PyTorch has no public class for that.
 
-    Where its private one is gone nothing counts as such, so that the error is shown as it is, with its traceback.
+    Where its private one is gone nothing counts as such, so that the error is shown as it is, with its
+    traceback.
     """
     private = getattr(getattr(torch, "_dynamo", None), "exc", None)
     return isinstance(error, getattr(private, "TorchDynamoException", ()))

@@ -1,4 +1,4 @@
-"""Networks as ONNX files: written with their normalisation and all that a predictor must know, run by ONNX Runtime."""
+"""Networks as ONNX files: written with all that a predictor must know, run by ONNX Runtime."""
 
 import importlib
 import json
@@ -11,13 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nets.config import NetworkConfig
 from utils.core.console import UserError, note
 from utils.core.files import replacing
 from utils.images.normalisation import FULL_SCALE, Normalisation
-from utils.models.checkpoint import Checkpoint
+from utils.models.checkpoint import Checkpoint, parse_network
 
 OPSET = 18
+EXPORT = "python predict.py --mode export_onnx"
 INPUT_TYPES = {"tensor(uint8)": torch.uint8, "tensor(uint16)": torch.uint16}
 
 
@@ -34,17 +34,18 @@ class PictureToLogits(nn.Module):
 
 
 def export_onnx(path: Path, net: nn.Module, checkpoint: Checkpoint, argmax: bool = False) -> None:
-    """Write a network on the CPU (its `stride` and `margin` included) as an ONNX file of `OPSET`, any batch and size.
+    """Write a network on the CPU (with its `stride` and `margin`) as an ONNX file for any batch and size.
 
     Input `picture` (batch, C, height, width): uint8 RGB or gray; uint16, mapped from `range_16bit` by
-    `utils.images.normalisation.stretch`, where the network was trained on 16-bit pictures. Output `logits`, or `classes` if argmax.
-    The file's metadata holds the fields of `checkpoint` (`class_names`, `palette`, `fit`, …), stride and margin as JSON.
-    Raises UserError where onnxscript is missing or the file cannot be written.
+    `utils.images.normalisation.stretch`, where the network was trained on 16-bit pictures. Output: `logits`,
+    or `classes` if argmax. The file's metadata holds the fields of `checkpoint` (`class_names`, `palette`,
+    `fit`, …), stride and margin as JSON. Raises UserError where onnxscript is missing or the file cannot be
+    written.
     """
     optional_package("onnxscript")
     normalisation = Normalisation(**checkpoint.normalisation)
     module = PictureToLogits(net, normalisation, argmax).eval()
-    # A size that the stride divides would need no padding, and the exporter would leave the padding out for good.
+    # A size that the stride divides needs no padding, and the exporter would leave the padding out for good.
     height, width = (steps * net.stride + rest + 2 * net.margin for steps, rest in ((3, 5), (4, 3)))
     dtype = torch.uint16 if normalisation.range_16bit else torch.uint8
     example = torch.zeros(2, checkpoint.network.in_channels, height, width, dtype=dtype)
@@ -79,47 +80,31 @@ def to_metadata(checkpoint: Checkpoint, net: nn.Module) -> dict[str, str]:
 
 
 class OnnxNetwork(nn.Module):
-    """An ONNX file of `export_onnx` in the place of a network: picture values in 0…1 → logits (N, K, H, W) float32.
+    """An ONNX file of `export_onnx` as a network: picture values in 0…1 → logits (N, K, H, W) float32.
 
-    checkpoint: what the file says of itself; its normalisation leaves values in 0…1, for the real one is in the graph.
-    8-bit pictures for a network of 16 bits fit exactly; 16-bit ones are rounded to 8 bits for a network of 8 bits.
-    Logits made of an exported argmax are 100 for the class and 0 for the others: its certainty is 1 everywhere.
+    checkpoint: what the file says of itself. Its normalisation leaves values in 0…1, because the graph
+    normalises. 8-bit pictures for a network of 16 bits fit exactly. 16-bit ones are rounded to 8 bits for a
+    network of 8 bits. Logits made of an exported argmax are 100 for the class and 0 for the others, so that
+    its certainty is 1.
     """
 
     def __init__(self, path: Path, device: torch.device):
         """Raises UserError for a file that is missing, damaged, or not written by `export_onnx`."""
         super().__init__()
         self.session = open_session(path, device)
-        content = self.session.get_modelmeta().custom_metadata_map
-        missing = [f.name for f in fields(Checkpoint) if f.name not in ("model", "training", *content)]
-        if missing:
-            found = f"an ONNX file whose metadata lack {', '.join(missing)}"
-            raise UserError(
-                "init",
-                path,
-                found,
-                "a file of this repository",
-                "export it: python predict.py --mode export_onnx",
-            )
+        self.checkpoint, self.stride, self.margin = read_metadata(self.session, path)
         on_card = "CUDAExecutionProvider" in self.session.get_providers()
         self.device = device if on_card else torch.device("cpu")
         if device != self.device:
             note(
-                f"{path} runs on the CPU: this ONNX Runtime does not know {device} (for CUDA: pip install onnxruntime-gpu)"
+                f"{path} runs on the CPU, because this ONNX Runtime does not know {device} "
+                "(for CUDA: pip install onnxruntime-gpu)"
             )
-        content = {name: json.loads(text) for name, text in content.items()}
-        self.stride, self.margin = content.pop("stride"), content.pop("margin")
-        network = NetworkConfig(**content.pop("network"))
-        self.checkpoint = Checkpoint(model={}, network=network, **content)
-        channels = self.checkpoint.network.in_channels
-        self.checkpoint.normalisation |= {"mean": [0.0] * channels, "std": [1.0] * channels}
         self.dtype = INPUT_TYPES[self.session.get_inputs()[0].type]
         self.num_classes = self.checkpoint.network.num_classes
         self.gives_classes = self.session.get_outputs()[0].name == "classes"
         if self.gives_classes:
-            note(
-                f"{path} gives classes without probabilities (exported with --argmax): their certainty reads 1"
-            )
+            note(f"{path} gives classes without probabilities (--argmax). Their certainty reads 1")
 
     def extra_repr(self) -> str:
         """Names, axes and types of what goes in and comes out."""
@@ -136,12 +121,27 @@ class OnnxNetwork(nn.Module):
         return result
 
 
+def read_metadata(session, path: Path) -> tuple[Checkpoint, int, int]:
+    """Checkpoint (no weights), stride and margin of a file of `export_onnx`. Raises UserError for others."""
+    content = session.get_modelmeta().custom_metadata_map
+    missing = [f.name for f in fields(Checkpoint) if f.name not in ("model", "training", *content)]
+    if missing:
+        found, remedy = f"an ONNX file whose metadata lack {', '.join(missing)}", f"export it: {EXPORT}"
+        raise UserError("onnx-metadata", path, found, "a file of this repository", remedy)
+    content = {name: json.loads(text) for name, text in content.items()}
+    stride, margin = content.pop("stride"), content.pop("margin")
+    checkpoint = Checkpoint(model={}, **{**content, "network": parse_network(content["network"], path)})
+    channels = checkpoint.network.in_channels
+    checkpoint.normalisation |= {"mean": [0.0] * channels, "std": [1.0] * channels}
+    return checkpoint, stride, margin
+
+
 def open_session(path: Path, device: torch.device):
-    """An ONNX Runtime session with as many threads as PyTorch has; on CUDA where this build of ONNX Runtime has it."""
+    """A session with as many threads as PyTorch has, on CUDA if this build of ONNX Runtime has it."""
     runtime = optional_package("onnxruntime")
-    expected, remedy = "an ONNX file", "check the path, or export it: python predict.py --mode export_onnx"
+    expected, remedy = "an ONNX file", f"check the path, or export it: {EXPORT}"
     if not path.is_file():
-        raise UserError("open-session", path, "no such file", expected, remedy)
+        raise UserError("onnx-missing", path, "no such file", expected, remedy)
     options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     wanted = [("CUDAExecutionProvider", {"device_id": device.index or 0})] if device.type == "cuda" else []
@@ -152,7 +152,7 @@ def open_session(path: Path, device: torch.device):
         return runtime.InferenceSession(path.read_bytes(), options, providers=providers)
     except (RuntimeError, *onnx_errors(runtime)) as error:
         found = f"a file that ONNX Runtime cannot load ({str(error).splitlines()[0][:160]})"
-        raise UserError("open-session", path, found, expected, remedy) from None
+        raise UserError("onnx-damaged", path, found, expected, remedy) from None
 
 
 def onnx_errors(runtime: ModuleType) -> list[type[Exception]]:
@@ -166,12 +166,6 @@ def optional_package(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        found = f"it cannot be imported ({error})"
-        packages = "pip install onnxscript onnxruntime"
-        raise UserError(
-            "optional-package",
-            f"the package {name}",
-            found,
-            "the packages that only ONNX files need",
-            packages,
-        ) from None
+        found, expected = f"it cannot be imported ({error})", "the packages that only ONNX files need"
+        remedy = "pip install onnxscript onnxruntime"
+        raise UserError("package-missing", f"the package {name}", found, expected, remedy) from None

@@ -32,7 +32,8 @@ from utils.models.onnx import OnnxNetwork
 class LoadedModel:
     """A network ready to predict.
 
-    checkpoint: what its file says of it; precision: what it computes in; geometry: what is needed to predict by tiles.
+    checkpoint: what its file says of it; precision: what it computes in; geometry: what is needed to predict
+    by tiles.
     """
 
     net: nn.Module
@@ -47,7 +48,7 @@ def open_model(path: Path, precision: Precision) -> LoadedModel:
         net = OnnxNetwork(path, precision.device)
         # An ONNX file cannot be looked into, but says what network it was.
         with torch.device("meta"):
-            geometry = measure_geometry(build(net.checkpoint.network).eval())
+            geometry = measure_geometry(build_from(net.checkpoint, path).eval())
         return LoadedModel(net, net.checkpoint, Precision(net.device, None), geometry)
     checkpoint = read_model(path)
     net = build_from(checkpoint, path)
@@ -74,12 +75,12 @@ def build_from(checkpoint: Checkpoint, path: Path) -> UNet:
 
 
 def ready_to_predict(net: nn.Module, precision: Precision) -> nn.Module:
-    """The network itself, changed: norms and ReLUs in their convolutions, weights rounded once and not by each call."""
+    """The network itself, changed: norms and ReLUs in their convolutions, weights rounded once."""
     return fuse_relu(fold_batch_norm(net)).to(precision.dtype or torch.float32)
 
 
 def read_model(path: Path) -> Checkpoint:
-    """A checkpoint of ours, or one of another repository with what its format leaves open filled in. Raises UserError."""
+    """A checkpoint of ours, or weights of another repository as one. Raises UserError."""
     content = load_weights_only(path)
     foreign = recognise(content) if isinstance(content, dict) and not is_own_format(content) else None
     return parse_checkpoint(content, path) if foreign is None else adopt_foreign(foreign, path)
@@ -89,12 +90,13 @@ def adopt_foreign(foreign: ForeignWeights, path: Path) -> Checkpoint:
     """Weights of another repository as a checkpoint, with notes of what was assumed."""
     count, channels = foreign.network.num_classes, foreign.network.in_channels
     note(
-        f"{path}: weights of {foreign.origin}, {count} classes. The file names no classes, so they are called "
-        "class_0 and so on. Pictures are predicted in their own size: scale them as they were for its training"
+        f"{path}: weights of {foreign.origin}, {count} classes. The file does not name them, so they are "
+        "called class_0 and so on. Pictures are predicted in their own size: scale them as for its training"
     )
     if foreign.mask_values is not None and foreign.mask_values != list(range(count)):
         note(
-            f"its training masks held the values {foreign.mask_values}. Masks hold 0 to {count - 1} here, in that order"
+            f"its training masks held the values {foreign.mask_values}. "
+            f"Masks hold 0 to {count - 1} here, in that order"
         )
     return Checkpoint(
         model=foreign.model,
@@ -154,7 +156,7 @@ def has_imagenet_weights(backbone: str) -> bool:
 
 
 def load_pretrained(net: UNet, backbone: str, in_channels: int) -> Normalisation:
-    """Fill the encoder with ImageNet weights (see `has_imagenet_weights`). Returns the normalisation they need."""
+    """Load ImageNet weights into the encoder. Returns the normalisation that they need. Raises UserError."""
     from nets.torchvision_encoders import load_imagenet, weights_url
 
     url = weights_url(BACKBONES[backbone].imagenet)
