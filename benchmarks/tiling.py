@@ -1,4 +1,4 @@
-"""Seconds and peak memory of predict.py by size, and how far tiles are from the whole picture: python benchmarks/tiling.py"""
+"""Time and memory of predict.py by size; tiles against the whole picture: python benchmarks/tiling.py"""
 
 import subprocess
 import sys
@@ -91,7 +91,7 @@ def measure(config: Config, folder: Path, side: int) -> tuple[float, float]:
 
 
 def learn(net: nn.Module, steps: int) -> None:
-    """`steps` steps on crops of drawn cells, (2, 3, 256, 256); without any, its batch norms see them all the same."""
+    """Train `steps` steps on crops (2, 3, 256, 256). With 0, its batch norms see some crops."""
     pictures, masks = zip(*(draw_sample(seed, TILE) for seed in range(8)), strict=True)
     images = (
         torch.from_numpy(np.stack(pictures).reshape(8, TILE, TILE, -1)[..., :1])
@@ -114,9 +114,9 @@ def learn(net: nn.Module, steps: int) -> None:
 
 
 def difference(arguments: dict, steps: int, side: int = 1024) -> tuple[float, float, float]:
-    """Largest and mean difference of probabilities and share of pixels of another class, tiles of 512 against the whole.
+    """Tiles of 512 against the whole picture, of a network after `steps` steps of training.
 
-    Of a network after `steps` steps of training.
+    Largest and mean difference of probabilities, share of pixels of another class.
     """
     torch.manual_seed(0)
     network = NetworkConfig(3, 3, **arguments)

@@ -131,7 +131,7 @@ def test_a_bug_keeps_its_traceback(tmp_path, monkeypatch):
 
 
 def command_in(output, script):
-    """The arguments of the command for a script that the output suggests, as a shell reads them when it is pasted."""
+    """The arguments of the command that the output suggests for a script, as a shell would read them."""
     found = re.search(rf"python {script} .*", output)
     assert found, output
     # A remark in round brackets may follow the command.

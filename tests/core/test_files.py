@@ -7,7 +7,7 @@ from utils.core.files import replacing
 
 @pytest.mark.parametrize("variable", ["process", "rank"])
 def test_temporary_names_are_those_of_one_file_and_one_process(variable, tmp_path, monkeypatch):
-    """Two processes may write labels.txt at the same time, and one of them labels.csv beside it; the last one stays."""
+    """Two processes may write labels.txt at the same time; the last one stays."""
     with replacing(tmp_path / "labels.txt") as first, replacing(tmp_path / "labels.csv") as beside:
         if variable == "process":
             monkeypatch.setattr("os.getpid", lambda: 7)

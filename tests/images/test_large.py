@@ -66,7 +66,7 @@ def test_windows_of_a_tiff_are_the_rows_of_the_picture(name, tmp_path):
 
 
 def save_odd_tiff(path, values, bits, photometric, tiled):
-    """A TIFF of any number of bits, each row of a strip of 9 or a tile of 16×16 filled up to a byte (TIFF 6.0, section 3)."""
+    """A TIFF of any number of bits; rows of a strip or tile are filled up to a byte (TIFF 6.0, section 3)."""
 
     def packed(block):
         digits = block[..., None] >> np.arange(bits)[::-1] & 1
@@ -150,16 +150,18 @@ def test_what_is_small_or_no_tiff_is_read_whole(tmp_path):
     np.testing.assert_array_equal(open_picture(path), RGB)
     Image.fromarray(RGB).save(tmp_path / "a.png")
     assert open_windows(tmp_path / "a.png", above=0) is None
-    with pytest.raises(UserError, match="no such picture"):
+    with pytest.raises(UserError) as error:
         open_picture(tmp_path / "none.tif")
+    assert error.value.code == "file-missing"
 
 
 def test_a_truncated_tiff_is_a_user_error(tmp_path):
     path = save_tiff(tmp_path / "a.tif", RGB, tile=(16, 16), compression="zlib")
     windows = open_windows(path, above=0)
     cut_off(path)
-    with pytest.raises(UserError, match="damaged or truncated"):
+    with pytest.raises(UserError) as error:
         windows[40:70]
+    assert (error.value.code, error.value.subject) == ("picture-damaged", str(path))
 
 
 @pytest.mark.parametrize("ending", [".png", ".tif"])
@@ -202,11 +204,7 @@ def test_a_tiff_of_gigabytes_is_a_bigtiff(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "error",
-    [
-        OSError(28, "No space left on device"),
-        UserError("test-nothing-is-left-of-a-file-that-could-not-be-finished", "a", "b", "c", "d"),
-        KeyboardInterrupt(),
-    ],
+    [OSError(28, "No space left on device"), UserError("mask-size", "a", "b", "c", "d"), KeyboardInterrupt()],
 )
 @pytest.mark.parametrize("ending", [".png", ".tif"])
 def test_nothing_is_left_of_a_file_that_could_not_be_finished(ending, error, tmp_path):
@@ -225,8 +223,9 @@ def test_a_picture_beyond_pillows_limit_is_read_if_it_is_a_real_one(tmp_path, mo
         warnings.simplefilter("ignore")
         np.testing.assert_array_equal(read_image(tmp_path / "a.png"), RGB)
         np.testing.assert_array_equal(read_mask(tmp_path / "mask.png"), GRAY)
-        with pytest.raises(UserError, match="decompression bomb"):
+        with pytest.raises(UserError) as error:
             decode_image((tmp_path / "a.png").read_bytes(), "embedded")
+    assert error.value.code == "picture-bomb"
     assert Image.MAX_IMAGE_PIXELS == 1000
 
 
@@ -234,9 +233,10 @@ def test_a_picture_that_does_not_fit_in_memory_is_told(tmp_path, monkeypatch):
     Image.fromarray(RGB).save(tmp_path / "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: type("", (), {"available": 6 * 70 * 93 - 1}))
-    with warnings.catch_warnings(), pytest.raises(UserError, match=r"(?s)70×93.*tiled TIFF"):
+    with warnings.catch_warnings(), pytest.raises(UserError) as error:
         warnings.simplefilter("ignore")
         read_image(tmp_path / "a.png")
+    assert error.value.code == "picture-memory"
 
 
 def test_a_bomb_stays_refused(tmp_path, monkeypatch):
@@ -249,15 +249,16 @@ def test_a_bomb_stays_refused(tmp_path, monkeypatch):
     (tmp_path / "bomb.png").write_bytes(content)
     # labelme, which other tests import, takes the limit away.
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 89_478_485)
-    with pytest.raises(UserError, match="decompression bomb"):
+    with pytest.raises(UserError) as error:
         read_image(tmp_path / "bomb.png")
+    assert error.value.code == "picture-bomb"
 
 
 def test_pages_beyond_the_first_are_told(tmp_path, capsys):
     pages = np.arange(3 * 8 * 8, dtype=np.uint8).reshape(3, 8, 8)
     tifffile.imwrite(tmp_path / "stack.tif", pages, photometric="minisblack")
     assert open_picture(tmp_path / "stack.tif")[0, 1] == 1
-    assert "3 pages; only the first" in capsys.readouterr().err
+    assert "3 pages" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -272,5 +273,6 @@ def test_a_tiff_that_ends_after_a_row_is_a_user_error(options, tmp_path):
     assert directory_first
     path.write_bytes(path.read_bytes()[: page.dataoffsets[-1] if options else last - 10 * RGB.shape[1] * 3])
     windows = open_windows(path, above=0)
-    with pytest.raises(UserError, match="damaged or truncated"):
+    with pytest.raises(UserError) as error:
         windows[60:70]
+    assert error.value.code == "picture-damaged"

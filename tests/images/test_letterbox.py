@@ -99,10 +99,17 @@ def test_pairs_stay_pairs(shape):
 
 def test_a_letterboxed_run_predicts_at_the_pictures_own_size(tmp_path):
     folder = make_voc(tmp_path / "voc", 3, [(40, 60), (61, 33), (48, 48)])
-    train.main(
-        train.Config(voc_root=folder.root, fit="letterbox", input_shape=(32, 48), network=NetworkConfig(base_channels=4, depth=2), epochs=1,
-                     save_dir=tmp_path, run_name="run", device="cpu")
-    )  # fmt: skip
+    config = train.Config(
+        voc_root=folder.root,
+        fit="letterbox",
+        input_shape=(32, 48),
+        network=NetworkConfig(base_channels=4, depth=2),
+        epochs=1,
+        save_dir=tmp_path,
+        run_name="run",
+        device="cpu",
+    )
+    train.main(config)
     unet = Unet(tmp_path / "run" / "best.pth", device="cpu")
     assert unet.fit == "letterbox" and unet.input_shape == (32, 48)
     for size in ((40, 60), (61, 33), (7, 90)):

@@ -1,4 +1,4 @@
-"""The console: the one exception for mistakes of the user, warnings, progress bars, the start of every script."""
+"""The console: the exception for mistakes of the user, warnings, progress bars, the start of every script."""
 
 import re
 import sys
@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Mapping
 import tyro
 from tqdm import tqdm
 
-# What helps when memory runs out, by the code of `memory_error`. Scripts with flags that help say so in `run_script`.
+# What helps when memory runs out, by the code of `memory_error`. Scripts with flags that help pass their own.
 REMEDIES = {
     "memory": "close other programs (nvidia-smi lists those on an NVIDIA GPU), or use smaller pictures",
-    "worker-killed": "load with fewer processes; in a container, allow more shared memory (docker run --shm-size 2g)",
+    "worker-killed": "load with fewer processes; "
+    "in a container, allow more shared memory (docker run --shm-size 2g)",
 }
 
 
@@ -35,10 +36,10 @@ class UserError(Exception):
 def run_script(
     main: Callable, config_class: type, description: str, remedies: Mapping[str, str] = REMEDIES
 ) -> None:
-    """Parse the command line into `config_class` (a dataclass: fields and comments become flags), call `main`.
+    """Parse the command line into `config_class`, a dataclass whose fields become flags, and call `main`.
 
-    remedies: as in REMEDIES, with flags of the script. Exit status: 0 done, 2 a UserError (or a wrong flag, reported by
-    tyro), 130 interrupted. Bugs keep their traceback and status 1.
+    remedies: as in REMEDIES, with flags of the script. Exit status: 0 done, 2 a UserError or a wrong flag,
+    130 interrupted. Bugs keep their traceback and status 1.
     """
     for stream in (sys.stdout, sys.stderr):
         # A Windows console in a local code page must not turn a progress bar or a Chinese name into a crash.
@@ -61,8 +62,8 @@ def run_script(
 def memory_error(error: Exception, remedies: Mapping[str, str] = REMEDIES) -> UserError | None:
     """The UserError that reports memory that ran out; None for any other error, which stays a bug.
 
-    PyTorch has a type for this on a GPU alone (`torch.OutOfMemoryError`). For a CPU, cuDNN, Apple's GPU and a loading
-    process that the system has killed, it raises RuntimeErrors that differ in their messages only, so these are
+    PyTorch has a type for this on a GPU alone (`torch.OutOfMemoryError`). For a CPU, cuDNN, Apple's GPU and a
+    loading process that was killed, it raises RuntimeErrors that differ in their messages only, so these are
     compared. If PyTorch rewords one, the script ends with that message and a traceback.
     """
     if not isinstance(error, (MemoryError, RuntimeError)):
@@ -101,7 +102,7 @@ def counted(number: int, thing: str) -> str:
 
 
 def progress(items: Iterable, description: str, unit: str, total: int | None = None) -> tqdm:
-    """The progress bar of every script: on standard error, gone when finished, absent where that is no terminal."""
+    """The progress bar of every script: on standard error, gone when finished, absent without a terminal."""
     return tqdm(
         items, desc=description, unit=unit, total=total, leave=False, dynamic_ncols=True, disable=None
     )

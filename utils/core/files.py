@@ -13,8 +13,8 @@ from utils.core.console import UserError
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the same folder to write to, and rename it to `path` at the end.
 
-    A crash at any instant leaves the old file or the new one, whole. An exception leaves the old one and nothing
-    beside it. Makes the folder. Raises UserError where it cannot be written.
+    A crash at any instant leaves the old file or the new one, whole. An exception leaves the old one and no
+    other. Makes the folder. Raises UserError where it cannot be written.
     """
     # Several processes may write one file, those of torchrun even on machines that share a disk.
     writer = f"{os.getpid()}-{os.environ.get('RANK', 0)}"
@@ -34,7 +34,7 @@ def replacing(path: Path) -> Iterator[Path]:
             path,
             f"it cannot be written ({error.strerror or error})",
             "a folder that you may write to, with free space",
-            "close programs that have it open; free space, change the folder's permissions or choose another one",
+            "close programs that have it open; free space, change permissions or choose another folder",
         ) from None
 
 
@@ -89,6 +89,6 @@ def read_lines(path: Path, remedy: str) -> list[str]:
 
 
 def write_lines(path: Path, lines: Sequence[str]) -> None:
-    """Write UTF-8 lines, ending in \\n on every system. Raises UserError where the folder cannot be written."""
+    """Write UTF-8 lines that end in \\n on every system. Raises UserError as `replacing` does."""
     with replacing(path) as temporary:
         temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")

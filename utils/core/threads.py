@@ -34,8 +34,8 @@ def map_ahead(
 def consumer_thread(consume: Callable[[Iterator[Item]], None]) -> Iterator[Callable[[Item], None]]:
     """Run `consume(items)` in a thread and yield a function that pushes the next item to it.
 
-    A push waits while the item before it has not been used. An exception of `consume` is raised by the next push,
-    or at the end of the context. The thread ends with the context.
+    A push waits until the item before it is in use. An exception of `consume` is raised by the next push or
+    at the end of the context. The thread ends with the context.
     """
     # Items wait as tuples of one, and the empty tuple ends them: arrays cannot be compared with an end.
     waiting, failures = Queue(maxsize=1), []

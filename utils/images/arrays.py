@@ -9,7 +9,10 @@ def is_gray(image: np.ndarray) -> bool:
 
 
 def to_channels(image: np.ndarray, in_channels: int) -> np.ndarray:
-    """(H, W) or (H, W, 1 or 3) → (H, W, in_channels), same dtype. Gray is repeated; RGB becomes luminance (ITU-R 601)."""
+    """(H, W) or (H, W, 1 or 3) → (H, W, in_channels), same dtype.
+
+    Gray is repeated; RGB becomes luminance (ITU-R 601).
+    """
     if image.ndim == 2 or image.shape[2] == 1:
         return np.repeat(image.reshape(*image.shape[:2], 1), in_channels, axis=2)
     if in_channels == 1:
@@ -19,9 +22,10 @@ def to_channels(image: np.ndarray, in_channels: int) -> np.ndarray:
 
 
 def to_uint8_rgb(image: np.ndarray, limits: tuple[float, float] | None = None) -> np.ndarray:
-    """Any picture array as (H, W, 3) uint8 for showing; 16-bit pictures are stretched from their 0.1 to 99.9 percentile.
+    """Any picture array as (H, W, 3) uint8 to look at.
 
-    limits: these two values, where `image` is a part of a picture.
+    16-bit pictures are stretched from their 0.1 and 99.9 percentiles. limits: use these, because `image` is a
+    part of a picture.
     """
     if image.dtype == np.uint16:
         low, high = limits or np.percentile(image, (0.1, 99.9))

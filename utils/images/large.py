@@ -101,8 +101,8 @@ def read_box(page: TiffPage, rows: slice, columns: slice) -> np.ndarray:
     """(h, w, samples) values as stored, from the strips or tiles that the box touches, decoded by tifffile.
 
     Measured against libraries on 20,000×20,000 RGB in bands of 1,700 rows, where this loop peaks at 265 MiB:
-    pyvips takes up to 577 MiB and twice the time. zarr takes 254 MiB and 1.2 to 1.4 times the CPU time, but its
-    pending tasks print hundreds of lines of tracebacks when a strip is damaged.
+    pyvips takes up to 577 MiB and twice the time. zarr takes 254 MiB and 1.2 to 1.4 times the CPU time, and
+    prints hundreds of lines of tracebacks of its pending tasks when a strip is damaged.
     """
     (top, bottom, _), (left, right, _) = rows.indices(page.imagelength), columns.indices(page.imagewidth)
     handle = page.parent.filehandle
@@ -132,7 +132,7 @@ def read_box(page: TiffPage, rows: slice, columns: slice) -> np.ndarray:
 
 
 def paste(out: np.ndarray, piece: np.ndarray, y: int, x: int, plane: int) -> None:
-    """Copy a piece (h, w, samples) into `out` at (y, x), which may lie outside; `plane`: its first channel."""
+    """Copy a piece (h, w, samples) into `out` at (y, x), maybe partly outside; `plane`: its first channel."""
     piece = piece[max(-y, 0) : len(out) - y, max(-x, 0) : out.shape[1] - x]
     y, x = max(y, 0), max(x, 0)
     out[y : y + piece.shape[0], x : x + piece.shape[1], plane : plane + piece.shape[2]] = piece

@@ -1,4 +1,4 @@
-"""Whole pictures scaled to one size, the rest filled with gray bars (as unet-pytorch fits them), and the way back."""
+"""Whole pictures scaled to one size and filled up with gray bars, as unet-pytorch does, and the way back."""
 
 from collections.abc import Callable
 
@@ -20,14 +20,14 @@ def inner_box(picture: tuple[int, int], size: tuple[int, int]) -> tuple[int, int
 
 
 def letterbox(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Pictures (N, C, H, W) uint8, uint16 or float32 → (N, C, *size) of the same type, bars of middle gray."""
+    """Pictures (N, C, H, W) uint8, uint16 or float32 → (N, C, *size), same type, bars of middle gray."""
     return letterbox_bands(lambda top, bottom: images[..., top:bottom, :], images.shape[-2:], size)
 
 
 def letterbox_bands(
     read: Callable[[int, int], Tensor], picture: tuple[int, int], size: tuple[int, int]
 ) -> Tensor:
-    """Like `letterbox`, of a `picture` (height, width) that need not fit in memory; read(top, bottom): its rows."""
+    """Like `letterbox`, of a `picture` (height, width) too large for memory; read(top, bottom): its rows."""
     top, left, height, width = inner_box(picture, size)
     step, narrow = max(BAND_PIXELS // picture[1], 1), []
     for y in range(0, picture[0], step):
@@ -41,7 +41,7 @@ def letterbox_bands(
 
 
 def scaled(values: Tensor, size: tuple[int, int]) -> Tensor:
-    """(N, C, H, W) float32 → (N, C, *size). Anti-aliased, so that thin structures fade instead of vanishing between samples."""
+    """(N, C, H, W) float32 → (N, C, *size), anti-aliased: thin structures fade instead of vanishing."""
     return F.interpolate(values, size, mode="bilinear", align_corners=False, antialias=True)
 
 
@@ -57,9 +57,9 @@ def letterbox_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
 def undo_letterbox(
     logits: Tensor, picture: tuple[int, int], rows: slice = slice(None), columns: slice = slice(None)
 ) -> Tensor:
-    """Logits (N, K, h, w) of letterboxed pictures → (N, K, H, W) of the pictures themselves, (H, W) = `picture`.
+    """Logits (N, K, h, w) of letterboxed pictures → (N, K, H, W) of the pictures, (H, W) = `picture`.
 
-    rows, columns: the part of them that is wanted; the whole is not made for it.
+    rows, columns: the part that is wanted; nothing else is computed.
     """
     top, left, height, width = inner_box(picture, logits.shape[-2:])
     inner = logits[..., top : top + height, left : left + width]
@@ -67,7 +67,7 @@ def undo_letterbox(
 
 
 def part_of_scaled(values: Tensor, dim: int, length: int, part: slice) -> Tensor:
-    """The `part` of what the values become at `length` along `dim` (−2 or −1), linear in between as in `F.interpolate`."""
+    """The values scaled to `length` along `dim` (−2 or −1), linearly as `F.interpolate` does; only `part`."""
     last = values.shape[dim] - 1
     place = ((torch.arange(length, dtype=torch.float64)[part] + 0.5) * (last + 1) / length - 0.5).clamp(
         0, last

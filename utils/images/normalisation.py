@@ -1,4 +1,4 @@
-"""From picture values to network input: one scaling, stored in the checkpoint, used alike in training and prediction."""
+"""From picture values to network input: one scaling for training and prediction, stored in the checkpoint."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ FULL_SCALE = {torch.uint8: 255.0, torch.uint16: 65535.0}
 
 @dataclass(frozen=True)
 class Normalisation:
-    """(value / full scale − mean) / std for each channel. mean, std: one number a channel, in units of the full scale.
+    """(value / full scale − mean) / std. mean, std: one number per channel, in units of the full scale.
 
-    range_16bit: (low, high) values that 16-bit pictures are stretched from to the full scale by `stretch` when they are
-    read, in training and prediction alike; None: as they are. range_float: the values that became 0 and 65535, wide of what
-    is trained on, when pictures of floats were imported, and do in prediction; None: there were none.
+    range_16bit: (low, high) values that `stretch` maps to the full scale of 16-bit pictures; None: none.
+    range_float: the values that became 0 and 65535 when float pictures were imported, and do in prediction;
+    wide of what is trained on; None: there were none.
     """
 
     mean: tuple[float, ...]
@@ -33,7 +33,7 @@ class Normalisation:
         return {"mean": list(self.mean), "std": list(self.std), **ranges}
 
     def __call__(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) uint8, uint16 or float32 → (N, C, H, W) float32, on the same device and in the same layout."""
+        """(N, C, H, W) uint8, uint16 or float32 → (N, C, H, W) float32, same device and layout."""
         scale = FULL_SCALE.get(images.dtype, 1.0)
         mean, std = (
             to_device(torch.tensor(x).view(1, -1, 1, 1), images.device) for x in (self.mean, self.std)
@@ -42,10 +42,10 @@ class Normalisation:
 
 
 def to_device(x: Tensor, device: torch.device) -> Tensor:
-    """Pictures, masks and weights on the device; on CUDA without waiting for all that it still has to do.
+    """Pictures, masks and weights on the device; on CUDA without waiting for work in progress.
 
-    Apple's GPU would read what is copied like that after it was freed (pytorch/pytorch#189690), and before PyTorch 2.10 it
-    does not know uint16 (#159076), so such pictures come to it as float32 in 0…1.
+    Apple's GPU would read such a copy after its source was freed (pytorch/pytorch#189690). Before PyTorch
+    2.10 it does not know uint16 (#159076), so 16-bit pictures reach it as float32 in 0…1.
     """
     if device.type == "mps" and x.dtype == torch.uint16:
         x = x.float() / FULL_SCALE[x.dtype]
@@ -53,7 +53,7 @@ def to_device(x: Tensor, device: torch.device) -> Tensor:
 
 
 def to_tensor(image: np.ndarray) -> Tensor:
-    """(H, W, C) uint8 or uint16 array → (C, H, W) tensor of the same type, without a copy (channels-last strides)."""
+    """(H, W, C) uint8 or uint16 array → (C, H, W) tensor, same type, not copied (channels-last strides)."""
     return torch.from_numpy(image).permute(2, 0, 1)
 
 
@@ -64,7 +64,7 @@ def floats_to_uint16(values: np.ndarray, low: float, high: float) -> np.ndarray:
 
 
 def stretch(image: np.ndarray, limits: Sequence[int] | None) -> np.ndarray:
-    """A uint16 picture with `limits` (low, high) mapped to 0 … 65535 and what lies beyond clipped; any other as it is."""
+    """A uint16 picture with `limits` (low, high) mapped to 0 … 65535, clipped; any other as it is."""
     if image.dtype != np.uint16 or limits is None:
         return image
     low, high = limits

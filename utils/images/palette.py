@@ -7,9 +7,9 @@ IGNORE_INDEX = 255
 
 
 def voc_palette(count: int = 256) -> np.ndarray:
-    """Colours of the PASCAL VOC devkit (`VOClabelcolormap`): (count, 3) uint8 RGB; row i is the colour of class i.
+    """Colours of the PASCAL VOC devkit (`VOClabelcolormap`): (count, 3) uint8 RGB, one row per class.
 
-    Bit k of the class index spreads over the high bits of red, green and blue in turn, so neighbours differ strongly.
+    Bits of the class index go to the high bits of red, green and blue in turn, so neighbours differ strongly.
     """
     index = np.arange(count)
     palette = np.zeros((count, 3), np.uint8)
@@ -20,12 +20,12 @@ def voc_palette(count: int = 256) -> np.ndarray:
 
 
 def colorize(mask: np.ndarray, palette: np.ndarray) -> np.ndarray:
-    """Mask (H, W) uint8 of class indices → (H, W, 3) uint8 colours. palette: (K, 3) uint8, K above the largest index."""
+    """Mask (H, W) uint8 of class indices → (H, W, 3) uint8. palette: (K, 3) uint8, K > largest index."""
     return palette[mask]
 
 
 def blend(image: np.ndarray, mask: np.ndarray, palette: np.ndarray, alpha: float = 0.5) -> np.ndarray:
-    """Picture (H, W, 3) uint8 with the classes laid over it at `alpha` in 0…1; background and ignored pixels stay."""
+    """Picture (H, W, 3) uint8 under its classes at `alpha` in 0…1; background and ignored pixels stay."""
     # OpenCV does this ten times as fast as NumPy, which counts for videos.
     paint = ((mask != 0) & (mask != IGNORE_INDEX)).view(np.uint8)
     colours = cv2.merge([cv2.LUT(mask, np.resize(palette[:, channel], 256)) for channel in range(3)])
@@ -44,7 +44,7 @@ def cutout_of(image: np.ndarray, mask: np.ndarray, index: int) -> np.ndarray:
 
 
 def outline(mask: np.ndarray) -> np.ndarray:
-    """(H, W) bool: pixels of a class, not the background, that have a neighbour of another index on one of four sides."""
+    """(H, W) bool: pixels of a class, not background, with one of their four neighbours of another index."""
     edge = np.zeros(mask.shape, bool)
     across, down = mask[:, :-1] != mask[:, 1:], mask[:-1] != mask[1:]
     edge[:, :-1] |= across

@@ -63,7 +63,7 @@ def draw_curves(
 
 
 def draw_class_bars(path: Path, class_names: Sequence[str], values: np.ndarray, title: str) -> None:
-    """Horizontal bars, one a class, with the value written beside it; `values` (K,) in 0…1, NaN shown as –."""
+    """One horizontal bar per class with its value beside it; `values` (K,) in 0…1, NaN shown as –."""
     figure = Figure(figsize=(7, 1.2 + 0.36 * len(class_names)), layout="constrained")
     axes = figure.subplots()
     bars = axes.barh(range(len(values)), np.nan_to_num(values), color="#4c78a8")
@@ -77,7 +77,7 @@ def draw_class_bars(path: Path, class_names: Sequence[str], values: np.ndarray, 
 
 
 def draw_confusion_matrix(path: Path, class_names: Sequence[str], matrix: np.ndarray) -> None:
-    """Rows truth, columns prediction, each row as shares of its truth, – without any; matrix (K, K) pixel counts."""
+    """Rows truth, columns prediction, shares of the row (– if it is empty); matrix (K, K) pixel counts."""
     shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
     # A class is a line of text high, and the picture of hundreds of classes can still be opened.
     side = 2.5 + min(0.55 * len(class_names), 30)
@@ -103,7 +103,7 @@ def draw_samples(
     columns: int,
     titles: Sequence[str] = (),
 ) -> None:
-    """Pictures (H, W[, C]) with their masks (H, W) laid over them, or as they are where the mask is None, in a grid.
+    """A grid of pictures (H, W[, C]), under their masks (H, W) where these are not None.
 
     titles: ASCII texts above the first columns.
     """
@@ -144,10 +144,10 @@ def montage(tiles: Sequence[np.ndarray], columns: int, gap: int = 4) -> np.ndarr
 
 
 def draw_numbered(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """A copy of a picture (H, W, 3) uint8 with the objects 1, 2, … of `labels` (H, W) int32 outlined and numbered."""
+    """A copy of a picture (H, W, 3) uint8, objects 1, 2, … of `labels` (H, W) int32 outlined and numbered."""
     scale = max(max(labels.shape) / 1000, 1)
     edge, ink, thickness = outline(labels).view(np.uint8), np.zeros(labels.shape, np.uint8), round(scale)
-    # Where an object is thickest: the number of a cell does not lie on its nucleus, nor that of a crescent beside it.
+    # Where an object is thickest: not on the nucleus of a cell, and not beside a crescent.
     depth = cv2.distanceTransform(np.pad((labels > 0).view(np.uint8) * (1 - edge), 1), cv2.DIST_L2, 5)[
         1:-1, 1:-1
     ]
@@ -185,7 +185,7 @@ def with_legend(image: np.ndarray, class_names: Sequence[str], palette: np.ndarr
 
 @lru_cache(maxsize=8)
 def _legend(class_names: tuple[str, ...], colours: bytes, dpi: float) -> np.ndarray:
-    """(h, w, 3) uint8, as large as its letters need; kept, since all pictures of a folder or video have the same."""
+    """(h, w, 3) uint8, as large as its letters need; cached, because all pictures of a folder share it."""
     figure = Figure(figsize=(30, 1 + 0.4 * len(class_names)), dpi=dpi)
     canvas = FigureCanvasAgg(figure)
     rows = np.frombuffer(colours, np.uint8).reshape(-1, 3) / 255
@@ -209,7 +209,7 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 @contextmanager
 def lettering(subject: object) -> Iterator[None]:
-    """Draw with a font for Chinese letters where the machine has one; where it has none, say so of the subject."""
+    """Draw with a font for Chinese letters; warn that the subject lacks them if none is installed."""
     installed = set(font_manager.get_font_names())
     families = ["DejaVu Sans", *(font for font in CJK_FONTS if font in installed)]
     with warnings.catch_warnings(record=True) as caught, matplotlib.rc_context({"font.family": families}):

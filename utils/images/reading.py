@@ -41,8 +41,8 @@ _PIXEL_LIMIT = threading.RLock()
 def read_image(path: str | Path, floats: bool = False) -> np.ndarray:
     """A picture as (H, W) gray or (H, W, 3) RGB, uint8 or uint16, turned upright by its EXIF orientation.
 
-    Gray with alpha, RGBA, CMYK, palette and 1-bit pictures are converted. Alpha is dropped. Of several frames the
-    first is read. floats: gray pictures of floating-point values keep them. Raises UserError for a file that is
+    Gray with alpha, RGBA, CMYK, palette and 1-bit pictures are converted, and alpha is dropped. Of several
+    frames the first is read. floats: gray pictures of floats keep them. Raises UserError for a file that is
     missing, empty, truncated, no picture, or holds 32-bit numbers.
     """
     path = Path(path)
@@ -84,8 +84,9 @@ def _decode(data: bytes, subject: str | Path, floats: bool) -> np.ndarray:
 def allow_large(decode: Callable[[], np.ndarray], data: bytes, subject: str | Path) -> np.ndarray:
     """`decode()`, without Pillow's limit of pixels if that refuses a file that is honest and fits in memory.
 
-    The limit, which protects from decompression bombs, is a global of Pillow (`Image.MAX_IMAGE_PIXELS`). It is raised
-    under a lock and put back, never beyond what deflate can make of the file. Raises UserError where memory is short.
+    The limit protects from decompression bombs and is a global of Pillow (`Image.MAX_IMAGE_PIXELS`). It is
+    raised under a lock, never beyond what deflate can make of the file, and put back. Raises UserError if
+    memory is short.
     """
     try:
         return decode()
@@ -127,7 +128,7 @@ def image_to_array(image: Image.Image, subject: str | Path = "picture", floats: 
             subject,
             f"32-bit values between {values.min():g} and {values.max():g}",
             "8 or 16 bits per channel",
-            "import it (python import_dataset.py --format stack), or export it as 8-bit or 16-bit PNG or TIFF",
+            "import it (python import_dataset.py --format stack), or export it as 8-bit or 16-bit PNG",
         )
     if image.mode in ("1", "L", "LA", "La"):
         return np.array(image.convert("L"))
