@@ -1,4 +1,4 @@
-"""Minutes of training → validation mIoU: ours (train.py) and the plain loop, the same network on the same pictures.
+"""Validation mIoU over minutes of training: train.py and the plain loop, same network, same pictures.
 
 python benchmarks/accuracy.py --voc-root VOCdevkit/isbi --output logs/accuracy.md
 """
@@ -20,14 +20,14 @@ from scipy import ndimage
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import plain_loop
-from measuring import choose_folder, describe_machine, markdown, report
+from measuring import choose_folder, describe_machine, learning_curve, markdown, report
 
 from nets.config import NetworkConfig
 from nets.unet import build
 from unet import Unet
 from utils.core.console import UserError, run_script
 from utils.images.plots import save_figure
-from utils.images.reading import read_image, read_mask
+from utils.images.reading import read_mask
 from utils.models.checkpoint import load_checkpoint
 from utils.scoring.confusion import ConfusionMatrix, Scores
 from utils.training.history import read_history
@@ -42,13 +42,10 @@ class Config:
 
     voc_root: Path | None = None  # VOC folder with the splits train and val, all pictures of one size
     output: Path | None = None  # Markdown file to write, the figure beside it; None: print only
-    minutes: tuple[float, ...] = (
-        2,
-        10,
-    )  # budgets of our runs (train.py --max-minutes), each trained from the start
+    minutes: tuple[float, ...] = (2, 10)  # budgets of our runs (train.py --max-minutes), each from the start
     plain_minutes: float = 20  # time of the plain loop
     train_flags: str = ""  # further flags for train.py: --train-flags="--seed 1"
-    boundary: str = "membrane"  # class that parts objects; V-Rand is told where the data have it
+    boundary: str = "membrane"  # class between objects; V-Rand is reported if the data have it
     device: str = "auto"  # auto, cpu, cuda
     seed: int = 0  # of the plain loop
     quick: bool = False  # drawn pictures, a tiny network, a few seconds: does it run?
@@ -61,18 +58,19 @@ class Run:
     label: str
     curve: list[tuple[float, float]] = field(
         default_factory=list
-    )  # (minutes since the start, mIoU) after each epoch
+    )  # (minutes since the start, mIoU) per epoch
     miou: float = 0.0  # of the best weights, as a user predicts with them
     v_rand: float | None = None  # mean over the pictures
 
 
 def v_rand(truth: np.ndarray, prediction: np.ndarray, boundary: int) -> float:
-    """Foreground-restricted Rand F-score of two masks (H, W), 0…1: the harmonic mean of precision and recall of pairs.
+    """Foreground-restricted Rand F-score of two masks (H, W), 0…1, from precision and recall of pairs.
 
-    Objects are the 4-connected regions that are not `boundary`. Counted are pairs of pixels inside the truth's objects:
-    precision is the share of those joined by the prediction that the truth joins, recall the reverse; pixels that the
-    prediction calls boundary count as one more region. Arganda-Carreras et al. 2015 (Frontiers in Neuroanatomy 9:142),
-    with weight 0.5, pixels not paired with themselves, without thinning of borders. NaN where no pair is joined.
+    Objects are the 4-connected regions that are not `boundary`. Counted are pairs of pixels inside the
+    truth's objects: precision is the share of those joined by the prediction that the truth joins, recall
+    the reverse; pixels that the prediction calls boundary count as one more region. Arganda-Carreras et al.
+    2015 (Frontiers in Neuroanatomy 9:142), with weight 0.5, pixels not paired with themselves, without
+    thinning of borders. NaN where no pair is joined.
     """
     true, found = (ndimage.label(mask != boundary)[0] for mask in (truth, prediction))
     inside = true > 0
@@ -100,12 +98,10 @@ def score(
 
 
 def train_ours(config: Config, minutes: float | None, logs: Path) -> tuple[Run, Unet]:
-    """train.py in a process of its own, with its best weights. The start of the process counts. minutes None: its epochs."""
+    """train.py in a process of its own, whose start counts, and its best weights. minutes None: --epochs."""
     label = f"ours, {minutes:g} minutes" if minutes else "ours"
-    name, budget = (
-        label.replace(", ", "-").removesuffix(" minutes"),
-        ["--max-minutes", str(minutes)] if minutes else [],
-    )
+    name = label.replace(", ", "-").removesuffix(" minutes")
+    budget = ["--max-minutes", str(minutes)] if minutes else []
     if config.quick:
         # A slow start could use up a budget of seconds.
         budget = ["--epochs", "2"]
@@ -119,15 +115,10 @@ def train_ours(config: Config, minutes: float | None, logs: Path) -> tuple[Run, 
     wall = time.perf_counter() - start
     if result.returncode:
         found = f"status {result.returncode}:\n{Path(log.name).read_text('utf-8')[-2000:]}"
-        raise UserError(
-            "train-ours",
-            f"train.py {shlex.join(flags)}",
-            found,
-            "a training that ends well",
-            "correct --train-flags",
-        )
+        command, remedy = f"train.py {shlex.join(flags)}", "correct --train-flags"
+        raise UserError("training-failed", command, found, "exit status 0", remedy)
     rows = read_history(logs / name / "history.csv")
-    # What is not an epoch is the start and the end; all of it is counted as start, against us.
+    # The time outside the epochs is the start and the end; all of it counts as start, against us.
     ends = np.cumsum([row.seconds for row in rows]) + wall - sum(row.seconds for row in rows)
     run = Run(label, [(end / 60, row.miou) for end, row in zip(ends, rows, strict=True)])
     return run, Unet(logs / name / "best.pth", config.device)
@@ -136,7 +127,7 @@ def train_ours(config: Config, minutes: float | None, logs: Path) -> tuple[Run, 
 def train_plain(
     config: Config, unet: Unet, folder: VocFolder, network: NetworkConfig
 ) -> tuple[Run, Callable[[str], np.ndarray]]:
-    """The plain loop on the same network, validated after every epoch; its best weights as a function of a name."""
+    """The plain loop on the same network, validated after every epoch, and its best weights as a function."""
     torch.manual_seed(config.seed)
     mode = "L" if unet.in_channels == 1 else "RGB"
     names, val = folder.read_split("train"), folder.read_split("val")
@@ -146,11 +137,16 @@ def train_plain(
     optimizer = plain_loop.make_optimizer(net)
     dataset = plain_loop.PlainDataset(folder, names, unet.num_classes, mode)
     loader = plain_loop.make_loader(dataset, 2, unet.device)
-    while not run.curve or run.curve[-1][0] < config.plain_minutes:
+
+    def train() -> None:
         plain_loop.train_one_epoch(net, optimizer, loader, unet.device)
-        miou = Scores(plain_loop.validate(net, folder, val, unet.num_classes, unet.device, mode)).miou
-        run.curve.append(((time.perf_counter() - start) / 60, miou))
-        if miou >= max(score for _, score in run.curve):
+
+    def validate() -> float:
+        return Scores(plain_loop.validate(net, folder, val, unet.num_classes, unet.device, mode)).miou
+
+    for minutes, miou in learning_curve(train, validate, config.plain_minutes, start=start):
+        run.curve.append((minutes, miou))
+        if miou >= max(reached for _, reached in run.curve):
             best = {key: value.clone() for key, value in net.state_dict().items()}
     net.load_state_dict(best)
     net.eval()
@@ -179,9 +175,9 @@ def table(runs: Sequence[Run], goal: float) -> str:
     rows = []
     for run in runs:
         reached = minutes_to(run, goal)
-        rows.append([run.label, str(len(run.curve)), f"{run.curve[-1][0]:.2f}", f"{run.miou:.4f}",
-                     f"{run.v_rand:.4f}" if run.v_rand is not None else "–",
-                     f"{reached:.2f}" if reached is not None else "never"])  # fmt: skip
+        v_rand = "–" if run.v_rand is None else f"{run.v_rand:.4f}"
+        numbers = [str(len(run.curve)), f"{run.curve[-1][0]:.2f}", f"{run.miou:.4f}", v_rand]
+        rows.append([run.label, *numbers, "never" if reached is None else f"{reached:.2f}"])
     header = ["run", "epochs", "minutes", "mIoU", "V-Rand", f"minutes to mIoU {goal:.4f}"]
     return markdown(header, rows)
 
@@ -196,43 +192,30 @@ def main(config: Config) -> None:
 
 
 def compare(config: Config, logs: Path) -> None:
-    """All runs, one after the other, then the table and the figure. Ours first: the network is read off its checkpoint."""
+    """All runs in turn, then the table and the figure. The plain loop gets the network of ours."""
     folder = VocFolder(config.voc_root)
     runs: list[Run] = []
     for minutes in config.minutes:
         run, unet = train_ours(config, minutes, logs)
-        boundary = unet.class_names.index(config.boundary) if config.boundary in unet.class_names else None
-        score(
-            run,
-            lambda name, u=unet: u.predict(read_image(folder.image_path(name))),
-            folder,
-            unet.num_classes,
-            boundary,
-        )
+        classes, boundary = unet.num_classes, None
+        if config.boundary in unet.class_names:
+            boundary = unet.class_names.index(config.boundary)
+        score(run, predictor(unet, folder), folder, classes, boundary)
         print(run.label, f"mIoU {run.miou:.4f}", f"V-Rand {run.v_rand}", flush=True)
         runs.append(run)
         if boundary is not None:
             careful = Unet(unet.model_path, config.device, tta=True, close_gaps=config.boundary)
-            again = Run(f"{run.label}, `--tta --close-gaps {config.boundary}`", run.curve)
-            score(
-                again,
-                lambda name, u=careful: u.predict(folder.image_path(name)),
-                folder,
-                unet.num_classes,
-                boundary,
-            )
-            runs.append(again)
-    plain, predict = train_plain(
-        config, unet, folder, replace(load_checkpoint(unet.model_path).network, deep_supervision=False)
-    )
-    score(plain, predict, folder, unet.num_classes, boundary)
+            runs.append(Run(f"{run.label}, `--tta --close-gaps {config.boundary}`", run.curve))
+            score(runs[-1], predictor(careful, folder), folder, classes, boundary)
+    network = replace(load_checkpoint(unet.model_path).network, deep_supervision=False)
+    plain, predict = train_plain(config, unet, folder, network)
+    score(plain, predict, folder, classes, boundary)
     runs.append(plain)
-    counts = (
-        f"{len(folder.read_split('train'))} pictures to train, {len(folder.read_split('val'))} to validate"
-    )
+    train, val = (len(folder.read_split(split)) for split in ("train", "val"))
     flags = f' --train-flags="{config.train_flags}"' if config.train_flags else ""
-    intro = f"""`python benchmarks/accuracy.py --voc-root {config.voc_root}{flags}`: {counts};
-{unet.backbone} U-Net, {unet.precision} against float32; {describe_machine(unet.device)}."""
+    command = f"python benchmarks/accuracy.py --voc-root {config.voc_root}{flags}"
+    machine = f"{unet.backbone} U-Net, {unet.precision} against float32; {describe_machine(unet.device)}"
+    intro = f"`{command}`: {train} pictures to train, {val} to validate; {machine}."
     text = f"{intro}\n\n{table(runs, max(miou for _, miou in plain.curve))}\n\n{EXPLANATION}"
     if config.output:
         figure = config.output.with_suffix(".png")
@@ -241,11 +224,16 @@ def compare(config: Config, logs: Path) -> None:
     report("Accuracy over time", text, config.output)
 
 
-EXPLANATION = """Minutes: of the wall clock, validation after every epoch included. mIoU, V-Rand: of the best weights of a run
-by validation mIoU; that of the plain loop is the goal of the last column. V-Rand: F-score of the pairs of pixels inside the
-true objects that truth and prediction join into one 4-connected region (Arganda-Carreras et al. 2015,
-doi:10.3389/fnana.2015.00142, borders not thinned), mean over the pictures. The plain loop (`benchmarks/plain_loop.py`): the
-same network, Adam at 1e-4, batch 2, float32, whole pictures, flips."""
+def predictor(unet: Unet, folder: VocFolder) -> Callable[[str], np.ndarray]:
+    return lambda name: unet.predict(folder.image_path(name))
+
+
+EXPLANATION = """Minutes: of the wall clock, including validation after every epoch. mIoU, V-Rand: of the
+best weights of a run by validation mIoU; that of the plain loop is the goal of the last column. V-Rand:
+F-score of the pairs of pixels inside the true objects that truth and prediction join into one 4-connected
+region (Arganda-Carreras et al. 2015, doi:10.3389/fnana.2015.00142, borders not thinned), mean over the
+pictures. The plain loop (`benchmarks/plain_loop.py`): the same network, Adam at 1e-4, batch 2, float32,
+whole pictures, flips."""
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""Milliseconds a sample of the joint augmentation, beside the same kinds of transforms in torchvision v2, on one core.
+"""Milliseconds per sample of the joint augmentation and of similar transforms in torchvision v2, on one core.
 
 python benchmarks/augmentation.py
 """
 
-import statistics
 import sys
-import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -16,6 +16,8 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from measuring import markdown, median_seconds
+
 from utils.core.console import run_script
 from utils.training.augmentation import STRENGTHS, augment, parse_augmentation
 from utils.voc.demo import draw_sample
@@ -50,47 +52,32 @@ def torchvision_parts() -> v2.Compose:
     )
 
 
-def median_ms(call, repeats: int) -> float:
-    call(0)
-    seconds = []
-    for index in range(repeats):
-        start = time.perf_counter()
-        call(index)
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds) * 1000
-
-
 def main(config: Config) -> None:
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     gray, mask = draw_sample(0, config.size)
     pictures = {"gray": gray, "RGB": np.stack([gray] * 3, axis=2)}
-    transform = torchvision_parts()
-    print(
-        "| augmentation | "
-        + " | ".join(f"{name}, ms" for name in pictures)
-        + " |\n| --- |"
-        + " --- |" * len(pictures)
-    )
+
+    def milliseconds(call: Callable[[np.ndarray], object]) -> list[str]:
+        """Of each picture."""
+        seconds = (
+            median_seconds(partial(call, picture), config.repeats, torch.device("cpu"))
+            for picture in pictures.values()
+        )
+        return [f"{1000 * value:.1f}" for value in seconds]
+
+    rows, rng = [], np.random.default_rng(0)
     for strength, settings in {**STRENGTHS, PARTS: parse_augmentation(PARTS)}.items():
-        ms = [
-            median_ms(
-                lambda i, p=p, s=settings: augment(p, mask, mask.shape, s, np.random.default_rng(i)),
-                config.repeats,
-            )
-            for p in pictures.values()
-        ]
-        print(f"| ours, {strength} | " + " | ".join(f"{value:.1f}" for value in ms) + " |")
-    ms = []
-    for picture in pictures.values():
+        call = partial(augment, mask=mask, size=mask.shape, settings=settings, rng=rng)
+        rows.append([f"ours, {strength}", *milliseconds(call)])
+    transform, target = torchvision_parts(), tv_tensors.Mask(torch.from_numpy(mask))
+
+    def transformed(picture: np.ndarray) -> object:
         image = tv_tensors.Image(torch.from_numpy(np.atleast_3d(picture)).permute(2, 0, 1).contiguous())
-        target = tv_tensors.Mask(torch.from_numpy(mask))
-        ms.append(median_ms(lambda i, a=image, b=target: transform(a, b), config.repeats))
-    print(
-        "| torchvision v2, the kinds of transforms of the row above | "
-        + " | ".join(f"{value:.1f}" for value in ms)
-        + " |"
-    )
+        return transform(image, target)
+
+    rows.append(["torchvision v2, the kinds of transforms of the row above", *milliseconds(transformed)])
+    print(markdown(["augmentation", *(f"{name}, ms" for name in pictures)], rows))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""VGG-16 and ResNet-50, untrained at the start, in the same minutes: ours (train.py) and segmentation-models-pytorch.
+"""VGG-16 and ResNet-50 from scratch in the same minutes: train.py and segmentation-models-pytorch.
 
 python benchmarks/encoders.py --voc-root VOCdevkit/isbi --output logs/encoders.md
 """
@@ -16,7 +16,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import accuracy
 from loops import SMP_ENCODERS, SmpLoop, missing
-from measuring import choose_folder, describe_machine, markdown, report
+from measuring import choose_folder, describe_machine, learning_curve, markdown, report
 
 from utils.core.console import note, run_script
 from utils.core.device import choose_device
@@ -44,11 +44,16 @@ def train_smp(config: Config, network: str, folder: VocFolder) -> accuracy.Run:
     run = accuracy.Run(SmpLoop.label)
     start = time.perf_counter()
     runner = SmpLoop(network, folder, 512, choose_device(config.device))
-    while len(run.curve) < 2 if config.quick else not run.curve or run.curve[-1][0] < config.minutes:
-        runner.train(order.sample(names, len(names)), 2)
+
+    def validate() -> float:
         runner.prepare()
-        miou = Scores(runner.validate(val, 1)).miou
-        run.curve.append(((time.perf_counter() - start) / 60, miou))
+        return Scores(runner.validate(val, 1)).miou
+
+    def train() -> None:
+        runner.train(order.sample(names, len(names)), 2)
+
+    minutes, least = (0, 2) if config.quick else (config.minutes, 1)
+    run.curve = list(learning_curve(train, validate, minutes, least, start))
     return run
 
 

@@ -1,4 +1,4 @@
-"""Samples a second of the data loader with and without augmentation, and the share of a training that waits for data.
+"""Samples per second of the data loader, and the share of a training that waits for data.
 
 python benchmarks/loader.py --output logs/loader.md
 """
@@ -33,13 +33,13 @@ class Config:
     device: str = "auto"  # auto, cpu, cuda: where the network trains
     network: str = "plain, 16 channels (the default)"  # one of NETWORKS in loops.py
     size: int = 512  # height and width of pictures and crops
-    batch_size: int = 4  # crops a step
+    batch_size: int = 4  # crops per step
     samples: int = 64  # samples of each timing, after a first epoch that fills the memory of decoded pictures
     quick: bool = False  # tiny pictures, a few samples: does it run?
 
 
 def samples_per_second(loader: DataLoader) -> float:
-    """Samples a second of the second epoch: pictures are decoded by then, and worker processes started."""
+    """Samples per second of the second epoch: pictures are decoded by then, and worker processes started."""
     for _ in loader:
         pass
     start = time.perf_counter()
@@ -56,13 +56,8 @@ def main(config: Config) -> None:
         folder = VocFolder(directory)
         names = [pictures[index % 4] for index in range(config.samples)]
         dataset = plain_loop.PlainDataset(folder, names, 3)
-        rows = [
-            [
-                "plain loop: PIL, flips, one-hot",
-                "0",
-                f"{samples_per_second(DataLoader(dataset, config.batch_size)):.0f}",
-            ]
-        ]
+        plain = samples_per_second(DataLoader(dataset, config.batch_size))
+        rows = [["plain loop: PIL, flips, one-hot", "0", f"{plain:.0f}"]]
         for workers in (0, threads):
             for strength in STRENGTHS:
                 loader = our_loader(folder, names, config.size, strength, config.batch_size, device, workers)
@@ -73,11 +68,12 @@ def main(config: Config) -> None:
         )
         # The first epoch decodes the pictures.
         epochs = [train_one_epoch(loop.trainer, loader, criterion, 0) for _ in range(2)]
-    intro = f"""`python benchmarks/loader.py`: {config.size}×{config.size}, gray PNG to RGB, batch {config.batch_size};
-{describe_machine(device)}."""
-    waited = f"Training {config.network} with the default augmentation, {loop.precision}, {loader.num_workers} workers: " \
-             f"{100 * epochs[1].waited / epochs[1].seconds:.1f} % of the time is spent waiting for data."  # fmt: skip
-    table = markdown(["samples", "workers", "a second"], rows)
+    intro = f"""`python benchmarks/loader.py`: {config.size}×{config.size}, gray PNG to RGB,
+batch {config.batch_size}; {describe_machine(device)}."""
+    share = f"{epochs[1].waited / epochs[1].seconds:.1%} of the time is spent waiting for data."
+    setting = f"{loop.precision}, {loader.num_workers} workers"
+    waited = f"Training {config.network} with the default augmentation, {setting}: {share}"
+    table = markdown(["samples", "workers", "per second"], rows)
     report("Data loading", f"{intro}\n\n{table}\n\n{waited}", config.output)
 
 

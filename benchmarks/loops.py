@@ -1,4 +1,4 @@
-"""The loops that are compared, driven in one way: train some batches, predict a picture, validate some pictures."""
+"""The loops that are compared, with one interface: train batches, predict a picture, validate pictures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ NORMALISATION = {"mean": [0.3] * 3, "std": [0.2] * 3, "range_16bit": None}
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds a picture; warm_up: seconds of the first block of steps; peak: bytes of training; rate: FLOP a second."""
+    """Seconds per picture; warm_up: of the first block of steps; peak: bytes; rate: FLOP per second."""
 
     precision: str
     train: float
@@ -73,7 +73,7 @@ class PlainLoop:
         return build(NetworkConfig(num_classes, 3, **NETWORKS[network]))
 
     def train(self, names: Sequence[str], batch_size: int, block: int = 1) -> list[float]:
-        """One epoch over these pictures: seconds a step, loading included, of every `block` steps."""
+        """One epoch over these pictures: seconds per step, loading included, of every `block` steps."""
         seconds: list[float] = []
         dataset = plain_loop.PlainDataset(self.folder, names, len(self.class_names))
         batches = timed(plain_loop.make_loader(dataset, batch_size, self.device), seconds, self.device, block)
@@ -99,7 +99,7 @@ class PlainLoop:
 
 
 class SmpLoop(PlainLoop):
-    """segmentation-models-pytorch's Unet with that encoder, in the float32 loop of its documentation (Dice loss)."""
+    """segmentation-models-pytorch's Unet with that encoder, in the float32 loop of its manual (Dice loss)."""
 
     label = "segmentation-models-pytorch"
 
@@ -134,7 +134,7 @@ class IndexDataset(plain_loop.PlainDataset):
 
 
 class OurLoop:
-    """utils.training.engine's Trainer and evaluate, and unet.Unet, put together as train.py and predict.py do."""
+    """Trainer, evaluate and Unet, put together as train.py and predict.py do."""
 
     label = "ours"
 
@@ -165,7 +165,7 @@ class OurLoop:
         return seconds
 
     def prepare(self) -> None:
-        """The weights take the way through a file, as they do between train.py and predict.py."""
+        """The weights go through a file, as they do between train.py and predict.py."""
         checkpoint = Checkpoint(
             model=self.trainer.average.module.state_dict(),
             network=self.network,

@@ -1,4 +1,4 @@
-"""What the benchmarks share: clocks, peak memory, the machine's matrix rate, a process for each row, Markdown."""
+"""What benchmarks share: clocks, peak memory, the machine's matrix rate, a process per row, Markdown."""
 
 import multiprocessing
 import os
@@ -31,7 +31,7 @@ def in_child(function: Callable, *arguments: Any) -> Any:
 
 
 def synchronise(device: torch.device) -> None:
-    """Wait for what a GPU was told to do; without this a clock would measure the telling."""
+    """Wait until a GPU has done its work; a clock would measure the launching otherwise."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
@@ -50,9 +50,9 @@ def median_seconds(call: Callable[[], object], repeats: int, device: torch.devic
 def timed(
     batches: Iterable[Batch], seconds: list[float], device: torch.device, block: int = 1
 ) -> Iterator[Batch]:
-    """The batches; `seconds` gets the time a step, loading included, of every `block` steps.
+    """The batches; `seconds` gets the time per step, loading included, of every `block` steps.
 
-    A GPU is asked for its end only once a block, because asking keeps it from working ahead.
+    A GPU is waited for only once per block, because waiting keeps it from working ahead.
     """
     start = time.perf_counter()
     for index, batch in enumerate(batches, 1):
@@ -79,7 +79,7 @@ def peak_bytes(device: torch.device) -> int:
 
 
 def matrix_rate(precision: str, device: torch.device, quick: bool = False) -> float:
-    """Best FLOP a second of the product of two large matrices in `precision`: what the machine can do at the very most."""
+    """FLOP per second of the product of two large matrices in `precision`: the machine's ceiling."""
     dtype, side = getattr(torch, precision), 256 if quick else 8192 if device.type == "cuda" else 4096
     # Convolutions in float32 use TF32 on CUDA unless forbidden; so does the ceiling.
     torch.set_float32_matmul_precision("high" if device.type == "cuda" else "highest")
@@ -95,7 +95,7 @@ def matrix_rate(precision: str, device: torch.device, quick: bool = False) -> fl
 
 
 def forward_flop(make_net: Callable[[], nn.Module], size: int) -> int:
-    """FLOP (two a multiply-add) of one picture (3, size, size) through a network; nothing is computed."""
+    """FLOP (two per multiply-add) of one picture (3, size, size) through a network; nothing is computed."""
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
         make_net().eval()(torch.zeros(1, 3, size, size))
     return counter.get_total_flops()
@@ -115,20 +115,15 @@ def draw_folder(root: Path, count: int, size: int) -> VocFolder:
 
 
 def choose_folder(voc_root: Path | None, quick: bool, root: Path) -> VocFolder:
-    """The VOC folder that was asked for, or, to be quick, one drawn into `root`: two pictures to train, two to validate."""
+    """The VOC folder asked for; with `quick` a drawn one: two pictures to train, two to validate."""
     if quick:
         folder = draw_folder(root / "voc", 4, 64)
         folder.write_split("train", ["cells_0", "cells_1"])
         folder.write_split("val", ["cells_2", "cells_3"])
         return folder
     if voc_root is None:
-        raise UserError(
-            "choose-folder",
-            "--voc-root",
-            "no folder",
-            "a VOC folder, such as VOCdevkit/isbi of the README",
-            "name one",
-        )
+        expected = "a VOC folder, such as VOCdevkit/isbi of the tutorial"
+        raise UserError("folder-not-given", "--voc-root", "no folder", expected, "pass one")
     return VocFolder(voc_root)
 
 
@@ -144,6 +139,22 @@ def processor_name() -> str:
     lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
     named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return named[0] if named else platform.processor() or platform.machine()
+
+
+def learning_curve(
+    train: Callable[[], object],
+    validate: Callable[[], float],
+    minutes: float,
+    least: int = 1,
+    start: float = 0,
+) -> Iterator[tuple[float, float]]:
+    """(minutes since `start`, score) of each epoch, until the time is over, but of `least` epochs."""
+    elapsed = count = 0
+    while count < least or elapsed < minutes:
+        train()
+        score = validate()
+        elapsed, count = (time.perf_counter() - start) / 60, count + 1
+        yield elapsed, score
 
 
 def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -26,19 +26,14 @@ class Config:
     output: Path | None = None  # Markdown file to write; None: print only
     device: str = "auto"  # auto, cpu, cuda
     network: str = "vgg"  # one of NETWORKS in loops.py
-    batches: tuple[tuple[int, int], ...] = (
-        (2, 256),
-        (1, 512),
-        (2, 512),
-        (4, 512),
-    )  # (pictures, side) of a step
+    batches: tuple[tuple[int, int], ...] = ((2, 256), (1, 512), (2, 512), (4, 512))  # (crops, side) of a step
     quick: bool = False  # a tiny network on tiny pictures: does it run?
 
 
 def measure(config: Config, way: str, batch_size: int, size: int) -> tuple[int, int, float]:
-    """Peak bytes of a process that is about to train, and after five steps, and seconds of one of these (the median).
+    """Peak bytes of a process before and after five training steps, and the median seconds of a step.
 
-    The first step makes the optimizer's memory.
+    The first step allocates the optimizer's state.
     """
     device = choose_device(config.device)
     with TemporaryDirectory() as directory:
@@ -63,8 +58,9 @@ def main(config: Config) -> None:
         ]
         rows.append([f"{batch_size} × {size}×{size}", *cells])
         print(" | ".join(rows[-1]), flush=True)
-    intro = f"""`python benchmarks/memory.py`: {config.network}, training; GiB at the peak of the process and seconds of a step;
-{idle / 2**30:.2f} of them for Python and PyTorch before the first step (on CUDA: on the card). {describe_machine(device)}."""
+    start = f"{idle / 2**30:.2f} of them for Python and PyTorch before the first step (on CUDA: on the card)"
+    intro = f"""`python benchmarks/memory.py`: {config.network}, training; GiB at the peak of the process and
+seconds per step; {start}. {describe_machine(device)}."""
     report("Memory", f"{intro}\n\n{markdown(['batch', *WAYS], rows)}", config.output)
 
 

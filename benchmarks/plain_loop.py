@@ -1,10 +1,11 @@
 """The reference that ours is measured against: a training loop as the best-known repositories write it.
 
-Whole pictures decoded by PIL at every visit, flips only, a one-hot target beside every mask, cross-entropy + Dice, Adam,
-float32 in PyTorch's default layout; validation predicts picture by picture into PNG files, reads them back and counts.
-After bubbliiiing/unet-pytorch (data, loss, validation) and milesial/Pytorch-UNet, written anew. What would only cost it
-time is left out: their score of every training batch and their second pass over the validation pictures for a loss.
-It takes any network of pictures (N, C, H, W) → logits (N, K, H, W), so that a ratio compares loops and not networks.
+Whole pictures decoded by PIL at every visit, flips only, a one-hot target beside every mask, cross-entropy
++ Dice, Adam, float32 in PyTorch's default layout; validation predicts picture by picture into PNG files,
+reads them back and counts. After bubbliiiing/unet-pytorch (data, loss, validation) and
+milesial/Pytorch-UNet, written anew. What would only cost it time is left out: their score of every training
+batch and their second pass over the validation pictures for a loss. It takes any network of pictures (N, C,
+H, W) → logits (N, K, H, W), so that a ratio compares loops and not networks.
 """
 
 import tempfile
@@ -22,9 +23,10 @@ from utils.voc.folder import VocFolder
 
 
 class PlainDataset(Dataset):
-    """Picture (C, H, W) float32 in 0…1, mask (H, W) int64, one-hot target (H, W, K + 1) float32 of a VOC folder.
+    """Picture (C, H, W) float32 in 0…1, mask (H, W) int64, one-hot target (H, W, K + 1) float32.
 
-    Class K takes the ignored pixels. mode: PIL's, "RGB" or "L". The pictures are taken whole, so they have one size.
+    Class K takes the ignored pixels. mode: PIL's, "RGB" or "L". The pictures are taken whole, so they have
+    one size.
     """
 
     def __init__(self, folder: VocFolder, names: Sequence[str], num_classes: int, mode: str = "RGB"):
@@ -70,7 +72,7 @@ def make_optimizer(net: nn.Module) -> torch.optim.Optimizer:
 
 
 def one_hot_loss(logits: Tensor, masks: Tensor, one_hot: Tensor) -> Tensor:
-    """Cross-entropy + Dice. logits (N, K, H, W); masks (N, H, W) int64, K ignored; one_hot (N, H, W, K + 1) float32."""
+    """Cross-entropy + Dice. logits (N, K, H, W); masks (N, H, W), K ignored; one_hot (N, H, W, K + 1)."""
     return cross_entropy(logits, masks) + dice_loss(logits, one_hot)
 
 
@@ -81,7 +83,7 @@ def cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
 
 
 def dice_loss(logits: Tensor, one_hot: Tensor, smooth: float = 1e-5) -> Tensor:
-    """1 − mean over all classes of 2·hits / (predicted + true); predictions on ignored pixels count as wrong ones."""
+    """1 − mean over classes of 2·hits / (predicted + true); predictions on ignored pixels count as wrong."""
     probabilities = logits.permute(0, 2, 3, 1).contiguous().softmax(dim=-1)
     target = one_hot[..., :-1]
     hits = (target * probabilities).sum(dim=(0, 1, 2))
@@ -111,7 +113,7 @@ def train_one_epoch(
 
 @torch.no_grad()
 def predict(net: nn.Module, picture: Image.Image, device: torch.device, mode: str = "RGB") -> np.ndarray:
-    """Class indices (H, W) uint8 by a network in eval mode: probabilities of all classes to the host, then arg-max."""
+    """Class indices (H, W) uint8: probabilities of all classes go to the host, which takes the arg-max."""
     logits = net(to_input(picture.convert(mode)).unsqueeze(0).to(device))[0]
     return logits.permute(1, 2, 0).softmax(dim=-1).cpu().numpy().argmax(axis=-1).astype(np.uint8)
 
@@ -124,7 +126,7 @@ def validate(
     device: torch.device,
     mode: str = "RGB",
 ) -> np.ndarray:
-    """Confusion matrix (K, K) int64, rows truth: predict all → PNG files → read them and the masks → count."""
+    """Confusion matrix (K, K) int64, rows truth: predict all into PNG files, read them back, count."""
     net.eval()
     with tempfile.TemporaryDirectory() as directory:
         for name in names:

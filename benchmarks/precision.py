@@ -43,17 +43,13 @@ def agreement(path: Path, folder: VocFolder, device: str) -> float:
 def main(config: Config) -> None:
     with TemporaryDirectory() as directory:
         logs = Path(directory)
-        folder, rows, scores = (
-            choose_folder(config.voc_root, config.quick, logs),
-            [],
-            {"auto": [], "fp32": []},
-        )
+        folder, rows = choose_folder(config.voc_root, config.quick, logs), []
+        scores = {"auto": [], "fp32": []}
         for seed in range(1 if config.quick else config.seeds):
             for precision, mious in scores.items():
                 flags = f"--epochs {config.epochs} --precision {precision} --seed {seed}"
-                settings = accuracy.Config(
-                    folder.root, train_flags=flags, device=config.device, quick=config.quick
-                )
+                settings = accuracy.Config(folder.root, train_flags=flags, device=config.device)
+                settings.quick = config.quick
                 (parent := logs / f"{precision}-{seed}").mkdir()
                 run, unet = accuracy.train_ours(settings, None, parent)
                 mious.append(max(miou for _, miou in run.curve))
@@ -71,10 +67,9 @@ def main(config: Config) -> None:
     ]
     spread = [f"{statistics.mean(m):.4f} ± {np.ptp(m) / 2:.4f}" for m in scores.values()]
     machine = describe_machine(choose_device(config.device))
-    intro = f"`python benchmarks/precision.py --voc-root {config.voc_root}`: {config.epochs} epochs each. {machine}."
-    sums = (
-        f"Mean and half the range of the seeds: {spread[0]} as the machine chooses, {spread[1]} in float32."
-    )
+    command = f"python benchmarks/precision.py --voc-root {config.voc_root}"
+    intro = f"`{command}`: {config.epochs} epochs each. {machine}."
+    sums = f"Mean and half the range of the seeds: {spread[0]} with --precision auto, {spread[1]} in float32."
     report("Number formats", f"{intro}\n\n{markdown(header, rows)}\n\n{sums}", config.output)
 
 

@@ -1,4 +1,4 @@
-"""Seconds to train, to predict and to validate a picture, and peak memory: ours, the plain loop, and another library.
+"""Seconds to train, predict and validate a picture, and peak memory: ours, the plain loop, another library.
 
 python benchmarks/speed.py --output logs/speed.md
 """
@@ -43,11 +43,9 @@ class Config:
     device: str = "auto"  # auto, cpu, cuda
     networks: tuple[Literal[tuple(NETWORKS)], ...] = tuple(n for n in NETWORKS if n != "tiny")  # see loops.py
     loops: tuple[Literal[tuple(LOOPS)], ...] = tuple(LOOPS)  # see loops.py
-    batch_sizes: tuple[int, ...] = ()  # pictures a step; none given: 2, and on a GPU 8, 16 and 32 too
+    batch_sizes: tuple[int, ...] = ()  # pictures per step; none given: 2, on a GPU 8, 16, 32 too
     size: int = 512  # height and width of the pictures
-    repeats: int = (
-        3  # timed steps (on a GPU: blocks of ten), after one that does not count; the median is reported
-    )
+    repeats: int = 3  # timed steps (on a GPU: blocks of ten) after one that does not count; median
     quick: bool = False  # a tiny network on tiny pictures, without torch.compile: does it run?
 
 
@@ -76,10 +74,10 @@ def measure(config: Config, network: str, loop: str, batch_size: int, root: Path
 def measure_losses(
     device: torch.device, classes: int, batch_size: int, size: int
 ) -> dict[str, tuple[float, int]]:
-    """Seconds of each loss with its gradient, and the bytes that it needs above the logits and the class indices.
+    """Seconds of each loss with its gradient, and its bytes above the logits and the class indices.
 
-    Ours comes first, because a process only knows its highest peak so far. The one-hot target comes with the data, so
-    making it takes memory here and no time.
+    Ours comes first, because a process only knows its highest peak so far. The one-hot target comes with
+    the data, so making it takes memory here and no time.
     """
     logits = torch.randn(batch_size, classes, size, size, device=device, requires_grad=True)
     masks = torch.randint(0, classes, (batch_size, size, size), dtype=torch.uint8, device=device)
@@ -113,7 +111,7 @@ def loss_table(config: Config, device: torch.device) -> str:
 
 
 def speed_rows(config: Config, device: torch.device, root: Path, notes: list[str]) -> Iterator[list[str]]:
-    """Lines of the table; what is left out and what else there is to say is added to `notes`."""
+    """Lines of the table; `notes` gets what is left out and the ratio to the other library."""
     default_sizes = (2, 8, 16, 32) if device.type == "cuda" else (2,)
     for network in config.networks:
         for batch_size in config.batch_sizes or default_sizes:
@@ -127,9 +125,8 @@ def speed_rows(config: Config, device: torch.device, root: Path, notes: list[str
                 yield line(config, network, loop, batch_size, row, found.get("plain"))
             if {"ours", "smp"} <= found.keys():
                 ratio = found["smp"].train / found["ours"].train
-                notes.append(
-                    f"{network}, batch {batch_size}: ours trains {ratio:.2f}× as fast as {LOOPS['smp'].label}."
-                )
+                label = f"{network}, batch {batch_size}"
+                notes.append(f"{label}: ours trains {ratio:.2f}× as fast as {LOOPS['smp'].label}.")
 
 
 def line(
@@ -147,13 +144,17 @@ def line(
     return [*cells, f"{row.rate / 1e9:.0f}", f"{row.warm_up:.1f}"]
 
 
-HEADER = ["network", "loop", "precision", "batch", "train, s a picture", "speed", "predict, s", "speed", "validate, s",
-          "speed", "peak, GiB", "memory", "of matrix rate: train", "predict", "rate, GFLOP/s", "warm-up, s"]  # fmt: skip
-EXPLANATION = """Speed and memory: relative to the plain loop (`benchmarks/plain_loop.py`: float32, one-hot target, validation
-through PNG files) on the same network. Training: all of a step, loading included; predicting: one picture, from memory to its
-mask in memory; validating: a batch of pictures to their confusion matrix. Peak: of the process that trains (on CUDA: on the
-card). Of matrix rate: FLOP of the convolutions (training: three forward passes) a second, as a share of what a large matrix
-product reached in the same process in that precision. Warm-up: the first step (on CUDA: ten) and compilation."""
+HEADER = [
+    *("network", "loop", "precision", "batch", "train, s per picture", "speed", "predict, s", "speed"),
+    *("validate, s", "speed", "peak, GiB", "memory", "of matrix rate: train", "predict"),
+    *("rate, GFLOP/s", "warm-up, s"),
+]
+EXPLANATION = """Speed and memory: relative to the plain loop (`benchmarks/plain_loop.py`: float32,
+one-hot target, validation through PNG files) on the same network. Training: all of a step, loading
+included; predicting: one picture, from memory to its mask in memory; validating: a batch of pictures to
+their confusion matrix. Peak: of the process that trains (on CUDA: on the card). Of matrix rate: FLOP per
+second of the convolutions (training: three forward passes) as a share of what a large matrix product
+reached in the same process in that precision. Warm-up: the first step (on CUDA: ten) and compilation."""
 
 
 def main(config: Config) -> None:
@@ -168,7 +169,8 @@ def main(config: Config) -> None:
         for row in speed_rows(config, device, Path(directory), notes):
             print(" | ".join(row), flush=True)
             rows.append(row)
-    command = f"`python benchmarks/speed.py`: {config.size}×{config.size}, three classes; {describe_machine(device)}."
+    size = f"{config.size}×{config.size}"
+    command = f"`python benchmarks/speed.py`: {size}, three classes; {describe_machine(device)}."
     listed = "\n".join(f"- {text}" for text in notes)
     text = "\n\n".join([command, markdown(HEADER, rows), EXPLANATION, listed, loss_table(config, device)])
     report("Speed", text, config.output)

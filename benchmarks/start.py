@@ -19,7 +19,7 @@ from utils.core.console import run_script
 from utils.core.device import choose_device
 
 ROOT = Path(__file__).parents[1]
-# train.py as it is, in a process that ends when an optimizer has made its first step.
+# train.py unchanged, in a process that ends when an optimizer has made its first step.
 UNTIL_FIRST_STEP = """
 import os, runpy, sys
 from torch.optim.optimizer import register_optimizer_step_post_hook
@@ -35,14 +35,12 @@ class Config:
     """Settings of the benchmark."""
 
     output: Path | None = None  # Markdown file to write; None: print only
-    repeats: int = (
-        3  # starts of each kind, after one that warms the disk and draws the demo set; the median is reported
-    )
+    repeats: int = 3  # starts of each kind after one that warms the disk and draws the demo set; median
     quick: bool = False  # one start on a small demo network: does it run?
 
 
 def seconds_of(command: Sequence[str], folder: Path, status: int) -> float:
-    """Seconds until the command ends, started in `folder`. Raises RuntimeError for another exit status than expected."""
+    """Seconds until the command, started in `folder`, ends. Raises RuntimeError for another exit status."""
     start = time.perf_counter()
     result = subprocess.run(
         [sys.executable, *command], cwd=folder, capture_output=True, encoding="utf-8", errors="replace"

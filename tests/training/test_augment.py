@@ -261,7 +261,8 @@ def test_half_of_the_crops_are_centred_on_a_class_where_asked():
         ]
         return np.mean([(crop == value).any() for crop in crops])
 
-    # 61 × 61 of 169 × 269 places show some of the object; of the crops that are centred on a class, half are on it.
+    # 61 × 61 of 169 × 269 places show some of the object; of the crops that are centred on a class, half
+    # are on it.
     assert share(0.0, 3) == pytest.approx(0.08, abs=0.04)
     assert share(1.0, 3) == pytest.approx(0.54, abs=0.08)
     assert share(1.0, 255) < share(0.0, 255)

@@ -19,7 +19,8 @@ from utils.voc.demo import draw_sample
 def test_values_by_hand():
     mask = np.zeros((3, 9), np.uint8)
     mask[:, :2] = mask[:, 7:] = 1
-    # A gap of five columns: distances to the two objects are 1 + 5, 2 + 4, 3 + 3, …; inside an object 0 and 6 or 7.
+    # A gap of five columns: distances to the two objects are 1 + 5, 2 + 4, 3 + 3, …; inside an object 0 and
+    # 6 or 7.
     weights = BorderWeights(w0=10, sigma=5)(mask)
     between = 10 * np.exp(-(6**2) / 50)
     inside = [10 * np.exp(-(7**2) / 50), 10 * np.exp(-(6**2) / 50)]
