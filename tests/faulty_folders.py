@@ -1,4 +1,4 @@
-"""The catalogue of faulty VOC folders: each function spoils one and returns the path that the error must name."""
+"""The catalogue of faulty VOC folders: each function spoils one and returns the path the error must name."""
 
 import numpy as np
 from scripts import cut_off, recode, save_as

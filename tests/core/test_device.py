@@ -1,4 +1,4 @@
-"""Devices and number formats: what is chosen, what is refused, and the fallbacks of older releases of PyTorch."""
+"""Devices and number formats: what is chosen, what is refused, fallbacks for older releases of PyTorch."""
 
 import contextlib
 

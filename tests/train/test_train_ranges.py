@@ -51,7 +51,7 @@ def import_floats(root, images, masks):
 
 
 def percentiles_of(normalisation):
-    """What the network sees as black and white, in the numbers of the stack, and one code of 16 bits in them."""
+    """What the network sees as black and white, and one 16-bit step, both in the numbers of the stack."""
     low, high = normalisation["range_float"]
     step = (high - low) / 65535
     return [low + code * step for code in normalisation["range_16bit"]], step

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 import torch
 from scipy.ndimage import distance_transform_edt, label
-from scripts import make_voc
+from scripts import make_voc, tiny
 
 import train
-from nets.config import NetworkConfig
 from utils.images.reading import read_image
 from utils.training.border_weights import BorderWeights
 from utils.training.losses import Loss, balanced_class_weights, criterion
@@ -88,8 +87,7 @@ def test_balanced_class_weights_by_hand():
 
 def test_a_run_with_border_and_class_weights_draws_them(tmp_path):
     folder = make_voc(tmp_path / "voc")
-    config = train.Config(voc_root=folder.root, border_weight=10, class_weights="balanced", network=NetworkConfig(base_channels=4, depth=2),
-                          epochs=1, save_dir=tmp_path, run_name="run", device="cpu", batch_size=2)  # fmt: skip
+    config = tiny(folder, tmp_path, border_weight=10, class_weights="balanced", epochs=1)
     plain = replace(config, border_weight=0.0, run_name="plain")
     train.main(config)
     train.main(plain)

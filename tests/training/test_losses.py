@@ -128,7 +128,7 @@ def test_all_of_it_together_has_the_gradient_of_its_value():
 
 
 class LargestArrays(TorchDispatchMode):
-    """Counts the arrays of at least `size` elements that operators make new memory for, and how many live at once."""
+    """Counts arrays of at least `size` elements that operators allocate, and how many live at once."""
 
     def __init__(self, size: int):
         super().__init__()
@@ -308,7 +308,7 @@ def test_border_weights_are_the_same_every_time():
 
 
 def test_deep_supervision_adds_coarser_maps_by_hand():
-    """Sum of (logit of class 0 − class index) over the pixels: what a level adds can be counted on fingers."""
+    """Sum of (logit of class 0 − class index) over the pixels, easy to work out for each level."""
     target = torch.tensor([[[0, 1, 2], [1, 1, 1], [2, 0, 1]]], dtype=torch.uint8)
     full, half = torch.ones(1, 2, 3, 3), torch.full((1, 2, 2, 2), 3.0)
 
