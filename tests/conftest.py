@@ -92,3 +92,10 @@ def finished(tmp_path_factory) -> tuple[VocFolder, Path]:
     folder = make_voc(root / "voc", count=6, size=sizes, val=3)
     train.main(tiny(folder, root / "logs", epochs=3, lr=1e-2))
     return folder, root / "logs" / "run"
+
+
+@pytest.fixture
+def without_drawing(monkeypatch):
+    """voc2unet.py without its two pictures, which take a second."""
+    for name in ("draw_statistics", "draw_contact_sheet"):
+        monkeypatch.setattr(f"voc2unet.{name}", lambda *_: None)

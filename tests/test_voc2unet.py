@@ -6,13 +6,13 @@ import shlex
 import numpy as np
 import pytest
 import tyro
+from doctor_folder import check, command
 from scripts import cut_off, save_as, snapshot
 
 import train
-import voc2unet
 from utils.core.console import UserError
 from utils.core.files import write_lines
-from utils.doctor import repair as mending
+from utils.doctor import originals
 from utils.images.reading import read_mask
 from utils.images.writing import write_image, write_mask
 from utils.voc.folder import VocFolder
@@ -21,11 +21,7 @@ from voc2unet import Config, main
 SPLITS = ("train", "val", "trainval", "test")
 
 
-@pytest.fixture(autouse=True)
-def without_pictures(monkeypatch):
-    """Drawing takes a second; test_statistics.py looks at it."""
-    for name in ("draw_statistics", "draw_contact_sheet"):
-        monkeypatch.setattr(voc2unet, name, lambda *_: None)
+pytestmark = pytest.mark.usefixtures("without_drawing")
 
 
 def write_pair(folder, name, values=(0, 1), size=(6, 8)):
@@ -42,10 +38,6 @@ def make_pairs(root, count=6, values=(0, 1)):
     for index in range(1, count + 1):
         write_pair(folder, f"slice_{index}", values)
     return VocFolder(root)
-
-
-def check(folder, **settings):
-    main(Config(voc_root=folder.root, **settings))
 
 
 def read_splits(folder):
@@ -209,7 +201,7 @@ def test_classes_without_names_are_numbered(tmp_path, capsys):
 def test_next_command_can_be_pasted(tmp_path, capsys):
     folder = make_pairs(tmp_path / "我的 数据")
     check(folder)
-    command = re.search(r"next: (.*)", capsys.readouterr().out)[1]
+    proposed = re.search(r"next: (.*)", capsys.readouterr().out)[1]
     python, script, *flags = shlex.split(command)
     assert (python, script, flags[:2]) == ("python", "train.py", ["--voc-root", str(folder.root)])
     proposed = tyro.cli(train.Config, args=flags)
@@ -365,7 +357,7 @@ def test_interrupted_mending_is_completed_by_running_again(tmp_path, monkeypatch
         write_mask(path, mask)
 
     with monkeypatch.context() as patch:
-        patch.setattr(mending, "write_mask", stop_after_some)
+        patch.setattr(originals, "write_mask", stop_after_some)
         with pytest.raises(KeyboardInterrupt):
             check(broken, map="0:1,255:0")
     check(broken, map="0:1,255:0")
@@ -437,7 +429,7 @@ def test_all_faults_are_listed_and_nothing_is_written(tmp_path):
     message = str(caught.value)
     for name, found in {
         "slice_1": "a mask of 5×8",
-        "slice_2": "a mask of RGB colours",
+        "slice_2": "a mask of RGB colors",
         "slice_3": "a JPEG",
         "slice_4": "16-bit values",
         "slice_5": "an empty file",

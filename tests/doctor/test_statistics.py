@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shlex
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,11 +16,12 @@ import train
 import voc2unet
 from utils.core.console import UserError
 from utils.core.files import write_lines
-from utils.doctor.examination import Objects, Seen, examine
+from utils.doctor.examination import Objects, PairReport, examine
+from utils.doctor.originals import RepairedMask
 from utils.doctor.pairing import list_pairs
-from utils.doctor.repair import MendedMask, Mending
-from utils.doctor.sheets import choose
-from utils.doctor.statistics import ClassStatistics, describe, propose
+from utils.doctor.repair import RepairSettings, prepare_repair
+from utils.doctor.sheets import choose_pairs
+from utils.doctor.statistics import describe
 from utils.images.reading import read_image
 from utils.images.writing import write_image, write_mask
 from utils.training.data import load_data
@@ -34,8 +34,8 @@ NAMES = ["background", "cell", "nucleus"]
 
 
 def look_at(folder):
-    mending = Mending(folder.root)
-    return examine(list_pairs(folder, mending)[0], mending)
+    repair = prepare_repair(folder, RepairSettings())
+    return examine(list_pairs(folder, repair)[0], repair)
 
 
 def make_known(root):
@@ -56,7 +56,7 @@ def make_known(root):
 
 
 def test_known_answers(tmp_path):
-    found = describe(look_at(make_known(tmp_path)), NAMES, ["a 1"])
+    found = describe(look_at(make_known(tmp_path)), NAMES)
     assert (found.pictures, found.ignored_pixels, found.ignored_pictures) == (2, 1, 1)
     assert found.sizes == {"4×6": 2}
     assert found.channels == {"gray": 2}
@@ -75,7 +75,7 @@ def test_16_bit_and_8_bit_pictures_are_counted_on_one_scale(tmp_path):
     folder = make_known(tmp_path)
     save_as(folder.images_dir / "a 1.png", np.full((4, 6), 65535, np.uint16))
     save_as(folder.images_dir / "b.图.png", np.full((4, 6), 10, np.uint8))
-    found = describe(look_at(folder), NAMES, ["a 1"])
+    found = describe(look_at(folder), NAMES)
     assert found.bits == {"16": 1, "8": 1}
     assert found.intensity_percentiles["25"] == 2570
     assert found.intensity_percentiles["75"] == 65535
@@ -102,9 +102,7 @@ def known(tmp_path_factory):
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(voc2unet, "draw_statistics", lambda *_: None)
-    monkeypatch.setattr(voc2unet, "draw_contact_sheet", lambda *_: None)
+def folder(tmp_path, without_drawing):
     return make_fresh(make_known(tmp_path))
 
 
@@ -169,10 +167,8 @@ RGB_GRAY, COLOUR = (
     ],
 )
 def test_training_chooses_what_the_doctor_proposes(
-    tmp_path, monkeypatch, capsys, size, count, val, kinds, expected
+    tmp_path, without_drawing, capsys, size, count, val, kinds, expected
 ):
-    for name in ("draw_statistics", "draw_contact_sheet"):
-        monkeypatch.setattr(voc2unet, name, lambda *_: None)
     folder = make_voc(tmp_path, count, size, val)
     for index, kind in enumerate(kinds):
         path = folder.image_path(f"cells_{index}")
@@ -180,17 +176,21 @@ def test_training_chooses_what_the_doctor_proposes(
             write_image(path, kind(read_image(path)))
     make_fresh(folder)
     flags = shlex.split(re.search("next: python train.py (.*)", capsys.readouterr().out)[1])
-    proposed, alone = tyro.cli(train.Config, args=flags), train.Config(voc_root=folder.root)
-    for config in (proposed, replace(alone, fit=proposed.fit)):
+    content = json.loads((folder.root / "dataset.json").read_text("utf-8"))
+    listed = shlex.split(" ".join(one["flags"] for one in content["proposals"]))
+    configs = [tyro.cli(train.Config, args=[*flags, *more]) for more in ([], listed)]
+    for config in configs:
         filled = train.resolve_settings(config, train.read_data(config), Start())
         assert (filled.input_shape, filled.batch_size, filled.network.in_channels) == expected
-    assert (proposed.input_shape, proposed.batch_size, proposed.network.in_channels) == expected
+    # The command holds nothing that training chooses itself.
+    assert flags[:2] == ["--voc-root", str(folder.root)]
+    assert {"--batch-size", "--input-shape", "--in-channels"}.isdisjoint(flags)
 
 
 def test_values_are_checked_when_read_from_the_file_too(folder):
     write_lines(folder.class_names_path, NAMES[:2])
     assert read_survey(folder, ["a 1"])
-    with pytest.raises(UserError, match=r"value 2 \(4 pixels\)"):
+    with pytest.raises(UserError, match=r"2 \(4 pixels\)"):
         load_data(folder)
 
 
@@ -252,61 +252,23 @@ def test_a_name_that_the_file_does_not_list(folder):
     assert read_survey(folder, ["a 1", "c"]) is None
 
 
-def seen(size, gray=True, values=None, name="x"):
-    record = PairRecord(name, size, values or {0: 1, 1: 1}, gray, 8, np.zeros((4, 2)))
-    return Seen(name, None, record, 1, name, MendedMask((), "", size))
-
-
-def class_of(share, median=400.0, large=900.0, index=1):
-    return ClassStatistics(index, f"class_{index}", 100, share, 5, 10, 1, median, large, 1000)
-
-
-def proposed(seen, classes):
-    return " ".join(one.flags for one in propose(seen, classes))
-
-
-@pytest.mark.parametrize(
-    ("size", "count", "classes", "flags"),
-    [
-        ((256, 256), 40, [(0.5, 400, 900)], "--fit crop --input-shape 256 256 --batch-size 2 "),
-        ((512, 512), 20, [(0.5, 400, 900)], "--fit crop --input-shape 256 256 --batch-size 2 "),
-        ((512, 512), 80, [(0.5, 400, 900)], "--fit crop --input-shape 256 256 --batch-size 8 "),
-        ((512, 512), 200, [(0.5, 400, 900)], "--fit crop --input-shape 512 512 --batch-size 4 "),
-        ((300, 500), 400, [(0.5, 400, 900)], "--fit crop --input-shape 320 512 --batch-size 6 "),
-        ((2000, 3000), 10, [(0.5, 400, 900)], "--fit crop --input-shape 512 512 --batch-size 4 "),
-        ((2000, 3000), 40, [(0.5, 90_000, 4e6)], "--fit letterbox --input-shape 512 512 --batch-size 4 "),
-        (
-            (2000, 3000),
-            40,
-            [(0.2, 100, 300), (0.5, 90_000, 4e6)],
-            "--fit crop --input-shape 512 512 --batch-size 4 ",
-        ),
-        ((64, 64), 1, [(0.5, 400, 900)], "--fit crop --input-shape 64 64 --batch-size 1 "),
-    ],
-)
-def test_sizes_proposed(size, count, classes, flags):
-    found = proposed([seen(size)] * count, [class_of(*one, index=i) for i, one in enumerate(classes)])
-    assert found == flags + "--in-channels 1 --class-weights none"
-
-
-def test_channels_and_weights_proposed():
-    pictures = [seen((64, 64)), seen((64, 64), gray=False)]
-    assert "--in-channels 3" in proposed(pictures, [class_of(0.5)])
-    assert "--class-weights balanced" in proposed(pictures, [class_of(0.97), class_of(0.03)])
-    assert "--class-weights none" in proposed(pictures, [class_of(0.8), class_of(0.2)])
+def report_of(values, name):
+    record = PairRecord(name, (8, 8), values, True, 8, np.zeros((4, 2)))
+    return PairReport(record, None, 1, name, RepairedMask((), "", (8, 8)))
 
 
 @given(st.integers(1, 80), st.integers(2, 12))
 def test_contact_sheet_shows_every_class(count, classes):
-    pictures = [seen((8, 8), values={0: 60, index % classes: 4}, name=str(index)) for index in range(count)]
-    chosen = choose(pictures, classes)
+    reports = [report_of({0: 60, index % classes: 4}, str(index)) for index in range(count)]
+    chosen = choose_pairs(reports, classes)
     assert len(chosen) == min(count, 24)
-    assert chosen == sorted(chosen, key=lambda one: int(one.name))
-    assert set().union(*(one.values for one in chosen)) == set().union(*(one.values for one in pictures))
+    assert chosen == sorted(chosen, key=lambda one: int(one.record.name))
+    shown, there = (set().union(*(one.record.values for one in some)) for some in (chosen, reports))
+    assert shown == there
 
 
 def test_statistics_of_drawn_pictures_of_many_sizes(tmp_path):
     folder = make_voc(tmp_path, 3, [(40, 48), (48, 48), (33, 21)])
-    found = describe(look_at(folder), NAMES, ["cells_0"])
+    found = describe(look_at(folder), NAMES)
     assert found.sizes == {"40×48": 1, "48×48": 1, "33×21": 1}
     assert sum(one.pixels for one in found.classes) == 40 * 48 + 48 * 48 + 33 * 21

@@ -1,4 +1,4 @@
-"""Colour tables and the way from RGB masks to class indices."""
+"""Color tables and the way from RGB masks to class indices."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 
 from utils.core.console import UserError
 from utils.images.palette import voc_palette
-from utils.voc.colors import BUILT_IN, colour_counts, in_words, load_table, pack, unpack
+from utils.voc.colors import BUILT_IN, count_colors, color_shares, load_table, pack, unpack
 
 
 def write_table(path, text, encoding="utf-8"):
@@ -17,17 +17,17 @@ def write_table(path, text, encoding="utf-8"):
 
 
 @pytest.mark.parametrize(
-    ("name", "classes", "colours"), [("voc", 21, 22), ("msrc2", 21, 24), ("camvid", 11, 34)]
+    ("name", "classes", "colors"), [("voc", 21, 22), ("msrc2", 21, 24), ("camvid", 11, 34)]
 )
-def test_built_in_tables(name, classes, colours):
+def test_built_in_tables(name, classes, colors):
     table = load_table(name)
     assert len(table.class_names) == len(set(table.class_names)) == classes
-    assert len(set(table.packed.tolist())) == len(table.colours) == colours
+    assert len(set(table.packed.tolist())) == len(table.colors) == colors
     assert set(table.indices) == {*range(classes), 255}
 
 
 @pytest.mark.parametrize(
-    ("name", "colour", "index"),
+    ("name", "color", "index"),
     [
         ("voc", (0, 0, 0), 0),
         ("voc", (192, 128, 128), 15),
@@ -43,8 +43,8 @@ def test_built_in_tables(name, classes, colours):
         ("camvid", (128, 0, 192), 3),
     ],
 )
-def test_known_colours(name, colour, index):
-    mask, strange = load_table(name).to_indices(np.full((2, 3, 3), colour, np.uint8))
+def test_known_colors(name, color, index):
+    mask, strange = load_table(name).to_indices(np.full((2, 3, 3), color, np.uint8))
     assert (mask == index).all()
     assert mask.dtype == np.uint8
     assert strange == {}
@@ -72,15 +72,15 @@ def test_packing_is_undone(packed):
 def test_pixels_are_in_the_table_or_counted(rgb):
     mask, strange = BUILT_IN["camvid"].to_indices(rgb)
     assert (mask == 254).sum() == sum(strange.values())
-    assert sum(colour_counts(rgb).values()) == 16
+    assert sum(count_colors(rgb).values()) == 16
 
 
-def test_file_of_colours(tmp_path):
+def test_file_of_colors(tmp_path):
     text = "# trees\n0 0 0 background\n\n10 20 30  large tree \n11 21 31 large tree\n255 255 255 Void\n"
     table = write_table(tmp_path / "颜色 1.txt", text, "utf-8-sig")
     assert table.class_names == ["background", "large tree"]
     assert table.indices.tolist() == [0, 1, 1, 255]
-    assert table.colours[2].tolist() == [11, 21, 31]
+    assert table.colors[2].tolist() == [11, 21, 31]
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_file_of_colours(tmp_path):
         ("0 0 0 a\n1 2 3\n", "'1 2 3' in line 2"),
         ("0 0 256 a\n", "'0 0 256 a' in line 1"),
         ("0 0 -1 a\n", "'0 0 -1 a' in line 1"),
-        ("0 0 0 a\n0 0 0 b\n", "the colour 0 0 0 for two classes (line 2)"),
+        ("0 0 0 a\n0 0 0 b\n", "the color 0 0 0 for two classes (line 2)"),
         ("0 0 0 a\n", "1 classes"),
         ("", "0 classes"),
         ("\n".join(f"{i % 256} {i // 256} 0 class{i}" for i in range(300)), "300 classes"),
@@ -98,7 +98,7 @@ def test_file_of_colours(tmp_path):
 )
 def test_bad_table(tmp_path, text, found):
     with pytest.raises(UserError) as caught:
-        write_table(tmp_path / "colours.txt", text)
+        write_table(tmp_path / "colors.txt", text)
     assert caught.value.found == found
 
 
@@ -108,7 +108,7 @@ def test_missing_table(tmp_path):
     assert "voc, msrc2, camvid" in caught.value.remedy
 
 
-def test_nearest_colour_within_the_tolerance(tmp_path):
+def test_nearest_color_within_the_tolerance(tmp_path):
     table = write_table(tmp_path / "t.txt", "0 0 0 a\n100 0 0 b\n")
     rgb = np.array([[[3, 4, 0], [97, 0, 0], [6, 0, 0], [100, 0, 0]]], np.uint8)
     assert table.to_indices(rgb)[1] == {pack(rgb[0, 0]): 1, pack(rgb[0, 1]): 1, pack(rgb[0, 2]): 1}
@@ -118,12 +118,12 @@ def test_nearest_colour_within_the_tolerance(tmp_path):
     assert table.to_indices(rgb, 6)[0].tolist() == [[0, 1, 0, 1]]
 
 
-def test_colour_halfway_between_two_classes_is_not_guessed(tmp_path):
+def test_color_halfway_between_two_classes_is_not_guessed(tmp_path):
     table = write_table(tmp_path / "t.txt", "0 0 0 a\n100 0 0 b\n100 100 0 b\n")
     rgb = np.array([[[50, 0, 0], [100, 50, 0]]], np.uint8)
     assert table.to_indices(rgb, 255)[0].tolist() == [[254, 1]]
 
 
-def test_colours_in_words():
-    assert in_words({0: 3, 0xFF8000: 1}, 4) == "0 0 0 (75.00%), 255 128 0 (25.00%)"
-    assert in_words(dict.fromkeys(range(9), 1), 9, 2) == "0 0 0 (11.11%), 0 0 1 (11.11%), … 9 in all"
+def test_colors_color_shares():
+    assert color_shares({0: 3, 0xFF8000: 1}, 4) == "0 0 0 (75.00%), 255 128 0 (25.00%)"
+    assert color_shares(dict.fromkeys(range(9), 1), 9, 2) == "0 0 0 (11.11%), 0 0 1 (11.11%), … 9 in all"

@@ -1,135 +1,127 @@
 """Which mask belongs to which picture of a VOC folder, and the faults of their names."""
 
 import filecmp
-import re
 from bisect import bisect_left
-from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from utils.core.console import UserError, quoted
-from utils.doctor.repair import Mending, Pair, changed_by_hand, mask_in_place, originals_dir, read_mask_map
+from utils.doctor.faults import Fault
+from utils.doctor.originals import changed_by_hand, mask_in_place, originals_dir, read_mask_map
+from utils.doctor.repair import MaskRepair, Pair
 from utils.voc.folder import VocFolder, is_image, list_images
-
-# What programs and people add to the name of a picture for its mask, or to that of a picture that has one.
-AFFIX = (
-    "(?:masks?|gt|labels?|labelids|labeltrainids|seg(?:mentation)?|anno(?:tation)?s?|truth|ground[-_ ]?truth|target|"
-    "trimap|colou?rs?|images?|img|pictures?|pic|sat|raw)"
-)
+from utils.voc.names import match_names, natural_key
 
 
-@dataclass(frozen=True)
-class Fault:
-    """One fault. kind: the heading of its group, after a number; stops: whether it must be mended to go on."""
+def list_pairs(folder: VocFolder, repair: MaskRepair) -> tuple[list[Pair], list[Fault]]:
+    """Pairs in natural order, and the faults of names and of masks changed since their repair.
 
-    kind: str
-    path: Path | str
-    found: str = ""
-    expected: str = ""
-    remedy: str = ""
-    stops: bool = True
-
-
-def list_pairs(folder: VocFolder, mending: Mending) -> tuple[list[Pair], list[Fault]]:
-    """Pairs in natural order, and the faults: no partner, two files of one name, masks changed since they were mended.
-
-    A map or a colour table always starts from the original masks, where they are kept. Raises UserError without the folders.
+    Raises UserError without the folders.
     """
     for part in (folder.root, folder.images_dir, folder.masks_dir):
         if not part.is_dir():
             expected = "a VOC folder with pictures in JPEGImages and masks in SegmentationClass"
             convert = f"convert labelme files: python json_to_dataset.py --voc-root {quoted(folder.root)}"
-            raise UserError("list-pairs", part, "no such folder", expected, f"put them there, or {convert}")
-    faults: list[Fault] = []
-    pictures = _by_name(list_images(folder.images_dir), "picture", faults)
-    for name in (name for name in pictures if name != name.strip()):
-        found, expected = (
+            raise UserError(
+                "voc-folder-missing", part, "no such folder", expected, f"put them there, or {convert}"
+            )
+    pictures, faults = _by_name(list_images(folder.images_dir), "picture")
+    faults += [
+        Fault(
+            "name-blank",
+            path,
             f"the name {name!r}, with a blank at an end",
             "a name that a line of a split file can hold",
+            "rename it",
         )
-        faults.append(
-            Fault("names that begin or end with a blank", pictures[name], found, expected, "rename it")
-        )
-    masks: dict[str, Path] = {}
-    for source in _sources(folder, mending):
-        # What an interrupted run has copied to its originals is not a second mask.
-        kept = {path.name: path for path in masks.values() if path.parent != folder.masks_dir}
-        listing = [path for path in sorted(source.glob("*")) if is_image(path) and path.stem not in masks
-                   and not (path.name in kept and filecmp.cmp(path, kept[path.name], shallow=False))]  # fmt: skip
-        found = _by_name(listing, "mask", faults)
-        masks |= {name: path for name, path in found.items() if name in pictures}
-        single = [name for name in found if name not in masks]
-        near = _near_misses([name for name in pictures if name not in masks], single)
-        # They are read in any case, for the faults that they have besides.
-        masks |= {name: found[other] for other, name in near.items()}
-        if source == folder.masks_dir:
-            names, single = (
-                sorted(pictures),
-                [name for name in single if name not in near or not mending.active],
-            )
-            faults += [_without_picture(found[name], near.get(name), names, mending) for name in single]
+        for name, path in pictures.items()
+        if name != name.strip()
+    ]
+    masks, mask_faults = _find_masks(folder, repair, pictures)
     pairs = [Pair(name, pictures[name], masks[name]) for name in sorted(masks, key=natural_key)]
-    bare = [path for name, path in pictures.items() if name not in masks]
-    faults += [Fault("pictures without a mask are left out", path, stops=False) for path in bare]
-    if mending.active:
+    faults += mask_faults
+    faults += [Fault("picture-without-mask", path) for name, path in pictures.items() if name not in masks]
+    if repair.active:
         known = read_mask_map(folder)
-        faults += [_by_hand(folder, pair) for pair in pairs if changed_by_hand(folder, pair, known)]
+        faults += [_changed_mask(folder, pair) for pair in pairs if changed_by_hand(folder, pair, known)]
     return pairs, faults
 
 
-def natural_key(name: str) -> list[tuple[int, int, str]]:
-    """Sorts slice_9 before slice_10."""
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name)]
+def _find_masks(
+    folder: VocFolder, repair: MaskRepair, pictures: dict[str, Path]
+) -> tuple[dict[str, Path], list[Fault]]:
+    """Picture name → mask.
+
+    Masks that match a picture but for affixes are read in any case, for their other faults.
+    """
+    masks: dict[str, Path] = {}
+    faults: list[Fault] = []
+    for source in _mask_sources(folder, repair):
+        # What an interrupted run has copied to its originals is not a second mask.
+        kept = {path.name: path for path in masks.values() if path.parent != folder.masks_dir}
+        listing = [
+            path
+            for path in sorted(source.glob("*"))
+            if is_image(path) and path.stem not in masks
+            if not (path.name in kept and filecmp.cmp(path, kept[path.name], shallow=False))
+        ]
+        found, twice = _by_name(listing, "mask")
+        faults += twice
+        masks |= {name: path for name, path in found.items() if name in pictures}
+        single = [name for name in found if name not in masks]
+        near = match_names([name for name in pictures if name not in masks], single)
+        masks |= {name: found[other] for other, name in near.items()}
+        if source == folder.masks_dir:
+            faults += [
+                _mask_without_picture(found[name], near.get(name), sorted(pictures), repair)
+                for name in single
+                if name not in near or not repair.active
+            ]
+    return masks, faults
 
 
-def _sources(folder: VocFolder, mending: Mending) -> list[Path]:
-    """Where masks are taken from, the first that has one first. An interrupted run may have moved one to its originals."""
-    if mending.values is not None or mending.table is not None:
+def _mask_sources(folder: VocFolder, repair: MaskRepair) -> list[Path]:
+    """Folders of masks; the first that has a mask decides.
+
+    An interrupted run may have moved one to its originals.
+    """
+    if repair.from_originals:
         return [originals_dir(folder), folder.masks_dir]
-    return [folder.masks_dir, originals_dir(folder)] if mending.active else [folder.masks_dir]
+    return [folder.masks_dir, originals_dir(folder)] if repair.active else [folder.masks_dir]
 
 
-def _by_name(paths: Sequence[Path], what: str, faults: list[Fault]) -> dict[str, Path]:
+def _by_name(paths: Sequence[Path], kind: str) -> tuple[dict[str, Path], list[Fault]]:
+    """Name without ending → file; a fault for each further file of a name. kind: picture or mask."""
     found: dict[str, Path] = {}
+    faults = []
     for path in paths:
         other = found.setdefault(path.stem, path)
         if other != path:
-            two = f"two {what}s of one name: {other.name} and {path.name}"
-            reason = f"one {what} a name, because a mask belongs to a name"
-            faults.append(
-                Fault(f"{what}s of the same name", path, two, reason, "rename or remove one of them")
-            )
-    return found
+            two = f"two {kind}s of one name: {other.name} and {path.name}"
+            expected = f"one {kind} per name, because a mask belongs to a name"
+            faults.append(Fault(f"{kind}-name-twice", path, two, expected, "rename or remove one of them"))
+    return found, faults
 
 
-def _near_misses(pictures: Sequence[str], masks: Sequence[str]) -> dict[str, str]:
-    """Mask name → picture name where both are the same but for case and affixes such as _mask, one to one."""
-    by_core: dict[str, tuple[list[str], list[str]]] = defaultdict(lambda: ([], []))
-    for side, names in enumerate((pictures, masks)):
-        for name in names:
-            core = re.sub(rf"^(?:{AFFIX}[-_. ]+)+|(?:[-_. ]+{AFFIX})+$", "", name.lower())
-            by_core[core][side].append(name)
-    return {labels[0]: images[0] for images, labels in by_core.values() if len(images) == len(labels) == 1}
-
-
-def _without_picture(path: Path, near: str | None, pictures: Sequence[str], mending: Mending) -> Fault:
-    kind, remedy = "masks without a picture", "rename or remove it"
+def _mask_without_picture(path: Path, near: str | None, pictures: Sequence[str], repair: MaskRepair) -> Fault:
+    """near: the picture that matches but for affixes; pictures: all names, sorted."""
+    code, remedy = "mask-without-picture", "rename or remove it"
     if near:
-        kind = "masks of a name like that of a picture"
-        remedy = f"{mending.command(fix=True)}   (takes it for the mask of {near})"
+        code, remedy = "mask-name", f"{repair.command(fix=True)}   (uses it as the mask of {near})"
     place = bisect_left(pictures, path.stem)
     for name in pictures[max(place - 1, 0) : place + 1]:
         if path.stem.startswith(name) or name.startswith(path.stem):
             near = near or name
     found = "no picture of the same name in JPEGImages" + (f" (did you mean {near}?)" if near else "")
-    return Fault(kind, path, found, f"a picture {path.stem}.jpg or .png, …", remedy)
+    return Fault(code, path, found, f"a picture {path.stem}.jpg or .png, …", remedy)
 
 
-def _by_hand(folder: VocFolder, pair: Pair) -> Fault:
+def _changed_mask(folder: VocFolder, pair: Pair) -> Fault:
     kept, current = originals_dir(folder) / pair.mask.name, mask_in_place(folder, pair)
-    remedy = (
-        f"remove {quoted(kept)} if the new mask is the right one, or {quoted(current)} if the original is"
+    return Fault(
+        "mask-changed",
+        current,
+        "another content than the repair wrote",
+        "the mask that the repair wrote, because it starts from the original again",
+        f"remove {quoted(kept)} if the new mask is the right one, or {quoted(current)} if the original is",
     )
-    expected = "the mask that mending wrote, because it starts from the original again"
-    return Fault("masks changed since mending", current, "another content than was written", expected, remedy)

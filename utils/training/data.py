@@ -59,14 +59,17 @@ class Data:
 
 
 def load_data(folder: VocFolder, fold: int | None = None) -> Data:
-    """Read the splits train and val, or those of a fold, and check every pair. Raises UserError for the first fault."""
+    """Read the splits train and val, or those of a fold, and check every pair.
+
+    Raises UserError for the first fault.
+    """
     if not folder.root.is_dir():
         raise UserError(
             "data-folder-missing",
             folder.root,
             "no such folder",
             "a VOC folder with JPEGImages, SegmentationClass and ImageSets/Segmentation",
-            "make one from labelme files (python json_to_dataset.py), or run python train.py for the built-in demo set",
+            "make one (python json_to_dataset.py), or train on the demo set (python train.py)",
         )
     prefix = "" if fold is None else f"fold{fold}_"
     train, val = folder.read_split(f"{prefix}train"), folder.read_split(f"{prefix}val")

@@ -11,12 +11,18 @@ from utils.voc.survey import PairRecord
 
 
 def looks_like_0_255(counts: np.ndarray) -> bool:
-    """Whether masks hold exactly the values 0 and 255: black and white drawings, not class indices. counts: (256,)."""
+    """Whether masks hold exactly the values 0 and 255: black and white drawings, not class indices.
+
+    counts: (256,).
+    """
     return set(np.flatnonzero(counts)) == {0, IGNORE_INDEX}
 
 
 def resolve_class_names(folder: VocFolder, counts: np.ndarray) -> list[str]:
-    """class_names.txt, or class_0 … up to the largest value found (255 aside). counts: (256,) pixels of each value."""
+    """class_names.txt, or class_0 … up to the largest value found (255 aside).
+
+    counts: (256,) pixels of each value.
+    """
     names = folder.read_class_names()
     if names is not None:
         return names
@@ -31,10 +37,11 @@ def check_classes(folder: VocFolder, records: Sequence[PairRecord], class_names:
         raise UserError(
             "masks-black-white",
             folder.masks_dir,
-            f"only the values 0 ({total[0]} pixels) and 255 ({total[255]} pixels): masks drawn in black and white. "
-            "255 means 'ignore', so the network would learn nothing but class 0",
+            f"only the values 0 ({total[0]} pixels) and 255 ({total[255]} pixels): masks drawn in black and "
+            "white. 255 means 'ignore', so the network would learn nothing but class 0",
             "class indices 0, 1, … (255 only where the truth is unknown)",
-            f"{folder.doctor('--map 0:0,255:1')}   (white becomes class 1; for black as class 1: --map 0:1,255:0)",
+            f"{folder.doctor('--map 0:0,255:1')}   "
+            "(white becomes class 1; for black as class 1: --map 0:1,255:0)",
         )
     for record in records:
         beyond = [value for value in record.values if len(class_names) <= value != IGNORE_INDEX]

@@ -1,4 +1,4 @@
-"""Colour-coded ground truth: tables of colours and classes, and RGB masks turned into class indices by them."""
+"""Color-coded ground truth: tables of colors and classes, and RGB masks turned into class indices by them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -11,27 +11,29 @@ from utils.core.console import UserError
 from utils.core.files import read_lines
 from utils.images.palette import IGNORE_INDEX, voc_palette
 
-# Names in a table whose pixels no loss and no score shall count.
+# Names in a table whose pixels count in no loss and no score.
 IGNORED_NAMES = ("void", "ignore", "ignored", "__ignore__", "unlabelled", "unlabeled")
-UNKNOWN = 254  # marks a colour that is not in the table, so a table has at most 254 classes
+UNKNOWN = 254  # marks a color that is not in the table, so a table has at most 254 classes
 
 VOC_NAMES = """
-background aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person pottedplant
-sheep sofa train tvmonitor
+background aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person
+pottedplant sheep sofa train tvmonitor
 """
-# MSRC-v2: the 21 classes of Shotton et al. 2009 (TextonBoost) in the colours of the data set's own ReadMe; compared with
-# data/Msrc/createMsrcClassColorTable.m of github.com/aosokin/submodular-relaxation. Horse and mountain are too rare to
-# learn, and the ReadMe advises to treat them as void.
+# MSRC-v2: the 21 classes of Shotton et al. 2009 (TextonBoost) in the colors of the data set's own ReadMe;
+# compared with data/Msrc/createMsrcClassColorTable.m of github.com/aosokin/submodular-relaxation. Horse and
+# mountain are too rare to learn, and the ReadMe advises to treat them as void.
 MSRC2 = """
-128 0 0 building; 0 128 0 grass; 128 128 0 tree; 0 0 128 cow; 0 128 128 sheep; 128 128 128 sky; 192 0 0 aeroplane
-64 128 0 water; 192 128 0 face; 64 0 128 car; 192 0 128 bicycle; 64 128 128 flower; 192 128 128 sign; 0 64 0 bird
+128 0 0 building; 0 128 0 grass; 128 128 0 tree; 0 0 128 cow; 0 128 128 sheep; 128 128 128 sky
+192 0 0 aeroplane; 64 128 0 water; 192 128 0 face; 64 0 128 car; 192 0 128 bicycle; 64 128 128 flower
+192 128 128 sign; 0 64 0 bird
 128 64 0 book; 0 192 0 chair; 128 64 128 road; 0 192 128 cat; 128 192 128 dog; 64 64 0 body; 192 64 0 boat
 0 0 0 void; 128 0 128 void; 64 0 0 void
 """
-# CamVid: the 32 colours of its label_colors.txt (Brostow et al. 2009), grouped into the 11 classes of the SegNet
-# tutorial in its order, as camvidPixelLabelIDs of MATLAB's semantic segmentation example does; compared with that and
-# with segmentation/README.md of github.com/zhouyuan888888/Public-datasets-preprocessing. The colours 255 69 0 and
-# 60 40 222 are the tutorial's own (github.com/iArunava/scratchai, DataLoader/color_code.py).
+# CamVid: the 32 colors of its label_colors.txt (Brostow et al. 2009), grouped into the 11 classes of the
+# SegNet tutorial in its order, as camvidPixelLabelIDs of MATLAB's semantic segmentation example does;
+# compared with that and with segmentation/README.md of
+# github.com/zhouyuan888888/Public-datasets-preprocessing. The colors 255 69 0 and 60 40 222 are the
+# tutorial's own (github.com/iArunava/scratchai, DataLoader/color_code.py).
 CAMVID = """
 128 128 128 sky
 128 0 0 building; 0 128 64 building; 64 192 0 building; 64 0 64 building; 192 0 128 building
@@ -50,40 +52,43 @@ CAMVID = """
 
 @dataclass(frozen=True)
 class ColorTable:
-    """Which colour is which class. colours: (C, 3) uint8 RGB; indices: (C,) uint8, the class of each, 255 ignored."""
+    """Which color is which class. colors: (C, 3) uint8 RGB.
+
+    indices: (C,) uint8, the class of each, 255 ignored.
+    """
 
     name: str
     class_names: list[str]
-    colours: np.ndarray = field(repr=False)
+    colors: np.ndarray = field(repr=False)
     indices: np.ndarray = field(repr=False)
 
     @cached_property
     def packed(self) -> np.ndarray:
-        return pack(self.colours)
+        return pack(self.colors)
 
     @cached_property
     def _lookup(self) -> np.ndarray:
-        """Class of every 24-bit colour, (2²⁴,) uint8: one gather a mask, whatever the number of classes."""
+        """Class of every 24-bit color, (2²⁴,) uint8: one gather per mask, whatever the number of classes."""
         lookup = np.full(1 << 24, UNKNOWN, np.uint8)
         lookup[self.packed] = self.indices
         return lookup
 
     def to_indices(self, rgb: np.ndarray, nearest: float = 0) -> tuple[np.ndarray, dict[int, int]]:
-        """RGB mask (H, W, 3) uint8 → class indices (H, W) uint8, and the packed colours without a class with their counts.
+        """RGB mask (H, W, 3) uint8 → class indices (H, W) uint8, and packed colors without a class → pixels.
 
-        nearest: a colour that is not in the table counts as the nearest one, in RGB, at most this far. Between two classes
-        that are equally near nothing is chosen. Pixels without a class are 254.
+        nearest: a color that is not in the table counts as the nearest one, in RGB, at most this far. Between
+        two classes that are equally near nothing is chosen. Pixels without a class are 254.
         """
         packed = pack(rgb)
         mask = self._lookup[packed]
-        strange = mask == UNKNOWN
-        if not strange.any():
+        unknown = mask == UNKNOWN
+        if not unknown.any():
             return mask, {}
-        colours, where, counts = np.unique(packed[strange], return_inverse=True, return_counts=True)
-        classes = np.array([self._nearest_class(colour, nearest) for colour in colours], np.uint8)
-        mask[strange] = classes[where]
+        colors, where, counts = np.unique(packed[unknown], return_inverse=True, return_counts=True)
+        classes = np.array([self._nearest_class(color, nearest) for color in colors], np.uint8)
+        mask[unknown] = classes[where]
         left = classes == UNKNOWN
-        return mask, dict(zip(colours[left].tolist(), counts[left].tolist(), strict=True))
+        return mask, dict(zip(colors[left].tolist(), counts[left].tolist(), strict=True))
 
     def _nearest_class(self, packed: int, nearest: float) -> int:
         distance = self.distances(packed)
@@ -91,8 +96,8 @@ class ColorTable:
         return classes.pop() if distance.min() <= nearest and len(classes) == 1 else UNKNOWN
 
     def distances(self, packed: int) -> np.ndarray:
-        """Euclidean distances in RGB of a packed colour to those of the table, (C,) float."""
-        return np.sqrt(((self.colours.astype(int) - unpack(packed)) ** 2).sum(1))
+        """Euclidean distances in RGB of a packed color to those of the table, (C,) float."""
+        return np.sqrt(((self.colors.astype(int) - unpack(packed)) ** 2).sum(1))
 
 
 def pack(rgb: np.ndarray) -> np.ndarray:
@@ -105,41 +110,41 @@ def unpack(packed: int) -> tuple[int, int, int]:
     return int(packed) >> 16, int(packed) >> 8 & 255, int(packed) & 255
 
 
-def colour_counts(rgb: np.ndarray) -> dict[int, int]:
-    """Packed colours of (H, W, 3) uint8 with their numbers of pixels, the most frequent first."""
-    colours, counts = np.unique(pack(rgb), return_counts=True)
+def count_colors(rgb: np.ndarray) -> dict[int, int]:
+    """Packed colors of (H, W, 3) uint8 with their numbers of pixels, the most frequent first."""
+    colors, counts = np.unique(pack(rgb), return_counts=True)
     order = np.argsort(-counts, kind="stable")
-    return dict(zip(colours[order].tolist(), counts[order].tolist(), strict=True))
+    return dict(zip(colors[order].tolist(), counts[order].tolist(), strict=True))
 
 
-def main_colours(counts: dict[int, int], at_most: int = 8) -> list[int]:
-    """Packed colours with 0.5 % of the pixels or more, the most frequent first, each at least 64 from the ones before."""
+def main_colors(counts: dict[int, int], at_most: int = 8) -> list[int]:
+    """Packed colors of 0.5 % of the pixels or more, most frequent first, each 64 or more from the others."""
     kept: list[int] = []
-    for colour, count in counts.items():
-        near = any(np.linalg.norm(np.subtract(unpack(colour), unpack(other))) < 64 for other in kept)
+    for color, count in counts.items():
+        near = any(np.linalg.norm(np.subtract(unpack(color), unpack(other))) < 64 for other in kept)
         if count >= 0.005 * sum(counts.values()) and not near and len(kept) < at_most:
-            kept.append(colour)
+            kept.append(color)
     return kept
 
 
-def in_words(counts: dict[int, int], pixels: int, at_most: int = 8) -> str:
+def color_shares(counts: dict[int, int], pixels: int, at_most: int = 8) -> str:
     """`0 0 0 (91.20 %), 128 0 0 (8.80 %), … 14 in all`."""
-    shares = [(" ".join(map(str, unpack(colour))), count / pixels) for colour, count in counts.items()][
+    shares = [(" ".join(map(str, unpack(color))), count / pixels) for color, count in counts.items()][
         :at_most
     ]
-    parts = [f"{colour} ({share:.2%})" for colour, share in shares]
+    parts = [f"{color} ({share:.2%})" for color, share in shares]
     return ", ".join(parts) + (f", … {len(counts)} in all" if len(counts) > at_most else "")
 
 
 def load_table(choice: str) -> ColorTable:
     """A built-in table (`voc`, `msrc2`, `camvid`) or a text file of lines `R G B name`. Raises UserError.
 
-    Classes are numbered in the order in which their names first appear; several colours may share a name; `void`, `ignore`
-    and `unlabelled` become 255. Empty lines and lines that begin with # are passed over.
+    Classes are numbered in the order in which their names first appear; several colors may share a name;
+    `void`, `ignore` and `unlabelled` become 255. Empty lines and lines that begin with # are skipped.
     """
     if choice in BUILT_IN:
         return BUILT_IN[choice]
-    remedy = f"a line for each colour, such as 128 0 0 cell; or a built-in table: {', '.join(BUILT_IN)}"
+    remedy = f"one line per color, such as 128 0 0 cell; or a built-in table: {', '.join(BUILT_IN)}"
     return _parse(choice, read_lines(Path(choice), remedy))
 
 
@@ -151,15 +156,15 @@ def _parse(source: str, lines: Iterable[str]) -> ColorTable:
         *numbers, name = (line.split(maxsplit=3) + [""] * 4)[:4]
         if not name or not all(part.isdecimal() and int(part) < 256 for part in numbers):
             raise _bad_table(source, f"{line.strip()!r} in line {number}", "R G B name, with numbers 0 … 255")
-        name, colour = name.strip(), tuple(map(int, numbers))
+        name, color = name.strip(), tuple(map(int, numbers))
         if name.lower() in IGNORED_NAMES:
             index = IGNORE_INDEX
         else:
             names += [] if name in names else [name]
             index = names.index(name)
-        if classes.setdefault(colour, index) != index:
-            found = f"the colour {' '.join(numbers)} for two classes (line {number})"
-            raise _bad_table(source, found, "one class a colour")
+        if classes.setdefault(color, index) != index:
+            found = f"the color {' '.join(numbers)} for two classes (line {number})"
+            raise _bad_table(source, found, "one class per color")
     if not 2 <= len(names) <= UNKNOWN:
         raise _bad_table(source, f"{len(names)} classes", f"2 … {UNKNOWN} classes, the background counted")
     return ColorTable(
@@ -172,9 +177,9 @@ def _bad_table(source: str, found: str, expected: str) -> UserError:
 
 
 def _voc() -> ColorTable:
-    """PASCAL VOC's 21 colours, and the cream border of its objects, which is ignored."""
-    colours = np.concatenate([voc_palette(21), [[224, 224, 192]]]).astype(np.uint8)
-    return ColorTable("voc", VOC_NAMES.split(), colours, np.array([*range(21), IGNORE_INDEX], np.uint8))
+    """PASCAL VOC's 21 colors, and the cream border of its objects, which is ignored."""
+    colors = np.concatenate([voc_palette(21), [[224, 224, 192]]]).astype(np.uint8)
+    return ColorTable("voc", VOC_NAMES.split(), colors, np.array([*range(21), IGNORE_INDEX], np.uint8))
 
 
 BUILT_IN = {

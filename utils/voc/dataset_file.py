@@ -1,4 +1,4 @@
-"""dataset.json: what voc2unet.py found in a VOC folder, which spares training a pass over pictures and masks."""
+"""dataset.json: what voc2unet.py found in a VOC folder. It spares training a pass over the files."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -29,8 +29,8 @@ def write_dataset_file(folder: VocFolder, content: Mapping, records: Sequence[Pa
 def read_survey(folder: VocFolder, train: Sequence[str], others: Sequence[str] = ()) -> Survey | None:
     """What `survey_pairs` would find, from dataset.json.
 
-    None where the file is missing, from an earlier version or older than any picture or mask it lists, and for
-    training pictures of 16 bits, whose histograms it does not hold.
+    None where the file is missing, from an earlier version or older than any picture or mask it lists, and
+    for training pictures of 16 bits, whose histograms it does not hold.
     """
     try:
         content = json.loads((folder.root / "dataset.json").read_text(encoding="utf-8"))

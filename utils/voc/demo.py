@@ -16,7 +16,7 @@ TABLE_ANGLES = 360  # entries of an outline table: one per degree
 
 
 class Cell(NamedTuple):
-    """One cell: its place in pixels (x, y), its mean radius and the two outline tables, float32 (TABLE_ANGLES,)."""
+    """One cell: place (x, y) and mean radius in pixels, two outline tables, float32 (TABLE_ANGLES,)."""
 
     centre: np.ndarray
     radius: float
@@ -26,7 +26,7 @@ class Cell(NamedTuple):
 
 
 def _outline(rng: np.random.RandomState, radius: float, elongation: float, roughness: float) -> np.ndarray:
-    """Radius at each degree, float32 (TABLE_ANGLES,): a rotated ellipse of that mean radius times a Fourier series."""
+    """Radius at each degree, float32 (TABLE_ANGLES,): a rotated ellipse times a Fourier series."""
     angle = np.linspace(0, 2 * np.pi, TABLE_ANGLES, endpoint=False)
     turned = angle - rng.uniform(0, np.pi)
     ellipse = radius / np.sqrt(np.cos(turned) ** 2 / elongation + np.sin(turned) ** 2 * elongation)
@@ -37,7 +37,7 @@ def _outline(rng: np.random.RandomState, radius: float, elongation: float, rough
 
 
 def _place_centre(rng: np.random.RandomState, placed: list[Cell], radius: float, size: int) -> np.ndarray:
-    """A centre (x, y) for a cell of that radius: often beside a placed one, else free; may be near the border."""
+    """A centre (x, y) for a cell of that radius: often beside a placed one, perhaps near the border."""
     best, best_gap = np.zeros(2), -np.inf
     for _ in range(40):
         centre = rng.uniform(0, size, 2)
@@ -70,7 +70,7 @@ def _place_cells(rng: np.random.RandomState, size: int) -> list[Cell]:
 
 
 def _polar(grid: np.ndarray, centre: np.ndarray, outline: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distance from the centre over the outline's radius (1 on the outline), and angle in degrees; float32 (h, w)."""
+    """Distance from the centre, 1 on the outline, and angle in degrees, float32 (h, w) each."""
     distance, angle = cv2.cartToPolar(*(grid - centre.astype(np.float32)[:, None, None]), angleInDegrees=True)
     return distance / outline[angle.astype(np.int32) % TABLE_ANGLES], angle
 
@@ -100,7 +100,7 @@ def _filaments(rng: np.random.RandomState, depth: np.ndarray, angle: np.ndarray)
 def _stain(
     rng: np.random.RandomState, reach: np.ndarray, depth: np.ndarray, angle: np.ndarray, grain: np.ndarray
 ) -> np.ndarray:
-    """Brightness of one cell, float32 (h, w); reach and depth are 1 on the rim of the cell and of its nucleus."""
+    """Brightness of one cell, float32 (h, w); reach and depth are 1 on its rim and that of its nucleus."""
     fine, clumps, coarse = grain
     fibrous = rng.uniform(0, 1)
     texture = fibrous * 0.35 * _filaments(rng, depth, angle) + (1 - fibrous) * 0.22 * fine + 0.12 * coarse
@@ -114,14 +114,14 @@ def _stain(
 
 
 def _paint_cells(rng: np.random.RandomState, cells: list[Cell], size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Light of the sharp cells, float32 (size, size), 0 outside them, and the mask, uint8 (size, size), 0 to 2."""
+    """Light of the sharp cells, float32 (size, size), 0 outside, and the mask, uint8 (size, size), 0 to 2."""
     light, mask = np.zeros((size, size), np.float32), np.zeros((size, size), np.uint8)
     nearest = np.ones((size, size), np.float32)  # reach of the cell that owns a pixel; 1 for none
     second = np.full((size, size), 2, np.float32)
     grid = np.stack(np.meshgrid(np.arange(size), np.arange(size))).astype(np.float32)
     grain = np.stack([_noise(rng, (size, size), sigma, sigma) for sigma in (1.1, 1.8, 3.5)])
     for cell in cells:
-        # Twice the mean radius holds any outline: at most sqrt(1.9) of elongation times exp(0.35) of roughness.
+        # Twice the mean radius holds any outline: sqrt(1.9) of elongation times exp(0.35) of roughness.
         low, high = cell.centre - 2 * cell.radius, cell.centre + 2 * cell.radius
         (left, top), (right, bottom) = low.clip(0, size).astype(int), high.clip(0, size).astype(int)
         window = np.s_[top:bottom, left:right]
@@ -140,14 +140,14 @@ def _paint_cells(rng: np.random.RandomState, cells: list[Cell], size: int) -> tu
 
 
 def _illuminate(rng: np.random.RandomState, size: int) -> np.ndarray:
-    """Uneven illumination, float32 (size, size), about 0.5 to 1: a lamp off the centre, dimmer towards the corners."""
+    """Uneven illumination, float32 (size, size), about 0.5 to 1: dimmer towards the corners."""
     x = np.linspace(-1, 1, size)
     (cx, cy), strength = rng.uniform(-0.5, 0.5, 2), rng.uniform(0.1, 0.3)
     return np.exp(-strength * ((x[None, :] - cx) ** 2 + (x[:, None] - cy) ** 2)).astype(np.float32)
 
 
 def draw_sample(seed: int, size: int = 256) -> tuple[np.ndarray, np.ndarray]:
-    """One picture, uint8 (size, size) gray, and its mask, uint8 (size, size) class indices 0 to 2; same seed, same."""
+    """One picture, uint8 (size, size) gray, and its mask, uint8 (size, size) class indices 0 to 2."""
     rng = np.random.RandomState(seed)
     light, mask = _paint_cells(rng, _place_cells(rng, size), size)
     haze = cv2.GaussianBlur(light, (0, 0), size / 20) * rng.uniform(0.2, 0.4)
@@ -163,7 +163,7 @@ def draw_sample(seed: int, size: int = 256) -> tuple[np.ndarray, np.ndarray]:
 
 
 def make_demo(root: Path, count: int = 40, val: int = 8) -> None:
-    """Write a VOC folder of `count` pictures (picture i is drawn from seed i), the last `val` of them for validation.
+    """Write a VOC folder of `count` pictures, picture i drawn from seed i, the last `val` for validation.
 
     test.txt is written last: where it is, the folder is complete.
     """

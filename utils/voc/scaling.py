@@ -7,12 +7,14 @@ from utils.core.files import read_record
 
 
 def widest_range(path: Path) -> tuple[float, float]:
-    """The values that became 0 and 65535 in the stacks of a scaling.json; of several, the lowest and the highest."""
+    """The values that became 0 and 65535 in the stacks of a scaling.json.
+
+    Of several, the lowest and the highest.
+    """
     try:
         entries = read_record(path).values()
         return min(float(one["low"]) for one in entries), max(float(one["high"]) for one in entries)
     except (KeyError, TypeError, ValueError):
+        found, expected = "no scale of any stack", "low and high for each stack"
         remedy = "pass the scaling.json that import_dataset.py wrote for the training data"
-        raise UserError(
-            "widest-range", path, "no scale of any stack", "low and high for each stack", remedy
-        ) from None
+        raise UserError("scaling-empty", path, found, expected, remedy) from None

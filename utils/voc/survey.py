@@ -14,15 +14,17 @@ from utils.images.normalisation import Normalisation, stretch
 from utils.images.reading import read_image, read_mask
 from utils.voc.folder import VocFolder, check_size
 
+THREADS = min(32, (os.cpu_count() or 1) + 4)  # of reading, because decoding releases Python's lock
 BAND = 1 << 22  # pixels whose luminance is computed at once, which bounds the memory for large pictures
 
 
 @dataclass(frozen=True, slots=True)
 class PairRecord:
-    """What one pair holds. size: (height, width); values: mask value → pixels; gray: one channel, or three equal ones.
+    """What one pair holds. size: (height, width); values: mask value → pixels.
 
-    moments: (4, 2) int64, sum and sum of squares of red, green, blue and luminance; zeros for 16 bits, whose values
-    are stretched by a range that depends on the other pictures.
+    gray: one channel, or three equal ones. moments: (4, 2) int64, sum and sum of squares of red, green, blue
+    and luminance; zeros for 16 bits, whose values are stretched by a range that depends on the other
+    pictures.
     """
 
     name: str
@@ -42,11 +44,12 @@ class PairRecord:
 
 @dataclass(frozen=True)
 class PictureStatistics:
-    """What training needs of the training pictures. range_16bit: 0.1 and 99.9 percentile; None without 16-bit ones.
+    """What training needs of the training pictures. range_16bit: 0.1 and 99.9 percentile.
 
-    moments: (4, 2) float64, sum and sum of squares of red, green, blue and luminance (ITU-R 601), scaled to 0…1 after
-    16-bit pictures were stretched from `range_16bit`. The luminance of 16-bit colours is stretched as such, not
-    channel by channel, which differs only where a channel is clipped.
+    None without 16-bit ones. moments: (4, 2) float64, sum and sum of squares of red, green, blue and
+    luminance (ITU-R 601), scaled to 0…1 after 16-bit pictures were stretched from `range_16bit`. The
+    luminance of 16-bit colours is stretched as such, not channel by channel, which differs only where a
+    channel is clipped.
     """
 
     channels: int  # 1 if all pictures are gray
@@ -58,23 +61,30 @@ class PictureStatistics:
         """Mean and standard deviation of each of 1 or 3 channels over all pixels."""
         total, squares = self.moments[3:].T if in_channels == 1 else self.moments[:3].T
         mean = total / self.pixels
-        # Constant pictures have no spread to divide by; one gray step of 8 bits is the least that means anything.
+        # Constant pictures have no spread to divide by; one gray step of 8 bits is the least that means
+        # anything.
         std = np.sqrt(np.maximum(squares / self.pixels - mean**2, (1 / 255) ** 2))
         return Normalisation(tuple(mean.tolist()), tuple(std.tolist()), self.range_16bit)
 
 
 @dataclass(frozen=True)
 class Survey:
-    """records: of the training pairs, then of the others, in the order of their names; pictures: of the training pairs."""
+    """records: of the training pairs, then of the others, in the order of their names.
+
+    pictures: of the training pairs.
+    """
 
     records: list[PairRecord]
     pictures: PictureStatistics
 
 
 def survey_pairs(folder: VocFolder, train: Sequence[str], others: Sequence[str] = ()) -> Survey:
-    """Read and check every pair once. Memory does not grow with the pictures. Raises UserError for the first fault."""
-    threads, names = min(32, (os.cpu_count() or 1) + 4), [*train, *others]
-    pairs = map_ahead(lambda name: read_pair(folder, name), names, threads, 2 * threads)
+    """Read and check every pair once. Memory does not grow with the pictures.
+
+    Raises UserError for the first fault.
+    """
+    names = [*train, *others]
+    pairs = map_ahead(lambda name: read_pair(folder, name), names, THREADS, 2 * THREADS)
     records, counts_16bit = [], np.zeros((5, 65536), np.int64)
     for record, counts in progress(pairs, "checking pairs", "pair", len(names)):
         if record.bits == 16 and len(records) < len(train):
@@ -84,7 +94,10 @@ def survey_pairs(folder: VocFolder, train: Sequence[str], others: Sequence[str] 
 
 
 def read_pair(folder: VocFolder, name: str) -> tuple[PairRecord, np.ndarray]:
-    """The record of a pair and `count_values` of its picture. Raises UserError: missing, unreadable, of two sizes."""
+    """The record of a pair and `count_values` of its picture.
+
+    Raises UserError: missing, unreadable, of two sizes.
+    """
     image_path, mask_path = folder.image_path(name), folder.mask_path(name)
     if not mask_path.is_file():
         remedy = f"add the mask, or draw the split anew: {folder.doctor('--overwrite')}"
@@ -97,7 +110,7 @@ def read_pair(folder: VocFolder, name: str) -> tuple[PairRecord, np.ndarray]:
 
 
 def make_record(name: str, image: np.ndarray, mask: np.ndarray) -> tuple[PairRecord, np.ndarray]:
-    """The record of a picture (H, W[, 3]) uint8 or uint16 and its mask (H, W) uint8, and `count_values` of the picture."""
+    """The record of a picture (H, W[, 3]) and its mask (H, W), and `count_values` of the picture."""
     pixels, counts = np.bincount(mask.ravel(), minlength=256), count_values(image)
     values = {int(value): int(pixels[value]) for value in np.flatnonzero(pixels)}
     moments = np.zeros((4, 2), np.int64)
@@ -109,7 +122,7 @@ def make_record(name: str, image: np.ndarray, mask: np.ndarray) -> tuple[PairRec
 
 
 def count_values(image: np.ndarray) -> np.ndarray:
-    """(5, 256 or 65536) int64 pixels of each value: red, green, blue, luminance, and all values of the file together.
+    """(5, 256 or 65536) int64 pixels of each value: red, green, blue, luminance, and all channels together.
 
     A picture of one channel counts alike in all rows.
     """
@@ -133,7 +146,10 @@ def _count(values: np.ndarray, levels: int) -> np.ndarray:
 
 
 def summarise_pictures(records: Sequence[PairRecord], counts_16bit: np.ndarray) -> PictureStatistics:
-    """Statistics of the pictures of `records`. counts_16bit: (5, 65536), `count_values` of those of 16 bits, summed."""
+    """Statistics of the pictures of `records`.
+
+    counts_16bit: (5, 65536), `count_values` of those of 16 bits, summed.
+    """
     limits = find_range(counts_16bit[4])
     values = stretch(np.arange(65536, dtype=np.uint16), limits) / 65535
     moments = counts_16bit[:4] @ np.stack([values, values**2], axis=1)
@@ -147,7 +163,8 @@ def summarise_pictures(records: Sequence[PairRecord], counts_16bit: np.ndarray) 
 def find_range(counts: np.ndarray) -> tuple[int, int] | None:
     """The 0.1 and 99.9 percentile of 16-bit values, counts: (65536,); None where there are none.
 
-    A camera of 12 bits fills a sixteenth of the range; without this, brightness changes made for the full range drown it.
+    A camera of 12 bits fills a sixteenth of the range; without this, brightness changes made for the full
+    range drown it.
     """
     if not counts.any():
         return None

@@ -1,0 +1,249 @@
+"""Masks that are no index masks: what is found, what is proposed, and that it helps."""
+
+import numpy as np
+import pytest
+from doctor_folder import MASK, add, check, command, find_fault, obey
+from PIL import Image
+from scripts import save_as
+
+from utils.core.files import write_lines
+from utils.doctor.mask_map import parse_map
+from utils.images.palette import voc_palette
+from utils.images.reading import read_image, read_mask
+from utils.images.writing import write_image, write_mask
+from utils.voc.colors import load_table
+
+
+@pytest.mark.parametrize("ending", [".bmp", ".tif", ".PNG", ".gif"])
+def test_masks_that_are_no_png(folder, ending):
+    folder.mask_path("a").unlink()
+    save_as(folder.masks_dir / f"a{ending}", MASK)
+    error = find_fault(folder)
+    assert (error.code, error.remedy) == ("mask-not-png", command(folder, "--fix"))
+    obey(folder, error.remedy)
+    assert np.array_equal(read_mask(folder.mask_path("a")), MASK)
+
+
+def test_size_that_nothing_explains(folder):
+    write_mask(folder.mask_path("b"), MASK.T)
+    error = find_fault(folder, fix=True)
+    assert (error.code, error.subject) == ("mask-size", str(folder.mask_path("b")))
+
+
+@pytest.mark.parametrize("orientation", [5, 6, 7, 8])
+def test_size_that_the_exif_orientation_explains(folder, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    add(folder, "turned", None)
+    raw = Image.fromarray(np.arange(12, dtype=np.uint8).reshape(3, 4))
+    raw.save(folder.images_dir / "turned.png", exif=exif)
+    # What is drawn on the unturned picture: its own pixels.
+    write_mask(folder.mask_path("turned"), np.asarray(raw) % 3)
+    error = find_fault(folder)
+    assert (error.code, error.remedy) == ("mask-turned", command(folder, "--fix"))
+    obey(folder, error.remedy)
+    assert np.array_equal(
+        read_mask(folder.mask_path("turned")), read_image(folder.images_dir / "turned.png") % 3
+    )
+
+
+@pytest.mark.parametrize("alpha", [False, True])
+def test_masks_in_colors(folder, alpha):
+    for name in "abc":
+        rgb = voc_palette()[MASK]
+        save_as(folder.mask_path(name), np.dstack([rgb, np.full((3, 4), 255, np.uint8)]) if alpha else rgb)
+    error = find_fault(folder)
+    assert [fault.code for fault in error.faults] == ["mask-colors"] * 3
+    assert "0 0 0 (50.00%), 128 0 0 (33.33%), 0 128 0 (16.67%)" in error.found
+    # A built-in table with other classes than class_names.txt is no help.
+    assert error.remedy.startswith(command(folder, "--colors", "colors.txt") + "   after writing colors.txt")
+    folder.class_names_path.unlink()
+    error = find_fault(folder)
+    assert error.remedy == "   or   ".join(command(folder, "--colors", name) for name in ("voc", "msrc2"))
+    obey(folder, error.remedy)
+    assert np.array_equal(read_mask(folder.mask_path("c")), MASK)
+    assert folder.read_class_names() == load_table("voc").class_names
+
+
+def test_masks_in_colors_of_no_known_table(folder):
+    save_as(folder.mask_path("a"), np.array([[1, 2, 3], [0, 0, 0]], np.uint8)[(MASK > 0).astype(int)])
+    error = find_fault(folder)
+    assert error.remedy.startswith(command(folder, "--colors", "colors.txt") + "   after writing colors.txt")
+    assert error.remedy.endswith("0 0 0 (50.00%), 1 2 3 (50.00%)")
+
+
+def test_own_table_and_the_nearest_color(folder, tmp_path):
+    table = tmp_path / "my colors.txt"
+    write_lines(table, ["0 0 0 background", "255 0 0 cell", "0 0 255 nucleus", "255 255 255 void"])
+    rgb = np.array([[0, 0, 0], [255, 0, 0], [0, 0, 255]], np.uint8)[MASK]
+    save_as(folder.mask_path("a"), rgb)
+    rgb[0, 0], rgb[0, 1] = (250, 3, 0), (9, 9, 9)
+    save_as(folder.mask_path("b"), rgb)
+    error = find_fault(folder, colors=str(table))
+    assert error.code == "mask-color-unknown"
+    assert "9 9 9 (8.33%), 250 3 0 (8.33%)" in error.found
+    assert "--nearest 16" in error.remedy
+    check(folder, colors=str(table), nearest=16)
+    expected = MASK.copy()
+    expected[0, 0] = 1
+    assert np.array_equal(read_mask(folder.mask_path("b")), expected)
+    assert np.array_equal(read_mask(folder.mask_path("a")), MASK)
+    assert "nearest 16" in (folder.root / "mask_map.json").read_text("utf-8")
+
+
+def test_table_that_contradicts_the_class_names(folder):
+    save_as(folder.mask_path("a"), voc_palette()[MASK])
+    error = find_fault(folder, colors="voc")
+    assert (error.code, error.subject) == ("class-names-table", str(folder.class_names_path))
+
+
+def test_gray_levels_in_three_channels(folder):
+    save_as(folder.mask_path("a"), np.dstack([MASK] * 3))
+    error = find_fault(folder)
+    assert (error.code, error.remedy) == ("mask-colors", command(folder, "--fix"))
+    obey(folder, error.remedy)
+    assert np.array_equal(read_mask(folder.mask_path("a")), MASK)
+
+
+def test_black_and_white_in_three_channels(folder):
+    for name in "abc":
+        save_as(folder.mask_path(name), np.dstack([(MASK > 0) * np.uint8(255)] * 3))
+    error = find_fault(folder)
+    assert error.remedy == command(folder, "--map", "0:0,255:1")
+    obey(folder, error.remedy)
+    assert np.array_equal(read_mask(folder.mask_path("a")), MASK > 0)
+
+
+def make_jpeg_masks(folder, rgb):
+    for name in "abc":
+        mask = np.kron(MASK > 0, np.ones((9, 9), np.uint8)) * np.uint8(255)
+        save_as(
+            folder.images_dir / f"{name}.png",
+            np.random.default_rng(ord(name)).integers(0, 256, mask.shape, np.uint8),
+        )
+        save_as(folder.mask_path(name), np.dstack([mask, 0 * mask, 0 * mask]) // 2 if rgb else mask, "JPEG")
+
+
+def test_jpeg_masks_in_gray(folder):
+    make_jpeg_masks(folder, rgb=False)
+    error = find_fault(folder)
+    assert error.code == "mask-jpeg"
+    assert error.remedy.endswith(command(folder, "--map", "0:0,255:1", "--nearest", "60"))
+    check(folder, map="0:0,255:1", nearest=60)
+    assert np.array_equal(read_mask(folder.mask_path("a")), np.kron(MASK > 0, np.ones((9, 9))))
+
+
+def test_jpeg_masks_of_three_gray_levels(folder):
+    for name in "abc":
+        mask = np.kron(MASK, np.ones((9, 9), np.uint8))
+        save_as(
+            folder.images_dir / f"{name}.png",
+            np.random.default_rng(ord(name)).integers(0, 256, mask.shape, np.uint8),
+        )
+        save_as(folder.mask_path(name), mask * np.uint8(120) + 10, "JPEG")
+    assert find_fault(folder).remedy.endswith(
+        command(folder, "--map", "10:0,130:1,250:2", "--nearest", "60").replace("250", "255")
+    )
+
+
+def test_color_table_says_nothing_of_a_gray_jpeg(folder, tmp_path):
+    make_jpeg_masks(folder, rgb=False)
+    write_lines(tmp_path / "table.txt", ["0 0 0 background", "255 0 0 cell", "0 255 0 nucleus"])
+    assert find_fault(folder, colors=str(tmp_path / "table.txt"), nearest=60).code == "mask-jpeg"
+
+
+def test_jpeg_masks_in_colors(folder, tmp_path):
+    folder.class_names_path.unlink()
+    make_jpeg_masks(folder, rgb=True)
+    error = find_fault(folder)
+    assert error.code == "mask-jpeg"
+    assert command(folder, "--colors", "colors.txt", "--nearest", "60") in error.remedy
+    assert "126 0 1, 0 1 0" in error.remedy
+    write_lines(folder.class_names_path, load_table("voc").class_names)
+    assert find_fault(folder).remedy.endswith(command(folder, "--colors", "voc", "--nearest", "60"))
+    folder.class_names_path.unlink()
+    write_lines(tmp_path / "table.txt", ["0 0 0 background", "127 0 0 cell"])
+    check(folder, colors=str(tmp_path / "table.txt"), nearest=70)
+    # Subsampled colors are smeared over two pixels on either side.
+    assert (read_mask(folder.mask_path("a")) == np.kron(MASK > 0, np.ones((9, 9)))).mean() > 0.95
+
+
+@pytest.mark.parametrize("values", [MASK.astype(np.uint16), MASK.astype(np.uint16) * 257])
+def test_masks_of_16_bits_that_fit_8(folder, values):
+    save_as(folder.mask_path("a"), values)
+    error = find_fault(folder)
+    assert (error.code, error.remedy) == ("mask-16-bit", command(folder, "--fix"))
+    obey(folder, error.remedy)
+    assert np.array_equal(read_mask(folder.mask_path("a")), MASK)
+
+
+def test_masks_with_300_labels(folder):
+    labels = np.zeros((3, 301), np.uint16)
+    labels[1] = np.arange(301)
+    for name in "abc":
+        save_as(
+            folder.images_dir / f"{name}.png",
+            np.random.default_rng(ord(name)).integers(0, 256, labels.shape, np.uint8),
+        )
+        save_as(folder.mask_path(name), labels)
+    error = find_fault(folder, fix=True)
+    assert [fault.code for fault in error.faults] == ["mask-16-bit"] * 3
+    assert command(folder, "--map", '"0:0,*:1"') in error.remedy
+    error = find_fault(folder, map="0:0,1:1")
+    assert error.code == "mask-unmapped"
+    assert "256, 257" in error.found
+    check(folder, map="0:0,*:1")
+    assert np.array_equal(read_mask(folder.mask_path("a")), labels > 0)
+
+
+def test_16_bit_codes_by_map(folder):
+    for name in "abc":
+        save_as(folder.mask_path(name), MASK.astype(np.uint16) * 1000)
+    check(folder, map="0:0,1000:1,2000:2")
+    assert np.array_equal(read_mask(folder.mask_path("a")), MASK)
+
+
+def test_values_beyond_the_class_names_in_many_masks(folder):
+    for name in "bc":
+        write_mask(folder.mask_path(name), MASK * 2)
+    error = find_fault(folder)
+    paths = [str(folder.mask_path(name)) for name in "bc"]
+    assert [(fault.code, fault.path) for fault in error.faults] == [("mask-value", path) for path in paths]
+
+
+def test_gray_masks_with_alpha(folder):
+    with Image.fromarray(np.dstack([MASK, np.full_like(MASK, 255)]), "LA") as image:
+        image.save(folder.mask_path("b"))
+    error = find_fault(folder)
+    assert error.code == "mask-alpha"
+    check(folder, fix=True)
+    np.testing.assert_array_equal(read_mask(folder.mask_path("b")), MASK)
+
+
+def test_gray_levels_without_class_names_are_no_classes(folder):
+    folder.class_names_path.unlink()
+    levels = np.linspace(0, 255, 100).astype(np.uint8).reshape(10, 10)
+    for name in "abc":
+        write_image(
+            folder.image_path(name),
+            np.random.default_rng(list(name.encode())).integers(0, 256, (10, 10), np.uint8),
+        )
+        write_mask(folder.mask_path(name), levels)
+    error = find_fault(folder)
+    assert error.code == "mask-gray-levels"
+    assert command(folder, "--map", "0:0,255:1", "--nearest", "127") in str(error)
+    check(folder, map="0:0,255:1", nearest=127)
+    np.testing.assert_array_equal(read_mask(folder.mask_path("a")), levels > 127)
+
+
+def test_map_to_the_nearest_value():
+    table = parse_map("0:0,100:1,200:2", 50)
+    assert table[[0, 49, 50, 51, 149, 151, 200, 250]].tolist() == [0, 0, -1, 1, 1, 2, 2, 2]
+    assert table[251] == -1
+    assert parse_map("0:0,*:1")[[0, 1, 255, 65535]].tolist() == [0, 1, 1, 1]
+    assert parse_map("5:1")[[0, 5, 255, 256]].tolist() == [0, 1, 255, -1]
+
+
+def test_nearest_without_anything_to_be_near_to(folder):
+    assert find_fault(folder, nearest=5).code == "nearest-alone"
+    assert find_fault(folder, nearest=-1, map="0:0").code == "setting-range"

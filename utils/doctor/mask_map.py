@@ -1,0 +1,47 @@
+"""--map: new class indices for the values of masks."""
+
+import re
+
+import numpy as np
+
+from utils.core.console import UserError
+
+NO_CLASS = -1
+
+
+def parse_map(text: str, nearest: int = 0) -> np.ndarray:
+    """`OLD:NEW,…` as a table (65536,) int32 from old value to new. Raises UserError.
+
+    Values that are not named take the class of the nearest named one, at most `nearest` away and without a
+    tie, then that of `*`. Otherwise those up to 255 stay, or have no class (-1) if `nearest` is given; those
+    above have none.
+    """
+    named = _parse_entries(text)
+    others = named.pop("*", None)
+    table = np.full(65536, NO_CLASS if others is None else others, np.int32)
+    if others is None and not nearest:
+        table[:256] = np.arange(256)
+    old, new = np.array([*map(int, named)], int), np.array([*named.values()], int)
+    if nearest and named:
+        distance = np.abs(np.arange(65536)[:, None] - old)
+        sure = (distance == distance.min(1, keepdims=True)).sum(1) == 1
+        near = (distance.min(1) <= nearest) & sure
+        table[near] = new[distance.argmin(1)[near]]
+    table[old] = new
+    return table
+
+
+def _parse_entries(text: str) -> dict[str, int]:
+    named: dict[str, int] = {}
+    for entry in text.split(","):
+        match = re.fullmatch(r"\s*(\d+|\*)\s*:\s*(\d+)\s*", entry)
+        if not match or int(match[1].replace("*", "0")) > 65535 or int(match[2]) > 255:
+            found = f"the entry {entry!r}"
+            expected = "OLD:NEW with numbers 0 … 255 (OLD up to 65535 in 16-bit masks, * for all others)"
+            raise UserError("map-entry", f"--map {text}", found, expected, "for example --map 0:0,255:1")
+        old = match[1] if match[1] == "*" else str(int(match[1]))
+        if old in named:
+            found = f"the value {old} twice"
+            raise UserError("map-twice", f"--map {text}", found, "each OLD once", "choose one NEW for it")
+        named[old] = int(match[2])
+    return named

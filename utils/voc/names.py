@@ -1,0 +1,31 @@
+"""The one rule for names: which mask name belongs to which picture name, and their order."""
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+
+# What programs and people add to the name of a picture for its mask, or to that of a picture that has one.
+AFFIX = (
+    "(?:masks?|gt|labels?|labelids|labeltrainids|seg(?:mentation)?|anno(?:tation)?s?|truth|ground[-_ ]?truth|"
+    "target|trimap|colou?rs?|images?|img|pictures?|pic|sat|raw)"
+)
+AFFIXES = re.compile(rf"^(?:{AFFIX}[-_. ]+)+|(?:[-_. ]+{AFFIX})+$")
+
+
+def natural_key(name: str) -> list[tuple[int, int, str]]:
+    """A sort key that puts slice_9 before slice_10."""
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name)]
+
+
+def core_name(name: str) -> str:
+    """A name in lower case without affixes: `x` for `x_GT`, `7` for `img-7`."""
+    return AFFIXES.sub("", name.lower())
+
+
+def match_names(pictures: Sequence[str], masks: Sequence[str]) -> dict[str, str]:
+    """Mask name → picture name where both have the same core name, and no third name has it."""
+    by_core: dict[str, tuple[list[str], list[str]]] = defaultdict(lambda: ([], []))
+    for side, names in enumerate((pictures, masks)):
+        for name in names:
+            by_core[core_name(name)][side].append(name)
+    return {labels[0]: images[0] for images, labels in by_core.values() if len(images) == len(labels) == 1}
