@@ -21,7 +21,7 @@ import resource, sys, time
 sys.path.insert(0, sys.argv[1])
 import voc2unet
 start = time.perf_counter()
-voc2unet.main(voc2unet.Config(voc_root=voc2unet.Path(sys.argv[2]), overwrite=True))
+voc2unet.main(voc2unet.Config(voc2unet.Path(sys.argv[2]), voc2unet.SplitSettings(overwrite=True)))
 print("measured", time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
 
@@ -41,7 +41,7 @@ def make_folder(root: Path, count: int) -> VocFolder:
 
 
 def main() -> None:
-    print("pictures   seconds   ms a picture   peak MiB")
+    print("pictures   seconds   ms per picture   peak MiB")
     for count in (20, 200, 2000):
         with tempfile.TemporaryDirectory() as directory:
             folder = make_folder(Path(directory), count)

@@ -19,10 +19,10 @@ from unittest import mock
 import numpy as np
 from PIL import Image
 
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from doctor_folder import MASK, add, make_folder, noise
-from scripts import recode, save_as, save_untrained, snapshot
+from scripts import cut_off, recode, save_as, save_untrained, snapshot
 
 import get_miou
 import voc2unet
@@ -35,6 +35,10 @@ from utils.voc.folder import VocFolder
 
 MESSAGES = Path(__file__).with_name("messages.txt")
 OK = "ok"
+# Codes of the modules that read pictures, masks and texts.
+INDEX_MASK, DAMAGED_MASK, EMPTY = "decode-mask", "read-mask", "read-bytes"
+DAMAGED, NO_PICTURE = "damaged-picture", "not-a-picture"
+NO_TEXT, NOT_UTF8 = "read-lines", "read-lines"
 
 
 class Row(NamedTuple):
@@ -114,10 +118,18 @@ def remove_all_masks(folder: VocFolder) -> None:
 
 
 def spoil_in_many_ways(folder: VocFolder) -> None:
+    add_stray_mask(folder)
     save_as(folder.mask_path("a"), voc_palette()[MASK])
     write_mask(folder.mask_path("b"), MASK * 3)
     write_image(folder.images_dir / "c.bmp", noise("c"))
+
+
+def add_stray_mask(folder: VocFolder) -> None:
     write_mask(folder.mask_path("stray"), MASK)
+
+
+def save_picture(array: np.ndarray) -> Callable[[VocFolder], None]:
+    return lambda folder: write_image(folder.image_path("b"), array)
 
 
 def fill_mask(value: int) -> Callable[[VocFolder], None]:
@@ -140,84 +152,63 @@ def remove_folder(part: str) -> Callable[[VocFolder], object]:
     return lambda folder: shutil.rmtree(folder.root / part)
 
 
-RGB = voc_palette()[MASK]
+RGB, BROKEN_TIFF = voc_palette()[MASK], b"II*\0\xff\xff\0\0"
 ALPHA = np.full(MASK.shape, 255, np.uint8)
 ROWS = [
     Row("good", lambda folder: None, OK, OK, OK),
     # Folders
-    Row("root missing", remove_folder("."), "voc-folder-missing", "data-folder-missing", "TODO"),
-    Row("pictures missing", remove_folder("JPEGImages"), "voc-folder-missing", "TODO", "TODO"),
+    Row("root missing", remove_folder("."), "voc-folder-missing", "data-folder-missing", "main"),
     Row(
-        "masks missing",
-        remove_folder("SegmentationClass"),
-        "voc-folder-missing",
-        "mask-missing",
-        "mask-missing",
+        "pictures missing", remove_folder("JPEGImages"), "voc-folder-missing", *["picture-folder-missing"] * 2
     ),
+    Row("masks missing", remove_folder("SegmentationClass"), "voc-folder-missing", *["mask-missing"] * 2),
     Row("no pairs", remove_all_masks, "no-pairs", "mask-missing", "mask-missing"),
     # Names
-    Row(
-        "mask without a picture",
-        lambda f: write_mask(f.mask_path("stray"), MASK),
-        "mask-without-picture",
-        OK,
-        OK,
-    ),
-    Row(
-        "mask name with affix",
-        lambda f: rename_mask(f, "b_GT.bmp"),
-        "mask-name",
-        "mask-missing",
-        "mask-missing",
-    ),
-    Row(
-        "mask in a BMP file",
-        lambda f: rename_mask(f, "b.bmp"),
-        "mask-not-png",
-        "mask-missing",
-        "mask-missing",
-    ),
+    Row("mask without a picture", add_stray_mask, "mask-without-picture", OK, OK),
+    Row("mask name with affix", lambda f: rename_mask(f, "b_GT.bmp"), "mask-name", *["mask-missing"] * 2),
+    Row("mask in a BMP file", lambda f: rename_mask(f, "b.bmp"), "mask-not-png", *["mask-missing"] * 2),
     Row("mask missing", lambda f: f.mask_path("b").unlink(), "split-name", "mask-missing", "mask-missing"),
-    Row("picture missing", lambda f: f.image_path("b").unlink(), "mask-without-picture", "TODO", "TODO"),
+    Row(
+        "picture missing",
+        lambda f: f.image_path("b").unlink(),
+        "mask-without-picture",
+        *["picture-missing"] * 2,
+    ),
     Row("two masks of one name", lambda f: save_as(f.masks_dir / "b.tif", MASK), "mask-name-twice", OK, OK),
     Row("two pictures of one name", lambda f: add(f, "b", None, ".BMP"), *["picture-name-twice"] * 3),
-    Row("name with a blank at its end", end_name_in_blank, "name-blank", "TODO", "TODO"),
+    Row("name with a blank at its end", end_name_in_blank, "name-blank", *["picture-missing"] * 2),
     # Sizes
-    Row("mask of another size", lambda f: write_mask(f.mask_path("b"), MASK.T), *["mask-size"] * 3),
+    Row("mask of another size", save_mask(MASK.T), *["mask-size"] * 3),
     Row("picture turned by EXIF", turn_by_exif, "mask-turned", "mask-size", "mask-size"),
     # Coding of masks
-    Row("RGB", save_mask(RGB), "mask-colors", "TODO", "TODO"),
-    Row("RGBA", save_mask(np.dstack([RGB, ALPHA])), "mask-colors", "TODO", "TODO"),
-    Row("gray in RGB", save_mask(np.dstack([MASK] * 3)), "mask-colors", "TODO", "TODO"),
-    Row("gray with alpha", save_mask(np.dstack([MASK, ALPHA])), "mask-alpha", "TODO", "TODO"),
-    Row("JPEG", draw_jpeg_mask, "mask-jpeg", "TODO", "TODO"),
-    Row("16 bits", save_mask(MASK.astype(np.uint16)), "mask-16-bit", "TODO", "TODO"),
-    Row("300 objects", number_300_objects, "mask-16-bit", "TODO", "TODO"),
+    Row("RGB", save_mask(RGB), "mask-colors", INDEX_MASK, INDEX_MASK),
+    Row("RGBA", save_mask(np.dstack([RGB, ALPHA])), "mask-colors", INDEX_MASK, INDEX_MASK),
+    Row("gray in RGB", save_mask(np.dstack([MASK] * 3)), "mask-colors", INDEX_MASK, INDEX_MASK),
+    Row("gray with alpha", save_mask(np.dstack([MASK, ALPHA])), "mask-alpha", INDEX_MASK, INDEX_MASK),
+    Row("JPEG", draw_jpeg_mask, "mask-jpeg", INDEX_MASK, INDEX_MASK),
+    Row("16 bits", save_mask(MASK.astype(np.uint16)), "mask-16-bit", INDEX_MASK, INDEX_MASK),
+    Row("300 objects", number_300_objects, "mask-16-bit", INDEX_MASK, INDEX_MASK),
     Row("black and white", lambda f: recode(f, {1: 255, 2: 255}), *["masks-black-white"] * 3),
     Row("gaps", lambda f: use_without_names(f, {1: 38, 2: 75}), "mask-gaps", OK, "mask-value"),
     Row("gaps and 255", lambda f: use_without_names(f, {1: 128, 2: 255}), "mask-gaps", OK, "mask-value"),
     Row("gray levels", draw_gray_levels, "mask-gray-levels", OK, "mask-value"),
-    Row("value beyond the classes", lambda f: write_mask(f.mask_path("b"), MASK * 2), *["mask-value"] * 3),
+    Row("value beyond the classes", save_mask(MASK * 2), *["mask-value"] * 3),
     Row("ignored everywhere", lambda f: recode(f, {0: 255, 1: 255, 2: 255}), "mask-no-class", OK, OK),
     # Damaged files
-    Row("truncated picture", truncate_picture, "TODO", "TODO", "TODO"),
-    Row("no picture", lambda f: replace_picture(f, ".png", b"a picture, they said"), "TODO", "TODO", "TODO"),
-    Row("TIFF without directory", lambda f: replace_picture(f, ".tif", b"II*\0\xff\xff\0\0"), *["TODO"] * 3),
-    Row(
-        "truncated mask",
-        lambda f: f.mask_path("b").write_bytes(f.mask_path("b").read_bytes()[:400]),
-        *["TODO"] * 3,
-    ),
-    Row("empty mask", lambda f: f.mask_path("b").write_bytes(b""), *["TODO"] * 3),
+    Row("truncated picture", truncate_picture, DAMAGED, DAMAGED, DAMAGED),
+    Row("no picture", lambda f: replace_picture(f, ".png", b"a picture, they said"), *[NO_PICTURE] * 3),
+    Row("TIFF without directory", lambda f: replace_picture(f, ".tif", BROKEN_TIFF), *[NO_PICTURE] * 3),
+    Row("truncated mask", lambda f: cut_off(f.mask_path("b")), *[DAMAGED_MASK] * 3),
+    Row("empty mask", lambda f: f.mask_path("b").write_bytes(b""), *[EMPTY] * 3),
     # Classes
     Row("class name twice", name_classes("background", "cell", "cell"), *["class-name-twice"] * 3),
     Row("class name empty", name_classes("background", "", "cell"), *["class-name-empty"] * 3),
     Row("one class name", name_classes("background"), *["class-names-few"] * 3),
-    Row("other class names", name_classes("background", "nucleus", "cell"), OK, OK, "TODO"),
+    Row("other class names", name_classes("background", "nucleus", "cell"), OK, OK, "check-split"),
     # Splits
     Row("split empty", write_split("val", b"\n \r\n"), "split-empty", "split-empty", OK),
-    Row("split missing", lambda f: (f.splits_dir / "val.txt").unlink(), "TODO", "TODO", OK),
-    Row("split in UTF-16", write_split("val", "c\n".encode("utf-16")), "TODO", "TODO", OK),
+    Row("split missing", lambda f: (f.splits_dir / "val.txt").unlink(), NO_TEXT, NO_TEXT, OK),
+    Row("split in UTF-16", write_split("val", "c\n".encode("utf-16")), NOT_UTF8, NOT_UTF8, OK),
     Row(
         "split with a strange name", write_split("val", b"c\nnowhere\n"), "split-name", "picture-missing", OK
     ),
@@ -227,22 +218,10 @@ ROWS = [
     Row("one class", fill_mask(2), OK, OK, OK),
     Row("background only", fill_mask(0), OK, OK, OK),
     Row("nothing but 255", fill_mask(255), OK, OK, OK),
-    Row(
-        "one mask in black and white",
-        lambda f: write_mask(f.mask_path("b"), MASK.clip(0, 1) * 255),
-        OK,
-        OK,
-        OK,
-    ),
+    Row("one mask in black and white", save_mask(MASK.clip(0, 1) * 255), OK, OK, OK),
     Row("copy in train and val", copy_into_val, OK, OK, OK),
-    Row("gray and color", lambda f: write_image(f.image_path("b"), noise("b", 3, 4, 3)), OK, OK, OK),
-    Row(
-        "two bit depths",
-        lambda f: write_image(f.image_path("b"), noise("b").astype(np.uint16) * 257),
-        OK,
-        OK,
-        OK,
-    ),
+    Row("gray and color", save_picture(noise("b", 3, 4, 3)), OK, OK, OK),
+    Row("two bit depths", save_picture(noise("b").astype(np.uint16) * 257), OK, OK, OK),
     Row("picture in train and val", write_split("val", b"b\nc\n"), OK, OK, OK),
 ]
 SCRIPTS = Row._fields[2:]
@@ -275,7 +254,8 @@ def run(row: Row, script: str, place: Path, model: Path) -> Outcome:
         except UserError as error:
             assert snapshot(place) == before
             return Outcome(error.code, normalise(str(error), folder.root, model))
-    return Outcome(OK, normalise(text.getvalue(), folder.root, model))
+    # What a random network finds depends on the machine.
+    return Outcome(OK, "" if script == "get_miou" else normalise(text.getvalue(), folder.root, model))
 
 
 def normalise(text: str, root: Path, model: Path) -> str:
@@ -286,19 +266,27 @@ def normalise(text: str, root: Path, model: Path) -> str:
     return re.sub(r"\(\d+ different", "(N different", text).strip()
 
 
-def write_messages() -> None:
-    with tempfile.TemporaryDirectory() as place:
-        model = save_untrained(Path(place) / "model.pth")
-        parts = []
-        for number, row in enumerate(ROWS):
-            for script in SCRIPTS:
-                folder = Path(place) / f"{number}_{script}"
-                code, text = run(row, script, folder, model)
-                if getattr(row, script) != code:
-                    print(f"{row.name}: {script} gives {code}, expected {getattr(row, script)}")
-                parts.append(f"=== {row.name} · {script} · {code}\n{text}".strip())
-    MESSAGES.write_text("\n\n".join(parts) + "\n", encoding="utf-8", newline="\n")
+def run_all(place: Path) -> dict[str, dict[str, Outcome]]:
+    """Row → script → outcome."""
+    model = save_untrained(place / "model.pth")
+    return {
+        row.name: {script: run(row, script, place / f"{number}_{script}", model) for script in SCRIPTS}
+        for number, row in enumerate(ROWS)
+    }
+
+
+def format_messages(outcomes: dict[str, dict[str, Outcome]]) -> str:
+    """All messages; scripts with the same one share an entry."""
+    entries = []
+    for name, by_script in outcomes.items():
+        for outcome in dict.fromkeys(by_script.values()):
+            scripts = ", ".join(script for script in SCRIPTS if by_script[script] == outcome)
+            if outcome.text:
+                entries.append(f"=== {name} · {scripts} · {outcome.code}\n{outcome.text}")
+    return "\n\n".join(entries) + "\n"
 
 
 if __name__ == "__main__" and "--write" in sys.argv:
-    write_messages()
+    with tempfile.TemporaryDirectory() as directory:
+        messages = format_messages(run_all(Path(directory)))
+    MESSAGES.write_text(messages, encoding="utf-8", newline="\n")

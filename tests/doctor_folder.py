@@ -19,6 +19,7 @@ from utils.voc.splits import SplitSettings
 
 MASK = np.array([[0, 0, 0, 1], [0, 1, 1, 1], [0, 0, 2, 2]], np.uint8)
 GRAY = MASK * np.uint8(40)
+SPLITS = ("train", "val", "trainval", "test")
 CLASS_NAMES = ["background", "cell", "nucleus"]
 
 
@@ -73,3 +74,29 @@ def obey(folder: VocFolder, remedy: str) -> None:
     assert len(words) in (5, 6)
     flags = {words[4].removeprefix("--"): True if len(words) == 5 else words[5]}
     check(VocFolder(folder.root), **flags)
+
+
+def write_pair(
+    folder: VocFolder, name: str, values: Sequence[int] = (0, 1), size: tuple[int, int] = (6, 8)
+) -> None:
+    """A picture, another one for each name, and a mask whose columns take these values in turn."""
+    write_image(folder.images_dir / f"{name}.png", noise(name, *size))
+    write_mask(folder.mask_path(name), np.tile(np.resize(np.array(values, np.uint8), size[1]), (size[0], 1)))
+
+
+def make_pairs(root: Path, count: int = 6, values: Sequence[int] = (0, 1)) -> VocFolder:
+    """Pairs slice_1, slice_2, … without class names."""
+    folder = VocFolder(root)
+    for index in range(1, count + 1):
+        write_pair(folder, f"slice_{index}", values)
+    return VocFolder(root)
+
+
+def read_splits(folder: VocFolder) -> dict[str, list[str]]:
+    """The lists as they are in the files; test.txt may be empty."""
+    return {split: (folder.splits_dir / f"{split}.txt").read_text("utf-8").split() for split in SPLITS}
+
+
+def without_statistics(files: dict[str, bytes]) -> dict[str, bytes]:
+    """Without dataset.json, which holds the times of files."""
+    return {path: content for path, content in files.items() if not path.endswith("dataset.json")}

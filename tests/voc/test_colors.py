@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 
 from utils.core.console import UserError
 from utils.images.palette import voc_palette
-from utils.voc.colors import BUILT_IN, count_colors, color_shares, load_table, pack, unpack
+from utils.voc.colors import BUILT_IN, color_shares, count_colors, load_table, pack, unpack
 
 
 def write_table(path, text, encoding="utf-8"):

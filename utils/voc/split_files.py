@@ -73,7 +73,7 @@ def _warn_about_copies(folder: VocFolder, settings: SplitSettings, digests: Mapp
     train, val = ({digests[name]: name for name in folder.read_split(split)} for split in ("train", "val"))
     both = sorted(train.keys() & val.keys())
     if both and set(train.values()) != set(val.values()):
-        number, such = counted(len(both), "picture"), f"{train[both[0]]} and {val[both[0]]}"
+        number, such = counted(len(both), "picture"), " and ".join({train[both[0]]: 0, val[both[0]]: 0})
         remedy = "; --overwrite draws the split anew and keeps copies together"
         remedy = "" if settings.split_by == "contiguous" else remedy
         warn(f"{number} in train and in val, such as {such}: the scores will be too good{remedy}")
