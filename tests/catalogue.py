@@ -35,10 +35,6 @@ from utils.voc.folder import VocFolder
 
 MESSAGES = Path(__file__).with_name("messages.txt")
 OK = "ok"
-# Codes of the modules that read pictures, masks and texts.
-INDEX_MASK, DAMAGED_MASK, EMPTY = "decode-mask", "read-mask", "read-bytes"
-DAMAGED, NO_PICTURE = "damaged-picture", "not-a-picture"
-NO_TEXT, NOT_UTF8 = "read-lines", "read-lines"
 
 
 class Row(NamedTuple):
@@ -181,13 +177,13 @@ ROWS = [
     Row("mask of another size", save_mask(MASK.T), *["mask-size"] * 3),
     Row("picture turned by EXIF", turn_by_exif, "mask-turned", "mask-size", "mask-size"),
     # Coding of masks
-    Row("RGB", save_mask(RGB), "mask-colors", INDEX_MASK, INDEX_MASK),
-    Row("RGBA", save_mask(np.dstack([RGB, ALPHA])), "mask-colors", INDEX_MASK, INDEX_MASK),
-    Row("gray in RGB", save_mask(np.dstack([MASK] * 3)), "mask-colors", INDEX_MASK, INDEX_MASK),
-    Row("gray with alpha", save_mask(np.dstack([MASK, ALPHA])), "mask-alpha", INDEX_MASK, INDEX_MASK),
-    Row("JPEG", draw_jpeg_mask, "mask-jpeg", INDEX_MASK, INDEX_MASK),
-    Row("16 bits", save_mask(MASK.astype(np.uint16)), "mask-16-bit", INDEX_MASK, INDEX_MASK),
-    Row("300 objects", number_300_objects, "mask-16-bit", INDEX_MASK, INDEX_MASK),
+    Row("RGB", save_mask(RGB), "mask-colors", *["mask-channels"] * 2),
+    Row("RGBA", save_mask(np.dstack([RGB, ALPHA])), "mask-colors", *["mask-channels"] * 2),
+    Row("gray in RGB", save_mask(np.dstack([MASK] * 3)), "mask-colors", *["mask-channels"] * 2),
+    Row("gray with alpha", save_mask(np.dstack([MASK, ALPHA])), "mask-alpha", *["mask-channels"] * 2),
+    Row("JPEG", draw_jpeg_mask, *["mask-jpeg"] * 3),
+    Row("16 bits", save_mask(MASK.astype(np.uint16)), "mask-16-bit", *["mask-channels"] * 2),
+    Row("300 objects", number_300_objects, "mask-16-bit", *["mask-channels"] * 2),
     Row("black and white", lambda f: recode(f, {1: 255, 2: 255}), *["masks-black-white"] * 3),
     Row("gaps", lambda f: use_without_names(f, {1: 38, 2: 75}), "mask-gaps", OK, "mask-value"),
     Row("gaps and 255", lambda f: use_without_names(f, {1: 128, 2: 255}), "mask-gaps", OK, "mask-value"),
@@ -195,11 +191,11 @@ ROWS = [
     Row("value beyond the classes", save_mask(MASK * 2), *["mask-value"] * 3),
     Row("ignored everywhere", lambda f: recode(f, {0: 255, 1: 255, 2: 255}), "mask-no-class", OK, OK),
     # Damaged files
-    Row("truncated picture", truncate_picture, DAMAGED, DAMAGED, DAMAGED),
-    Row("no picture", lambda f: replace_picture(f, ".png", b"a picture, they said"), *[NO_PICTURE] * 3),
-    Row("TIFF without directory", lambda f: replace_picture(f, ".tif", BROKEN_TIFF), *[NO_PICTURE] * 3),
-    Row("truncated mask", lambda f: cut_off(f.mask_path("b")), *[DAMAGED_MASK] * 3),
-    Row("empty mask", lambda f: f.mask_path("b").write_bytes(b""), *[EMPTY] * 3),
+    Row("truncated picture", truncate_picture, *["picture-damaged"] * 3),
+    Row("no picture", lambda f: replace_picture(f, ".png", b"a picture, they said"), *["picture-format"] * 3),
+    Row("TIFF without directory", lambda f: replace_picture(f, ".tif", BROKEN_TIFF), *["picture-format"] * 3),
+    Row("truncated mask", lambda f: cut_off(f.mask_path("b")), *["mask-damaged"] * 3),
+    Row("empty mask", lambda f: f.mask_path("b").write_bytes(b""), *["file-empty"] * 3),
     # Classes
     Row("class name twice", name_classes("background", "cell", "cell"), *["class-name-twice"] * 3),
     Row("class name empty", name_classes("background", "", "cell"), *["class-name-empty"] * 3),
@@ -207,8 +203,10 @@ ROWS = [
     Row("other class names", name_classes("background", "nucleus", "cell"), OK, OK, "check-split"),
     # Splits
     Row("split empty", write_split("val", b"\n \r\n"), "split-empty", "split-empty", OK),
-    Row("split missing", lambda f: (f.splits_dir / "val.txt").unlink(), NO_TEXT, NO_TEXT, OK),
-    Row("split in UTF-16", write_split("val", "c\n".encode("utf-16")), NOT_UTF8, NOT_UTF8, OK),
+    Row("split missing", lambda f: (f.splits_dir / "val.txt").unlink(), "file-missing", "file-missing", OK),
+    Row(
+        "split in UTF-16", write_split("val", "c\n".encode("utf-16")), "file-not-utf-8", "file-not-utf-8", OK
+    ),
     Row(
         "split with a strange name", write_split("val", b"c\nnowhere\n"), "split-name", "picture-missing", OK
     ),

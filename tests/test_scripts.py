@@ -2,10 +2,15 @@
 
 import ast
 import csv
+import importlib
+import inspect
 import io
 import re
 import shlex
 import tokenize
+from dataclasses import is_dataclass
+from pathlib import Path
+from typing import get_type_hints
 
 import numpy as np
 import pytest
@@ -18,23 +23,25 @@ from utils.images.reading import read_mask
 SEEDS = ["get_miou.py", "json_to_dataset.py", "predict.py", "train.py", "voc2unet.py"]
 
 
-def comments_of_settings(script):
-    """The comment of every field of a script's Config, by its flag."""
-    source = (ROOT / script).read_text("utf-8")
+def comments_of_settings(settings):
+    """The comment of every field of a dataclass of settings, and of those in it, by its flag."""
+    source = inspect.getsource(settings)
+    lines, hints = source.splitlines(), get_type_hints(settings)
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
     comments = {
         token.start[0]: token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT
     }
-    config = next(
-        node for node in ast.parse(source).body if isinstance(node, ast.ClassDef) and node.name == "Config"
-    )
-    return {
-        f"--{node.target.id.replace('_', '-')}": " ".join(
-            comments[line] for line in range(node.lineno, node.end_lineno + 1) if line in comments
-        )
-        for node in config.body
-        if isinstance(node, ast.AnnAssign)
-    }
+    found = {}
+    for node in ast.parse(source).body[0].body:
+        if isinstance(node, ast.AnnAssign) and is_dataclass(hints[node.target.id]):
+            found |= comments_of_settings(hints[node.target.id])
+        elif isinstance(node, ast.AnnAssign):
+            own = [comments[line] for line in range(node.lineno, node.end_lineno + 1) if line in comments]
+            above = node.lineno - 1
+            if not own and lines[above - 1].lstrip().startswith("#"):
+                own = [comments[above]]
+            found[f"--{node.target.id.replace('_', '-')}"] = " ".join(own)
+    return found
 
 
 def test_scripts_are_found():
@@ -46,7 +53,7 @@ def test_help_explains_every_flag(script, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "100")
     assert run_here(monkeypatch, script, "--help") == 0
     words = " ".join(capsys.readouterr().out.replace("│", " ").split())
-    settings = comments_of_settings(script)
+    settings = comments_of_settings(importlib.import_module(Path(script).stem).Config)
     assert settings
     for flag, comment in settings.items():
         assert len(comment) > 3, f"{flag} has no comment"
