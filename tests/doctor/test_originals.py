@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from doctor_folder import MASK, add, check, command, find_fault
+from doctor_folder import MASK, add, check, command, find_fault, make_folder
 from scripts import save_as, snapshot
 
 from utils.doctor import originals
@@ -12,6 +12,12 @@ from utils.doctor.repair import RepairSettings, prepare_repair
 from utils.images.reading import read_mask
 from utils.images.writing import write_mask
 from utils.voc.folder import VocFolder
+
+
+@pytest.fixture
+def folder(tmp_path, without_drawing):
+    """Three good pairs, a, b and c."""
+    return make_folder(tmp_path / "voc")
 
 
 def test_mask_redrawn_after_repair_is_not_lost(folder):

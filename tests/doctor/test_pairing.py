@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from doctor_folder import GRAY, MASK, add, check, command, find_fault, obey
+from doctor_folder import GRAY, MASK, add, check, command, find_fault, make_folder, obey
 from PIL import Image
 from scripts import cut_off, save_as, snapshot
 
@@ -11,6 +11,12 @@ from utils.images.palette import voc_palette
 from utils.images.reading import read_mask
 from utils.images.writing import write_image, write_mask
 from utils.voc.folder import VocFolder
+
+
+@pytest.fixture
+def folder(tmp_path, without_drawing):
+    """Three good pairs, a, b and c."""
+    return make_folder(tmp_path / "voc")
 
 
 def test_a_good_folder_has_no_find_fault(folder, capsys):

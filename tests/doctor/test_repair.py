@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from doctor_folder import MASK, add, check, command, find_fault, obey
+from doctor_folder import MASK, add, check, command, find_fault, make_folder, obey
 from PIL import Image
 from scripts import save_as
 
@@ -12,6 +12,12 @@ from utils.images.palette import voc_palette
 from utils.images.reading import read_image, read_mask
 from utils.images.writing import write_image, write_mask
 from utils.voc.colors import load_table
+
+
+@pytest.fixture
+def folder(tmp_path, without_drawing):
+    """Three good pairs, a, b and c."""
+    return make_folder(tmp_path / "voc")
 
 
 @pytest.mark.parametrize("ending", [".bmp", ".tif", ".PNG", ".gif"])
