@@ -5,7 +5,7 @@ import runpy
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
+import predict
 import train
 from nets.config import NetworkConfig
 from nets.unet import build
@@ -150,3 +151,15 @@ def favour(weights: Path, path: Path, **bias: float) -> Path:
         last_bias[checkpoint.class_names.index(name)] += value
     save_checkpoint(path, checkpoint)
     return path
+
+
+def predict_config(**settings: Any) -> predict.Config:
+    """Settings of predict.py by the names of their flags, whatever group they are in."""
+    config = predict.Config()
+    for name, value in settings.items():
+        if hasattr(config, name):
+            setattr(config, name, value)
+            continue
+        group = next(key for key, part in vars(config).items() if is_dataclass(part) and hasattr(part, name))
+        setattr(config, group, replace(getattr(config, group), **{name: value}))
+    return config

@@ -19,7 +19,9 @@ from utils.images.arrays import to_uint8_rgb
 from utils.images.palette import blend, colorize, cutout, voc_palette
 from utils.images.reading import as_array
 from utils.images.writing import write_image
-from utils.inference.tiling import mirror, reflected
+from utils.inference.maps import certainty, classes
+from utils.inference.member import mirror, reflected
+from utils.inference.rendering import render
 from utils.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 
 NETWORK = {"num_classes": 3, "in_channels": 3, "base_channels": 4, "depth": 2}
@@ -92,10 +94,10 @@ def test_predictions_equal_those_by_hand(path, unet):
 
 
 def test_certainty_is_the_largest_probability(unet):
-    mask, certainty = unet.predict_with_certainty(PICTURE)
-    assert certainty.dtype == np.uint8
+    ((mask, sure),) = unet.bands(PICTURE, classes, certainty)
+    assert sure.dtype == np.uint8
     np.testing.assert_array_equal(mask, unet.predict(PICTURE))
-    np.testing.assert_allclose(certainty, unet.predict_proba(PICTURE).max(0) * 255, atol=0.51)
+    np.testing.assert_allclose(sure, unet.predict_proba(PICTURE).max(0) * 255, atol=0.51)
 
 
 def test_a_path_a_pil_image_and_an_array_are_one_picture(unet, tmp_path):
@@ -168,7 +170,7 @@ def test_unpadded_networks_get_a_mirrored_margin(size, margin):
 
 def test_what_the_checkpoint_says_is_known(unet, path):
     assert unet.class_names == ["background", "cell", "nucleus"]
-    assert (unet.num_classes, unet.in_channels, tuple(unet.input_shape)) == (3, 3, (32, 32))
+    assert (unet.num_classes, unet.input_shape) == (3, (32, 32))
     assert unet.model_path == path
     assert unet.scores == {"miou": 0.5}
     np.testing.assert_array_equal(unet.palette[:3], PALETTE)
@@ -191,7 +193,7 @@ def test_results_as_pictures(unet, picture):
         np.testing.assert_array_equal(np.asarray(result), pixels)
     np.testing.assert_array_equal(np.asarray(unet.detect_image(picture)), expected["blend"])
     with pytest.raises(ValueError, match="cutout"):
-        unet.render(shown, mask, "collage")
+        render(shown, mask, "collage", unet.palette)
 
 
 def test_fields_of_the_checkpoint_can_be_replaced(path, unet):
@@ -314,7 +316,7 @@ def test_overlapping_tiles_of_the_papers_network_equal_the_picture_as_a_whole(tm
         0, 256, (1, 1, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
     )
     with torch.inference_mode():
-        whole = net.eval()(mirror(unet.normalisation(images), net.margin))
+        whole = net.eval()(mirror(unet.members[0].normalisation(images), net.margin))
     tiled = unet.logits(images)
     assert tiled.shape == (1, 2, *size)
     assert (tiled - whole).abs().max() < 1e-4 * whole.abs().max()
@@ -359,7 +361,7 @@ def test_a_size_is_compiled_when_it_comes_again(path, unet, quick_compiler, caps
 def test_sizes_beyond_those_that_are_compiled_run_all_the_same(
     path, unet, quick_compiler, monkeypatch, capsys
 ):
-    monkeypatch.setattr("unet.COMPILED_SIZES", 2)
+    monkeypatch.setattr("utils.inference.ensemble.COMPILED_SIZES", 2)
     compiled = Unet(path, "cpu", "fp32")
     compiled.compile(after=0)
     for size in (20, 30, 37, 20, 30, 37):

@@ -111,6 +111,6 @@ def test_a_letterboxed_run_predicts_at_the_pictures_own_size(tmp_path):
     )
     train.main(config)
     unet = Unet(tmp_path / "run" / "best.pth", device="cpu")
-    assert unet.fit == "letterbox" and unet.input_shape == (32, 48)
+    assert unet.checkpoint.fit == "letterbox" and unet.input_shape == (32, 48)
     for size in ((40, 60), (61, 33), (7, 90)):
         assert unet.predict(np.zeros((*size, 3), np.uint8)).shape == size

@@ -64,4 +64,4 @@ def test_the_predictor_closes_gaps_of_a_class_by_name():
     assert not np.array_equal(plain.predict(image), expected)
     with pytest.raises(UserError) as caught:
         Unet("model_data/unet_demo.pth", "cpu", close_gaps="membrane")
-    assert (caught.value.subject, caught.value.found) == ("--close-gaps", "membrane")
+    assert (caught.value.code, caught.value.subject) == ("class-unknown", "--close-gaps")

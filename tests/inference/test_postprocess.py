@@ -22,7 +22,7 @@ def disks(shape, *circles):
 
 
 def processed(mask, classes=(1,), **steps):
-    return postprocess(np.asarray(mask, np.uint8), Postprocessing(classes, **steps))
+    return postprocess(np.asarray(mask, np.uint8), classes, Postprocessing(**steps))
 
 
 def count(shape):
@@ -42,8 +42,8 @@ def test_all_off_changes_nothing_and_all_on_stays_a_mask(mask):
 
 
 def test_active_only_if_there_is_a_step():
-    assert not Postprocessing((1, 2)).active
-    assert Postprocessing((1,), min_area=1).active
+    assert not Postprocessing().active
+    assert Postprocessing(min_area=1).active
 
 
 @pytest.mark.parametrize("radius", [1, 2, 4])

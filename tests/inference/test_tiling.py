@@ -15,8 +15,10 @@ from nets.geometry import measure_geometry
 from nets.unet import build
 from unet import Unet
 from utils.core.console import UserError
-from utils.inference.maps import entropy, probabilities
-from utils.inference.tiling import cut, from_all_sides, make_grid, mean_logits, tiled
+from utils.inference.averaging import dihedral_logits, mean_logits
+from utils.inference.ensemble import plan_tiles
+from utils.inference.maps import certainty, classes, entropy, probabilities, probability_of
+from utils.inference.tiling import cut, make_grid, tiled
 from utils.models.checkpoint import save_checkpoint
 from utils.voc.demo import draw_sample
 
@@ -43,8 +45,7 @@ def tiled_and_whole(unet, picture, side, **settings):
 
 
 def tiles_of(unet, size=LARGE.shape[:2]):
-    grid = unet._grid(size)
-    return len(grid.rows) * len(grid.columns)
+    return len(plan_tiles(unet.members, size, side=unet.tile_size))
 
 
 @pytest.mark.parametrize("network", EXACT.values(), ids=EXACT)
@@ -83,10 +84,10 @@ def test_tiles_of_the_trained_network_equal_the_whole_picture():
 
 
 @pytest.mark.parametrize("network", [{}, {"norm": "none", "padding": "valid"}], ids=["padded", "unpadded"])
-def test_tiles_equal_the_whole_picture_from_all_sides(network):
+def test_tiles_equal_the_whole_picture_dihedral_logits(network):
     unet = live(describe({**SMALL, **network}))
     plain = unet.predict_proba(LARGE)
-    unet.tta = True
+    unet.members[0].tta = True
     tiles, whole = tiled_and_whole(unet, LARGE, 128)
     assert np.abs(tiles - whole).max() <= 1e-5
     assert np.abs(plain - whole).max() > 0.01
@@ -117,7 +118,7 @@ def test_validation_sees_the_same_tiles():
 )
 def test_networks_that_depend_on_the_size_are_blended(network):
     unet = live(describe({**SMALL, **network}))
-    assert not unet.geometry.exact
+    assert not unet.members[0].geometry.exact
     tiles, whole = tiled_and_whole(unet, LARGE, 128)
     assert 0 < np.abs(tiles - whole).max() < 0.25
     assert np.abs(tiles - whole).mean() < 0.02
@@ -128,9 +129,7 @@ def test_networks_that_depend_on_the_size_are_blended(network):
 def test_blended_tiles_of_an_exact_function_give_the_function(size):
     values = torch.rand(2, *size)
     grid = make_grid(size, 64, 4, 10, exact=False)
-    bands = tiled(
-        grid, lambda top, bottom: values[:, top:bottom], lambda band, left, right: band[..., left:right]
-    )
+    bands = tiled(grid, lambda rows, columns: values[:, rows, columns])
     result = torch.cat([torch.cat(list(band), -1) for band in bands], -2)
     torch.testing.assert_close(result, values)
 
@@ -140,8 +139,9 @@ def test_no_seam_is_seen_where_tiles_differ():
     count = iter(range(1000))
     bands = tiled(
         grid,
-        lambda top, bottom: bottom - top,
-        lambda rows, left, right: torch.full((1, rows, right - left), float(next(count) % 2)),
+        lambda rows, columns: torch.full(
+            (1, rows.stop - rows.start, columns.stop - columns.start), float(next(count) % 2)
+        ),
     )
     result = torch.cat([torch.cat(list(band), -1) for band in bands], -2)[0]
     assert result.max() - result.min() > 0.9
@@ -239,13 +239,13 @@ def test_test_time_augmentation_is_the_mean_over_eight_sides():
         for turns in range(4):
             side = unet.predict_proba(np.ascontiguousarray(np.rot90(square[:, ::flip], turns)))
             expected += np.rot90(side, -turns, (1, 2))[:, :, ::flip] / 8
-    unet.tta = True
+    unet.members[0].tta = True
     np.testing.assert_allclose(unet.predict_proba(square), expected, atol=1e-5)
 
 
-def test_a_function_of_single_pixels_is_the_same_from_all_sides():
+def test_a_function_of_single_pixels_is_the_same_dihedral_logits():
     batch = torch.rand(2, 3, 5, 7)
-    for logits in from_all_sides(batch, lambda x: x * 2, stride=4):
+    for logits in dihedral_logits(batch, lambda x: x * 2, stride=4):
         torch.testing.assert_close(logits, batch * 2)
 
 
@@ -260,10 +260,12 @@ def test_mean_of_probabilities_by_hand():
 
 def test_maps_by_hand():
     logits = torch.tensor([[0.5, 1.0, 0.25], [0.5, 0.0, 0.75]]).log().unsqueeze(1)
-    torch.testing.assert_close(entropy(logits.clamp(min=-200))[0], torch.tensor([1.0, 0.0, 0.811278]))
-    assert probabilities(logits, 8)[:, 0].tolist() == [[128, 255, 64], [128, 0, 191]]
-    assert probabilities(logits, 16).dtype == torch.uint16
-    assert probabilities(logits, 16)[0, 0].tolist() == [32768, 65535, 16384]
+    assert entropy(logits.clamp(min=-200)).tolist() == [[255, 0, round(0.811278 * 255)]]
+    torch.testing.assert_close(probabilities(logits)[1], torch.tensor([[0.5, 0.0, 0.75]]))
+    assert [probability_of(index, logits).tolist() for index in (0, 1)] == [[[128, 255, 64]], [[128, 0, 191]]]
+    assert probability_of(0, logits).dtype == torch.uint8
+    assert classes(logits).tolist() == [[0, 0, 1]]
+    assert certainty(logits).tolist() == [[128, 255, 191]]
 
 
 def test_a_letterboxed_picture_is_seen_once():

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from scripts import cut_off, run, save_untrained
+from scripts import cut_off, predict_config, run, save_untrained
 
 import predict
 from nets.config import NetworkConfig
@@ -54,7 +54,7 @@ def exported(folder, argmax=False, fit="crop", range_16bit=None, **network):
     )
     save_checkpoint(folder / "net.pth", described)
     unet = Unet(folder / "net.pth", "cpu", "fp32")
-    export_onnx(folder / "net.onnx", unet.net, unet.describe(), argmax)
+    export_onnx(folder / "net.onnx", unet.net, unet.checkpoint, argmax)
     return unet, folder / "net.onnx"
 
 
@@ -76,15 +76,17 @@ def test_onnx_runtime_gives_what_pytorch_gives(tmp_path, member):
     for image in (RGB, GRAY[:32, :48], RGB[:1, :1], np.tile(RGB, (3, 1, 1))):
         assert np.abs(other.predict_proba(image) - unet.predict_proba(image)).max() < 1e-5
         assert np.array_equal(other.predict(image), unet.predict(image))
-    batch = torch.from_numpy(np.stack([RGB, RGB[::-1]])[..., : unet.in_channels]).movedim(3, 1)
+    batch = torch.from_numpy(np.stack([RGB, RGB[::-1]])[..., : unet.checkpoint.network.in_channels]).movedim(
+        3, 1
+    )
     assert torch.allclose(other.logits(batch), unet.logits(batch), atol=1e-4)
 
 
 def test_the_file_says_what_a_checkpoint_says(plain):
     unet, path = plain
     other = Unet(path, "cpu")
-    assert (other.class_names, other.num_classes, other.in_channels) == (NAMES, 3, 3)
-    assert (other.input_shape, other.fit, other.backbone) == ((32, 48), "letterbox", "plain")
+    assert (other.class_names, other.num_classes) == (NAMES, 3)
+    assert (other.input_shape, other.checkpoint.fit, other.backbone) == ((32, 48), "letterbox", "plain")
     assert np.array_equal(other.palette, unet.palette)
     assert np.array_equal(other.palette[3:], voc_palette()[3:])
     assert np.array_equal(other.predict(RGB), unet.predict(RGB))
@@ -132,15 +134,16 @@ def test_16_bits(tmp_path, plain, range_16bit):
 
 def test_export_says_how_the_file_compares(tmp_path, capsys):
     weights = save_untrained(tmp_path / "best.pth")
-    config = Config(mode="export_onnx", model_path=weights, output=tmp_path / "out", repeats=2, device="cpu")
+    settings = {"mode": "export_onnx", "output": tmp_path / "out", "repeats": 2, "device": "cpu"}
+    config = predict_config(model_path=weights, **settings)
     predict.main(config)
     output = capsys.readouterr().out
     path = tmp_path / "out" / "best.onnx"
     assert f"{path}: " in output
     assert float(re.search(r"difference of probabilities ([\d.e-]+)", output)[1]) < 1e-5
     assert "100.0000% of the pixels equal" in output
-    assert re.search(r"ONNX Runtime +[\d.]+ ms a picture", output)
-    assert re.search(r"PyTorch +[\d.]+ ms a picture", output)
+    assert re.search(r"ONNX Runtime +[\d.]+ ms per picture", output)
+    assert re.search(r"PyTorch +[\d.]+ ms per picture", output)
     before = path.read_bytes()
     with pytest.raises(UserError, match="--overwrite"):
         predict.main(config)
@@ -148,7 +151,7 @@ def test_export_says_how_the_file_compares(tmp_path, capsys):
     with pytest.raises(UserError, match="weights of PyTorch"):
         predict.main(Config(mode="export_onnx", model_path=path, output=tmp_path / "two", device="cpu"))
     with pytest.raises(UserError, match="an ONNX file"):
-        predict.main(Config(mode="fps", model_path=path, device="cpu", compile=True))
+        predict.main(predict_config(mode="fps", model_path=path, device="cpu", compile=True))
 
 
 def test_predict_takes_an_onnx_file(tmp_path, plain):
@@ -175,7 +178,7 @@ def test_packages_that_are_not_there(tmp_path, monkeypatch, plain, package):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(UserError) as caught:
         if package == "onnxscript":
-            export_onnx(tmp_path / "second.onnx", unet.net, unet.describe())
+            export_onnx(tmp_path / "second.onnx", unet.net, unet.checkpoint)
         else:
             Unet(path)
     assert caught.value.code == "package-missing" and package in caught.value.subject

@@ -1,9 +1,12 @@
 """Cleaning of predicted masks, class by class: specks, gaps and holes, touching objects."""
 
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
 
 import cv2
 import numpy as np
+from annotated_types import Ge
 from scipy.cluster.hierarchy import DisjointSet
 from skimage.morphology import disk
 
@@ -15,45 +18,41 @@ NECK, NECK_PIXELS = 0.85, 1.0
 
 @dataclass(frozen=True)
 class Postprocessing:
-    """Steps for each of `classes` (indices), in the order of the fields. All are off by default.
+    """Cleaning of the object classes, in this order.
 
     Objects are the 8-connected parts of a class. Holes are the 4-connected parts of the rest that do not
     reach the border.
     """
 
-    classes: tuple[int, ...]
-    opening: int = 0  # radius in pixels; removes what a disk of this radius does not fit into
-    closing: int = 0  # radius in pixels; closes gaps that a disk of this radius does not fit into
-    fill_holes: bool = False
-    split_touching: bool = False
-    min_area: int = 0  # pixels; smaller objects are removed
-    largest_only: bool = False
-    convex_hull: bool = False
+    opening: Annotated[int, Ge(0)] = 0  # remove what a disk of this radius (pixels) does not fit into
+    closing: Annotated[int, Ge(0)] = 0  # close gaps that a disk of this radius (pixels) does not fit into
+    fill_holes: bool = False  # fill holes that show the background
+    split_touching: bool = False  # separate round objects that touch, by a line of background
+    min_area: Annotated[int, Ge(0)] = 0  # remove objects of fewer pixels
+    largest_only: bool = False  # keep the largest object of each class
+    convex_hull: bool = False  # grow objects to their convex hull
 
     @property
     def active(self) -> bool:
-        return self != Postprocessing(self.classes)
+        return self != Postprocessing()
 
 
-STEPS = tuple(f.name for f in fields(Postprocessing)[1:])
-
-
-def postprocess(mask: np.ndarray, steps: Postprocessing) -> np.ndarray:
-    """A cleaned copy of a mask (H, W) uint8.
+def postprocess(mask: np.ndarray, classes: Sequence[int], steps: Postprocessing) -> np.ndarray:
+    """A cleaned copy of a mask (H, W) uint8. classes: indices of the classes that are cleaned.
 
     A class gains pixels from the background only, so a nucleus is no hole of its cell. (The background is
-    class 0. Where class 0 is among `steps.classes`, it gains from the classes that are not.) Pixels that a
+    class 0. Where class 0 is among `classes`, it gains from the classes that are not.) Pixels that a
     class loses take the class of the nearest pixel of another class, so a removed speck of nucleus becomes
     the cell around it. The lines between split objects become background.
     """
     mask = mask.copy()
-    for index in steps.classes if steps.active else ():
+    for index in classes if steps.active else ():
         before = mask == index
         if not before.any():
             continue
         inside = enclosed_parts(mask, index) if steps.split_touching else np.zeros_like(before)
         after, lines = clean(before, inside, steps)
-        free = mask == 0 if index else ~np.isin(mask, steps.classes)
+        free = mask == 0 if index else ~np.isin(mask, classes)
         lost = before & ~after
         mask[lost] = nearest_class(mask, before, lost)
         # Class 0 is the background itself; its lines become part of the neighbours.

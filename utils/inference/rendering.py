@@ -1,0 +1,65 @@
+"""Results as people look at them: the classes over the picture, numbered objects, a legend."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from utils.images.large import LARGE_PIXELS, TiffWindows
+from utils.images.palette import blend, colorize, cutout
+from utils.images.plots import draw_numbered, with_legend
+
+MIX_TYPES = ("blend", "mask", "cutout", "montage")
+
+
+def render(image: np.ndarray, mask: np.ndarray, mix_type: str, palette: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8 of a picture (H, W, 3) uint8 and its mask in one of MIX_TYPES. Raises ValueError for another.
+
+    `montage` is wider: the picture, 4 white columns, and its blend.
+    """
+    if mix_type == "mask":
+        return colorize(mask, palette)
+    if mix_type == "cutout":
+        return cutout(image, mask)
+    if mix_type == "blend":
+        return blend(image, mask, palette)
+    if mix_type == "montage":
+        gap = np.full((len(mask), 4, 3), 255, np.uint8)
+        return np.hstack([image, gap, blend(image, mask, palette)])
+    raise ValueError(f"mix_type is {mix_type!r}; there are: {', '.join(MIX_TYPES)}")
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """How results are drawn. palette: (256, 3) uint8; legend: colours and names of the classes beside the result."""
+
+    palette: np.ndarray
+    class_names: Sequence[str]
+    mix_type: str = "blend"
+    legend: bool = False
+
+    def draw(self, image: np.ndarray, mask: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
+        """(h, w, 3) uint8, wider than the picture (H, W, 3) uint8 with a legend or as a montage.
+
+        labels: (H, W) int32 numbers of objects, which are outlined and numbered.
+        """
+        drawn = render(image, mask, self.mix_type, self.palette)
+        if labels is not None:
+            drawn[:, -mask.shape[1] :] = draw_numbered(drawn[:, -mask.shape[1] :], labels)
+        return with_legend(drawn, self.class_names, self.palette) if self.legend else drawn
+
+
+def display_range(picture: np.ndarray | TiffWindows) -> tuple[float, float] | None:
+    """The values that become black and white in a 16-bit picture, its 0.1 and 99.9 percentile; None for 8 bits.
+
+    Of a large picture they are taken from 16 of its rows.
+    """
+    if picture.shape[0] * picture.shape[1] <= LARGE_PIXELS:
+        values = picture[:]
+    else:
+        rows = np.linspace(0, picture.shape[0] - 1, 16).astype(int)
+        values = np.concatenate([picture[y : y + 1] for y in rows])
+    if values.dtype != np.uint16:
+        return None
+    low, high = np.percentile(values, (0.1, 99.9))
+    return float(low), float(high)
