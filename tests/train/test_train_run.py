@@ -182,7 +182,7 @@ def test_unusual_settings(tmp_path, count, settings):
     folder = make_voc(tmp_path / "voc", count=count)
     main(tiny(folder, tmp_path / "logs", epochs=1, **settings))
     unet = Unet(tmp_path / "logs" / "run" / "best.pth", "cpu")
-    assert unet.in_channels == settings.get("in_channels", 1)
+    assert unet.checkpoint.network.in_channels == settings.get("in_channels", 1)
     assert unet.predict(folder.image_path("cells_0")).shape == (48, 48)
 
 
