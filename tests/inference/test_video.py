@@ -1,5 +1,6 @@
 """Segmenting a stream of frames: strides, smoothing, cameras, windows, interruptions."""
 
+import subprocess
 import threading
 from fractions import Fraction
 from itertools import count
@@ -197,7 +198,7 @@ def test_a_path_that_ends_in_a_number_is_no_camera(monkeypatch, tmp_path):
 def test_window_that_is_closed_ends_the_video(monkeypatch, tmp_path):
     source = make_video(tmp_path / "clip.avi", number=30)
     shown = []
-    monkeypatch.setattr(video, "why_no_window", lambda: "")
+    monkeypatch.setattr(video, "has_display", lambda: True)
     monkeypatch.setattr(video, "show", lambda title, image: shown.append(image.shape) or len(shown) < 3)
     report = segmented(source, tmp_path, VideoSettings(show=True))
     assert shown == [(*SHAPE, 3)] * 3
@@ -205,7 +206,8 @@ def test_window_that_is_closed_ends_the_video(monkeypatch, tmp_path):
 
 
 def test_without_a_display_the_video_is_written(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(video, "why_no_window", lambda: "no display")
+    failed = subprocess.CompletedProcess("", 1, "", "no display\n")
+    monkeypatch.setattr(camera.subprocess, "run", lambda *_, **__: failed)
     report = segmented(make_video(tmp_path / "clip.avi", number=2), tmp_path, VideoSettings(show=True))
     assert report.frames == 2
     assert "no display" in capsys.readouterr().err

@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from utils.core.console import UserError
+from utils.core.console import UserError, warn
 from utils.inference.video_files import USUAL_RATE, Frame, Video, read_ahead
 
 MILLISECOND = Fraction(1, 1000)
@@ -57,12 +57,14 @@ def grab_frames(capture: cv2.VideoCapture) -> Iterator[Frame]:
         yield Frame(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), now)
 
 
-def why_no_window() -> str:
-    """Why no window can be opened, or "". Tried in another process, because Qt ends the one that fails."""
+def has_display() -> bool:
+    """Whether a window can be opened; warns if not. Asks another process, because Qt ends one that fails."""
     command = [sys.executable, "-c", "import cv2; cv2.namedWindow('test'); cv2.waitKey(1)"]
     done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace")
-    lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-    return lines[0] if done.returncode else ""
+    if done.returncode:
+        reason, *_ = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+        warn(f"no window can be opened here ({reason}); the video is written all the same")
+    return not done.returncode
 
 
 def show(title: str, image: np.ndarray) -> bool:

@@ -18,7 +18,7 @@ from utils.core.console import note, progress, warn
 from utils.core.heap import keep_freed_memory
 from utils.core.settings import check_settings
 from utils.core.threads import map_ahead
-from utils.inference.camera import camera_number, open_camera, show, why_no_window
+from utils.inference.camera import camera_number, has_display, open_camera, show
 from utils.inference.video_files import CODECS, Frame, Video, open_video, write_video
 
 
@@ -68,7 +68,7 @@ def segment_video(
 
     predict_logits: frames (N, H, W, 3) uint8 → (N, K, H, W); clean: mask (H, W) uint8 → mask; draw: frame
     (H, W, 3) and mask → picture (h, w, 3) uint8 of one size for all. batch_frames: predict several small
-    frames at once, which pays off on a GPU. Ctrl-C ends a camera and keeps what was recorded. Raises UserError.
+    frames at once, which pays off on a GPU. Ctrl-C ends a camera and keeps the recording. Raises UserError.
     """
     check_settings(settings)
     number = camera_number(source)
@@ -158,11 +158,3 @@ def segment(
             mask = next(masks) if i % stride == 0 else mask
             yield frame, mask
         start += len(batch)
-
-
-def has_display() -> bool:
-    """Whether a window can be opened; warns if not."""
-    reason = why_no_window()
-    if reason:
-        warn(f"no window can be opened here ({reason}); the video is written all the same")
-    return not reason

@@ -164,7 +164,7 @@ class VideoWriter:
         """Append a frame. Times within one unit of the time base of each other become neighbouring units."""
         time_base = as_fraction(self.stream.codec_context.time_base)
         self.last = max(self.last + 1, round(frame.time / time_base))
-        picture = av.VideoFrame.from_ndarray(frame.image, format="rgb24")
+        picture = av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(frame.image), format="rgb24")
         picture.pts, picture.time_base = self.last, time_base
         self.container.mux(self.stream.encode(picture))
         self.count += 1
@@ -188,6 +188,8 @@ def write_video(
             stream = container.add_stream(codec, rate=rate, options=options)
             stream.height, stream.width = shape
             stream.pix_fmt, stream.codec_context.time_base = pixel_format, time_base
+            # The other cores are the network's.
+            stream.codec_context.thread_count = 1
             stream.codec_context.open()
         except (av.FFmpegError, ValueError) as error:
             found = f"the encoder {codec} refuses {shape[1]}×{shape[0]} pixels ({error})"
