@@ -229,13 +229,9 @@ def build(config: NetworkConfig) -> UNet:
     The paper's network: NetworkConfig(2, 1, base_channels=64, norm="none", padding="valid").
     """
     config.check()
-    aligned, valid, plain = (
-        config.upsampling == "aligned",
-        config.padding == "valid",
-        config.backbone == "plain",
-    )
+    plain, valid = config.backbone == "plain", config.padding == "valid"
     encoder, outs = plain_encoder(config) if plain else other_encoder(config)
-    steps = decoder_steps(encoder.out_channels, outs, halve=aligned and plain)
+    steps = decoder_steps(encoder.out_channels, outs, halve=plain and config.upsampling == "aligned")
     fit = "crop" if valid else "none" if config.pad_picture else "pad"
     decoder = Decoder(steps, config.norm, config.upsampling, config.skip, fit)
     margin = 6 * (1 << config.depth) - 4 if valid else 0

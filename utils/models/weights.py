@@ -54,13 +54,9 @@ def open_model(path: Path, precision: Precision) -> LoadedModel:
     net = build_from(checkpoint, path)
     found = misfits(net.state_dict(), checkpoint.model)
     if any(found.values()):
-        raise UserError(
-            "weights-misfit",
-            path,
-            f"weights that do not fit the network ({checkpoint.network})",
-            "a weight for every layer, and no others",
-            f"use an unchanged copy of the file\n{table_of_misfits(found)}",
-        )
+        subject = f"weights that do not fit the network ({checkpoint.network})"
+        remedy = f"use an unchanged copy of the file\n{table_of_misfits(found)}"
+        raise UserError("weights-misfit", path, subject, "a weight for every layer, and no others", remedy)
     net.load_state_dict(checkpoint.model)
     return LoadedModel(ready_to_predict(net, precision), checkpoint, precision, measure_geometry(net))
 
@@ -112,13 +108,9 @@ def check_backbone(expected: str, start: Checkpoint, path: Path) -> None:
     """Raises UserError if the weights are of another backbone than asked for."""
     backbone = start.network.backbone
     if backbone != expected:
-        raise UserError(
-            "backbone-differs",
-            path,
-            f"weights of the backbone {backbone}",
-            f"the backbone of this run, {expected}",
-            f"train with --backbone {backbone}, or without --model-path",
-        )
+        found, wanted = f"weights of the backbone {backbone}", f"the backbone of this run, {expected}"
+        remedy = f"train with --backbone {backbone}, or without --model-path"
+        raise UserError("backbone-differs", path, found, wanted, remedy)
 
 
 def resolve_network_settings(wanted: NetworkConfig, start: NetworkConfig, path: Path) -> NetworkConfig:
@@ -163,13 +155,9 @@ def load_pretrained(net: UNet, backbone: str, in_channels: int) -> Normalisation
     try:
         load_imagenet(net.encoder, imagenet_weights(url))
     except RuntimeError as error:
-        raise UserError(
-            "weights-misfit",
-            Path("model_data") / url.rsplit("/", 1)[1],
-            f"weights that do not fit {backbone} ({str(error).splitlines()[-1].strip()[:150]})",
-            f"torchvision's ImageNet weights: {url}",
-            "download the file again",
-        ) from None
+        found = f"weights that do not fit {backbone} ({str(error).splitlines()[-1].strip()[:150]})"
+        path, expected = Path("model_data") / url.rsplit("/", 1)[1], f"torchvision's ImageNet weights: {url}"
+        raise UserError("weights-misfit", path, found, expected, "download the file again") from None
     if in_channels == 1:
         # The first convolution was summed over RGB, so gray is normalised like the mean of the three.
         return Normalisation((sum(IMAGENET_MEAN) / 3,), (sum(IMAGENET_STD) / 3,))
