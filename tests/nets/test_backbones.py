@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from networks import assert_close, make, picture, squares
+from family import assert_close, make, picture, squares
 from scripts import ROOT, make_voc, start
 from scripts import tiny as tiny_run
 from torch import nn

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from networks import PAPER, SMALL, assert_close, make, picture
+from family import PAPER, SMALL, assert_close, make, picture
 
 from nets.config import NetworkConfig
 from nets.unet import build

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 import torch
-from networks import FAMILY, SMALL, assert_close, each_member, make, picture, squares
+from family import FAMILY, SMALL, assert_close, each_member, make, picture, squares
 
 from nets.unet import UNet
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from networks import FAMILY, SMALL, assert_close, each_member, make, picture, squares
+from family import FAMILY, SMALL, assert_close, each_member, make, picture, squares
 
 from nets.config import NetworkConfig
 from nets.unet import UNet

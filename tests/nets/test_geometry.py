@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from networks import FAMILY, make
+from family import FAMILY, make
 
 from nets.geometry import Geometry, measure_geometry
 from nets.inference import fold_batch_norm, fuse_relu

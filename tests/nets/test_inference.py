@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from networks import SMALL, assert_close, each_member, make, picture
+from family import SMALL, assert_close, each_member, make, picture
 from torch import nn
 
 from nets.inference import ConvReLU, fold_batch_norm, fuse_relu, onednn

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from networks import make
+from family import make
 from torch import nn
 
 from nets.layers import JoinedConv2d, MaxPool, UpConv2d
