@@ -7,7 +7,7 @@ import pytest
 
 from utils.training.augmentation import STRENGTHS, Augmentation, change_values
 
-COLOUR = {"saturation": 0.4, "hue": 20}
+COLOUR = {"saturation": 0.5, "hue": 60.0}
 NONE = STRENGTHS["none"]
 RNG = np.random.default_rng(0)
 MASK = RNG.integers(0, 200, (40, 60)).astype(np.uint8)
