@@ -327,12 +327,9 @@ def print_plan(
 
 def print_result(config: Config, run: Run, scores: Scores, data: Data, epochs: list[Epoch]) -> None:
     """Where everything is, what looks wrong, and what to do next."""
-    for name, iou, recall in zip(data.class_names, scores.iou, scores.recall, strict=True):
+    for name, recall in zip(data.class_names, scores.recall, strict=True):
         if recall == 0:
-            warn(
-                f"class {name} is in the validation masks but was never found (IoU {iou:.2f}): "
-                "train longer, or check masks"
-            )
+            warn(f"class {name} is in the validation masks but was never found: train longer, or check masks")
     rows, folder = run.history.rows, run.folder
     best, length = max(rows, key=lambda row: row.miou), counted(len(rows), "epoch")
     waited = sum(epoch.waited for epoch in epochs) / sum(epoch.seconds for epoch in epochs)
