@@ -1,4 +1,4 @@
-"""Seconds and peak memory of voc2unet.py on 200 and on 2,000 pictures of 512×512: python benchmarks/doctor.py"""
+"""Seconds and peak memory of voc2unet.py on 20 to 2,000 pictures of 512×512: python benchmarks/doctor.py"""
 
 import subprocess
 import sys
@@ -27,7 +27,7 @@ print("measured", time.perf_counter() - start, resource.getrusage(resource.RUSAG
 
 
 def make_folder(root: Path, count: int) -> VocFolder:
-    """Pictures in colour (JPEG) and gray (PNG), made of ten drawn ones by shifting, so that no two are the same."""
+    """Pictures in color (JPEG) and gray (PNG): ten drawn ones, shifted so that no two are the same."""
     folder = VocFolder(root)
     drawn = [draw_sample(seed, 512) for seed in range(10)]
     for index in range(count):

@@ -1,4 +1,4 @@
-"""Shared by all tests: the import path, one thread a process, hypothesis without a clock, a small VOC folder."""
+"""Shared by all tests: the import path, one thread per process, hypothesis without a clock, VOC folders."""
 
 import sys
 from collections.abc import Callable
@@ -50,7 +50,7 @@ def drawn(seed: int, size: int) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture
 def voc_folder(tmp_path) -> Callable[..., VocFolder]:
-    """voc_folder(count, val, size): a VOC folder of drawn pictures cells_0, cells_1, …, the last `val` to validate."""
+    """voc_folder(count, val, size): a VOC folder of pictures cells_0, cells_1, …, the last `val` to validate."""
 
     def make(count: int = 4, val: int = 1, size: int = 64) -> VocFolder:
         folder = VocFolder(tmp_path / "voc")
@@ -82,7 +82,7 @@ def logs(tmp_path) -> Path:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory) -> tuple[VocFolder, Path]:
-    """The VOC folder and the run folder of a finished run: odd and mixed sizes, batches of two, three epochs."""
+    """The VOC folder and the run folder of a finished run: mixed sizes, batches of two, three epochs."""
     from scripts import make_voc, tiny
 
     import train

@@ -233,7 +233,7 @@ def wrong_size(folder):
 
 def empty_split(folder):
     folder.write_split("val", [])
-    return "no names in this split file"
+    return "no names in this file"
 
 
 def no_split(folder):

@@ -1,4 +1,4 @@
-"""The one pass over the pairs: what it records, what training measures from it, and the faults that stop it."""
+"""The one pass over the pairs: what it records and measures, and the faults that stop it."""
 
 import numpy as np
 import pytest

@@ -211,7 +211,7 @@ def _balance(
 def _choose(need: np.ndarray, has: np.ndarray, label: int, carriers: int, left: int) -> int:
     """The part that lacks most of class `label`, for the next of the `left` groups; `carriers` of them have it.
 
-    A full part gets nothing. The last carriers go to parts without the class, the last groups to empty ones.
+    A full part gets nothing. The last carriers go to parts without the class, last groups to empty ones.
     """
     wanted = [part for part in range(len(need)) if need[part, -1] > 0] or list(range(len(need)))
     for column, remaining in ((-1, left), (label, carriers)):

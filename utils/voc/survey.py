@@ -48,7 +48,7 @@ class PictureStatistics:
 
     None without 16-bit ones. moments: (4, 2) float64, sum and sum of squares of red, green, blue and
     luminance (ITU-R 601), scaled to 0…1 after 16-bit pictures were stretched from `range_16bit`. The
-    luminance of 16-bit colours is stretched as such, not channel by channel, which differs only where a
+    luminance of 16-bit colors is stretched as such, not channel by channel, which differs only where a
     channel is clipped.
     """
 
