@@ -50,7 +50,7 @@ def drawn(seed: int, size: int) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture
 def voc_folder(tmp_path) -> Callable[..., VocFolder]:
-    """voc_folder(count, val, size): a VOC folder of pictures cells_0, cells_1, …, the last `val` to validate."""
+    """voc_folder(count, val, size): a VOC folder of pictures cells_0, …, the last `val` to validate."""
 
     def make(count: int = 4, val: int = 1, size: int = 64) -> VocFolder:
         folder = VocFolder(tmp_path / "voc")
