@@ -41,7 +41,6 @@ from utils.voc.folder import VocFolder
 DEMO = Path("VOCdevkit/demo")
 LEARNING_RATES = {"adamw": 2e-3, "adam": 2e-3, "sgd": 5e-2}
 WEIGHT_DECAYS = {"adamw": 1e-2, "adam": 0.0, "sgd": 1e-4}
-Size = tuple[int, int]
 # What helps when memory runs out, see `run_script`.
 REMEDIES = {
     "memory": "train with a smaller --batch-size or --input-shape, then with --save-memory; "
@@ -58,7 +57,7 @@ class Config:
     # Data
     voc_root: Path = DEMO  # VOC folder; for your own data: Path("VOCdevkit/VOC2007")
     fold: int | None = None  # train on foldK_train.txt, validate on foldK_val.txt (voc2unet.py --folds)
-    input_shape: Annotated[Size | None, Ge(1)] = None  # height and width of the crops; None: by the pictures
+    input_shape: Annotated[tuple[int, int] | None, Ge(1)] = None  # height, width of crops; None: by pictures
     fit: Literal["crop", "letterbox"] = "crop"  # native resolution, or whole pictures scaled to input_shape
     augmentation: str = "default"  # none, light, default, strong; or with parts: default,rotate=180,elastic=0
     # Network
@@ -309,7 +308,12 @@ def open_run(config: Config, start: Start, checkpoint: Checkpoint, trainer: Trai
 
 
 def print_plan(
-    config: Config, data: Data, unet: Unet, schedule: Schedule, folder: Path, wanted_crop: Size | None
+    config: Config,
+    data: Data,
+    unet: Unet,
+    schedule: Schedule,
+    folder: Path,
+    wanted_crop: tuple[int, int] | None,
 ) -> None:
     """What is about to happen, in four lines; a note if the crops have another size than `wanted_crop`."""
     parameters = sum(p.numel() for p in unet.net.parameters())
