@@ -123,6 +123,8 @@ def reject_flags_without_effect(config: Config) -> None:
     results, measures = config.results, config.results.objects or config.mode != "predict"
     if results.pixel_size and not measures:
         reject_alone("--pixel-size", "--objects or --mode dir_predict")
+    if results.map_bits != 8 and not (results.save_proba or results.save_uncertainty):
+        reject_alone("--map-bits", "--save-proba or --save-uncertainty")
     if config.object_classes and not (results.objects or results.cutouts or config.cleaning.active):
         reject_alone("--object-classes", "--objects, --cutouts or a step of the cleaning, such as --min-area")
 

@@ -694,17 +694,18 @@ def test_a_large_result_that_exists_is_kept(predict, tmp_path, small_is_large):
     predict(input=path, overwrite=True)
 
 
-def test_maps_are_written_as_pictures(predict, weights, tmp_path):
+@pytest.mark.parametrize("bits", [8, 16])
+def test_maps_are_written_as_pictures(predict, weights, tmp_path, bits):
     path = folder_of(tmp_path, a=RGB) / "a.png"
-    predict(input=path, save_proba=True, save_uncertainty=True)
+    predict(input=path, save_proba=True, save_uncertainty=True, map_bits=bits)
     expected = Unet(weights, "cpu", "fp32").predict_proba(path)
     for index, name in enumerate(["background", "cell", "nucleus"]):
         found = read_image(tmp_path / "out" / f"a_proba_{index}_{name}.png")
-        assert found.dtype == np.uint8
-        np.testing.assert_allclose(found / 255, expected[index], atol=0.51 / 255)
+        assert found.dtype == (np.uint8 if bits == 8 else np.uint16)
+        np.testing.assert_allclose(found / (2**bits - 1), expected[index], atol=0.51 / (2**bits - 1))
     uncertain = -(expected * np.log(expected)).sum(0) / np.log(3)
     found = read_image(tmp_path / "out" / "a_uncertainty.png")
-    np.testing.assert_allclose(found / 255, uncertain, atol=0.01)
+    np.testing.assert_allclose(found / (2**bits - 1), uncertain, atol=0.01)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (10, 70_000), (70_000, 10)])

@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor
 
+WHOLE_NUMBERS = {8: torch.uint8, 16: torch.uint16}
+
 
 def classes(logits: Tensor) -> Tensor:
     """(H, W) uint8: index of the most probable class."""
@@ -13,7 +15,7 @@ def classes(logits: Tensor) -> Tensor:
 
 def certainty(logits: Tensor) -> Tensor:
     """(H, W) uint8: 255 times the largest probability, rounded."""
-    return to_bytes(logits.softmax(0).amax(0))
+    return to_whole(logits.softmax(0).amax(0))
 
 
 def probabilities(logits: Tensor) -> Tensor:
@@ -21,17 +23,20 @@ def probabilities(logits: Tensor) -> Tensor:
     return logits.softmax(0)
 
 
-def probability_of(index: int, logits: Tensor) -> Tensor:
-    """(H, W) uint8: 255 times the probability of one class, rounded."""
-    return to_bytes(logits.softmax(0)[index])
+def probability_of(index: int, logits: Tensor, bits: int = 8) -> Tensor:
+    """(H, W) whole numbers of 8 or 16 bits: probability of one class."""
+    return to_whole(logits.softmax(0)[index], bits)
 
 
-def entropy(logits: Tensor) -> Tensor:
-    """(H, W) uint8 255 · −Σ p log p / log K, rounded: 0 where one class is sure, 255 where all are as probable."""
+def entropy(logits: Tensor, bits: int = 8) -> Tensor:
+    """(H, W) whole numbers of 8 or 16 bits: −Σ p log p / log K, from 0 (sure) to 1 (all classes alike)."""
     logs = logits.log_softmax(0)
-    return to_bytes(-(logs.exp() * logs).sum(0).clamp(max=0) / math.log(max(len(logits), 2)))
+    return to_whole(-(logs.exp() * logs).sum(0).clamp(max=0) / math.log(max(len(logits), 2)), bits)
 
 
-def to_bytes(values: Tensor) -> Tensor:
-    """Values in 0…1 as uint8 0 … 255."""
-    return (values.clamp(0, 1) * 255).round().to(torch.uint8)
+def to_whole(values: Tensor, bits: int = 8) -> Tensor:
+    """Values in 0…1 as uint8 0 … 255 or uint16 0 … 65535."""
+    # Through int32, because fewer devices convert to uint16 from floating point.
+    whole = (values.clamp(0, 1) * (2**bits - 1)).round().int()
+    # Apple's GPU does not know uint16 before PyTorch 2.10.
+    return (whole.cpu() if whole.device.type == "mps" else whole).to(WHOLE_NUMBERS[bits])

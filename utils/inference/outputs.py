@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from utils.core.console import UserError
 from utils.images.palette import cutout_of
@@ -22,6 +23,7 @@ class ResultSettings:
     save_labelme: bool = False  # labelme/NAME.json with a copy of the picture, to correct by hand
     save_proba: bool = False  # NAME_proba_CLASS.png: probability of each class, from black (0) to white (1)
     save_uncertainty: bool = False  # NAME_uncertainty.png: entropy, black (sure) to white (all classes alike)
+    map_bits: Literal[8, 16] = 8  # bits per pixel of these two
 
 
 @dataclass(frozen=True)
@@ -110,9 +112,10 @@ def plan_files(
         for index in object_classes
     ]
     maps = [
-        Output(named(f"_proba_{name}.png"), partial(probability_of, index)) for index, name in enumerate(safe)
+        Output(named(f"_proba_{name}.png"), partial(probability_of, index, bits=settings.map_bits))
+        for index, name in enumerate(safe)
     ]
-    uncertainty = Output(named("_uncertainty.png"), entropy)
+    uncertainty = Output(named("_uncertainty.png"), partial(entropy, bits=settings.map_bits))
     labelme = target.parent / "labelme"
     return ResultFiles(
         picture=named(".png"),

@@ -130,7 +130,10 @@ class ResultWriter:
     ) -> Tally:
         limits, tally, top = display_range(picture), Tally(np.zeros(256, np.int64)), 0
         with ExitStack() as stack:
-            maps = [stack.enter_context(row_writer(each.path, picture.shape[:2])) for each in files.maps]
+            dtype = np.uint16 if self.settings.map_bits == 16 else np.uint8
+            maps = [
+                stack.enter_context(row_writer(each.path, picture.shape[:2], dtype)) for each in files.maps
+            ]
             drawn_file = None
             for mask, sure, *values in bands:
                 mask = postprocess(mask, self.object_classes, self.cleaning)
