@@ -308,14 +308,9 @@ def open_run(config: Config, start: Start, checkpoint: Checkpoint, trainer: Trai
 
 
 def print_plan(
-    config: Config,
-    data: Data,
-    unet: Unet,
-    schedule: Schedule,
-    folder: Path,
-    wanted_crop: tuple[int, int] | None,
+    config: Config, data: Data, unet: Unet, schedule: Schedule, folder: Path, wanted: tuple[int, int] | None
 ) -> None:
-    """What is about to happen, in four lines; a note if the crops have another size than `wanted_crop`."""
+    """What is about to happen, in four lines; a note if the crops have another size than `wanted`."""
     parameters = sum(p.numel() for p in unet.net.parameters())
     (height, width), least = unet.input_shape, 2 * unet.net.stride
     pictures = f"{counted(len(data.train), 'picture')} to train, {len(data.val)} to validate"
@@ -324,9 +319,9 @@ def print_plan(
     for phase in schedule.phases:
         print(f"plan     {schedule.describe(phase)} of {height}×{width} per step")
     print(f"run      {folder}")
-    if wanted_crop not in (None, unet.input_shape):
+    if wanted not in (None, unet.input_shape):
         limits = f"at least {least}×{least} for this network, no larger than the largest picture"
-        note(f"the crops are not {wanted_crop[0]}×{wanted_crop[1]} but {height}×{width}: {limits}")
+        note(f"the crops are not {wanted[0]}×{wanted[1]} but {height}×{width}: {limits}")
 
 
 def print_result(config: Config, run: Run, scores: Scores, data: Data, epochs: list[Epoch]) -> None:
