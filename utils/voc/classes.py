@@ -53,5 +53,5 @@ def check_classes(folder: VocFolder, records: Sequence[PairRecord], class_names:
                 folder.mask_path(record.name),
                 f"value {listed}{', …' * (len(beyond) > 5)} in the mask",
                 f"values 0 … {number - 1} for the {number} classes ({names}), or 255",
-                f"complete {folder.class_names_path}, or map them: {folder.doctor('--map OLD:NEW,…')}",
+                f"complete {folder.class_names_path}, or map the values: {folder.doctor('--map OLD:NEW,…')}",
             )

@@ -209,7 +209,7 @@ def _balance(
 
 
 def _choose(need: np.ndarray, has: np.ndarray, label: int, carriers: int, left: int) -> int:
-    """The part that lacks most of class `label`, for the next of the `left` groups; `carriers` of them have it.
+    """Part that lacks most of class `label`, for the next of the `left` groups, `carriers` of which have it.
 
     A full part gets nothing. The last carriers go to parts without the class, last groups to empty ones.
     """
