@@ -1,7 +1,5 @@
-"""Score a model on a split of a VOC folder: a table per class, the confusion matrix, plots, and the predicted masks."""
+"""Score a model on a split of a VOC folder: scores per class, the confusion matrix, plots, the predicted masks."""
 
-import csv
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -9,14 +7,15 @@ from typing import Literal
 import numpy as np
 
 from unet import Unet
-from utils.core.console import UserError, counted, progress, run_script, warn
-from utils.core.files import replacing
+from utils.core.console import UserError, counted, progress, run_script
 from utils.core.heap import keep_freed_memory
 from utils.images.palette import numbered_classes
 from utils.images.plots import draw_class_bars, draw_confusion_matrix
 from utils.images.reading import read_mask
 from utils.images.writing import write_mask
 from utils.scoring.confusion import ConfusionMatrix, Scores
+from utils.scoring.tables import print_scores, write_scores
+from utils.scoring.verdict import warn_about_scores
 from utils.voc.classes import check_classes
 from utils.voc.folder import VocFolder
 from utils.voc.survey import survey_pairs
@@ -26,9 +25,8 @@ from utils.voc.survey import survey_pairs
 class Config:
     """Settings of an evaluation."""
 
-    model_path: list[Path] | None = (
-        None  # checkpoint, or several to average; None: the newest logs/*/best.pth
-    )
+    # Checkpoint, or several to average; None: the newest logs/*/best.pth.
+    model_path: list[Path] | None = None
     voc_root: Path | None = None  # VOC folder; None: the one that the model was trained on
     split: str = "val"  # split file in ImageSets/Segmentation: val, test, train, trainval
     output: Path = Path("miou_out")  # folder for metrics.csv, confusion_matrix.csv, the plots and masks/
@@ -40,17 +38,9 @@ class Config:
 
 def main(config: Config) -> None:
     unet = Unet(config.model_path, config.device, config.precision, config.tta, config.close_gaps)
-    folder = VocFolder(config.voc_root or unet.settings.get("voc_root", ""))
-    if not folder.root.is_dir() or folder.root == Path():
-        raise UserError(
-            "main",
-            folder.root,
-            "no such folder",
-            "the VOC folder to score on",
-            "pass --voc-root VOCdevkit/VOC2007",
-        )
+    folder = find_folder(config, unet)
     names = folder.read_split(config.split)
-    take_names(folder, unet)
+    adopt_class_names(folder, unet)
     check_split(folder, names, unet)
     matrix = ConfusionMatrix(unet.num_classes)
     keep_freed_memory()
@@ -61,24 +51,24 @@ def main(config: Config) -> None:
     scores = matrix.scores()
     print(f"model    {unet.origin}, {unet.precision}")
     print(f"data     {folder.root}, split {config.split}: {counted(len(names), 'picture')}\n")
-    print_table(unet.class_names, scores)
-    write_tables(config.output, unet.class_names, scores)
-    for name, values, label in (("iou", scores.iou, "IoU"), ("precision", scores.precision, "Precision"),
-                                ("recall", scores.recall, "Recall")):  # fmt: skip
-        draw_class_bars(
-            config.output / f"{name}.png",
-            unet.class_names,
-            values,
-            f"{label} (mean {np.nanmean(values):.4f})",
-        )
-    draw_confusion_matrix(config.output / "confusion_matrix.png", unet.class_names, scores.matrix)
-    print(f"\nwritten to {config.output}: metrics.csv, confusion_matrix.csv, "
-          "iou.png, precision.png, recall.png, confusion_matrix.png, masks/")  # fmt: skip
-    say_what_looks_wrong(unet.class_names, scores)
+    print_scores(unet.class_names, scores)
+    write_scores(config.output, unet.class_names, scores)
+    plots = draw_plots(config.output, unet.class_names, scores)
+    print(f"\nwritten to {config.output}: metrics.csv, confusion_matrix.csv, {', '.join(plots)}, masks/")
+    warn_about_scores(unet.class_names, scores)
 
 
-def take_names(folder: VocFolder, unet: Unet) -> None:
-    """Classes that the weights only number, such as those of other repositories, are called as the folder has them."""
+def find_folder(config: Config, unet: Unet) -> VocFolder:
+    """--voc-root, or the folder that the model was trained on. Raises UserError if it is not there."""
+    folder = VocFolder(config.voc_root or unet.settings.get("voc_root", ""))
+    if not folder.root.is_dir() or folder.root == Path():
+        expected, remedy = "the VOC folder to score on", "pass --voc-root VOCdevkit/VOC2007"
+        raise UserError("voc-root-missing", folder.root, "no such folder", expected, remedy)
+    return folder
+
+
+def adopt_class_names(folder: VocFolder, unet: Unet) -> None:
+    """Classes that the weights only number, such as those of other repositories, get the folder's names."""
     own = folder.read_class_names()
     if unet.class_names == numbered_classes(unet.num_classes) and own and len(own) == unet.num_classes:
         unet.class_names = own
@@ -90,7 +80,7 @@ def check_split(folder: VocFolder, names: list[str], unet: Unet) -> None:
     own = folder.read_class_names()
     if own is not None and own != unet.class_names:
         raise UserError(
-            "check-split",
+            "class-names-differ",
             folder.class_names_path,
             f"classes {', '.join(own)}",
             f"the classes of {unet.model_path}: {', '.join(unet.class_names)}",
@@ -99,54 +89,14 @@ def check_split(folder: VocFolder, names: list[str], unet: Unet) -> None:
     check_classes(folder, records, unet.class_names)
 
 
-def percent(value: float) -> str:
-    return "–" if np.isnan(value) else f"{100 * value:.2f}"
-
-
-def print_table(class_names: list[str], scores: Scores) -> None:
-    """One line a class, then the means; in percent."""
-    width = max(len("frequency-weighted IoU"), *(len(name) for name in class_names))
-    print(f"{'class, in %':<{width}}    IoU   Dice  precision  recall")
-    for name, *row in zip(class_names, scores.iou, scores.dice, scores.precision, scores.recall, strict=True):
-        iou, dice, precision, recall = map(percent, row)
-        print(f"{name:<{width}} {iou:>6} {dice:>6} {precision:>10} {recall:>7}")
-    iou, dice, precision, recall = map(percent, (scores.miou, scores.mdice, scores.mprecision, scores.mpa))
-    print(f"{'mean':<{width}} {iou:>6} {dice:>6} {precision:>10} {recall:>7}")
-    print(f"{'overall accuracy':<{width}} {percent(scores.accuracy):>6}")
-    print(f"{'frequency-weighted IoU':<{width}} {percent(scores.fwiou):>6}")
-
-
-def write_tables(output: Path, class_names: list[str], scores: Scores) -> None:
-    """metrics.csv (shares 0…1, empty where a class has no say) and confusion_matrix.csv (pixels; rows truth)."""
-    columns = zip(class_names, scores.iou, scores.dice, scores.precision, scores.recall, strict=True)
-    rows = [*columns, ("mean", scores.miou, scores.mdice, scores.mprecision, scores.mpa)]
-    rows += [("overall accuracy", scores.accuracy), ("frequency-weighted IoU", scores.fwiou)]
-    scored = ([name, *("" if np.isnan(v) else f"{v:.6f}" for v in values)] for name, *values in rows)
-    write_csv(output / "metrics.csv", [("class", "iou", "dice", "precision", "recall"), *scored])
-    counted = ([name, *row] for name, row in zip(class_names, scores.matrix.tolist(), strict=True))
-    write_csv(output / "confusion_matrix.csv", [("truth \\ prediction", *class_names), *counted])
-
-
-def write_csv(path: Path, rows: Iterable[Sequence]) -> None:
-    """A table that spreadsheet programs open with the right letters. Raises UserError where it cannot be written."""
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8-sig", newline="") as file:
-        csv.writer(file).writerows(rows)
-
-
-def say_what_looks_wrong(class_names: list[str], scores: Scores) -> None:
-    """Verdicts on results that are wrong in a known way."""
-    predicted = scores.matrix.sum(0)
-    if (predicted > 0).sum() == 1:
-        only = class_names[int(predicted.argmax())]
-        warn(
-            f"every pixel was predicted as {only}: check the training masks (python voc2unet.py) and train longer"
-        )
-        return
-    for name, recall in zip(class_names, scores.recall, strict=True):
-        if recall == 0:
-            warn(
-                f"class {name} is in the truth but no pixel of it was found: too rare in training, or too little training"
-            )
+def draw_plots(output: Path, class_names: list[str], scores: Scores) -> list[str]:
+    """Write the plots; returns the names of the files."""
+    bars = {"IoU": scores.iou, "Precision": scores.precision, "Recall": scores.recall}
+    for label, values in bars.items():
+        title = f"{label} (mean {np.nanmean(values):.4f})"
+        draw_class_bars(output / f"{label.lower()}.png", class_names, values, title)
+    draw_confusion_matrix(output / "confusion_matrix.png", class_names, scores.matrix)
+    return [*(f"{label.lower()}.png" for label in bars), "confusion_matrix.png"]
 
 
 if __name__ == "__main__":

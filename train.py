@@ -14,7 +14,7 @@ from tyro.conf import OmitArgPrefixes
 from nets.config import NetworkConfig
 from nets.unet import UNet, build, crop_centre
 from unet import Unet
-from utils.core.console import UserError, counted, note, progress, quoted, run_script, warn
+from utils.core.console import UserError, counted, note, progress, quoted, run_script
 from utils.core.device import Precision, choose_device, choose_precision, set_determinism
 from utils.core.heap import return_freed_memory
 from utils.core.settings import check_settings
@@ -23,6 +23,7 @@ from utils.images.palette import voc_palette
 from utils.models.checkpoint import Checkpoint, config_to_dict
 from utils.models.weights import resolve_network_settings
 from utils.scoring.confusion import Scores
+from utils.scoring.verdict import warn_about_scores
 from utils.training.augmentation import parse_augmentation
 from utils.training.border_weights import BorderWeights, make_temporary_folder
 from utils.training.data import Data, load_data
@@ -326,9 +327,7 @@ def print_plan(
 
 def print_result(config: Config, run: Run, scores: Scores, data: Data, epochs: list[Epoch]) -> None:
     """Where everything is, what looks wrong, and what to do next."""
-    for name, recall in zip(data.class_names, scores.recall, strict=True):
-        if recall == 0:
-            warn(f"class {name} is in the validation masks but was never found: train longer, or check masks")
+    warn_about_scores(data.class_names, scores)
     rows, folder = run.history.rows, run.folder
     best, length = max(rows, key=lambda row: row.miou), counted(len(rows), "epoch")
     waited = sum(epoch.waited for epoch in epochs) / sum(epoch.seconds for epoch in epochs)

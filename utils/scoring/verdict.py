@@ -1,0 +1,21 @@
+"""Verdicts on scores that are wrong in a known way."""
+
+from collections.abc import Sequence
+
+from utils.core.console import warn
+from utils.scoring.confusion import Scores
+
+
+def warn_about_scores(class_names: Sequence[str], scores: Scores) -> None:
+    """Warn if one class was predicted everywhere, or a class of the truth never found."""
+    predicted = scores.matrix.sum(0)
+    if (predicted > 0).sum() == 1:
+        only = class_names[int(predicted.argmax())]
+        warn(f"every pixel was predicted as {only}: train longer, or check the masks (python voc2unet.py)")
+        return
+    for name, recall in zip(class_names, scores.recall, strict=True):
+        if recall == 0:
+            warn(
+                f"class {name} is in the truth but no pixel of it was found: it is too rare in training, or the "
+                "training was too short. Train longer, or check the masks (python voc2unet.py)"
+            )
