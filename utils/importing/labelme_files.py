@@ -1,7 +1,7 @@
 """labelme files → VOC folder: pictures, index masks and class_names.txt."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,43 +59,46 @@ def convert_labelme(
     names that do not fit, and for existing pictures and masks with other content.
     """
     paths = find_annotations(source)
-    existing_names = read_existing_names(folder)
+    existing = read_existing_names(folder)
     with stage(folder.root) as staging:
-        drawings, differing = read_drawings(source, paths, folder, instances, staging)
+        drawings = read_drawings(source, paths, folder, instances, staging)
         shape_counts = Counter(shape.label for drawing in drawings for shape in drawing.shapes)
-        class_names, order_source = choose_class_names(
-            folder, existing_names, labels_path, list(shape_counts)
-        )
+        names, order_source = choose_class_names(folder, existing, labels_path, list(shape_counts))
+        class_index = {name: index for index, name in enumerate(names)}
         pixel_counts = np.zeros(256, np.int64)
         for drawing in progress(drawings, "painting", "file"):
-            masks = paint_masks(drawing, class_names, folder, instances)
-            pixel_counts += np.bincount(next(iter(masks.values())).ravel(), minlength=256)
-            differing += stage_masks(masks, drawing.path, staging)
-        raise_together(folder.root, differing)
+            name, shapes = output_name(drawing.path), drawing.shapes
+            mask = rasterise(shapes, drawing.size, class_index)
+            pixel_counts += np.bincount(mask.ravel(), minlength=256)
+            stage_mask(staging, folder.mask_path(name), mask, drawing.path)
+            if instances:
+                # The first class may be called otherwise than labelme's background.
+                objects = paint(shapes, number_objects(drawing.path, shapes, names[0]), drawing.size)
+                stage_mask(staging, folder.objects_path(name), objects, drawing.path)
+        raise_together(folder.root, staging.differing)
         # Class names first: masks without them would have no meaning if the run were interrupted.
-        if existing_names != class_names:
-            write_lines(folder.class_names_path, class_names)
+        if existing != names:
+            write_lines(folder.class_names_path, names)
         staging.move()
-    return Conversion(class_names, order_source, shape_counts, pixel_counts, len(paths), len(staging.targets))
+    return Conversion(names, order_source, shape_counts, pixel_counts, len(paths), len(staging.targets))
 
 
 def find_annotations(folder: Path) -> list[Path]:
     """The .json files directly in a folder, by name. Raises UserError for none, or two of one output name."""
     expected = "a folder of labelme's .json files"
     if not folder.is_dir():
-        remedy = "check the path, or pass --input FOLDER"
-        raise UserError("folder-missing", folder, "no such folder", expected, remedy)
+        raise UserError("folder-missing", folder, "no such folder", expected, "pass --input FOLDER")
     # Hidden files are no annotations: macOS leaves a `._x.json` beside each x.json on foreign disks.
-    visible = (path for path in folder.iterdir() if not path.name.startswith("."))
-    files = (path for path in visible if path.suffix.lower() == ".json" and path.is_file())
+    files = (path for path in folder.glob("[!.]*.[jJ][sS][oO][nN]") if path.is_file())
     paths = sorted(files, key=lambda path: path.name)
     if not paths:
-        remedy = "annotate pictures with labelme and save here"
-        raise UserError("labelme-files-missing", folder, "no .json file in this folder", expected, remedy)
-    for name, count in Counter(map(output_name, paths)).items():
-        if count > 1:
-            found, remedy = f"{count} files called {name}", "rename all but one of them"
-            raise UserError("labelme-name-twice", folder, found, "one file per name", remedy)
+        raise UserError(
+            "labelme-files-missing", folder, "no .json file", expected, "save labelme's files here"
+        )
+    name, count = Counter(map(output_name, paths)).most_common(1)[0]
+    if count > 1:
+        found, remedy = f"{count} files called {name}", "rename all but one of them"
+        raise UserError("labelme-name-twice", folder, found, "one file per name", remedy)
     return paths
 
 
@@ -106,14 +109,11 @@ def output_name(path: Path) -> str:
 
 def read_drawings(
     source: Path, paths: Sequence[Path], folder: VocFolder, instances: bool, staging: Staging
-) -> tuple[list[Drawing], list[UserError]]:
-    """Read all files and stage new pictures. Returns drawings, and errors of existing pictures that differ.
-
-    Prints the remarks. Raises one UserError for all faulty files.
-    """
+) -> list[Drawing]:
+    """Read all files, stage new pictures, print the remarks. Raises one UserError for all faulty files."""
     # labelme may embed a picture that it encoded anew: one annotated in place may differ in its last bits.
     in_place = folder.images_dir.resolve() == source.resolve()
-    drawings, differing, faults, remarks = [], [], [], []
+    drawings, faults, remarks = [], [], []
     for path in progress(paths, "checking", "file"):
         try:
             annotation = read_annotation(path)
@@ -124,23 +124,31 @@ def read_drawings(
             continue
         drawings.append(Drawing(path, annotation.image.shape[:2], annotation.shapes))
         remarks.extend(annotation.remarks)
-        if faults:
-            continue  # Nothing will be written.
-        existing = folder.images_if_any().get(output_name(path))
-        if existing is None:
-            target = folder.images_dir / f"{output_name(path)}{annotation.suffix}"
-            write_picture(staging.place(target), annotation)
-        elif not has_picture(existing, annotation, in_place):
-            differing.append(content_differs(existing, path))
+        if not faults:
+            stage_picture(staging, folder, annotation, in_place)
         del annotation  # One picture in memory at a time.
     for remark in remarks:
         warn(remark)
     raise_together(source, faults)
-    return drawings, differing
+    return drawings
+
+
+def stage_picture(staging: Staging, folder: VocFolder, annotation: Annotation, in_place: bool) -> None:
+    """Stage a picture that is missing. in_place: an existing one need only have the same size."""
+    name = output_name(annotation.path)
+    existing = folder.images_if_any().get(name)
+    if existing is None:
+        waiting = staging.place(folder.images_dir / f"{name}{annotation.suffix}")
+        if annotation.picture is None:
+            write_image(waiting, annotation.image)
+        else:
+            with replacing(waiting) as temporary:
+                temporary.write_bytes(annotation.picture)
+    elif not has_picture(existing, annotation, in_place):
+        staging.differing.append(content_differs(existing, annotation.path))
 
 
 def has_picture(path: Path, annotation: Annotation, in_place: bool) -> bool:
-    """Whether a file holds the annotated picture. in_place: a picture of the same size."""
     with suppress(UserError, OSError):
         if path.read_bytes() == annotation.picture:
             return True
@@ -150,37 +158,11 @@ def has_picture(path: Path, annotation: Annotation, in_place: bool) -> bool:
     return False
 
 
-def write_picture(path: Path, annotation: Annotation) -> None:
-    if annotation.picture is None:
-        write_image(path, annotation.image)
-        return
-    with replacing(path) as temporary:
-        temporary.write_bytes(annotation.picture)
-
-
-def paint_masks(
-    drawing: Drawing, class_names: Sequence[str], folder: VocFolder, instances: bool
-) -> dict[Path, np.ndarray]:
-    """Target → mask (H, W) uint8: class indices first, then objects if `instances`."""
-    name, class_index = output_name(drawing.path), {label: index for index, label in enumerate(class_names)}
-    masks = {folder.mask_path(name): rasterise(drawing.shapes, drawing.size, class_index)}
-    if instances:
-        # The first class may be called otherwise than labelme's background.
-        numbers = number_objects(drawing.path, drawing.shapes, class_names[0])
-        masks[folder.objects_path(name)] = paint(drawing.shapes, numbers, drawing.size)
-    return masks
-
-
-def stage_masks(masks: Mapping[Path, np.ndarray], source: Path, staging: Staging) -> list[UserError]:
-    """Stage the masks that are missing. Returns errors for existing ones that differ."""
-    for target, mask in masks.items():
-        if not target.is_file():
-            write_mask(staging.place(target), mask)
-    return [
-        content_differs(target, source)
-        for target, mask in masks.items()
-        if target.is_file() and not has_pixels(target, mask, is_mask=True)
-    ]
+def stage_mask(staging: Staging, target: Path, mask: np.ndarray, source: Path) -> None:
+    if not target.is_file():
+        write_mask(staging.place(target), mask)
+    elif not has_pixels(target, mask, is_mask=True):
+        staging.differing.append(content_differs(target, source))
 
 
 def read_existing_names(folder: VocFolder) -> list[str] | None:
@@ -188,8 +170,7 @@ def read_existing_names(folder: VocFolder) -> list[str] | None:
     names = folder.read_class_names()
     if names is None and any(folder.masks_dir.glob("*.png")):
         found, expected = "masks, but no class_names.txt that names their values", "no masks, or class names"
-        write = f"write {folder.class_names_path} (one name per line, the background first)"
-        remedy = f"{write}, or choose another --voc-root"
+        remedy = f"write {folder.class_names_path} (background first), or choose another --voc-root"
         raise UserError("class-names-missing", folder.masks_dir, found, expected, remedy)
     return names
 
@@ -199,54 +180,45 @@ def choose_class_names(
 ) -> tuple[list[str], str]:
     """Class names, background first, and where their order comes from. used: labels by first appearance.
 
-    Existing names keep their order, so that masks made with them stay valid. New names follow them.
+    Existing names keep their order, so that masks made with them stay valid. New names follow them. Raises
+    UserError for a file `labels_path` that orders them otherwise, for no class, and for too many.
     """
-    used = [label for label in used if label not in (BACKGROUND_LABEL, IGNORE_LABEL)]
-    listed = used if labels_path is None else read_labels(labels_path, used)
-    origin = (
-        f"the lines of {labels_path}" if labels_path else "first appearance over the files sorted by name"
-    )
+    listed = [label for label in used if label not in (BACKGROUND_LABEL, IGNORE_LABEL)]
+    origin = "first appearance over the files sorted by name"
+    if labels_path:
+        listed, origin = read_labels(labels_path, listed), f"the lines of {labels_path}"
     names = [BACKGROUND_LABEL, *listed]
     if existing is not None:
-        if labels_path:
-            refuse_other_order(folder, existing, listed, labels_path)
-        names = existing + [name for name in listed if name not in existing]
-        added = ", ".join(names[len(existing) :]) or "nothing"
-        origin = f"{folder.class_names_path} as it stood; added after it: {added}"
+        if labels_path and any(one != other for one, other in zip(existing[1:], listed, strict=False)):
+            found, order = f"the order {', '.join(listed)}", ", ".join(existing[1:])
+            expected = f"that of {folder.class_names_path}, with which masks were made: {order}"
+            remedy = "leave out --labels, or choose another --voc-root"
+            raise UserError("class-order", labels_path, found, expected, remedy)
+        added = [name for name in listed if name not in existing]
+        names = existing + added
+        origin = f"{folder.class_names_path} as it stood; added after it: {', '.join(added) or 'nothing'}"
+    subject = "labels of the shapes"
     if len(names) < 2:
         found = f"no class besides {BACKGROUND_LABEL} and {IGNORE_LABEL}"
-        remedy = "label the objects in labelme"
-        raise UserError("classes-missing", "labels of the shapes", found, "at least one", remedy)
+        raise UserError("classes-missing", subject, found, "at least one", "label the objects in labelme")
     if len(names) > IGNORE_INDEX:
         found = f"{len(names)} classes with the background, from {names[1]!r} to {names[-1]!r}"
-        expected = f"at most {IGNORE_INDEX}, because masks have 8 bits and {IGNORE_INDEX} means ignored"
+        expected = f"at most {IGNORE_INDEX}, because {IGNORE_INDEX} means ignored in masks of 8 bits"
         remedy = "merge labels; number objects of one class by labelme's group_id, not in the label"
-        raise UserError("class-count", "labels of the shapes", found, expected, remedy)
+        raise UserError("class-count", subject, found, expected, remedy)
     return names, origin
 
 
 def read_labels(path: Path, used: Sequence[str]) -> list[str]:
     """Class names from a text file, without labelme's special ones. Raises UserError if it lacks a label."""
-    lines = [line.strip() for line in read_lines(path, "check the path given by --labels")]
+    lines = map(str.strip, read_lines(path, "check the path given by --labels"))
     names = [line for line in lines if line and line not in (BACKGROUND_LABEL, IGNORE_LABEL)]
-    twice = [name for name, count in Counter(names).items() if count > 1]
+    twice = ", ".join(name for name, count in Counter(names).items() if count > 1)
     if twice:
-        found, remedy = f"more than once: {', '.join(twice)}", "remove the repetition"
-        raise UserError("class-name-twice", path, found, "each class name once", remedy)
-    unlisted = [label for label in used if label not in names]
+        remedy = "remove the repetition"
+        raise UserError("class-name-twice", path, f"more than once: {twice}", "each class name once", remedy)
+    unlisted = ", ".join(label for label in used if label not in names)
     if unlisted:
-        found, expected = f"missing labels: {', '.join(unlisted)}", "every label in the annotations"
-        remedy = "add these labels to the file, or correct them in labelme"
-        raise UserError("label-unlisted", path, found, expected, remedy)
+        remedy = "add them to the file, or correct them in labelme"
+        raise UserError("label-unlisted", path, f"missing: {unlisted}", "every label of the shapes", remedy)
     return names
-
-
-def refuse_other_order(
-    folder: VocFolder, existing: Sequence[str], listed: Sequence[str], labels_path: Path
-) -> None:
-    common = min(len(existing) - 1, len(listed))
-    if existing[1 : common + 1] != listed[:common]:
-        found = f"the order {', '.join(listed)}"
-        expected = f"that of {folder.class_names_path}, for which masks exist: {', '.join(existing[1:])}"
-        remedy = "leave out --labels, or choose another --voc-root"
-        raise UserError("class-order", labels_path, found, expected, remedy)

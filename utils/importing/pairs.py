@@ -26,24 +26,25 @@ def import_pairs(
     if masks_dir is None:
         masks_dir = images_dir / "annotations" if (images_dir / "annotations").is_dir() else images_dir
     pairs = find_pairs(images_dir, masks_dir)
-    check_all(masks_dir, [partial(check_pair, picture, mask) for picture, mask in pairs.values()], "pair")
+    check_all(masks_dir, [partial(check_pair, *pair) for pair in pairs.values()], "pair")
     items, coloured = [], []
     for name, (picture, mask) in pairs.items():
         items.append(Item(folder.images_dir / f"{name}{picture.suffix}", picture, "picture"))
-        if not is_coloured(mask):
-            items.append(Item(folder.mask_path(name), mask, "mask", partial(read_mask, mask)))
-            continue
-        coloured.append(mask)
-        pixels = None if mask.suffix.lower() == ".png" else partial(read_image, mask)
-        items.append(Item(folder.mask_path(name), mask, "colours", pixels))
-    # PaddleSeg's converter puts it beside the pictures, or above the masks.
-    listed = (path / "class_names.txt" for path in (images_dir, masks_dir, masks_dir.parent))
-    beside = next((path for path in listed if path.is_file()), None)
-    texts = {folder.class_names_path: VocFolder(beside.parent).read_class_names()} if beside else {}
+        kind, pixels = "mask", partial(read_mask, mask)
+        if is_coloured(mask):
+            coloured.append(mask)
+            kind, pixels = "colours", None if mask.suffix.lower() == ".png" else partial(read_image, mask)
+        items.append(Item(folder.mask_path(name), mask, kind, pixels))
+    # PaddleSeg's converter puts class_names.txt beside the pictures, or above the masks.
+    listed = (VocFolder(path).read_class_names() for path in (images_dir, masks_dir, masks_dir.parent))
+    class_names = next(filter(None, listed), None)
+    texts = {folder.class_names_path: class_names} if class_names else {}
     summary = transfer(folder, items, texts, link)
     if coloured:
-        found = f"{counted(len(coloured), 'mask')} in RGB colours, such as {coloured[0]}: copied unchanged"
-        note(f"{found}. voc2unet.py lists the colours and converts them to class indices (--colors)")
+        note(
+            f"{counted(len(coloured), 'mask')} in RGB colours, such as {coloured[0]}: copied unchanged. "
+            "voc2unet.py lists the colours and converts them to class indices (--colors)"
+        )
     return [f"{counted(len(pairs), 'pair')}: {summary}"]
 
 
@@ -58,20 +59,19 @@ def find_pairs(images_dir: Path, masks_dir: Path) -> dict[str, tuple[Path, Path]
         candidates = [path for path in files if bare_name(path.stem) in stems]
         files = sorted({*files} - {*candidates})
     pictures = by_name([(path.stem.strip(), path) for path in files], "pictures")
-    stripped = [(path.stem.strip(), path) for path in candidates]
-    named = [(name if name in pictures else bare_name(name), path) for name, path in stripped]
+    stems = [path.stem.strip() for path in candidates]
+    named = [(stem if stem in pictures else bare_name(stem), path) for stem, path in zip(stems, candidates)]
     masks = by_name([(name, path) for name, path in named if name in pictures], "masks")
-    without_mask = [path for name, path in pictures.items() if name not in masks]
-    without_picture = [path for name, path in named if name not in pictures]
-    for paths, kind in (
-        (without_mask, "pictures without a mask"),
-        (without_picture, "masks without a picture"),
-    ):
+    single = {
+        "pictures without a mask": [path for name, path in pictures.items() if name not in masks],
+        "masks without a picture": [path for name, path in named if name not in pictures],
+    }
+    for kind, paths in single.items():
         if paths:
             warn(f"{kind} are left out: {len(paths)}, such as {paths[0]}")
     if not masks:
-        found = f"no mask whose name fits one of the pictures ({len(pictures)}) in {images_dir}"
-        expected = f"masks with the names of their pictures, or with one of {MASK_SUFFIXES} after them"
+        found = f"no mask whose name fits one of the {counted(len(pictures), 'picture')} in {images_dir}"
+        expected = f"the name of its picture, or that with one of {MASK_SUFFIXES} after it"
         remedy = "rename them, or pass the folders: --images FOLDER --masks FOLDER"
         raise UserError("no-pairs", masks_dir, found, expected, remedy)
     return {name: (pictures[name], mask) for name, mask in masks.items()}
@@ -84,16 +84,13 @@ def bare_name(stem: str) -> str | None:
 
 
 def by_name(named: Sequence[tuple[str, Path]], kind: str) -> dict[str, Path]:
-    found: dict[str, Path] = {}
+    paths: dict[str, Path] = {}
     for name, path in named:
-        if name in found:
-            two = f"two {kind} of one name: {found[name].name} and {path.name}"
-            remedy = (
-                "rename or remove one; if one is a mask, put the masks into a folder of their own (--masks)"
-            )
-            raise UserError("name-twice", path.parent, two, f"one of the {kind} per name", remedy)
-        found[name] = path
-    return found
+        if paths.setdefault(name, path) != path:
+            found = f"two {kind} of one name: {paths[name].name} and {path.name}"
+            remedy = "rename or remove one; put masks into a folder of their own (--masks)"
+            raise UserError("name-twice", path.parent, found, f"one of the {kind} per name", remedy)
+    return paths
 
 
 def check_pair(picture: Path, mask: Path) -> None:

@@ -41,19 +41,17 @@ def import_stack(folder: VocFolder, images: Path, masks: Path | None, like: Path
         items = []
         for number, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
             page = f"{name}_{number:0{digits}d}.png"
-            items.append(
-                Item(folder.images_dir / page, images, "picture", partial(read_picture, picture, low_high))
-            )
+            read = partial(read_picture, picture, low_high)
+            items.append(Item(folder.images_dir / page, images, "picture", read))
             if masks:
                 items.append(Item(folder.masks_dir / page, masks, "mask", partial(read_label, label)))
         lines = [f"{counted(len(pictures), 'page')} of {name}: {transfer(folder, items, {})}"]
     if low_high:
-        low, high = low_high
-        entry = {"low": low, "high": high, "to": [0, 65535]}
+        entry = {"low": low_high[0], "high": low_high[1], "to": [0, 65535]}
         if scaling.get(name) != entry:
             write_lines(scaling_path, [json.dumps({**scaling, name: entry}, indent=1, ensure_ascii=False)])
-        scaled = f"values {low:g} … {high:g} became 0 … 65535 (recorded in {scaling_path})"
-        lines.append(f"{scaled}; training stretches them")
+        span = "{:g} … {:g}".format(*low_high)
+        lines.append(f"values {span} became 0 … 65535 (recorded in {scaling_path}); training stretches them")
     return lines
 
 
@@ -71,65 +69,47 @@ def choose_range(
     if not read_record(scaling_path):
         reach = REACH * (high - low) or np.inf
         return max(float(values.min()), low - reach), min(float(values.max()), high + reach)
-    known = widest_range(scaling_path)
-    if not known[0] <= low <= high <= known[1]:
-        found, expected = (
-            f"values of {low:g} … {high:g}",
-            f"{known[0]:g} … {known[1]:g}, as {scaling_path} has it",
-        )
+    lowest, highest = widest_range(scaling_path)
+    if not lowest <= low <= high <= highest:
+        found, expected = f"values of {low:g} … {high:g}", f"{lowest:g} … {highest:g}, as in {scaling_path}"
         remedy = "import the stack with the widest range first, or each into its own folder (--voc-root)"
         raise UserError("stack-range", images, found, expected, remedy)
-    return known
+    return lowest, highest
 
 
 @contextmanager
 def open_stack(path: Path) -> Iterator[list[TiffPage]]:
     """The pages of a TIFF, their pixels not yet read. Raises UserError: no TIFF, a broken list of pages."""
-    try:
+    if not path.exists():
+        raise UserError("stack-missing", path, "no such file", "a multi-page TIFF", "check the path")
+    with tiff_errors(path):
         stack = TiffFile(path)
-    except FileNotFoundError:
-        raise UserError(
-            "stack-missing", path, "no such file", "a multi-page TIFF", "check the path"
-        ) from None
-    except TIFF_ERRORS as error:
-        raise unreadable_tiff(path, str(error)) from None
     with stack:
-        yield list_pages(path, stack)
+        with tiff_errors(path):
+            pages = list(stack.pages)
+            # tifffile ends a list of pages where it breaks. A whole one ends with 0 (TIFF 6.0, section 2).
+            stack.filehandle.seek(stack.pages.next_page_offset)
+            end = stack.filehandle.read(stack.tiff.offsetsize)
+            if not pages or end != bytes(stack.tiff.offsetsize):
+                raise unreadable_tiff(path, f"its directory is broken after page {len(pages)}")
+            if len(pages) == 1 and stack.is_imagej and len(stack.series[0].shape) > pages[0].ndim:
+                detail = "one directory for all pages, as ImageJ writes beyond 4 GB: save it in parts"
+                raise unreadable_tiff(path, detail)
+        yield pages
 
 
-def list_pages(path: Path, stack: TiffFile) -> list[TiffPage]:
+@contextmanager
+def tiff_errors(subject: object) -> Iterator[None]:
+    """Turn what tifffile raises for a damaged file into a UserError."""
     try:
-        pages = list(stack.pages)
-        broken = not pages or next_page(stack) != 0
-        one_for_all = len(pages) == 1 and stack.is_imagej and len(stack.series[0].shape) > pages[0].ndim
+        yield
     except TIFF_ERRORS as error:
-        raise unreadable_tiff(path, str(error)) from None
-    if broken:
-        raise unreadable_tiff(path, f"its directory is broken after page {len(pages)}")
-    if one_for_all:
-        detail = "one directory for all pages, as ImageJ writes beyond 4 GB: save it in parts"
-        raise unreadable_tiff(path, detail)
-    return pages
-
-
-def next_page(stack: TiffFile) -> int | None:
-    """The offset after the last page; 0: the list ends (TIFF 6.0, section 2). None: the file is cut off.
-
-    tifffile ends a list of pages where it breaks, and only logs that.
-    """
-    stack.filehandle.seek(stack.pages.next_page_offset)
-    offset = stack.filehandle.read(stack.tiff.offsetsize)
-    order = "big" if stack.byteorder == ">" else "little"
-    return int.from_bytes(offset, order) if len(offset) == stack.tiff.offsetsize else None
+        raise unreadable_tiff(subject, str(error)) from None
 
 
 def unreadable_tiff(subject: object, detail: str) -> UserError:
-    needs_decoder = "imagecodecs" in detail
-    remedy = "pip install imagecodecs, or save it" if needs_decoder else "copy or export it again,"
-    found, expected = (
-        f"a TIFF that cannot be read ({detail})",
-        "a TIFF that opens in ImageJ with all its pages",
-    )
+    remedy = "pip install imagecodecs, or save it" if "imagecodecs" in detail else "copy or export it again,"
+    found, expected = f"an unreadable TIFF ({detail})", "a TIFF that opens in ImageJ with all its pages"
     return UserError("tiff-unreadable", subject, found, expected, f"{remedy} uncompressed")
 
 
@@ -145,7 +125,7 @@ def check_pictures(path: Path, pages: Sequence[TiffPage]) -> np.ndarray | None:
         if pixels.shape[2:] not in ((), (3,)) or pixels.dtype.kind not in "biuf" or len(keep) > 1:
             found, expected = (
                 f"shape {page.shape}, type {page.dtype}",
-                "gray or RGB (height, width), one type",
+                "(height, width[, 3]), one type for all",
             )
             remedy = "split channels, or unify the pages, in ImageJ"
             raise UserError("page-kind", page_name(page), found, expected, remedy)
@@ -153,7 +133,7 @@ def check_pictures(path: Path, pages: Sequence[TiffPage]) -> np.ndarray | None:
             values = pixels[np.isfinite(pixels)]
             # A copy, because a view would keep the whole page in memory.
             samples.append(values[:: max(1, -(-values.size * len(pages) // SAMPLE))].copy())
-    if keep == {True}:
+    if not samples:
         return None
     values = np.concatenate(samples)
     if not values.size:
@@ -167,13 +147,11 @@ def page_name(page: TiffPage) -> str:
 
 def read_page(page: TiffPage) -> np.ndarray:
     """(H, W) or (H, W, C) values as stored, without alpha. Raises UserError."""
-    try:
+    with tiff_errors(page_name(page)):
         pixels = page.asarray()
-    except TIFF_ERRORS as error:
-        raise unreadable_tiff(page_name(page), str(error)) from None
-    if pixels.ndim == 3 and page.planarconfig == tifffile.PLANARCONFIG.SEPARATE:
-        pixels = np.moveaxis(pixels, 0, 2)
     if pixels.ndim == 3:
+        if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE:
+            pixels = np.moveaxis(pixels, 0, 2)
         # 0 marks a channel of unknown meaning, other numbers alpha.
         pixels = pixels[..., : pixels.shape[2] - np.count_nonzero(page.extrasamples)]
     return pixels[..., 0] if pixels.shape[2:] == (1,) else pixels
@@ -199,7 +177,8 @@ def check_labels(path: Path, labels: Sequence[TiffPage], images: Path, pictures:
         remedy = "pass the label stack that belongs to this picture stack"
         raise UserError("page-count", path, found, expected, remedy)
     for label, picture in progress(zip(labels, pictures, strict=True), "checking", "page", len(labels)):
-        check_size(page_name(label), read_label(label), page_name(picture), read_page(picture).shape[:2])
+        size = picture.imagelength, picture.imagewidth
+        check_size(page_name(label), read_label(label), page_name(picture), size)
 
 
 def read_label(page: TiffPage) -> np.ndarray:
@@ -207,7 +186,6 @@ def read_label(page: TiffPage) -> np.ndarray:
     values = read_page(page)
     if values.ndim != 2 or not np.isin(values, np.arange(256)).all():
         found = f"values from {values.min():g} to {values.max():g}, shape {values.shape}"
-        expected = "one channel of whole numbers 0 … 255"
         remedy = "export class indices; give objects that are numbered one by one the number of their class"
-        raise UserError("label-values", page_name(page), found, expected, remedy)
+        raise UserError("label-values", page_name(page), found, "whole numbers 0 … 255, one channel", remedy)
     return values.astype(np.uint8)

@@ -1,7 +1,6 @@
 """Filling a VOC folder: all files are checked before the first is written, and none is overwritten."""
 
 import filecmp
-import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -48,9 +47,9 @@ def raise_together(subject: Path, errors: Sequence[UserError]) -> None:
 
 
 def content_differs(target: Path, source: object) -> UserError:
-    found = "other content under this name; nothing is overwritten"
     remedy = "choose another --voc-root, rename the new file, or move the existing one away"
-    return UserError("content-differs", target, found, f"no file, or what comes from {source}", remedy)
+    found, expected = "other content, which is not overwritten", f"no file, or what comes from {source}"
+    return UserError("content-differs", target, found, expected, remedy)
 
 
 def check_all(subject: Path, checks: Sequence[Callable[[], None]], unit: str) -> None:
@@ -75,13 +74,13 @@ def transfer(
     link: make hard links to files that would be copied as they are. Raises one UserError for all targets that
     have other content, before anything is written.
     """
-    errors = [
-        content_differs(path, "the imported data set")
-        for path, lines in texts.items()
-        if path.exists() and not has_lines(path, lines)
-    ]
+    missing_texts, missing, errors = [], [], []
+    for path, lines in texts.items():
+        if not path.exists():
+            missing_texts.append(path)
+        elif [line for line in map(str.strip, read_lines(path, "move it away")) if line] != list(lines):
+            errors.append(content_differs(path, "the imported data set"))
     pictures = folder.images_if_any()
-    missing = []
     for item in progress(items, "comparing", "file"):
         # A picture with another ending would share the name.
         existing = pictures.get(item.target.stem, item.target) if item.kind == "picture" else item.target
@@ -90,17 +89,12 @@ def transfer(
         elif existing != item.target or not is_imported(item):
             errors.append(content_differs(existing, item.source))
     raise_together(folder.root, errors)
-    missing_texts = [path for path in texts if not path.exists()]
     for path in missing_texts:
         write_lines(path, texts[path])
     for item in progress(missing, "writing", "file"):
         write_item(item, link)
     written = len(missing) + len(missing_texts)
     return f"{written} files written, {len(items) + len(texts) - written} there already"
-
-
-def has_lines(path: Path, lines: Sequence[str]) -> bool:
-    return [line.strip() for line in read_lines(path, "move it away") if line.strip()] == list(lines)
 
 
 def is_imported(item: Item) -> bool:
@@ -110,11 +104,8 @@ def is_imported(item: Item) -> bool:
     if item.pixels is not None:
         pixels = item.pixels()
         return any(has_pixels(path, pixels, item.kind == "mask") for path in places)
-    for path in places:
-        with suppress(FileNotFoundError):
-            if path.samefile(item.source) or filecmp.cmp(item.source, path, shallow=False):
-                return True
-    return False
+    existing = [path for path in places if path.exists()]
+    return any(path.samefile(item.source) or filecmp.cmp(item.source, path, False) for path in existing)
 
 
 def has_pixels(path: Path, pixels: np.ndarray, is_mask: bool) -> bool:
@@ -128,21 +119,19 @@ def has_pixels(path: Path, pixels: np.ndarray, is_mask: bool) -> bool:
 def write_item(item: Item, link: bool) -> None:
     if item.pixels is not None:
         (write_mask if item.kind == "mask" else write_image)(item.target, item.pixels())
-    elif link:
-        hard_link(item.source, item.target)
-    else:
+    elif not link:
         with replacing(item.target) as temporary:
             shutil.copyfile(item.source, temporary)
-
-
-def hard_link(source: Path, target: Path) -> None:
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        os.link(source, target)
-    except OSError as error:
-        found = f"no hard link to {source} ({error.strerror or error})"
-        expected = "source and target on one disk that supports links"
-        raise UserError("hard-link", target, found, expected, "leave out --link") from None
+    else:
+        try:
+            item.target.parent.mkdir(parents=True, exist_ok=True)
+            item.target.hardlink_to(item.source)
+        except OSError as error:
+            found, expected = (
+                f"no hard link to {item.source} ({error.strerror})",
+                "one disk that supports links",
+            )
+            raise UserError("hard-link", item.target, found, expected, "leave out --link") from None
 
 
 @dataclass
@@ -151,6 +140,7 @@ class Staging:
 
     folder: Path
     targets: dict[Path, Path] = field(default_factory=dict)  # waiting file → its target
+    differing: list[UserError] = field(default_factory=list)  # existing files with other content
 
     def place(self, target: Path) -> Path:
         """Where to write the file that `move` brings to `target`."""
