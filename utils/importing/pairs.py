@@ -59,8 +59,8 @@ def find_pairs(images_dir: Path, masks_dir: Path) -> dict[str, tuple[Path, Path]
         candidates = [path for path in files if bare_name(path.stem) in stems]
         files = sorted({*files} - {*candidates})
     pictures = by_name([(path.stem.strip(), path) for path in files], "pictures")
-    stems = [path.stem.strip() for path in candidates]
-    named = [(stem if stem in pictures else bare_name(stem), path) for stem, path in zip(stems, candidates)]
+    named = [(path.stem.strip(), path) for path in candidates]
+    named = [(name if name in pictures else bare_name(name), path) for name, path in named]
     masks = by_name([(name, path) for name, path in named if name in pictures], "masks")
     single = {
         "pictures without a mask": [path for name, path in pictures.items() if name not in masks],

@@ -20,6 +20,7 @@ from utils.voc.colors import VOC_NAMES
 from utils.voc.folder import VocFolder, check_size
 
 VOC_CLASSES = VOC_NAMES.split()
+AGAIN = "copy or download it again"
 
 
 def import_sbd(folder: VocFolder, sbd: Path, voc: Path | None, link: bool = False) -> list[str]:
@@ -40,11 +41,11 @@ def import_sbd(folder: VocFolder, sbd: Path, voc: Path | None, link: bool = Fals
         train, val = sorted({*voc_train, *train, *val} - set(voc_val)), voc_val
     items, checks = [], []
     for name in (*train, *val):
-        picture = voc / "JPEGImages" / f"{name}.jpg" if name in own else sbd / "img" / f"{name}.jpg"
+        picture = (source.images_dir if name in own else sbd / "img") / f"{name}.jpg"
         mask = source.mask_path(name) if name in own else sbd / "cls" / f"{name}.mat"
         pixels = None if name in own else partial(read_mat, mask)
-        items += [Item(folder.images_dir / picture.name, picture, "picture")]
-        items += [Item(folder.mask_path(name), mask, "mask", pixels)]
+        items.append(Item(folder.images_dir / picture.name, picture, "picture"))
+        items.append(Item(folder.mask_path(name), mask, "mask", pixels))
         checks.append(partial(check_voc_pair, picture, mask))
     check_all(sbd, checks, "pair")
     splits = {"train": train, "val": val, **({"trainaug": train} if own else {})}
@@ -57,7 +58,7 @@ def import_sbd(folder: VocFolder, sbd: Path, voc: Path | None, link: bool = Fals
 
 
 def read_names(path: Path, remedy: str) -> list[str]:
-    names = list(dict.fromkeys(line.strip() for line in read_lines(path, remedy) if line.strip()))
+    names = list(dict.fromkeys(filter(None, map(str.strip, read_lines(path, remedy)))))
     if not names:
         raise UserError("split-empty", path, "no names", "one picture name per line", remedy)
     return names
@@ -67,8 +68,7 @@ def check_voc_pair(picture: Path, path: Path) -> None:
     mask = read_mat(path) if path.suffix == ".mat" else read_mask(path)
     wrong = [value for value in np.unique(mask) if len(VOC_CLASSES) <= value != IGNORE_INDEX]
     if wrong:
-        found, expected = f"the value {wrong[0]}", "0 … 20, or 255 at borders"
-        raise UserError("mask-value", path, found, expected, "download the data set again")
+        raise UserError("mask-value", path, f"the value {wrong[0]}", "0 … 20, or 255 at borders", AGAIN)
     check_size(path, mask, picture, read_image(picture).shape[:2])
 
 
@@ -84,19 +84,16 @@ def read_mat(path: Path) -> np.ndarray:
         remedy = "save it in MATLAB with save(…, '-v7')"
         raise UserError("mat-version", path, "MATLAB 7.3 (HDF5)", expected, remedy) from None
     except (MatReadError, *DECODE_ERRORS, MemoryError) as error:
-        found, remedy = f"a damaged file ({error})", "copy or download it again"
-        raise UserError("mat-damaged", path, found, expected, remedy) from None
-    fields = {name: value for name, value in content.items() if not name.startswith("__")}
-    record = fields.get("GTcls")
-    inner = (record.dtype.names if isinstance(record, np.ndarray) else None) or ()
+        raise UserError("mat-damaged", path, f"a damaged file ({error})", expected, AGAIN) from None
+    record = np.asarray(content.get("GTcls"))
+    inner = record.dtype.names or ()
     if "Segmentation" not in inner or not record.size:
-        others = [*(name for name in fields if name != "GTcls"), *(f"GTcls.{name}" for name in inner)]
-        found = f"the fields {', '.join(others) or list(fields) or 'none'}"
+        fields = [name for name in content if not name.startswith("__")]
+        names = ", ".join([*fields, *(f"GTcls.{name}" for name in inner)]) or "none"
         remedy = "pass SBD's own folder as --sbd (the folder inst has other fields)"
-        raise UserError("mat-fields", path, found, expected, remedy)
+        raise UserError("mat-fields", path, f"the fields {names}", expected, remedy)
     mask = record["Segmentation"].flat[0]
     if mask.ndim != 2 or not mask.size or not np.isin(mask, np.arange(256)).all():
         found = f"GTcls.Segmentation of shape {mask.shape} and type {mask.dtype}"
-        expected = "a picture (H, W) of class indices in 8 bits"
-        raise UserError("mat-values", path, found, expected, "copy or download it again")
+        raise UserError("mat-values", path, found, "class indices (H, W) in 8 bits", AGAIN)
     return mask.astype(np.uint8)
