@@ -35,20 +35,17 @@ def main(config: Config) -> None:
     print("\n".join(lines))
     with_masks = folder.masks_dir.is_dir()
     print(f"written to {folder.root}: JPEGImages{', SegmentationClass' * with_masks}")
-    if with_masks:
-        # Neighbouring slices look alike.
-        split = "--split contiguous" * (config.format == "stack")
-        print(f"next: {folder.doctor(split)}")
-    else:
-        print(f"next: annotate them: labelme {quoted(folder.images_dir)}")
+    # Neighbouring slices look alike.
+    doctor = folder.doctor("--split contiguous" * (config.format == "stack"))
+    print(f"next: {doctor if with_masks else f'annotate them: labelme {quoted(folder.images_dir)}'}")
 
 
 def require(config: Config, setting: str) -> Path:
     """A path that the format needs. Raises UserError where it is not set."""
     path = getattr(config, setting)
     if path is None:
-        found, expected = "not set", f"the path that --format {config.format} imports from"
-        raise UserError("flag-missing", f"--{setting}", found, expected, f"pass --{setting}")
+        flag, expected = f"--{setting}", f"the path that --format {config.format} imports from"
+        raise UserError("flag-missing", flag, "not set", expected, f"pass {flag}")
     return path
 
 

@@ -28,8 +28,8 @@ def main(config: Config) -> None:
     files = f"{counted(result.files, 'labelme file')}: {counted(result.written, 'file')} written"
     print(f"{files}, {existing} there already\nclass order: {result.order_source}\n")
     print_classes(result)
-    parts = [] if paddleseg else [folder.images_dir]
-    parts += [folder.masks_dir, *([folder.objects_dir] if config.instances else []), folder.class_names_path]
+    parts = [folder.images_dir] * (not paddleseg) + [folder.masks_dir]
+    parts += [folder.objects_dir] * config.instances + [folder.class_names_path]
     print(f"\nwritten to {folder.root}: {', '.join(part.name for part in parts)}")
     folders = f"--images {quoted(config.input)} --voc-root {quoted(config.voc_root)}"
     print(f"next: {f'python import_dataset.py {folders}' if paddleseg else folder.doctor()}")
@@ -37,20 +37,18 @@ def main(config: Config) -> None:
 
 def print_classes(result: Conversion) -> None:
     """One line per class. Warns of classes that were drawn but have no pixel in any mask."""
-    shapes, pixels = result.shape_counts, result.pixel_counts
-    rows = [(index, name, shapes[name]) for index, name in enumerate(result.class_names)]
-    # Line 1 of class_names.txt may name the background differently from labelme.
-    first = result.class_names[0]
-    rows[0] = (0, first, sum(shapes[label] for label in {first, BACKGROUND_LABEL}))
-    ignored = f"{IGNORE_LABEL} (left out of training, scores and the shares above)"
-    rows.append((IGNORE_INDEX, ignored, shapes[IGNORE_LABEL]))
+    pixels = result.pixel_counts
     print(f"{'index':>5} {'shapes':>8} {'pixels':>12} {'share':>8}  class")
-    for index, name, count in rows:
-        total = pixels.sum() if index == IGNORE_INDEX else max(pixels[:IGNORE_INDEX].sum(), 1)
-        print(f"{index:5d} {count:8d} {pixels[index]:12d} {pixels[index] / total:8.2%}  {name}")
+    for index, name in [*enumerate(result.class_names), (IGNORE_INDEX, IGNORE_LABEL)]:
+        # Line 1 of class_names.txt may name the background differently from labelme.
+        labels = {name, BACKGROUND_LABEL} if index == 0 else {name}
+        count = sum(result.shape_counts[label] for label in labels)
+        ignored = index == IGNORE_INDEX
+        share = pixels[index] / (pixels.sum() if ignored else max(pixels[:IGNORE_INDEX].sum(), 1))
+        remark = " (left out of training, scores and the shares above)" * ignored
+        print(f"{index:5d} {count:8d} {pixels[index]:12d} {share:8.2%}  {name}{remark}")
         if count and not pixels[index]:
-            reason = "they lie under later shapes or off the picture"
-            warn(f"class {name}: {count} shape(s), but no pixel: {reason}")
+            warn(f"class {name}: {count} shape(s), but no pixel: under later shapes or off the picture")
 
 
 if __name__ == "__main__":

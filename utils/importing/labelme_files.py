@@ -59,11 +59,10 @@ def convert_labelme(
     names that do not fit, and for existing pictures and masks with other content.
     """
     paths = find_annotations(source)
-    existing = read_existing_names(folder)
     with stage(folder.root) as staging:
         drawings = read_drawings(source, paths, folder, instances, staging)
         shape_counts = Counter(shape.label for drawing in drawings for shape in drawing.shapes)
-        names, order_source = choose_class_names(folder, existing, labels_path, list(shape_counts))
+        names, order_source = choose_class_names(folder, labels_path, list(shape_counts))
         class_index = {name: index for index, name in enumerate(names)}
         pixel_counts = np.zeros(256, np.int64)
         for drawing in progress(drawings, "painting", "file"):
@@ -77,7 +76,7 @@ def convert_labelme(
                 stage_mask(staging, folder.objects_path(name), objects, drawing.path)
         raise_together(folder.root, staging.differing)
         # Class names first: masks without them would have no meaning if the run were interrupted.
-        if existing != names:
+        if folder.read_class_names() != names:
             write_lines(folder.class_names_path, names)
         staging.move()
     return Conversion(names, order_source, shape_counts, pixel_counts, len(paths), len(staging.targets))
@@ -111,8 +110,6 @@ def read_drawings(
     source: Path, paths: Sequence[Path], folder: VocFolder, instances: bool, staging: Staging
 ) -> list[Drawing]:
     """Read all files, stage new pictures, print the remarks. Raises one UserError for all faulty files."""
-    # labelme may embed a picture that it encoded anew: one annotated in place may differ in its last bits.
-    in_place = folder.images_dir.resolve() == source.resolve()
     drawings, faults, remarks = [], [], []
     for path in progress(paths, "checking", "file"):
         try:
@@ -125,7 +122,7 @@ def read_drawings(
         drawings.append(Drawing(path, annotation.image.shape[:2], annotation.shapes))
         remarks.extend(annotation.remarks)
         if not faults:
-            stage_picture(staging, folder, annotation, in_place)
+            stage_picture(staging, folder, annotation)
         del annotation  # One picture in memory at a time.
     for remark in remarks:
         warn(remark)
@@ -133,26 +130,27 @@ def read_drawings(
     return drawings
 
 
-def stage_picture(staging: Staging, folder: VocFolder, annotation: Annotation, in_place: bool) -> None:
-    """Stage a picture that is missing. in_place: an existing one need only have the same size."""
+def stage_picture(staging: Staging, folder: VocFolder, annotation: Annotation) -> None:
     name = output_name(annotation.path)
     existing = folder.images_if_any().get(name)
-    if existing is None:
-        waiting = staging.place(folder.images_dir / f"{name}{annotation.suffix}")
-        if annotation.picture is None:
-            write_image(waiting, annotation.image)
-        else:
-            with replacing(waiting) as temporary:
-                temporary.write_bytes(annotation.picture)
-    elif not has_picture(existing, annotation, in_place):
-        staging.differing.append(content_differs(existing, annotation.path))
+    if existing is not None:
+        if not has_picture(existing, annotation):
+            staging.differing.append(content_differs(existing, annotation.path))
+        return
+    waiting = staging.place(folder.images_dir / f"{name}{annotation.suffix}")
+    if annotation.picture is None:
+        write_image(waiting, annotation.image)
+    else:
+        with replacing(waiting) as temporary:
+            temporary.write_bytes(annotation.picture)
 
 
-def has_picture(path: Path, annotation: Annotation, in_place: bool) -> bool:
+def has_picture(path: Path, annotation: Annotation) -> bool:
     with suppress(UserError, OSError):
         if path.read_bytes() == annotation.picture:
             return True
-        if in_place:
+        if path.parent.resolve() == annotation.path.parent.resolve():
+            # labelme may have encoded anew what it embedded, so the last bits of one in place may differ.
             return read_image(path).shape[:2] == annotation.image.shape[:2]
         return has_pixels(path, annotation.image, is_mask=False)
     return False
@@ -165,33 +163,30 @@ def stage_mask(staging: Staging, target: Path, mask: np.ndarray, source: Path) -
         staging.differing.append(content_differs(target, source))
 
 
-def read_existing_names(folder: VocFolder) -> list[str] | None:
-    """class_names.txt, or None where it is missing. Raises UserError for masks without it."""
-    names = folder.read_class_names()
-    if names is None and any(folder.masks_dir.glob("*.png")):
-        found, expected = "masks, but no class_names.txt that names their values", "no masks, or class names"
-        remedy = f"write {folder.class_names_path} (background first), or choose another --voc-root"
-        raise UserError("class-names-missing", folder.masks_dir, found, expected, remedy)
-    return names
-
-
 def choose_class_names(
-    folder: VocFolder, existing: list[str] | None, labels_path: Path | None, used: Sequence[str]
+    folder: VocFolder, labels_path: Path | None, used: Sequence[str]
 ) -> tuple[list[str], str]:
     """Class names, background first, and where their order comes from. used: labels by first appearance.
 
     Existing names keep their order, so that masks made with them stay valid. New names follow them. Raises
-    UserError for a file `labels_path` that orders them otherwise, for no class, and for too many.
+    UserError for a file `labels_path` that orders them otherwise, for masks without names, and for too few or
+    too many classes.
     """
     listed = [label for label in used if label not in (BACKGROUND_LABEL, IGNORE_LABEL)]
     origin = "first appearance over the files sorted by name"
     if labels_path:
         listed, origin = read_labels(labels_path, listed), f"the lines of {labels_path}"
-    names = [BACKGROUND_LABEL, *listed]
-    if existing is not None:
+    names, existing = [BACKGROUND_LABEL, *listed], folder.read_class_names()
+    if existing is None and any(folder.masks_dir.glob("*.png")):
+        found, expected = "masks, but no class_names.txt that names their values", "no masks, or class names"
+        remedy = f"write {folder.class_names_path} (background first), or choose another --voc-root"
+        raise UserError("class-names-missing", folder.masks_dir, found, expected, remedy)
+    if existing:
         if labels_path and any(one != other for one, other in zip(existing[1:], listed, strict=False)):
-            found, order = f"the order {', '.join(listed)}", ", ".join(existing[1:])
-            expected = f"that of {folder.class_names_path}, with which masks were made: {order}"
+            found, expected = (
+                f"the order {', '.join(listed)}",
+                f"{', '.join(existing[1:])}, as existing masks have it",
+            )
             remedy = "leave out --labels, or choose another --voc-root"
             raise UserError("class-order", labels_path, found, expected, remedy)
         added = [name for name in listed if name not in existing]

@@ -36,47 +36,38 @@ def number_objects(subject: object, shapes: Iterable[Shape], background: str = B
     for order, shape in enumerate(shapes):
         if shape.label in fixed:
             values.append(fixed[shape.label])
-            continue
-        group = order if shape.group_id is None else repr(shape.group_id)
-        values.append(numbers.setdefault((shape.label, group), len(numbers) + 1))
+        else:
+            group = order if shape.group_id is None else repr(shape.group_id)
+            values.append(numbers.setdefault((shape.label, group), len(numbers) + 1))
     if len(numbers) > MAX_OBJECTS:
-        found = f"{len(numbers)} objects"
         expected = f"at most {MAX_OBJECTS}, because object masks have 8 bits"
-        join = "join shapes of one object by labelme's group_id"
-        remedy = f"leave out --instances, cut the picture into tiles, or {join}"
-        raise UserError("object-count", subject, found, expected, remedy)
+        remedy = "leave out --instances, cut the picture into tiles, or join shapes by labelme's group_id"
+        raise UserError("object-count", subject, f"{len(numbers)} objects", expected, remedy)
     return values
 
 
 def paint(shapes: Iterable[Shape], values: Sequence[int], size: tuple[int, int]) -> np.ndarray:
     """A mask (H, W) uint8 of shapes, each painted with its value. size: (height, width)."""
     canvas = Image.new("L", (size[1], size[0]))
-    for shape, value in zip(shapes, values, strict=True):
-        _paint_shape(canvas, shape, value)
-    return np.array(canvas)
-
-
-def _paint_shape(canvas: Image.Image, shape: Shape, value: int) -> None:
     draw = ImageDraw.Draw(canvas)
-    points = [(x, y) for x, y in shape.points.tolist()]
-    match shape.shape_type:
-        case "polygon" | "oriented_rectangle":
-            draw.polygon(points, fill=value, outline=value)
-        case "rectangle":
-            draw.rectangle((*shape.points.min(axis=0), *shape.points.max(axis=0)), fill=value, outline=value)
-        case "circle":
-            (x, y), (rim_x, rim_y) = points
-            _paint_disc(draw, (x, y), math.sqrt((x - rim_x) ** 2 + (y - rim_y) ** 2), value)
-        case "line" | "linestrip":
-            draw.line(points, fill=value, width=LINE_WIDTH)
-        case "point" | "points":
-            for point in points:
-                _paint_disc(draw, point, POINT_RADIUS, value)
-        case "mask":
-            left, top = shape.points[0].astype(int).tolist()
-            canvas.paste(value, (left, top), Image.fromarray(shape.mask))
-
-
-def _paint_disc(draw: ImageDraw.ImageDraw, centre: tuple[float, float], radius: float, value: int) -> None:
-    x, y = centre
-    draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=value, outline=value)
+    for shape, value in zip(shapes, values, strict=True):
+        points = [(x, y) for x, y in shape.points.tolist()]
+        match shape.shape_type:
+            case "polygon" | "oriented_rectangle":
+                draw.polygon(points, fill=value, outline=value)
+            case "rectangle":
+                corners = (*shape.points.min(axis=0), *shape.points.max(axis=0))
+                draw.rectangle(corners, fill=value, outline=value)
+            case "circle":
+                (x, y), (rim_x, rim_y) = points
+                radius = math.sqrt((x - rim_x) ** 2 + (y - rim_y) ** 2)
+                draw.circle((x, y), radius, fill=value, outline=value)
+            case "line" | "linestrip":
+                draw.line(points, fill=value, width=LINE_WIDTH)
+            case "point" | "points":
+                for point in points:
+                    draw.circle(point, POINT_RADIUS, fill=value, outline=value)
+            case "mask":
+                left, top = shape.points[0].astype(int).tolist()
+                canvas.paste(value, (left, top), Image.fromarray(shape.mask))
+    return np.array(canvas)

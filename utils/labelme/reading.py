@@ -8,16 +8,17 @@ import math
 from pathlib import Path, PureWindowsPath
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 from PIL.ExifTags import Base
 
 from utils.core.console import UserError
-from utils.images.reading import IMAGE_SUFFIXES, decode_image, read_image
+from utils.images.reading import IMAGE_SUFFIXES, decode_image, image_to_array, read_image
 from utils.labelme.annotation import Annotation, Shape
 
 COORDINATE_LIMIT = 1e5  # Pillow paints larger circles for minutes and wraps around beyond 2^31
 LARGE_FILE = 1 << 24  # bytes of JSON that are searched for shapes before they are parsed
 JSON_EXPECTED = "a JSON file as labelme writes it, in UTF-8 or GB18030"
+DRAW_AGAIN = "open the file in labelme, delete the shape and draw it again"
 
 # Shape type → fewest and most points.
 POINT_COUNTS = {
@@ -60,26 +61,24 @@ def read_annotation(path: Path) -> Annotation:
     if not shapes:
         remarks.append(f"{path}: the list of shapes is empty; the mask is all background")
     height, width = image.shape[:2]
-    declared = (content.get("imageHeight") or height, content.get("imageWidth") or width)
-    if declared != (height, width):
-        stated = (
-            f"the file states {declared[0]}×{declared[1]} (height×width), but its picture is {height}×{width}"
-        )
-        remarks.append(f"{path}: {stated}. The picture's size is used; check whether the shapes fit")
-    suffix = _picture_suffix(picture)
+    stated = (content.get("imageHeight") or height, content.get("imageWidth") or width)
+    if stated != (height, width):
+        sizes = f"the file states {stated[0]}×{stated[1]} (height×width), its picture has {height}×{width}"
+        remarks.append(f"{path}: {sizes}. The picture's size is used; check whether the shapes fit")
+    suffix = next((suffix for start, suffix in PICTURE_SIGNATURES.items() if picture.startswith(start)), None)
     return Annotation(path, image, picture if suffix else None, suffix or ".png", shapes, tuple(remarks))
 
 
 def _read_json(path: Path) -> dict:
-    other_kind = UserError(
-        "json-kind",
-        path,
-        "JSON without a list of shapes",
-        JSON_EXPECTED,
-        "move files of another kind elsewhere",
-    )
+    found, remedy = "JSON without a list of shapes", "move files of another kind elsewhere"
+    other_kind = UserError("json-kind", path, found, JSON_EXPECTED, remedy)
     try:
-        text = _decode_text(path.read_bytes())
+        data = path.read_bytes()
+        try:
+            text = data.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            # Older versions on a Chinese Windows.
+            text = data.decode("gb18030")
         # Parsed numbers take ten times the memory of their text: reject large files of another kind before.
         if len(text) > LARGE_FILE and '"shapes"' not in text:
             raise other_kind
@@ -91,46 +90,36 @@ def _read_json(path: Path) -> dict:
         remedy = "take the file from a backup, or annotate the picture again"
         raise UserError("json-malformed", path, f"malformed JSON ({error})", JSON_EXPECTED, remedy) from None
     except MemoryError:
-        found = f"{path.stat().st_size >> 20} MB of JSON, which this machine's memory does not hold"
-        remedy = "split the picture into tiles and annotate these"
+        found, remedy = (
+            f"{path.stat().st_size >> 20} MB, too much for the memory",
+            "annotate tiles of the picture",
+        )
         raise UserError("json-memory", path, found, JSON_EXPECTED, remedy) from None
     if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
         raise other_kind
     return content
 
 
-def _decode_text(data: bytes) -> str:
-    """UTF-8 as labelme writes it, or the GB18030 that older versions wrote on a Chinese Windows."""
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return data.decode("gb18030")
-
-
 def _decode_embedded(path: Path, data: bytes, remarks: list[str]) -> tuple[np.ndarray, bytes]:
     """The picture in `imageData` and its bytes; no bytes where `read_image` would turn the picture."""
     image = decode_image(data, f"{path}, imageData")
-    if not data.startswith(b"\xff\xd8\xff"):
-        return image, data
-    with Image.open(io.BytesIO(data)) as header:
-        orientation = header.getexif().get(Base.Orientation)
-    if orientation not in range(2, 9):
-        return image, data
-    # labelme turns picture files upright but shows embedded pictures as stored. The shapes belong to that.
-    remarks.append(f"{path}: EXIF marks the embedded picture as turned; it is used as labelme shows it")
-    stored = Image.fromarray(image)
-    # Quarter turns undo each other, every other orientation undoes itself.
-    stored.getexif()[Base.Orientation] = {6: 8, 8: 6}.get(orientation, orientation)
-    return np.array(ImageOps.exif_transpose(stored)), b""
+    if data.startswith(b"\xff\xd8\xff"):
+        with Image.open(io.BytesIO(data)) as stored:
+            if stored.getexif().get(Base.Orientation) in range(2, 9):
+                # labelme turns picture files upright but shows embedded ones as stored: shapes belong to that.
+                remarks.append(
+                    f"{path}: the embedded picture is used as labelme shows it, not turned by EXIF"
+                )
+                return image_to_array(stored), b""
+    return image, data
 
 
 def _decode_base64(subject: str, text: object) -> bytes:
     try:
         return base64.b64decode(text)
     except (binascii.Error, TypeError, ValueError) as error:
-        found, expected = f"broken base64 data ({error})", "a picture file in base64"
-        remedy = "take the file from a backup; imageData may be null where the picture lies beside the file"
-        raise UserError("base64-broken", subject, found, expected, remedy) from None
+        found, remedy = f"broken base64 data ({error})", "take it from a backup, or set imageData to null"
+        raise UserError("base64-broken", subject, found, "a picture file in base64", remedy) from None
 
 
 def _find_picture(path: Path, image_path: object, remarks: list[str]) -> Path:
@@ -143,17 +132,9 @@ def _find_picture(path: Path, image_path: object, remarks: list[str]) -> Path:
             if name != named:
                 remarks.append(f"{path}: no picture {image_path!r} (imagePath); {name} is used instead")
             return picture
-    neither = f"there is neither {image_path!r} (imagePath) nor {path.stem}.jpg/.png/…"
-    found, expected = (
-        f"no picture: imageData is empty, and {neither}",
-        "the picture, embedded or beside the JSON",
-    )
-    raise UserError("labelme-picture-missing", path, found, expected, f"copy the picture to {path.parent}")
-
-
-def _picture_suffix(data: bytes) -> str | None:
-    """File ending for a picture that could be decoded; None for a format that VOC folders do not have."""
-    return next((suffix for start, suffix in PICTURE_SIGNATURES.items() if data.startswith(start)), None)
+    found = f"no imageData, no picture {image_path!r} (imagePath), and no {path.stem}.jpg/.png/…"
+    expected, remedy = "the picture, embedded or beside the JSON", f"copy the picture to {path.parent}"
+    raise UserError("labelme-picture-missing", path, found, expected, remedy)
 
 
 def _parse_shape(subject: str, raw: object) -> Shape:
@@ -161,14 +142,14 @@ def _parse_shape(subject: str, raw: object) -> Shape:
     # A line break inside would become two classes in class_names.txt.
     label = " ".join(label.splitlines()).strip() if isinstance(label, str) else ""
     if not label:
-        remedy = "open the file in labelme and label the shape"
+        remedy = "label the shape in labelme"
         raise UserError("label-missing", subject, "no label", "a label for every shape", remedy)
     subject = f"{subject} ({label})"
     # The first versions knew only polygons and did not write the type.
     shape_type = str(raw.get("shape_type") or "polygon")
     if shape_type not in POINT_COUNTS:
         found, expected = f"shape type {shape_type!r}", f"one of {' '.join(POINT_COUNTS)}"
-        raise UserError("shape-type", subject, found, expected, "draw the shape again as one of these types")
+        raise UserError("shape-type", subject, found, expected, DRAW_AGAIN)
     points = _parse_points(subject, shape_type, raw.get("points"))
     mask = _parse_mask(subject, points, raw.get("mask")) if shape_type == "mask" else None
     return Shape(label, points, shape_type, raw.get("group_id"), mask)
@@ -178,17 +159,15 @@ def _parse_points(subject: str, shape_type: str, raw: object) -> np.ndarray:
     fewest, most = POINT_COUNTS[shape_type]
     count = len(raw) if isinstance(raw, list) else 0
     expected = f"{fewest}{'' if fewest == most else ' or more'} points [x, y] for shape type {shape_type}"
-    remedy = "open the file in labelme, delete the shape and draw it again"
     if not fewest <= count <= most:
-        raise UserError("point-count", subject, f"{count} point(s)", expected, remedy)
+        raise UserError("point-count", subject, f"{count} point(s)", expected, DRAW_AGAIN)
     try:
         points = np.array(raw, dtype=np.float64).reshape(count, 2)
     except (TypeError, ValueError, OverflowError):
-        found = "points that are no pairs of numbers"
-        raise UserError("point-form", subject, found, expected, remedy) from None
+        raise UserError("point-form", subject, "no pairs of numbers", expected, DRAW_AGAIN) from None
     if not (np.abs(points) <= COORDINATE_LIMIT).all():
         found, expected = f"a coordinate of {np.abs(points).max():g}", f"pixels, at most {COORDINATE_LIMIT:g}"
-        raise UserError("point-range", subject, found, expected, remedy)
+        raise UserError("point-range", subject, found, expected, DRAW_AGAIN)
     return points
 
 
@@ -200,6 +179,5 @@ def _parse_mask(subject: str, points: np.ndarray, raw: object) -> np.ndarray:
     # Moved by fractions of a pixel, the corners may round apart by one.
     if abs(mask.shape[0] - height) > 1 or abs(mask.shape[1] - width) > 1:
         found = f"a mask of {mask.shape[0]}×{mask.shape[1]} (height×width)"
-        expected = f"the {height}×{width} between its two points"
-        raise UserError("shape-mask-size", subject, found, expected, "draw the shape again")
+        raise UserError("shape-mask-size", subject, found, f"{height}×{width}, as its points", DRAW_AGAIN)
     return mask

@@ -42,15 +42,25 @@ def mask_to_shapes(mask: np.ndarray, class_names: Sequence[str]) -> list[Shape]:
     demands it. Holes, which show the background, are polygons labelled `_background_`. Where polygons do not
     reach the IoU, each object is a shape of type `mask` instead, which is exact.
     """
-    labels = {index: name for index, name in enumerate(class_names) if index} | {0: BACKGROUND_LABEL}
-    labels[IGNORE_INDEX] = IGNORE_LABEL
+    labels = {**dict(enumerate(class_names)), 0: BACKGROUND_LABEL, IGNORE_INDEX: IGNORE_LABEL}
     class_index = {name: index for index, name in labels.items()}
     contours = outer_contours(mask)
     for tolerance in TOLERANCES:
         shapes = [_polygon(labels[value], contour, tolerance) for value, contour in contours]
         if least_iou(mask, rasterise(shapes, mask.shape, class_index)) >= LEAST_IOU:
             return shapes
-    return [_mask_shape(labels[value], part, corner) for value, part, corner in find_parts(mask) if value]
+    shapes = []
+    for value, part, (left, top) in find_parts(mask):
+        if value:
+            corners = [[left, top], [left + part.shape[1] - 1, top + part.shape[0] - 1]]
+            shapes.append(Shape(labels[value], np.array(corners, np.float64), "mask", mask=part))
+    return shapes
+
+
+def _polygon(label: str, contour: np.ndarray, tolerance: float) -> Shape:
+    points = cv2.approxPolyDP(contour, tolerance, closed=True)[:, 0] if tolerance else contour[:, 0]
+    # labelme wants three points, even for a single pixel.
+    return Shape(label, np.resize(points, (max(len(points), 3), 2)).astype(np.float64), "polygon")
 
 
 def least_iou(a: np.ndarray, b: np.ndarray) -> float:
@@ -83,17 +93,6 @@ def outer_contours(mask: np.ndarray) -> list[tuple[int, np.ndarray]]:
         found, _ = cv2.findContours(part.view(np.uint8), mode, method, offset=corner)
         contours.append((value, found[0]))
     return sorted(contours, key=lambda one: -cv2.contourArea(one[1]))
-
-
-def _polygon(label: str, contour: np.ndarray, tolerance: float) -> Shape:
-    points = cv2.approxPolyDP(contour, tolerance, closed=True)[:, 0] if tolerance else contour[:, 0]
-    # labelme wants three points, even for a single pixel.
-    return Shape(label, np.resize(points, (max(len(points), 3), 2)).astype(np.float64), "polygon")
-
-
-def _mask_shape(label: str, part: np.ndarray, corner: tuple[int, int]) -> Shape:
-    far = corner[0] + part.shape[1] - 1, corner[1] + part.shape[0] - 1
-    return Shape(label, np.array([corner, far], np.float64), "mask", mask=part)
 
 
 def _as_json(shape: Shape) -> dict[str, object]:
