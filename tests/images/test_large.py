@@ -17,7 +17,7 @@ from utils.core.console import UserError
 from utils.images.large import open_picture, open_windows
 from utils.images.palette import voc_palette
 from utils.images.reading import decode_image, read_image, read_mask
-from utils.images.row_files import row_writer
+from utils.images.writing import row_writer
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (70, 93, 3), np.uint8)
@@ -194,7 +194,7 @@ def test_masks_keep_their_indices_and_get_colours(ending, tmp_path):
 
 def test_a_tiff_of_gigabytes_is_a_bigtiff(tmp_path, monkeypatch):
     for limit, big in ((GRAY.size + 1, False), (GRAY.size, True)):
-        monkeypatch.setattr("utils.images.row_files.BIGTIFF_BYTES", limit)
+        monkeypatch.setattr("utils.images.writing.BIGTIFF_BYTES", limit)
         with row_writer(tmp_path / "a.tif", GRAY.shape) as file:
             file.write(GRAY)
         with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
@@ -212,6 +212,16 @@ def test_nothing_is_left_of_a_file_that_could_not_be_finished(ending, error, tmp
     with pytest.raises((UserError, KeyboardInterrupt)), row_writer(path, (700, 93)) as bands:
         bands.write(np.tile(GRAY, (9, 1)))
         raise error
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("rows", [0, 600, 701])
+@pytest.mark.parametrize("ending", [".png", ".tif"])
+def test_rows_that_are_missing_or_too_many_are_a_bug_and_leave_no_file(ending, rows, tmp_path):
+    with pytest.raises(ValueError), row_writer(tmp_path / f"mask{ending}", (700, 93)) as bands:
+        for _ in range(rows // 100):
+            bands.write(np.zeros((100, 93), np.uint8))
+        bands.write(np.zeros((rows % 100, 93), np.uint8))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -10,8 +10,7 @@ from tqdm import tqdm
 # What helps when memory runs out, by the code of `memory_error`. Scripts with flags that help pass their own.
 REMEDIES = {
     "memory": "close other programs (nvidia-smi lists those on an NVIDIA GPU), or use smaller pictures",
-    "worker-killed": "load with fewer processes; "
-    "in a container, allow more shared memory (docker run --shm-size 2g)",
+    "worker-killed": "load with fewer processes, or allow a container more memory (docker run --shm-size 2g)",
 }
 
 
@@ -29,8 +28,8 @@ class UserError(Exception):
         self.found, self.expected, self.remedy = found, expected, remedy
 
     def __str__(self) -> str:
-        report = f"found:    {self.found}\n  expected: {self.expected}\n  to do:    {self.remedy}"
-        return f"{self.subject}\n  {report}"
+        lines = f"found:    {self.found}", f"expected: {self.expected}", f"to do:    {self.remedy}"
+        return "\n  ".join((self.subject, *lines))
 
 
 def run_script(
@@ -69,15 +68,13 @@ def memory_error(error: Exception, remedies: Mapping[str, str] = REMEDIES) -> Us
     if not isinstance(error, (MemoryError, RuntimeError)):
         return None
     # A killed process is the cause of the error that comes of it.
-    text = f"{error}\n{error.__cause__ or ''}"
-    killed = re.search("DataLoader worker .* killed by signal", text)
-    short = re.search("out of memory|not enough memory|allocate memory|ALLOC_FAILED", text)
+    killed = re.search("DataLoader worker .* killed by signal.*", f"{error.__cause__ or ''}\n{error}")
+    short = re.search("out of memory|not enough memory|allocate memory|ALLOC_FAILED", str(error))
     if not (killed or short or isinstance(error, MemoryError)):
         return None
     code = "worker-killed" if killed else "memory"
-    lines = (str(error.__cause__) if killed and error.__cause__ else str(error)).strip().splitlines()
-    found = lines[0][:200] if lines else "out of memory"
-    return UserError(code, "memory", found, "enough for what is to be done", remedies[code])
+    found = killed[0] if killed else (str(error).strip() or "out of memory").splitlines()[0]
+    return UserError(code, "memory", found[:200], "enough for what is to be done", remedies[code])
 
 
 def warn(message: str) -> None:
@@ -103,6 +100,4 @@ def counted(number: int, thing: str) -> str:
 
 def progress(items: Iterable, description: str, unit: str, total: int | None = None) -> tqdm:
     """The progress bar of every script: on standard error, gone when finished, absent without a terminal."""
-    return tqdm(
-        items, desc=description, unit=unit, total=total, leave=False, dynamic_ncols=True, disable=None
-    )
+    return tqdm(items, description, total, unit=unit, leave=False, dynamic_ncols=True, disable=None)

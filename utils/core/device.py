@@ -32,8 +32,8 @@ class Precision:
         return self.device.type != "cuda" or torch.cuda.current_stream(self.device).query()
 
     def __str__(self) -> str:
-        names = {None: "float32", torch.bfloat16: "bfloat16", torch.float16: "float16"}
-        return f"{names[self.dtype]} on {describe_device(self.device)}"
+        dtype = str(self.dtype or torch.float32).removeprefix("torch.")
+        return f"{dtype} on {describe_device(self.device)}"
 
 
 def choose_device(name: str) -> torch.device:
@@ -46,14 +46,9 @@ def choose_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         known = name.split(":")[0] in ("cpu", "cuda", "mps")
         found = str(error).split(". ")[0].splitlines()[0] if known else "no device of that name"
-        install = "; for an NVIDIA card install the CUDA build of PyTorch" if name.startswith("cuda") else ""
-        raise UserError(
-            "device-missing",
-            f"--device {name}",
-            found,
-            "auto, cpu, cuda, cuda:1 or mps, as far as this machine and this build of PyTorch have it",
-            f"use --device auto{install}",
-        ) from None
+        expected = "auto, cpu, cuda, cuda:1 or mps, if this machine and this build of PyTorch have it"
+        remedy = "use --device auto, or install the CUDA build of PyTorch for an NVIDIA card"
+        raise UserError("device-missing", f"--device {name}", found, expected, remedy) from None
     return device
 
 
@@ -62,24 +57,17 @@ def choose_precision(name: str, device: torch.device) -> Precision:
 
     Raises UserError for fp16 on a CPU.
     """
-    dtypes = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
     if name == "fp16" and device.type == "cpu":
-        raise UserError(
-            "precision-device",
-            "--precision",
-            "fp16 on a CPU, which has no fast convolutions for it",
-            "bf16 or fp32 on a CPU, fp16 on a GPU",
-            "leave it out; auto chooses the fastest format that is safe",
-        )
+        found, expected = "fp16 on a CPU, which has no fast convolutions for it", "bf16 or fp32 on a CPU"
+        raise UserError("precision-device", "--precision", found, expected, "leave it out to get the fastest")
+    dtypes = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
     if name != "auto":
         return Precision(device, dtypes[name])
     if device.type == "cuda":
         with torch.cuda.device(device):
             half = torch.float16 if torch.cuda.get_device_capability() >= (5, 3) else None
             return Precision(device, torch.bfloat16 if torch.cuda.is_bf16_supported(False) else half)
-    if device.type == "cpu" and cpu_has_bfloat16():
-        return Precision(device, torch.bfloat16)
-    return Precision(device, None)
+    return Precision(device, torch.bfloat16 if device.type == "cpu" and cpu_has_bfloat16() else None)
 
 
 def cpu_has_bfloat16() -> bool:
@@ -89,10 +77,8 @@ def cpu_has_bfloat16() -> bool:
     else. Where neither exists the answer is no: float32 is then slower than need be, but right.
     """
     if hasattr(torch.cpu, "get_capabilities"):
-        capabilities = torch.cpu.get_capabilities()
-        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-    ask = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    return bool(ask and ask())
+        return any(torch.cpu.get_capabilities().get(name) for name in ("avx512_bf16", "amx_bf16"))
+    return getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
 
 
 def describe_device(device: torch.device) -> str:

@@ -22,19 +22,18 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        flush_to_disk(temporary)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException as error:
         with suppress(OSError):
             temporary.unlink()
         if not isinstance(error, OSError):
             raise
+        found = f"it cannot be written ({error.strerror or error})"
+        remedy = "close programs that have it open; free space, change permissions or choose another folder"
         raise UserError(
-            "file-not-writable",
-            path,
-            f"it cannot be written ({error.strerror or error})",
-            "a folder that you may write to, with free space",
-            "close programs that have it open; free space, change permissions or choose another folder",
+            "file-not-writable", path, found, "a writable folder with free space", remedy
         ) from None
 
 
@@ -52,40 +51,32 @@ def read_record(path: Path) -> dict:
     """The JSON object in a file that one of our scripts wrote; empty without a file. Raises UserError."""
     try:
         content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        if isinstance(content, dict):
+            return content
+        found = "other JSON"
     except (ValueError, OSError) as error:
-        raise UserError(
-            "record-damaged",
-            path,
-            f"a damaged file ({error})",
-            "a record that a script here wrote",
-            "move the file away",
-        ) from None
-    if not isinstance(content, dict):
-        raise UserError(
-            "record-damaged", path, "other JSON", "a record that a script here wrote", "move the file away"
-        )
-    return content
+        found = f"a damaged file ({error})"
+    raise UserError("record-damaged", path, found, "a record that a script here wrote", "move the file away")
 
 
-def flush_to_disk(path: Path) -> None:
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
+def read_bytes(path: Path, kind: str, remedy: str) -> bytes:
+    """Content of a file; kind: the noun for it in messages. Raises UserError."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise UserError("file-missing", path, f"no such {kind}", f"a {kind} file", remedy) from None
+    except OSError as error:
+        found = f"it cannot be read ({error.strerror})"
+        raise UserError("file-unreadable", path, found, f"a {kind} file", remedy) from None
 
 
 def read_lines(path: Path, remedy: str) -> list[str]:
     """Lines of a UTF-8 text file (with or without BOM). Raises UserError."""
     try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
-    except FileNotFoundError:
-        raise UserError("file-missing", path, "no such file", "a text file", remedy) from None
-    except OSError as error:
-        raise UserError(
-            "file-unreadable", path, f"it cannot be read ({error.strerror})", "a text file", remedy
-        ) from None
+        return read_bytes(path, "text", remedy).decode("utf-8-sig").splitlines()
     except UnicodeDecodeError:
-        raise UserError(
-            "file-not-utf-8", path, "text that is not UTF-8", "UTF-8", "save the file again as UTF-8"
-        ) from None
+        found, remedy = "text in another encoding", "save the file again as UTF-8"
+        raise UserError("file-not-utf-8", path, found, "UTF-8", remedy) from None
 
 
 def write_lines(path: Path, lines: Sequence[str]) -> None:

@@ -28,9 +28,7 @@ def append_row(path: Path, row: dict[str, object]) -> None:
         return
     if read_columns(path) != list(row):
         expected = f"the columns {', '.join(row)}"
-        remedy = (
-            "choose another --output, repeat the settings of the earlier run, or start anew with --overwrite"
-        )
+        remedy = "choose another --output, repeat the settings of the earlier run, or --overwrite it"
         raise UserError("table-columns", path, "a table with other columns", expected, remedy)
     size = path.stat().st_size
     try:
@@ -40,10 +38,7 @@ def append_row(path: Path, row: dict[str, object]) -> None:
         # Half a row would spoil the table for a run that is resumed.
         with suppress(OSError):
             os.truncate(path, size)
-        found, remedy = (
-            f"it cannot be written ({error.strerror})",
-            "close it in other programs; free disk space",
-        )
+        found, remedy = f"it cannot be written ({error.strerror})", "close other programs; free disk space"
         raise UserError("table-locked", path, found, "a table to add a row to", remedy) from None
 
 

@@ -3,9 +3,8 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from queue import Queue
-from threading import Thread
+from contextlib import contextmanager, suppress
+from queue import Full, Queue
 from typing import TypeVar
 
 Item, Result = TypeVar("Item"), TypeVar("Result")
@@ -38,28 +37,24 @@ def consumer_thread(consume: Callable[[Iterator[Item]], None]) -> Iterator[Calla
     at the end of the context. The thread ends with the context.
     """
     # Items wait as tuples of one, and the empty tuple ends them: arrays cannot be compared with an end.
-    waiting, failures = Queue(maxsize=1), []
+    waiting = Queue(maxsize=1)
+    with ThreadPoolExecutor(1) as pool:
+        work = pool.submit(consume, (item for (item,) in iter(waiting.get, ())))
 
-    def work() -> None:
-        boxes = iter(waiting.get, ())
+        def put(box: tuple[()] | tuple[Item]) -> None:
+            # Nobody empties the queue of a consumer that has stopped.
+            while not work.done():
+                with suppress(Full):
+                    waiting.put(box, timeout=0.1)
+                    break
+
+        def push(item: Item) -> None:
+            put((item,))
+            if work.done():
+                work.result()
+
         try:
-            consume(item for (item,) in boxes)
-        except BaseException as error:  # noqa: BLE001 - raised where the next item is pushed
-            failures.append(error)
-        # A push must not wait for a consumer that has stopped.
-        deque(boxes, maxlen=0)
-
-    def push(item: Item) -> None:
-        if failures:
-            raise failures[0]
-        waiting.put((item,))
-
-    thread = Thread(target=work)
-    thread.start()
-    try:
-        yield push
-    finally:
-        waiting.put(())
-        thread.join()
-    if failures:
-        raise failures[0]
+            yield push
+        finally:
+            put(())
+    work.result()

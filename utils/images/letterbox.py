@@ -34,7 +34,8 @@ def letterbox_bands(
         band = read(y, min(y + step, picture[0]))
         narrow.append(scaled(band.float(), (band.shape[-2], width)))
     # First across, then down, as PyTorch does both at once.
-    inner, gray = scaled(torch.cat(narrow, dim=-2), (height, width)), FULL_SCALE.get(band.dtype, 1.0) * 0.5
+    inner = scaled(torch.cat(narrow, dim=-2), (height, width))
+    gray = FULL_SCALE.get(band.dtype, 1.0) * 0.5
     canvas = torch.full((*inner.shape[:2], *size), gray, device=inner.device)
     canvas[..., top : top + height, left : left + width] = inner
     return canvas if band.dtype.is_floating_point else canvas.round().to(band.dtype)
@@ -68,10 +69,8 @@ def undo_letterbox(
 
 def part_of_scaled(values: Tensor, dim: int, length: int, part: slice) -> Tensor:
     """The values scaled to `length` along `dim` (−2 or −1), linearly as `F.interpolate` does; only `part`."""
-    last = values.shape[dim] - 1
-    place = ((torch.arange(length, dtype=torch.float64)[part] + 0.5) * (last + 1) / length - 0.5).clamp(
-        0, last
-    )
+    last, centres = values.shape[dim] - 1, torch.arange(length, dtype=torch.float64)[part] + 0.5
+    place = (centres * (last + 1) / length - 0.5).clamp(0, last)
     before, share = place.long().to(values.device), place.frac().to(values.device, values.dtype)
     after = (before + 1).clamp(max=last)
     share = share[:, None] if dim == -2 else share

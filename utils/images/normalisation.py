@@ -1,7 +1,7 @@
 """From picture values to network input: one scaling for training and prediction, stored in the checkpoint."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
@@ -26,19 +26,14 @@ class Normalisation:
     range_float: tuple[float, float] | None = None
 
     def to_dict(self) -> dict[str, list[float] | list[int] | None]:
-        ranges = {
-            name: list(limits) if (limits := getattr(self, name)) else None
-            for name in ("range_16bit", "range_float")
-        }
-        return {"mean": list(self.mean), "std": list(self.std), **ranges}
+        return {name: value and list(value) for name, value in asdict(self).items()}
 
     def __call__(self, images: Tensor) -> Tensor:
         """(N, C, H, W) uint8, uint16 or float32 → (N, C, H, W) float32, same device and layout."""
         scale = FULL_SCALE.get(images.dtype, 1.0)
-        mean, std = (
-            to_device(torch.tensor(x).view(1, -1, 1, 1), images.device) for x in (self.mean, self.std)
-        )
-        return (images.float() - mean * scale) / (std * scale)
+        units = torch.tensor([self.mean, self.std]).view(2, 1, -1, 1, 1) * scale
+        mean, std = to_device(units, images.device).unbind()
+        return (images.float() - mean) / std
 
 
 def to_device(x: Tensor, device: torch.device) -> Tensor:

@@ -11,12 +11,9 @@ def voc_palette(count: int = 256) -> np.ndarray:
 
     Bits of the class index go to the high bits of red, green and blue in turn, so neighbours differ strongly.
     """
-    index = np.arange(count)
-    palette = np.zeros((count, 3), np.uint8)
-    for bit in range(8):
-        for channel in range(3):
-            palette[:, channel] |= (((index >> (3 * bit + channel)) & 1) << (7 - bit)).astype(np.uint8)
-    return palette
+    index, place = np.arange(count)[:, None, None], np.arange(8)[:, None]
+    bits = index >> (3 * place + np.arange(3)) & 1
+    return (bits << (7 - place)).sum(axis=1).astype(np.uint8)
 
 
 def colorize(mask: np.ndarray, palette: np.ndarray) -> np.ndarray:

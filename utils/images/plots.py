@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import matplotlib
 import numpy as np
+import skimage.util
 from matplotlib import font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -19,6 +20,7 @@ from scipy import ndimage
 from utils.core.console import warn
 from utils.core.files import replacing
 from utils.images.arrays import to_uint8_rgb
+from utils.images.letterbox import inner_box
 from utils.images.palette import blend, outline, voc_palette
 from utils.images.writing import write_image
 
@@ -31,6 +33,7 @@ CJK_FONTS = (
     "WenQuanYi Micro Hei",
     "Arial Unicode MS",
 )
+FONT = cv2.FONT_HERSHEY_SIMPLEX
 TILE, TITLE = 384, 28  # pixels: side of a tile, height of the titles above
 
 
@@ -42,15 +45,14 @@ def draw_curves(
     axes = figure.subplots()
     for name, values in curves.items():
         axes.plot(x, values, label=name, marker="o" if len(x) < 3 else None)
+    finite = [value for values in curves.values() for value in values if 0 < value < np.inf]
     if top is not None:
         values = next(iter(curves.values()))
-        best = int(np.nanargmax(values)) if not np.all(np.isnan(values)) else 0
-        axes.plot(
-            x[best], values[best], "k*", markersize=10, label=f"best: {values[best]:.4f} (epoch {x[best]})"
-        )
+        best = int(np.argmax(np.nan_to_num(values, nan=-1)))
+        text = f"best: {values[best]:.4f} (epoch {x[best]})"
+        axes.plot(x[best], values[best], "k*", markersize=10, label=text)
         axes.set_ylim(0, top)
-    finite = [value for values in curves.values() for value in values if 0 < value < np.inf]
-    if top is None and finite and max(finite) > 10 * min(finite):
+    elif finite and max(finite) > 10 * min(finite):
         # The first loss may be many times the others, and would flatten them.
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:g}")
@@ -90,28 +92,23 @@ def draw_confusion_matrix(path: Path, class_names: Sequence[str], matrix: np.nda
     axes.set(xlabel="prediction", ylabel="truth", title="share of each true class")
     if len(class_names) <= 25:
         for row, column in np.ndindex(shares.shape):
-            share, colour = shares[row, column], "white" if shares[row, column] > 0.5 else "black"
-            text = f"{share:.2f}" if matrix[row].any() else "–"
+            share = shares[row, column]
+            text, colour = f"{share:.2f}" if matrix[row].any() else "–", "white" if share > 0.5 else "black"
             axes.text(column, row, text, ha="center", va="center", color=colour)
     figure.colorbar(image, shrink=0.8)
     save_figure(figure, path)
 
 
-def draw_samples(
-    path: Path,
-    samples: Sequence[tuple[np.ndarray, np.ndarray | None]],
-    columns: int,
-    titles: Sequence[str] = (),
-) -> None:
-    """A grid of pictures (H, W[, C]), under their masks (H, W) where these are not None.
+Sample = tuple[np.ndarray, np.ndarray | None]  # picture (H, W[, C]) and its mask (H, W)
 
-    titles: ASCII texts above the first columns.
-    """
+
+def draw_samples(path: Path, samples: Sequence[Sample], columns: int, titles: Sequence[str] = ()) -> None:
+    """A grid of pictures under their masks. titles: ASCII texts above the first columns."""
     sheet = montage([overlay_tile(image, mask) for image, mask in samples], columns)
     strip = np.full((TITLE if titles else 0, *sheet.shape[1:]), 255, np.uint8)
     for column, title in enumerate(titles):
         place = (column * (TILE + 4) + 4, TITLE - 9)
-        cv2.putText(strip, title, place, cv2.FONT_HERSHEY_SIMPLEX, 0.55, (0, 0, 0), 1, cv2.LINE_AA)
+        cv2.putText(strip, title, place, FONT, 0.55, (0, 0, 0), 1, cv2.LINE_AA)
     write_image(path, np.concatenate([strip, sheet]))
 
 
@@ -122,25 +119,18 @@ def overlay_tile(image: np.ndarray, mask: np.ndarray | None, side: int = TILE) -
         tile = blend(tile, mask, voc_palette(), 0.35)
         edge = outline(mask)
         tile[edge] = voc_palette()[mask[edge]]
-    height, width = tile.shape[:2]
-    factor = side / max(height, width)
-    size = (max(round(width * factor), 1), max(round(height * factor), 1))
-    tile = cv2.resize(tile, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_NEAREST)
+    top, left, height, width = inner_box(tile.shape[:2], (side, side))
+    method = cv2.INTER_AREA if max(tile.shape[:2]) > side else cv2.INTER_NEAREST
     canvas = np.full((side, side, 3), 255, np.uint8)
-    top, left = (side - size[1]) // 2, (side - size[0]) // 2
-    canvas[top : top + size[1], left : left + size[0]] = tile
+    canvas[top : top + height, left : left + width] = cv2.resize(tile, (width, height), interpolation=method)
     return canvas
 
 
 def montage(tiles: Sequence[np.ndarray], columns: int, gap: int = 4) -> np.ndarray:
     """Tiles (s, s, 3) uint8 in rows of `columns`, a white gap between them."""
-    side = tiles[0].shape[0]
-    rows = -(-len(tiles) // columns)
-    sheet = np.full((rows * (side + gap) - gap, columns * (side + gap) - gap, 3), 255, np.uint8)
-    for index, tile in enumerate(tiles):
-        y, x = (side + gap) * (index // columns), (side + gap) * (index % columns)
-        sheet[y : y + side, x : x + side] = tile
-    return sheet
+    grid, white = (-(-len(tiles) // columns), columns), (255, 255, 255)
+    sheet = skimage.util.montage(tiles, white, grid_shape=grid, padding_width=gap, channel_axis=-1)
+    return sheet[gap : len(sheet) - gap, gap : sheet.shape[1] - gap]
 
 
 def draw_numbered(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -148,19 +138,16 @@ def draw_numbered(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
     scale = max(max(labels.shape) / 1000, 1)
     edge, ink, thickness = outline(labels).view(np.uint8), np.zeros(labels.shape, np.uint8), round(scale)
     # Where an object is thickest: not on the nucleus of a cell, and not beside a crescent.
-    depth = cv2.distanceTransform(np.pad((labels > 0).view(np.uint8) * (1 - edge), 1), cv2.DIST_L2, 5)[
-        1:-1, 1:-1
-    ]
+    inside = np.pad((labels > 0) & (edge == 0), 1).view(np.uint8)
+    depth = cv2.distanceTransform(inside, cv2.DIST_L2, 5)[1:-1, 1:-1]
     numbers = np.arange(1, labels.max(initial=0) + 1)
     for number, (y, x) in zip(numbers, ndimage.maximum_position(depth, labels, numbers), strict=True):
-        size = (0.4 if depth[y, x] > 8 * scale else 0.35) * scale
-        width, height = cv2.getTextSize(str(number), cv2.FONT_HERSHEY_SIMPLEX, size, thickness)[0]
+        text, size = str(number), (0.4 if depth[y, x] > 8 * scale else 0.35) * scale
+        width, height = cv2.getTextSize(text, FONT, size, thickness)[0]
         # Never beyond the edge of the picture.
         left = np.clip(round(x - width / 2), 1, max(ink.shape[1] - width - 1, 1))
         bottom = np.clip(round(y + height / 2), height + 1, max(ink.shape[0] - 2, height + 1))
-        cv2.putText(
-            ink, str(number), (left, bottom), cv2.FONT_HERSHEY_SIMPLEX, size, 255, thickness, cv2.LINE_AA
-        )
+        cv2.putText(ink, text, (left, bottom), FONT, size, 255, thickness, cv2.LINE_AA)
     # Yellow in black is seen on any picture; no class of the VOC palette is yellow.
     lines = cv2.dilate(edge * np.uint8(255), np.ones((thickness, thickness), np.uint8))
     around = cv2.dilate(ink, np.ones((2 * thickness + 1, 2 * thickness + 1), np.uint8))
@@ -172,14 +159,14 @@ def draw_numbered(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 def with_legend(image: np.ndarray, class_names: Sequence[str], palette: np.ndarray) -> np.ndarray:
     """A picture (H, W, 3) uint8 with colours and names of all classes but the background beside it."""
-    legend = _legend(
-        tuple(class_names[1:]), palette[1 : len(class_names)].tobytes(), min(max(image.shape[0] / 5, 70), 400)
-    )
+    height, width = image.shape[:2]
+    dpi = min(max(height / 5, 70), 400)
+    legend = _legend(tuple(class_names[1:]), palette[1 : len(class_names)].tobytes(), dpi)
     # Even, because codecs cut an odd column off.
-    width = image.shape[1] + legend.shape[1]
-    sheet = np.full((max(image.shape[0], legend.shape[0]), width + width % 2, 3), 255, np.uint8)
-    sheet[: image.shape[0], : image.shape[1]] = image
-    sheet[: legend.shape[0], image.shape[1] : width] = legend
+    both = width + legend.shape[1] + (width + legend.shape[1]) % 2
+    sheet = np.full((max(height, len(legend)), both, 3), 255, np.uint8)
+    sheet[:height, :width] = image
+    sheet[: len(legend), width : width + legend.shape[1]] = legend
     return sheet
 
 
@@ -189,16 +176,13 @@ def _legend(class_names: tuple[str, ...], colours: bytes, dpi: float) -> np.ndar
     figure = Figure(figsize=(30, 1 + 0.4 * len(class_names)), dpi=dpi)
     canvas = FigureCanvasAgg(figure)
     rows = np.frombuffer(colours, np.uint8).reshape(-1, 3) / 255
-    patches = [
-        Patch(color=row, label=name.replace("$", r"\$")) for row, name in zip(rows, class_names, strict=True)
-    ]
+    names = [name.replace("$", r"\$") for name in class_names]
+    patches = [Patch(color=row, label=name) for row, name in zip(rows, names, strict=True)]
     with lettering("the legend"):
         legend = figure.legend(handles=patches, loc="upper left", bbox_to_anchor=(0, 1), frameon=False)
         canvas.draw()
         box = legend.get_window_extent()
-    return np.ascontiguousarray(
-        np.asarray(canvas.buffer_rgba())[: round(box.height), : round(box.x1 + dpi / 10), :3]
-    )
+    return np.asarray(canvas.buffer_rgba())[: round(box.height), : round(box.x1 + dpi / 10), :3].copy()
 
 
 def save_figure(figure: Figure, path: Path) -> None:
@@ -216,6 +200,4 @@ def lettering(subject: object) -> Iterator[None]:
         warnings.filterwarnings("always", message="Glyph")
         yield
     if any("Glyph" in str(warning.message) for warning in caught):
-        warn(
-            f"{subject} shows boxes for some letters: install a font such as {CJK_FONTS[0]} and draw it again"
-        )
+        warn(f"{subject} lacks some letters. Install a font such as {CJK_FONTS[0]} and draw it again.")

@@ -6,6 +6,7 @@ import struct
 import threading
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -18,21 +19,13 @@ from PIL import Image, ImageOps, TiffTags, UnidentifiedImageError
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from utils.core.console import UserError
+from utils.core.files import read_bytes
 
 Picture = str | Path | Image.Image | np.ndarray
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".ppm", ".pgm")
 # What Pillow and tifffile raise for damaged files of one format or another.
-DECODE_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    IndexError,
-    KeyError,
-    TypeError,
-    struct.error,
-    zlib.error,
-)
+DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, struct.error, zlib.error)
+MODES = {"RGB": "colours", "RGBA": "colours with alpha", "LA": "gray with alpha", "I;16": "16-bit values"}
 MASK_FORM = "an 8-bit PNG with one channel or a palette, whose pixel values are the class indices"
 DEFLATE_RATIO = 1032  # bytes that deflate makes of one at most
 _PIXEL_LIMIT = threading.RLock()
@@ -46,7 +39,7 @@ def read_image(path: str | Path, floats: bool = False) -> np.ndarray:
     missing, empty, truncated, no picture, or holds 32-bit numbers.
     """
     path = Path(path)
-    return decode_image(_read_bytes(path, "picture"), path, own=True, floats=floats)
+    return decode_image(_read_file(path, "picture"), path, own=True, floats=floats)
 
 
 def decode_image(data: bytes, subject: str | Path, own: bool = False, floats: bool = False) -> np.ndarray:
@@ -60,9 +53,8 @@ def decode_image(data: bytes, subject: str | Path, own: bool = False, floats: bo
     except UnidentifiedImageError:
         raise _not_a_picture(subject, data) from None
     except Image.DecompressionBombError as error:
-        raise UserError(
-            "picture-bomb", subject, str(error), "a picture of a usual size", "cut it into smaller pictures"
-        ) from None
+        expected, remedy = "a picture of a usual size", "cut it into smaller pictures"
+        raise UserError("picture-bomb", subject, str(error), expected, remedy) from None
     except (*DECODE_ERRORS, RuntimeError) as error:
         raise damaged_picture(subject, error) from None
 
@@ -72,7 +64,7 @@ def _decode(data: bytes, subject: str | Path, floats: bool) -> np.ndarray:
     if floats and tiff and (tiff.channels, tiff.kind) == (1, 3) and tiff.bits != 32:
         # Floats of 16 and 64 bits, which Pillow does not know.
         return tifffile.imread(io.BytesIO(data), key=0)
-    if _is_deep_colour_png(data) or _is_deep_ppm(data) or (tiff and tiff.channels > 1 and tiff.bits > 8):
+    if _is_deep_colour(data) or (tiff and tiff.channels > 1 and tiff.bits > 8):
         return _decode_deep_colour(data, subject, tiff)
     with Image.open(io.BytesIO(data)) as image:
         array = image_to_array(ImageOps.exif_transpose(image), subject, floats)
@@ -95,22 +87,18 @@ def allow_large(decode: Callable[[], np.ndarray], data: bytes, subject: str | Pa
             usual, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, DEFLATE_RATIO * len(data)
             try:
                 with Image.open(io.BytesIO(data)) as image:
-                    _check_memory(image.height, image.width, subject)
+                    _check_memory(*image.size, subject)
                 return decode()
             finally:
                 Image.MAX_IMAGE_PIXELS = usual
 
 
-def _check_memory(height: int, width: int, subject: str | Path) -> None:
+def _check_memory(width: int, height: int, subject: str | Path) -> None:
     needed, free = 6 * height * width, psutil.virtual_memory().available
     if needed > free:
-        raise UserError(
-            "picture-memory",
-            subject,
-            f"a picture of {height}×{width}, which needs {needed / 1e9:.1f} GB of memory",
-            f"no more than the {free / 1e9:.1f} GB that are free",
-            "save it as a tiled TIFF, which is read piece by piece, or cut it into smaller pictures",
-        )
+        found = f"a picture of {height}×{width}, which needs {needed / 1e9:.1f} GB of memory"
+        remedy = "save it as a tiled TIFF, which is read piece by piece, or cut it into smaller pictures"
+        raise UserError("picture-memory", subject, found, f"the {free / 1e9:.1f} GB that are free", remedy)
 
 
 def image_to_array(image: Image.Image, subject: str | Path = "picture", floats: bool = False) -> np.ndarray:
@@ -123,16 +111,10 @@ def image_to_array(image: Image.Image, subject: str | Path = "picture", floats: 
             return values.copy()
         if image.mode == "I" and values.min() >= 0 and values.max() <= 65535:
             return values.astype(np.uint16)
-        raise UserError(
-            "picture-32-bit",
-            subject,
-            f"32-bit values between {values.min():g} and {values.max():g}",
-            "8 or 16 bits per channel",
-            "import it (python import_dataset.py --format stack), or export it as 8-bit or 16-bit PNG",
-        )
-    if image.mode in ("1", "L", "LA", "La"):
-        return np.array(image.convert("L"))
-    return np.array(image.convert("RGB"))
+        found = f"32-bit values between {values.min():g} and {values.max():g}"
+        remedy = "import it (python import_dataset.py --format stack), or export it as 8-bit or 16-bit PNG"
+        raise UserError("picture-32-bit", subject, found, "8 or 16 bits per channel", remedy)
+    return np.array(image.convert("L" if image.mode in ("1", "L", "LA", "La") else "RGB"))
 
 
 def as_array(image: Picture) -> np.ndarray:
@@ -156,7 +138,7 @@ def as_array(image: Picture) -> np.ndarray:
 def read_mask(path: str | Path) -> np.ndarray:
     """A mask as (H, W) uint8 class indices (255: ignored). Raises UserError for other files."""
     path = Path(path)
-    data = _read_bytes(path, "mask")
+    data = _read_file(path, "mask")
     try:
         return allow_large(partial(_decode_mask, data, path), data, path)
     except UnidentifiedImageError:
@@ -170,58 +152,31 @@ def _decode_mask(data: bytes, path: Path) -> np.ndarray:
     with Image.open(io.BytesIO(data)) as image:
         if image.format == "JPEG":
             colours = len(np.unique(np.asarray(image.convert("L"))))
-            raise UserError(
-                "mask-jpeg",
-                path,
-                f"a JPEG ({colours} different gray values: its compression smears class indices)",
-                MASK_FORM,
-                "export the mask as PNG from the program that drew it",
-            )
+            found = f"a JPEG ({colours} gray values, because its compression smears class indices)"
+            remedy = "export the mask as PNG from the program that drew it"
+            raise UserError("mask-jpeg", path, found, MASK_FORM, remedy)
         if image.mode not in ("1", "L", "P"):
-            raise _unusual_mask(path, image.mode)
+            remedy = "export class indices instead of colours, as json_to_dataset.py does from labelme files"
+            if image.mode.startswith("I"):
+                remedy = "convert it to 8 bits without scaling (ImageJ: untick 'Scale when converting')"
+            found = f"a mask of {MODES.get(image.mode, f'mode {image.mode}')}"
+            raise UserError("mask-channels", path, found, MASK_FORM, remedy)
         return np.array(ImageOps.exif_transpose(image)).astype(np.uint8)
 
 
-def _unusual_mask(path: Path, mode: str) -> UserError:
-    names = {
-        "RGB": "RGB colours",
-        "RGBA": "RGB colours with alpha",
-        "LA": "gray with alpha",
-        "I": "32-bit values",
-    }
-    remedy = "export class indices instead of colours, e.g. by json_to_dataset.py from labelme files"
-    if mode.startswith("I"):
-        remedy = (
-            "convert the mask to 8 bits without scaling its values (ImageJ: untick 'Scale when converting')"
-        )
-    found = "16-bit values" if mode.startswith("I;16") else names.get(mode, f"mode {mode}")
-    return UserError("mask-channels", path, f"a mask of {found}", MASK_FORM, remedy)
-
-
-def _read_bytes(path: Path, kind: str) -> bytes:
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        remedy = "check the path and the spelling"
-        raise UserError("file-missing", path, f"no such {kind}", f"a {kind} file", remedy) from None
-    except OSError as error:
-        found = f"it cannot be read ({error.strerror})"
-        raise UserError("file-unreadable", path, found, f"a {kind} file", "check the path") from None
+def _read_file(path: Path, kind: str) -> bytes:
+    data = read_bytes(path, kind, "check the path and the spelling")
     if not data:
-        found = "an empty file (zero bytes)"
-        raise UserError("file-empty", path, found, f"a {kind}", "copy or export the file again")
+        raise UserError("file-empty", path, "an empty file", f"a {kind}", "copy or export the file again")
     return data
 
 
-def _is_deep_ppm(data: bytes) -> bool:
-    """Binary colours of 16 bits (netpbm's P6 with a largest value above 255), which Pillow would cut to 8."""
+def _is_deep_colour(data: bytes) -> bool:
+    """16 bits that Pillow would cut to 8: PNG with colour or alpha (its IHDR), netpbm's P6 with values over 255."""
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return data[24:25] == b"\x10" and data[25:26] in (b"\2", b"\4", b"\6")
     header = re.match(rb"P6(?:\s+(?:#[^\n]*\n\s*)*(\d+)){3}\s", data[:1000])
     return header is not None and int(header[1]) > 255
-
-
-def _is_deep_colour_png(data: bytes) -> bool:
-    """A PNG of 16 bits with colour or alpha, which Pillow would cut to 8 bits (PNG specification, IHDR)."""
-    return data[:8] == b"\x89PNG\r\n\x1a\n" and len(data) > 25 and data[24] == 16 and data[25] in (2, 4, 6)
 
 
 class _TiffForm(NamedTuple):
@@ -257,25 +212,24 @@ def _tiff_form(data: bytes) -> _TiffForm | None:
 def _decode_deep_colour(data: bytes, subject: str | Path, tiff: _TiffForm | None) -> np.ndarray:
     if tiff and tiff[1:] != (16, 1, 2, 1):
         raise _unusual_tiff(subject, tiff)
-    try:
+    image = None
+    with suppress(cv2.error):
         # These flags drop alpha, keep 16 bits and follow the EXIF orientation.
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH)
-    except cv2.error:
-        image = None
     if image is None or image.dtype != np.uint16:
         raise damaged_picture(subject, "its 16-bit values cannot be decoded")
-    if image.ndim == 3 and not tiff and data[25] == 4:
-        return np.ascontiguousarray(image[..., 0])
-    return image if image.ndim == 2 else np.ascontiguousarray(image[..., 2::-1])
+    if image.ndim == 3:
+        gray_with_alpha = not tiff and data[25] == 4
+        image = np.ascontiguousarray(image[..., 0] if gray_with_alpha else image[..., 2::-1])
+    return image
 
 
 def _not_a_picture(subject: str | Path, data: bytes) -> UserError:
     if tiff := _tiff_form(data):
         return _unusual_tiff(subject, tiff)
     found = f"{len(data)} bytes that are no picture (they begin with {data[:8]!r})"
-    expected = "a picture: " + " ".join(suffix[1:] for suffix in IMAGE_SUFFIXES)
-    remedy = "open it in an image viewer; export it again as PNG"
-    return UserError("picture-format", subject, found, expected, remedy)
+    expected = f"a picture: {' '.join(IMAGE_SUFFIXES)}"
+    return UserError("picture-format", subject, found, expected, "export it again as PNG")
 
 
 def damaged_picture(subject: str | Path, reason: object) -> UserError:
@@ -286,7 +240,6 @@ def damaged_picture(subject: str | Path, reason: object) -> UserError:
 
 def _unusual_tiff(subject: str | Path, tiff: _TiffForm) -> UserError:
     kind = {2: "signed ", 3: "floating-point "}.get(tiff.kind, "")
-    values = f"{tiff.channels} channel(s) with {kind}{tiff.bits}-bit values"
-    found = f"a TIFF of {values}, in an order or form that is not read"
+    found = f"a TIFF form that is not read ({tiff.channels} channels of {kind}{tiff.bits}-bit values)"
     expected = "gray or RGB with 8 or 16 bits per channel"
     return UserError("tiff-form", subject, found, expected, "export the picture as 8-bit or 16-bit PNG")

@@ -14,8 +14,7 @@ from utils.core.tables import write_table
 from utils.images.arrays import to_uint8_rgb
 from utils.images.large import LARGE_PIXELS, TiffWindows
 from utils.images.palette import voc_palette
-from utils.images.row_files import PNG_PIXELS, row_writer
-from utils.images.writing import write_image
+from utils.images.writing import PNG_PIXELS, row_writer, write_image
 from utils.inference.bands import Band, join_bands
 from utils.inference.folder_tables import FolderTables
 from utils.inference.maps import certainty, classes
