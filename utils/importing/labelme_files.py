@@ -1,7 +1,6 @@
 """labelme files → VOC folder: pictures, index masks and class_names.txt."""
 
 from collections import Counter
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,20 +48,17 @@ class Conversion:
     written: int
 
 
-def convert_labelme(
-    source: Path, folder: VocFolder, labels_path: Path | None = None, instances: bool = False
-) -> Conversion:
+def convert_labelme(source: Path, folder: VocFolder, labels: Path | None, instances: bool) -> Conversion:
     """Fill `folder` from the labelme files directly in `source`. instances: write SegmentationObject too.
 
     Each file is read and decoded once. Then only its shapes stay in memory. New pictures and masks wait in a
     staging folder until all is checked. Raises UserError, with nothing written, for faulty files, for class
     names that do not fit, and for existing pictures and masks with other content.
     """
-    paths = find_annotations(source)
     with stage(folder.root) as staging:
-        drawings = read_drawings(source, paths, folder, instances, staging)
+        drawings = read_drawings(source, folder, instances, staging)
         shape_counts = Counter(shape.label for drawing in drawings for shape in drawing.shapes)
-        names, order_source = choose_class_names(folder, labels_path, list(shape_counts))
+        names, order_source = choose_class_names(folder, labels, list(shape_counts))
         class_index = {name: index for index, name in enumerate(names)}
         pixel_counts = np.zeros(256, np.int64)
         for drawing in progress(drawings, "painting", "file"):
@@ -79,7 +75,7 @@ def convert_labelme(
         if folder.read_class_names() != names:
             write_lines(folder.class_names_path, names)
         staging.move()
-    return Conversion(names, order_source, shape_counts, pixel_counts, len(paths), len(staging.targets))
+    return Conversion(names, order_source, shape_counts, pixel_counts, len(drawings), len(staging.targets))
 
 
 def find_annotations(folder: Path) -> list[Path]:
@@ -106,12 +102,10 @@ def output_name(path: Path) -> str:
     return path.stem.strip()
 
 
-def read_drawings(
-    source: Path, paths: Sequence[Path], folder: VocFolder, instances: bool, staging: Staging
-) -> list[Drawing]:
+def read_drawings(source: Path, folder: VocFolder, instances: bool, staging: Staging) -> list[Drawing]:
     """Read all files, stage new pictures, print the remarks. Raises one UserError for all faulty files."""
     drawings, faults, remarks = [], [], []
-    for path in progress(paths, "checking", "file"):
+    for path in progress(find_annotations(source), "checking", "file"):
         try:
             annotation = read_annotation(path)
             if instances:
@@ -163,32 +157,30 @@ def stage_mask(staging: Staging, target: Path, mask: np.ndarray, source: Path) -
         staging.differing.append(content_differs(target, source))
 
 
-def choose_class_names(
-    folder: VocFolder, labels_path: Path | None, used: Sequence[str]
-) -> tuple[list[str], str]:
+def choose_class_names(folder: VocFolder, labels: Path | None, used: list[str]) -> tuple[list[str], str]:
     """Class names, background first, and where their order comes from. used: labels by first appearance.
 
     Existing names keep their order, so that masks made with them stay valid. New names follow them. Raises
-    UserError for a file `labels_path` that orders them otherwise, for masks without names, and for too few or
+    UserError for a file `labels` that orders them otherwise, for masks without names, and for too few or
     too many classes.
     """
     listed = [label for label in used if label not in (BACKGROUND_LABEL, IGNORE_LABEL)]
     origin = "first appearance over the files sorted by name"
-    if labels_path:
-        listed, origin = read_labels(labels_path, listed), f"the lines of {labels_path}"
+    if labels:
+        listed, origin = read_labels(labels, listed), f"the lines of {labels}"
     names, existing = [BACKGROUND_LABEL, *listed], folder.read_class_names()
     if existing is None and any(folder.masks_dir.glob("*.png")):
         found, expected = "masks, but no class_names.txt that names their values", "no masks, or class names"
         remedy = f"write {folder.class_names_path} (background first), or choose another --voc-root"
         raise UserError("class-names-missing", folder.masks_dir, found, expected, remedy)
     if existing:
-        if labels_path and any(one != other for one, other in zip(existing[1:], listed, strict=False)):
+        if labels and any(one != other for one, other in zip(existing[1:], listed, strict=False)):
             found, expected = (
                 f"the order {', '.join(listed)}",
                 f"{', '.join(existing[1:])}, as existing masks have it",
             )
             remedy = "leave out --labels, or choose another --voc-root"
-            raise UserError("class-order", labels_path, found, expected, remedy)
+            raise UserError("class-order", labels, found, expected, remedy)
         added = [name for name in listed if name not in existing]
         names = existing + added
         origin = f"{folder.class_names_path} as it stood; added after it: {', '.join(added) or 'nothing'}"
@@ -204,7 +196,7 @@ def choose_class_names(
     return names, origin
 
 
-def read_labels(path: Path, used: Sequence[str]) -> list[str]:
+def read_labels(path: Path, used: list[str]) -> list[str]:
     """Class names from a text file, without labelme's special ones. Raises UserError if it lacks a label."""
     lines = map(str.strip, read_lines(path, "check the path given by --labels"))
     names = [line for line in lines if line and line not in (BACKGROUND_LABEL, IGNORE_LABEL)]

@@ -15,9 +15,7 @@ from utils.voc.folder import VocFolder, check_size, list_images
 MASK_SUFFIXES = "_mask _gt _label _labels _seg _annotation"  # in any case
 
 
-def import_pairs(
-    folder: VocFolder, images_dir: Path, masks_dir: Path | None, link: bool = False
-) -> list[str]:
+def import_pairs(folder: VocFolder, images_dir: Path, masks_dir: Path | None, link: bool) -> list[str]:
     """Write pictures and the masks that `find_pairs` finds for them into a VOC folder. Returns a summary.
 
     masks_dir None: images_dir/annotations, or else images_dir. A class_names.txt beside them is copied.

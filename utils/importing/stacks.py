@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
-from tifffile import TiffFile, TiffPage
+from tifffile import TiffFile, TiffFileError, TiffPage
 
 from utils.core.console import UserError, counted, progress
 from utils.core.files import read_record, write_lines
@@ -21,7 +21,7 @@ from utils.voc.scaling import widest_range
 SAMPLE = 1 << 23  # values that a range is measured on; smaller stacks are measured whole
 REACH = 7  # how far a range may exceed the percentiles, in their distance: 12 bits remain between them
 # RuntimeError: what imagecodecs raises, which tifffile decodes with where it is installed.
-TIFF_ERRORS = (tifffile.TiffFileError, RuntimeError, *DECODE_ERRORS)
+TIFF_ERRORS = (TiffFileError, RuntimeError, *DECODE_ERRORS)
 
 
 def import_stack(folder: VocFolder, images: Path, masks: Path | None, like: Path | None = None) -> list[str]:
@@ -55,9 +55,7 @@ def import_stack(folder: VocFolder, images: Path, masks: Path | None, like: Path
     return lines
 
 
-def choose_range(
-    images: Path, values: np.ndarray, scaling_path: Path, like: Path | None
-) -> tuple[float, float]:
+def choose_range(images: Path, values: np.ndarray, scaling: Path, like: Path | None) -> tuple[float, float]:
     """The values that become 0 and 65535: those of `like`, or else one range for all stacks of the folder.
 
     The first stack's range holds all its values but outliers beyond REACH. Raises UserError for a later stack
@@ -66,12 +64,12 @@ def choose_range(
     if like:
         return widest_range(like)
     low, high = np.percentile(values, (0.1, 99.9)).tolist()
-    if not read_record(scaling_path):
+    if not read_record(scaling):
         reach = REACH * (high - low) or np.inf
         return max(float(values.min()), low - reach), min(float(values.max()), high + reach)
-    lowest, highest = widest_range(scaling_path)
+    lowest, highest = widest_range(scaling)
     if not lowest <= low <= high <= highest:
-        found, expected = f"values of {low:g} … {high:g}", f"{lowest:g} … {highest:g}, as in {scaling_path}"
+        found, expected = f"values of {low:g} … {high:g}", f"{lowest:g} … {highest:g}, as in {scaling}"
         remedy = "import the stack with the widest range first, or each into its own folder (--voc-root)"
         raise UserError("stack-range", images, found, expected, remedy)
     return lowest, highest
@@ -91,26 +89,24 @@ def open_stack(path: Path) -> Iterator[list[TiffPage]]:
             stack.filehandle.seek(stack.pages.next_page_offset)
             end = stack.filehandle.read(stack.tiff.offsetsize)
             if not pages or end != bytes(stack.tiff.offsetsize):
-                raise unreadable_tiff(path, f"its directory is broken after page {len(pages)}")
+                raise TiffFileError(f"its directory is broken after page {len(pages)}")
             if len(pages) == 1 and stack.is_imagej and len(stack.series[0].shape) > pages[0].ndim:
-                detail = "one directory for all pages, as ImageJ writes beyond 4 GB: save it in parts"
-                raise unreadable_tiff(path, detail)
+                raise TiffFileError(
+                    "one directory for all pages, as ImageJ writes beyond 4 GB: save it in parts"
+                )
         yield pages
 
 
 @contextmanager
 def tiff_errors(subject: object) -> Iterator[None]:
-    """Turn what tifffile raises for a damaged file into a UserError."""
+    """Raise a UserError, which names `subject`, for what tifffile and its decoders raise for bad files."""
     try:
         yield
     except TIFF_ERRORS as error:
-        raise unreadable_tiff(subject, str(error)) from None
-
-
-def unreadable_tiff(subject: object, detail: str) -> UserError:
-    remedy = "pip install imagecodecs, or save it" if "imagecodecs" in detail else "copy or export it again,"
-    found, expected = f"an unreadable TIFF ({detail})", "a TIFF that opens in ImageJ with all its pages"
-    return UserError("tiff-unreadable", subject, found, expected, f"{remedy} uncompressed")
+        found, expected = f"an unreadable TIFF ({error})", "a TIFF that opens in ImageJ with all its pages"
+        needs_decoder = "imagecodecs" in str(error)
+        remedy = "pip install imagecodecs, or save it" if needs_decoder else "copy or export it again,"
+        raise UserError("tiff-unreadable", subject, found, expected, f"{remedy} uncompressed") from None
 
 
 def check_pictures(path: Path, pages: Sequence[TiffPage]) -> np.ndarray | None:

@@ -2,7 +2,7 @@
 
 import filecmp
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -54,21 +54,17 @@ def content_differs(target: Path, source: object) -> UserError:
 
 def check_all(subject: Path, checks: Sequence[Callable[[], None]], unit: str) -> None:
     """Run all checks in threads (decoding releases the lock). Raises one UserError for all that raise one."""
-
-    def catch(check: Callable[[], None]) -> UserError | None:
-        try:
-            return check()
-        except UserError as error:
-            return error
-
+    errors = []
     with ThreadPoolExecutor() as pool:
-        errors = list(progress(pool.map(catch, checks), "checking", unit, len(checks)))
-    raise_together(subject, [error for error in errors if error])
+        for future in progress([pool.submit(check) for check in checks], "checking", unit):
+            try:
+                future.result()
+            except UserError as error:
+                errors.append(error)
+    raise_together(subject, errors)
 
 
-def transfer(
-    folder: VocFolder, items: Sequence[Item], texts: Mapping[Path, Sequence[str]], link: bool = False
-) -> str:
+def transfer(folder: VocFolder, items: list[Item], texts: dict[Path, list[str]], link: bool = False) -> str:
     """Write the pictures, masks and text files (target → lines) that are missing. Returns a summary.
 
     link: make hard links to files that would be copied as they are. Raises one UserError for all targets that
@@ -78,7 +74,7 @@ def transfer(
     for path, lines in texts.items():
         if not path.exists():
             missing_texts.append(path)
-        elif [line for line in map(str.strip, read_lines(path, "move it away")) if line] != list(lines):
+        elif [line for line in map(str.strip, read_lines(path, "move it away")) if line] != lines:
             errors.append(content_differs(path, "the imported data set"))
     pictures = folder.images_if_any()
     for item in progress(items, "comparing", "file"):

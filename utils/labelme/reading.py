@@ -51,21 +51,21 @@ def read_annotation(path: Path) -> Annotation:
     if content.get("imageData"):
         # pop, because nothing may hold on to the text of a large picture while it is decoded.
         data = _decode_base64(f"{path}, imageData", content.pop("imageData"))
-        image, picture = _decode_embedded(path, data, remarks)
+        image, picture = _decode_embedded(f"{path}, imageData", data, remarks)
     else:
         beside = _find_picture(path, content.get("imagePath"), remarks)
         image, picture = read_image(beside), beside.read_bytes()
-    shapes = tuple(
-        _parse_shape(f"{path}, shape {number}", raw) for number, raw in enumerate(content["shapes"], 1)
-    )
+    numbered = enumerate(content["shapes"], 1)
+    shapes = tuple(_parse_shape(f"{path}, shape {number}", raw) for number, raw in numbered)
     if not shapes:
-        remarks.append(f"{path}: the list of shapes is empty; the mask is all background")
+        remarks.append("the list of shapes is empty; the mask is all background")
     height, width = image.shape[:2]
     stated = (content.get("imageHeight") or height, content.get("imageWidth") or width)
     if stated != (height, width):
-        sizes = f"the file states {stated[0]}×{stated[1]} (height×width), its picture has {height}×{width}"
-        remarks.append(f"{path}: {sizes}. The picture's size is used; check whether the shapes fit")
+        sizes = f"{stated[0]}×{stated[1]} (height×width) is stated, but the picture has {height}×{width}"
+        remarks.append(f"{sizes}. The picture's size is used; check whether the shapes fit")
     suffix = next((suffix for start, suffix in PICTURE_SIGNATURES.items() if picture.startswith(start)), None)
+    remarks = [f"{path}: {remark}" for remark in remarks]
     return Annotation(path, image, picture if suffix else None, suffix or ".png", shapes, tuple(remarks))
 
 
@@ -100,16 +100,14 @@ def _read_json(path: Path) -> dict:
     return content
 
 
-def _decode_embedded(path: Path, data: bytes, remarks: list[str]) -> tuple[np.ndarray, bytes]:
+def _decode_embedded(subject: str, data: bytes, remarks: list[str]) -> tuple[np.ndarray, bytes]:
     """The picture in `imageData` and its bytes; no bytes where `read_image` would turn the picture."""
-    image = decode_image(data, f"{path}, imageData")
+    image = decode_image(data, subject)
     if data.startswith(b"\xff\xd8\xff"):
         with Image.open(io.BytesIO(data)) as stored:
             if stored.getexif().get(Base.Orientation) in range(2, 9):
-                # labelme turns picture files upright but shows embedded ones as stored: shapes belong to that.
-                remarks.append(
-                    f"{path}: the embedded picture is used as labelme shows it, not turned by EXIF"
-                )
+                # labelme turns picture files upright but shows embedded ones as stored, and draws on that.
+                remarks.append("EXIF marks the embedded picture as turned; it is used as labelme shows it")
                 return image_to_array(stored), b""
     return image, data
 
@@ -130,7 +128,7 @@ def _find_picture(path: Path, image_path: object, remarks: list[str]) -> Path:
         picture = path.parent / name
         if picture.suffix.lower() != ".json" and picture.is_file():
             if name != named:
-                remarks.append(f"{path}: no picture {image_path!r} (imagePath); {name} is used instead")
+                remarks.append(f"no picture {image_path!r} (imagePath); {name} is used instead")
             return picture
     found = f"no imageData, no picture {image_path!r} (imagePath), and no {path.stem}.jpg/.png/…"
     expected, remedy = "the picture, embedded or beside the JSON", f"copy the picture to {path.parent}"
