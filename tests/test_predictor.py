@@ -16,7 +16,7 @@ from unet import Unet
 from utils.core.console import UserError
 from utils.core.device import Precision
 from utils.images.arrays import to_uint8_rgb
-from utils.images.palette import blend, colorize, cutout, voc_palette
+from utils.images.palette import blend, cutout, voc_palette
 from utils.images.reading import as_array
 from utils.images.writing import write_image
 from utils.inference.maps import certainty, classes
@@ -184,7 +184,7 @@ def test_results_as_pictures(unet, picture):
     mask, shown = unet.predict(picture), to_uint8_rgb(picture)
     expected = {
         "blend": blend(shown, mask, unet.palette),
-        "mask": colorize(mask, unet.palette),
+        "mask": unet.palette[mask],
         "cutout": cutout(shown, mask),
     }
     for mix_type, pixels in expected.items():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from utils.images.palette import blend, colorize, cutout, outline, voc_palette
+from utils.images.palette import blend, cutout, outline, voc_palette
 
 # From the colour map of the PASCAL VOC devkit.
 KNOWN = {
@@ -34,10 +34,6 @@ def test_every_class_has_its_own_colour():
     assert palette.dtype == np.uint8
     assert len({tuple(colour) for colour in palette}) == 256
     np.testing.assert_array_equal(voc_palette(21), palette[:21])
-
-
-def test_colorize():
-    np.testing.assert_array_equal(colorize(MASK, voc_palette())[0], [(0, 0, 0), (128, 0, 0), (224, 224, 192)])
 
 
 def test_blend_mixes_classes_and_leaves_background_and_ignored_pixels():

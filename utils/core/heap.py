@@ -32,8 +32,7 @@ def keep_freed_memory() -> bool:
 def return_freed_memory() -> bool:
     """Let the process return freed blocks of a MiB or more: less memory, more time. False without glibc.
 
-    Left alone, glibc keeps blocks of up to 32 MiB once it has seen some freed, and new ones seldom fit into
-    the gaps.
+    Left alone, glibc keeps blocks of up to 32 MiB, and new ones seldom fit into the gaps.
     """
     libc = find_glibc()
     return bool(libc and libc.mallopt(MMAP_THRESHOLD, 1 << 20))

@@ -26,7 +26,9 @@ def append_row(path: Path, row: dict[str, object]) -> None:
     if not path.exists():
         write_table(path, [row])
         return
-    if read_columns(path) != list(row):
+    with path.open(encoding=ENCODING, newline="") as file:
+        columns = next(csv.reader(file), [])
+    if columns != list(row):
         expected = f"the columns {', '.join(row)}"
         remedy = "choose another --output, repeat the settings of the earlier run, or --overwrite it"
         raise UserError("table-columns", path, "a table with other columns", expected, remedy)
@@ -40,11 +42,6 @@ def append_row(path: Path, row: dict[str, object]) -> None:
             os.truncate(path, size)
         found, remedy = f"it cannot be written ({error.strerror})", "close other programs; free disk space"
         raise UserError("table-locked", path, found, "a table to add a row to", remedy) from None
-
-
-def read_columns(path: Path) -> list[str]:
-    with path.open(encoding=ENCODING, newline="") as file:
-        return next(csv.reader(file), [])
 
 
 def read_table(path: Path) -> list[dict[str, str]]:

@@ -39,8 +39,9 @@ def open_windows(path: Path, above: int) -> "TiffWindows | None":
         with tifffile.TiffFile(path) as file:
             page = file.pages.first
             if len(file.pages) > 1:
-                command = f"python import_dataset.py --format stack --images {quoted(path)} --voc-root VOCdevkit/stack"
-                warn(f"only the first of {len(file.pages)} pages of {path} is read; for all: {command}")
+                command = "python import_dataset.py --format stack --voc-root VOCdevkit/stack"
+                found = f"{path} has {len(file.pages)} pages; only the first is read"
+                warn(f"{found}. A picture of each: {command} --images {quoted(path)}")
             if page.imagelength * page.imagewidth <= above or not can_be_windowed(page):
                 return None
             orientation = int(page.tags.valueof("Orientation", default=1))
@@ -123,15 +124,10 @@ def read_box(page: TiffPage, rows: slice, columns: slice) -> np.ndarray:
         # What a sparse TIFF leaves out stays zero.
         if size:
             piece, (plane, _, y, x, _), _ = page.decode(data, index, **tables)
-            paste(out, piece[0], y - top, x - left, plane)
+            inside = piece[0, max(top - y, 0) : bottom - y, max(left - x, 0) : right - x]
+            h, w, samples = inside.shape
+            out[max(y - top, 0) :, max(x - left, 0) :, plane:][:h, :w, :samples] = inside
     return out
-
-
-def paste(out: np.ndarray, piece: np.ndarray, y: int, x: int, plane: int) -> None:
-    """Copy a piece (h, w, samples) into `out` at (y, x), maybe partly outside; `plane`: its first channel."""
-    piece = piece[max(-y, 0) : len(out) - y, max(-x, 0) : out.shape[1] - x]
-    height, width, channels = piece.shape
-    out[max(y, 0) :, max(x, 0) :, plane:][:height, :width, :channels] = piece
 
 
 def to_picture(values: np.ndarray, page: TiffPage) -> np.ndarray:

@@ -16,11 +16,6 @@ def voc_palette(count: int = 256) -> np.ndarray:
     return (bits << (7 - place)).sum(axis=1).astype(np.uint8)
 
 
-def colorize(mask: np.ndarray, palette: np.ndarray) -> np.ndarray:
-    """Mask (H, W) uint8 of class indices → (H, W, 3) uint8. palette: (K, 3) uint8, K > largest index."""
-    return palette[mask]
-
-
 def blend(image: np.ndarray, mask: np.ndarray, palette: np.ndarray, alpha: float = 0.5) -> np.ndarray:
     """Picture (H, W, 3) uint8 under its classes at `alpha` in 0…1; background and ignored pixels stay."""
     # OpenCV does this ten times as fast as NumPy, which counts for videos.

@@ -15,7 +15,8 @@ import cv2
 import numpy as np
 import psutil
 import tifffile
-from PIL import Image, ImageOps, TiffTags, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.ExifTags import Base
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from utils.core.console import UserError
@@ -26,6 +27,7 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".g
 # What Pillow and tifffile raise for damaged files of one format or another.
 DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, struct.error, zlib.error)
 MODES = {"RGB": "colours", "RGBA": "colours with alpha", "LA": "gray with alpha", "I;16": "16-bit values"}
+PNG = b"\x89PNG\r\n\x1a\n"
 MASK_FORM = "an 8-bit PNG with one channel or a palette, whose pixel values are the class indices"
 DEFLATE_RATIO = 1032  # bytes that deflate makes of one at most
 _PIXEL_LIMIT = threading.RLock()
@@ -129,9 +131,11 @@ def as_array(image: Picture) -> np.ndarray:
     gray_or_rgb = image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)
     known = image.dtype in (np.uint8, np.uint16) or (image.dtype.kind == "f" and image.ndim == 2)
     if not gray_or_rgb or not known or not image.size:
-        raise ValueError(
-            f"array of shape {image.shape}, {image.dtype}; expected (H, W) or (H, W, 3), uint8 or uint16"
+        found, expected = (
+            f"array of shape {image.shape}, {image.dtype}",
+            "(H, W) or (H, W, 3), uint8 or uint16",
         )
+        raise ValueError(f"{found}; expected {expected}")
     return image
 
 
@@ -172,16 +176,14 @@ def _read_file(path: Path, kind: str) -> bytes:
 
 
 def _is_deep_colour(data: bytes) -> bool:
-    """16 bits that Pillow would cut to 8: PNG with colour or alpha (its IHDR), netpbm's P6 with values over 255."""
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+    """16 bits that Pillow would cut to 8: PNG with colour or alpha (by its IHDR), netpbm's P6."""
+    if data.startswith(PNG):
         return data[24:25] == b"\x10" and data[25:26] in (b"\2", b"\4", b"\6")
     header = re.match(rb"P6(?:\s+(?:#[^\n]*\n\s*)*(\d+)){3}\s", data[:1000])
     return header is not None and int(header[1]) > 255
 
 
-class _TiffForm(NamedTuple):
-    """How a TIFF stores its values (TIFF 6.0, sections 8 and 19)."""
-
+class _TiffForm(NamedTuple):  # TIFF 6.0, sections 8 and 19
     channels: int
     bits: int
     kind: int  # 1 unsigned, 2 signed, 3 floating point
@@ -197,14 +199,9 @@ def _tiff_form(data: bytes) -> _TiffForm | None:
         tags, file = ImageFileDirectory_v2(data[:16] if b"+" in data[2:4] else data[:8]), io.BytesIO(data)
         file.seek(tags.next)
         tags.load(file)
-        values = {TiffTags.lookup(tag).name: value for tag, value in tags.items()}
-        return _TiffForm(
-            int(values.get("SamplesPerPixel", 1)),
-            max(map(int, values["BitsPerSample"])),
-            max(map(int, values.get("SampleFormat", (1,)))),
-            int(values["PhotometricInterpretation"]),
-            int(values.get("PlanarConfiguration", 1)),
-        )
+        photometric, planar = tags[Base.PhotometricInterpretation], tags.get(Base.PlanarConfiguration, 1)
+        bits, kinds = tags[Base.BitsPerSample], tags.get(Base.SampleFormat, (1,))
+        return _TiffForm(tags.get(Base.SamplesPerPixel, 1), max(bits), max(kinds), photometric, planar)
     except DECODE_ERRORS:
         return None
 
@@ -219,7 +216,7 @@ def _decode_deep_colour(data: bytes, subject: str | Path, tiff: _TiffForm | None
     if image is None or image.dtype != np.uint16:
         raise damaged_picture(subject, "its 16-bit values cannot be decoded")
     if image.ndim == 3:
-        gray_with_alpha = not tiff and data[25] == 4
+        gray_with_alpha = data.startswith(PNG) and data[25] == 4
         image = np.ascontiguousarray(image[..., 0] if gray_with_alpha else image[..., 2::-1])
     return image
 

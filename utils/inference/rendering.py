@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from utils.images.large import LARGE_PIXELS, TiffWindows
-from utils.images.palette import blend, colorize, cutout
+from utils.images.palette import blend, cutout
 from utils.images.plots import draw_numbered, with_legend
 
 MIX_TYPES = ("blend", "mask", "cutout", "montage")
@@ -18,7 +18,7 @@ def render(image: np.ndarray, mask: np.ndarray, mix_type: str, palette: np.ndarr
     `montage` is wider: the picture, 4 white columns, and its blend.
     """
     if mix_type == "mask":
-        return colorize(mask, palette)
+        return palette[mask]
     if mix_type == "cutout":
         return cutout(image, mask)
     if mix_type == "blend":
