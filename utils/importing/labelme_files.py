@@ -87,9 +87,7 @@ def find_annotations(folder: Path) -> list[Path]:
     files = (path for path in folder.glob("[!.]*.[jJ][sS][oO][nN]") if path.is_file())
     paths = sorted(files, key=lambda path: path.name)
     if not paths:
-        raise UserError(
-            "labelme-files-missing", folder, "no .json file", expected, "save labelme's files here"
-        )
+        raise UserError("labelme-files-missing", folder, "no .json file", expected, "save them here")
     name, count = Counter(map(output_name, paths)).most_common(1)[0]
     if count > 1:
         found, remedy = f"{count} files called {name}", "rename all but one of them"
@@ -170,8 +168,8 @@ def choose_class_names(folder: VocFolder, labels: Path | None, used: list[str]) 
         listed, origin = read_labels(labels, listed), f"the lines of {labels}"
     names, existing = [BACKGROUND_LABEL, *listed], folder.read_class_names()
     if existing is None and any(folder.masks_dir.glob("*.png")):
-        found, expected = "masks, but no class_names.txt that names their values", "no masks, or class names"
         remedy = f"write {folder.class_names_path} (background first), or choose another --voc-root"
+        found, expected = "masks, but no class_names.txt", "names of the classes in the masks"
         raise UserError("class-names-missing", folder.masks_dir, found, expected, remedy)
     if existing:
         if labels and any(one != other for one, other in zip(existing[1:], listed, strict=False)):
@@ -190,9 +188,8 @@ def choose_class_names(folder: VocFolder, labels: Path | None, used: list[str]) 
         raise UserError("classes-missing", subject, found, "at least one", "label the objects in labelme")
     if len(names) > IGNORE_INDEX:
         found = f"{len(names)} classes with the background, from {names[1]!r} to {names[-1]!r}"
-        expected = f"at most {IGNORE_INDEX}, because {IGNORE_INDEX} means ignored in masks of 8 bits"
         remedy = "merge labels; number objects of one class by labelme's group_id, not in the label"
-        raise UserError("class-count", subject, found, expected, remedy)
+        raise UserError("class-count", subject, found, f"at most {IGNORE_INDEX} in masks of 8 bits", remedy)
     return names, origin
 
 

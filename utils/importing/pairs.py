@@ -39,10 +39,8 @@ def import_pairs(folder: VocFolder, images_dir: Path, masks_dir: Path | None, li
     texts = {folder.class_names_path: class_names} if class_names else {}
     summary = transfer(folder, items, texts, link)
     if coloured:
-        note(
-            f"{counted(len(coloured), 'mask')} in RGB colours, such as {coloured[0]}: copied unchanged. "
-            "voc2unet.py lists the colours and converts them to class indices (--colors)"
-        )
+        found = f"{counted(len(coloured), 'mask')} in RGB colours, such as {coloured[0]}: copied unchanged"
+        note(f"{found}. voc2unet.py lists the colours and converts them to class indices (--colors)")
     return [f"{counted(len(pairs), 'pair')}: {summary}"]
 
 
@@ -69,9 +67,8 @@ def find_pairs(images_dir: Path, masks_dir: Path) -> dict[str, tuple[Path, Path]
             warn(f"{kind} are left out: {len(paths)}, such as {paths[0]}")
     if not masks:
         found = f"no mask whose name fits one of the {counted(len(pictures), 'picture')} in {images_dir}"
-        expected = f"the name of its picture, or that with one of {MASK_SUFFIXES} after it"
-        remedy = "rename them, or pass the folders: --images FOLDER --masks FOLDER"
-        raise UserError("no-pairs", masks_dir, found, expected, remedy)
+        expected = f"the picture's name, or that with one of {MASK_SUFFIXES} after it"
+        raise UserError("no-pairs", masks_dir, found, expected, "rename them, or pass --images and --masks")
     return {name: (pictures[name], mask) for name, mask in masks.items()}
 
 
@@ -85,9 +82,9 @@ def by_name(named: Sequence[tuple[str, Path]], kind: str) -> dict[str, Path]:
     paths: dict[str, Path] = {}
     for name, path in named:
         if paths.setdefault(name, path) != path:
-            found = f"two {kind} of one name: {paths[name].name} and {path.name}"
-            remedy = "rename or remove one; put masks into a folder of their own (--masks)"
-            raise UserError("name-twice", path.parent, found, f"one of the {kind} per name", remedy)
+            found, expected = f"{paths[name].name} and {path.name}", f"one of the {kind} per name"
+            remedy = "rename or remove one, or put masks into a folder of their own (--masks)"
+            raise UserError("name-twice", path.parent, found, expected, remedy)
     return paths
 
 

@@ -104,8 +104,8 @@ def tiff_errors(subject: object) -> Iterator[None]:
         yield
     except TIFF_ERRORS as error:
         found, expected = f"an unreadable TIFF ({error})", "a TIFF that opens in ImageJ with all its pages"
-        needs_decoder = "imagecodecs" in str(error)
-        remedy = "pip install imagecodecs, or save it" if needs_decoder else "copy or export it again,"
+        decoder = "imagecodecs" in str(error)
+        remedy = "pip install imagecodecs, or save it" if decoder else "copy or export it again,"
         raise UserError("tiff-unreadable", subject, found, expected, f"{remedy} uncompressed") from None
 
 
@@ -169,9 +169,9 @@ def read_picture(page: TiffPage, low_high: tuple[float, float] | None) -> np.nda
 def check_labels(path: Path, labels: Sequence[TiffPage], images: Path, pictures: Sequence[TiffPage]) -> None:
     """Raises UserError for another number of pages, other sizes, or values that are no class indices."""
     if len(labels) != len(pictures):
-        found, expected = f"{len(labels)} pages", f"as many as {images} has: {len(pictures)}"
+        expected = f"as many as {images} has: {len(pictures)}"
         remedy = "pass the label stack that belongs to this picture stack"
-        raise UserError("page-count", path, found, expected, remedy)
+        raise UserError("page-count", path, f"{len(labels)} pages", expected, remedy)
     for label, picture in progress(zip(labels, pictures, strict=True), "checking", "page", len(labels)):
         size = picture.imagelength, picture.imagewidth
         check_size(page_name(label), read_label(label), page_name(picture), size)

@@ -123,11 +123,9 @@ def write_item(item: Item, link: bool) -> None:
             item.target.parent.mkdir(parents=True, exist_ok=True)
             item.target.hardlink_to(item.source)
         except OSError as error:
-            found, expected = (
-                f"no hard link to {item.source} ({error.strerror})",
-                "one disk that supports links",
-            )
-            raise UserError("hard-link", item.target, found, expected, "leave out --link") from None
+            found = f"no hard link to {item.source} ({error.strerror})"
+            expected, remedy = "source and target on one disk that supports links", "leave out --link"
+            raise UserError("hard-link", item.target, found, expected, remedy) from None
 
 
 @dataclass

@@ -40,9 +40,9 @@ def number_objects(subject: object, shapes: Iterable[Shape], background: str = B
             group = order if shape.group_id is None else repr(shape.group_id)
             values.append(numbers.setdefault((shape.label, group), len(numbers) + 1))
     if len(numbers) > MAX_OBJECTS:
-        expected = f"at most {MAX_OBJECTS}, because object masks have 8 bits"
+        found, expected = f"{len(numbers)} objects", f"at most {MAX_OBJECTS} in masks of 8 bits"
         remedy = "leave out --instances, cut the picture into tiles, or join shapes by labelme's group_id"
-        raise UserError("object-count", subject, f"{len(numbers)} objects", expected, remedy)
+        raise UserError("object-count", subject, found, expected, remedy)
     return values
 
 

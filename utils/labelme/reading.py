@@ -87,14 +87,11 @@ def _read_json(path: Path) -> dict:
         found = f"it cannot be read ({error.strerror})"
         raise UserError("json-unreadable", path, found, JSON_EXPECTED, "check its permissions") from None
     except (ValueError, RecursionError) as error:
-        remedy = "take the file from a backup, or annotate the picture again"
-        raise UserError("json-malformed", path, f"malformed JSON ({error})", JSON_EXPECTED, remedy) from None
+        found, remedy = f"malformed JSON ({error})", "take the file from a backup, or annotate again"
+        raise UserError("json-malformed", path, found, JSON_EXPECTED, remedy) from None
     except MemoryError:
-        found, remedy = (
-            f"{path.stat().st_size >> 20} MB, too much for the memory",
-            "annotate tiles of the picture",
-        )
-        raise UserError("json-memory", path, found, JSON_EXPECTED, remedy) from None
+        found = f"{path.stat().st_size >> 20} MB of JSON, which this machine's memory does not hold"
+        raise UserError("json-memory", path, found, JSON_EXPECTED, "annotate tiles of the picture") from None
     if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
         raise other_kind
     return content
@@ -116,8 +113,9 @@ def _decode_base64(subject: str, text: object) -> bytes:
     try:
         return base64.b64decode(text)
     except (binascii.Error, TypeError, ValueError) as error:
-        found, remedy = f"broken base64 data ({error})", "take it from a backup, or set imageData to null"
-        raise UserError("base64-broken", subject, found, "a picture file in base64", remedy) from None
+        found, expected = f"broken base64 data ({error})", "a picture file in base64"
+        remedy = "take the file from a backup; imageData may be null where the picture lies beside the file"
+        raise UserError("base64-broken", subject, found, expected, remedy) from None
 
 
 def _find_picture(path: Path, image_path: object, remarks: list[str]) -> Path:
@@ -140,8 +138,7 @@ def _parse_shape(subject: str, raw: object) -> Shape:
     # A line break inside would become two classes in class_names.txt.
     label = " ".join(label.splitlines()).strip() if isinstance(label, str) else ""
     if not label:
-        remedy = "label the shape in labelme"
-        raise UserError("label-missing", subject, "no label", "a label for every shape", remedy)
+        raise UserError("label-missing", subject, "no label", "one for every shape", "label it in labelme")
     subject = f"{subject} ({label})"
     # The first versions knew only polygons and did not write the type.
     shape_type = str(raw.get("shape_type") or "polygon")
