@@ -4,7 +4,6 @@ import base64
 import binascii
 import io
 import json
-import math
 from pathlib import Path, PureWindowsPath
 
 import numpy as np
@@ -20,18 +19,9 @@ LARGE_FILE = 1 << 24  # bytes of JSON that are searched for shapes before they a
 JSON_EXPECTED = "a JSON file as labelme writes it, in UTF-8 or GB18030"
 DRAW_AGAIN = "open the file in labelme, delete the shape and draw it again"
 
-# Shape type → fewest and most points.
-POINT_COUNTS = {
-    "polygon": (3, math.inf),
-    "rectangle": (2, 2),
-    "oriented_rectangle": (4, 4),
-    "circle": (2, 2),
-    "line": (2, 2),
-    "linestrip": (2, math.inf),
-    "point": (1, 1),
-    "points": (1, math.inf),
-    "mask": (2, 2),
-}
+# Shape type → number of points.
+EXACT_POINTS = {"rectangle": 2, "oriented_rectangle": 4, "circle": 2, "line": 2, "point": 1, "mask": 2}
+LEAST_POINTS = {"polygon": 3, "linestrip": 2, "points": 1}
 
 # First bytes of the picture formats that are kept as they are (others become PNG) → file ending.
 PICTURE_SIGNATURES = {
@@ -142,8 +132,8 @@ def _parse_shape(subject: str, raw: object) -> Shape:
     subject = f"{subject} ({label})"
     # The first versions knew only polygons and did not write the type.
     shape_type = str(raw.get("shape_type") or "polygon")
-    if shape_type not in POINT_COUNTS:
-        found, expected = f"shape type {shape_type!r}", f"one of {' '.join(POINT_COUNTS)}"
+    if shape_type not in EXACT_POINTS | LEAST_POINTS:
+        found, expected = f"shape type {shape_type!r}", f"one of {' '.join(EXACT_POINTS | LEAST_POINTS)}"
         raise UserError("shape-type", subject, found, expected, DRAW_AGAIN)
     points = _parse_points(subject, shape_type, raw.get("points"))
     mask = _parse_mask(subject, points, raw.get("mask")) if shape_type == "mask" else None
@@ -151,10 +141,11 @@ def _parse_shape(subject: str, raw: object) -> Shape:
 
 
 def _parse_points(subject: str, shape_type: str, raw: object) -> np.ndarray:
-    fewest, most = POINT_COUNTS[shape_type]
+    least = (EXACT_POINTS | LEAST_POINTS)[shape_type]
+    more = shape_type in LEAST_POINTS
     count = len(raw) if isinstance(raw, list) else 0
-    expected = f"{fewest}{'' if fewest == most else ' or more'} points [x, y] for shape type {shape_type}"
-    if not fewest <= count <= most:
+    expected = f"{least}{' or more' * more} points [x, y] for shape type {shape_type}"
+    if count < least or (count > least and not more):
         raise UserError("point-count", subject, f"{count} point(s)", expected, DRAW_AGAIN)
     try:
         points = np.array(raw, dtype=np.float64).reshape(count, 2)
