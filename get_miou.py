@@ -1,4 +1,4 @@
-"""Score a model on a split of a VOC folder: scores per class, the confusion matrix, plots, the predicted masks."""
+"""Score a model on a split of a VOC folder: scores per class, confusion matrix, plots, predicted masks."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,7 +84,7 @@ def check_split(folder: VocFolder, names: list[str], unet: Unet) -> None:
             folder.class_names_path,
             f"classes {', '.join(own)}",
             f"the classes of {unet.model_path}: {', '.join(unet.class_names)}",
-            "choose a model of these classes by --model-path logs/<run>/best.pth, or other data by --voc-root",
+            "choose a model of these classes (--model-path logs/<run>/best.pth), or other data (--voc-root)",
         )
     check_classes(folder, records, unet.class_names)
 

@@ -1,4 +1,4 @@
-"""Look at results: one picture (or one after another), a folder of pictures, a video, or the speed of a model."""
+"""Look at results: a picture (or one after another), a folder, a video, or the speed of a model."""
 
 import statistics
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ from utils.inference.folder_tables import FolderTables
 from utils.inference.outputs import ResultSettings, Source, refuse_overwrite, refuse_same_folder
 from utils.inference.postprocess import Postprocessing, postprocess
 from utils.inference.rendering import Drawing
-from utils.inference.results import ResultWriter
+from utils.inference.results import ResultWriter, print_counts
 from utils.inference.video import VideoSettings, segment_video, video_target
 from utils.models.onnx import OPSET, export_onnx
 
@@ -219,7 +219,7 @@ def ask_and_predict(config: Config, unet: Unet) -> None:
 
 
 def predict_folder(config: Config, unet: Unet) -> None:
-    """Predict every picture of a folder. Files that cannot be read are reported at the end and do not stop it."""
+    """Predict every picture of a folder; files that cannot be read are reported at the end."""
     folder = require_input(config, "a folder of pictures", "img")
     rank, processes = this_process()
     tables = FolderTables(config.output, config.results.objects, rank)
@@ -236,8 +236,8 @@ def predict_folder(config: Config, unet: Unet) -> None:
     shares = gather(predict_share(todo[rank::processes], writer, unet.open, unet.bands, show=not rank))
     if rank:
         return
-    total, unread = len(sources) + len(faults), [fault for share in shares for fault in share.faults]
-    faults += unread
+    total = len(sources) + len(faults)
+    faults += [fault for share in shares for fault in share.faults]
     if faults and not any(share.done for share in shares) and len(todo) == len(sources):
         found, remedy = f"none of its {total} pictures can be read", "mend the files\n" + "\n".join(faults)
         raise UserError("folder-unreadable", folder, found, "pictures", remedy)
@@ -331,22 +331,14 @@ def export(config: Config, unet: Unet) -> None:
     rivals = [("ONNX Runtime", exported), ("PyTorch", exact), ("PyTorch", unet)]
     for name, each in rivals[: 2 if str(unet.precision) == str(exact.precision) else 3]:
         median = statistics.median(each.time_predictions(image, config.speed.repeats))
-        print(
-            f"  {name:<12} {median * 1000:8.1f} ms per picture (median of {config.speed.repeats}), {each.precision}"
-        )
-
-
-def print_counts(class_names: list[str], counts: np.ndarray) -> None:
-    """Pixels and share of every class; counts: (256,)."""
-    width = max(len(name) for name in class_names)
-    for index, name in enumerate(class_names):
-        print(f"  {index:3d} {name:<{width}} {counts[index]:12d} pixels {counts[index] / counts.sum():8.2%}")
+        timed = f"{median * 1000:8.1f} ms per picture (median of {config.speed.repeats})"
+        print(f"  {name:<12} {timed}, {each.precision}")
 
 
 ONE_CLASS = (
-    "only one class was found in {}. Usual reasons: the masks in training were coded 0/255 (check them: python "
-    "voc2unet.py), too little training, or a picture unlike the training pictures (size of the objects, "
-    "brightness, colours)"
+    "only one class was found in {}. Usual reasons: the masks in training were coded 0/255 (check them: "
+    "python voc2unet.py), too little training, or a picture unlike the training pictures (size of the "
+    "objects, brightness, colours)"
 )
 
 

@@ -30,10 +30,10 @@ from utils.models.weights import LoadedModel, ready_to_predict
 
 
 class Unet:
-    """Pictures in, masks out. The only path of inference, for training's validation as well as for the scripts.
+    """Pictures in, masks out: the only path of inference, for the validation in training and for the scripts.
 
-    net: the network, ready to predict; palette: (256, 3) uint8; class_names, num_classes, input_shape, settings,
-    scores: as in the checkpoint.
+    net: the network, ready to predict; palette: (256, 3) uint8; class_names, num_classes, input_shape,
+    settings, scores: as in the checkpoint.
     """
 
     def __init__(
@@ -47,13 +47,15 @@ class Unet:
     ):
         """Load a checkpoint (None: the newest logs/*/best.pth, else the newest weights in model_data/).
 
-        Several paths make an ensemble: the mean of their probabilities. tta: the mean over flips and turns by
-        90° too. close_gaps: name of a class that separates others, such as a membrane; its gaps are closed (see
-        utils/inference/gaps.py). Weights of unet-pytorch and Pytorch-UNet load as they are; an ONNX file of
-        `--mode export_onnx` runs through ONNX Runtime, in float32, with its own normalisation. precision: auto,
-        fp32, bf16 or fp16. overrides: fields of the checkpoint to replace: class_names, palette, normalisation,
-        input_shape. Raises UserError for a checkpoint that is missing, damaged or of an unknown format, and for
-        several that do not agree in their classes.
+        Several paths make an ensemble, the mean of their probabilities. Weights of unet-pytorch and
+        Pytorch-UNet load as they are. An ONNX file of `predict.py --mode export_onnx` runs through ONNX
+        Runtime, in float32, with its own normalisation.
+
+        precision: auto, fp32, bf16 or fp16. tta: the mean over flips and turns by 90°. close_gaps: name of a
+        class that separates others, such as a membrane; its gaps are closed (utils/inference/gaps.py).
+        overrides: fields of the checkpoint to replace: class_names, palette, normalisation, input_shape.
+        Raises UserError for a checkpoint that is missing, damaged or of an unknown format, and for several
+        whose classes differ.
         """
         paths = list(model_path) if isinstance(model_path, (list, tuple)) else [model_path]
         self._adopt(open_ensemble(paths or [None], device, precision, tta, overrides))
@@ -78,13 +80,14 @@ class Unet:
         self.tile_size: int | None = None  # side of tiles in pixels; None: by the memory that is free
 
     def follow(self, net: nn.Module) -> None:
-        """From now on predict with a copy of a network in training as it is now, made ready as one from a file is."""
+        """From now on predict with a copy of a network in training, made ready like one from a file."""
         self.members[0].net = ready_to_predict(copy.deepcopy(net), self.precision)
 
     def compile(self, after: int = 2) -> None:
-        """Run the networks through torch.compile: seconds to minutes per size of picture or tile, faster after that.
+        """Run the networks through torch.compile: seconds to minutes per size of picture or tile, once.
 
-        A size is compiled when it has come `after` times, and no more than 8 (of an ensemble together). Other sizes run as they are. Raises UserError for an ONNX file.
+        A size is compiled when it has come `after` times, and no more than 8 (of an ensemble together). Other
+        sizes run as they are. Raises UserError for an ONNX file.
         """
         compile_members(self.members, after)
 
@@ -124,7 +127,7 @@ class Unet:
 
     @torch.inference_mode()
     def logits(self, images: Tensor) -> Tensor:
-        """(N, 1 or 3, H, W) uint8 or uint16 on any device → (N, num_classes, H, W) float32 on this predictor's."""
+        """(N, 1 or 3, H, W) uint8 or uint16 on any device → (N, num_classes, H, W) float32 on its own."""
         size = images.shape[-2:]
         grid = plan_tiles(self.members, size, len(images), self.tile_size)
         readers = [member.read_batch(images) for member in self.members]
@@ -135,7 +138,7 @@ class Unet:
     def bands(
         self, picture: np.ndarray | TiffWindows, *outputs: Callable[[Tensor], Tensor]
     ) -> Iterator[Band]:
-        """Predict by tiles: the rows of the picture in bands from top to bottom, one array (…, h, W) per output.
+        """Predict by tiles: bands of the picture from top to bottom, one array (…, h, W) per output.
 
         outputs: functions of the logits (num_classes, h, w), such as those of utils/inference/maps.py. Of a
         picture that is read by windows no more than a band is in memory. Where gaps are closed, there is one

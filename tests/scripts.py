@@ -4,7 +4,8 @@ import os
 import runpy
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import train
 from nets.config import NetworkConfig
 from nets.unet import build
 from unet import Unet
+from utils.core.console import UserError
 from utils.core.files import write_lines
 from utils.images.palette import voc_palette
 from utils.images.reading import read_mask
@@ -151,6 +153,15 @@ def favour(weights: Path, path: Path, **bias: float) -> Path:
         last_bias[checkpoint.class_names.index(name)] += value
     save_checkpoint(path, checkpoint)
     return path
+
+
+@contextmanager
+def refused(code: str, subject: object = None) -> Iterator[pytest.ExceptionInfo[UserError]]:
+    """What runs inside has to raise the UserError of this code, about this subject if one is given."""
+    with pytest.raises(UserError) as caught:
+        yield caught
+    assert caught.value.code == code
+    assert subject is None or caught.value.subject == str(subject)
 
 
 def predict_config(**settings: Any) -> predict.Config:

@@ -1,20 +1,18 @@
 """The predictor: from every kind of picture to the mask that the network of a checkpoint gives it."""
 
 import os
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import nn
+from predictors import FP32, MEAN, PALETTE, PICTURE, STD, describe, live, loaded
+from scripts import refused
 
 from nets.config import NetworkConfig
 from nets.unet import build
 from unet import Unet
-from utils.core.console import UserError
-from utils.core.device import Precision
 from utils.images.arrays import to_uint8_rgb
 from utils.images.palette import blend, cutout, voc_palette
 from utils.images.reading import as_array
@@ -23,33 +21,6 @@ from utils.inference.maps import certainty, classes
 from utils.inference.member import mirror, reflected
 from utils.inference.rendering import render
 from utils.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-
-NETWORK = {"num_classes": 3, "in_channels": 3, "base_channels": 4, "depth": 2}
-MEAN, STD = np.array([0.4, 0.5, 0.6]), np.array([0.2, 0.25, 0.3])
-PICTURE = np.random.default_rng(0).integers(0, 256, (37, 53, 3), np.uint8)
-FP32 = Precision(torch.device("cpu"), None)
-PALETTE = [[1, 2, 3], [200, 0, 0], [0, 210, 0]]
-
-
-def describe(network: dict | None = None, **fields: object) -> Checkpoint:
-    """A checkpoint of a network whose batch norms have seen pictures, and which finds every class."""
-    config = NetworkConfig(**{**NETWORK, **(network or {})})
-    channels = config.in_channels
-    torch.manual_seed(0)
-    net = build(config).train()
-    with torch.no_grad():
-        for _ in range(3):
-            logits = net(torch.randn(2, channels, 64, 64))
-        net.head.bias -= logits.mean(dim=(0, 2, 3))
-    content = {
-        "class_names": ["background", "cell", "nucleus"],
-        "palette": PALETTE,
-        "normalisation": {"mean": MEAN[:channels].tolist(), "std": STD[:channels].tolist()},
-        "input_shape": (32, 32),
-        "scores": {"miou": 0.5},
-        "settings": {"epochs": 1},
-    }
-    return Checkpoint(net.state_dict(), config, **{**content, **fields})
 
 
 @pytest.fixture(scope="module")
@@ -62,16 +33,6 @@ def path(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def unet(path) -> Unet:
     return Unet(path, device="cpu", precision="fp32")
-
-
-def loaded(checkpoint: Checkpoint) -> nn.Module:
-    net = build(checkpoint.network)
-    net.load_state_dict(checkpoint.model)
-    return net
-
-
-def live(checkpoint: Checkpoint) -> Unet:
-    return Unet.from_network(loaded(checkpoint), checkpoint, FP32)
 
 
 @torch.no_grad()
@@ -207,7 +168,7 @@ def test_fields_of_the_checkpoint_can_be_replaced(path, unet):
 
 
 def test_class_names_that_do_not_fit_the_network_are_a_user_error(path):
-    with pytest.raises(UserError, match="3 classes"):
+    with refused("class-count", path):
         Unet(path, "cpu", class_names=["background", "cell"])
 
 
@@ -220,15 +181,15 @@ def test_weights_that_do_not_fit_are_a_user_error(fault, tmp_path):
     else:
         checkpoint.model[name] = torch.ones(1)
     save_checkpoint(tmp_path / "best.pth", checkpoint)
-    with pytest.raises(UserError, match=r"best\.pth") as error:
+    with refused("weights-misfit", tmp_path / "best.pth") as caught:
         Unet(tmp_path / "best.pth", "cpu")
-    assert f"{fault} (1 in all)" in str(error.value)
-    assert name in str(error.value)
+    assert fault in caught.value.remedy
+    assert name in caught.value.remedy
 
 
 def test_the_newest_run_is_taken_by_default(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match=r"train\.py"):
+    with refused("weights-missing"):
         Unet(device="cpu")
     for time, name in ((100, "old"), (200, "new")):
         target = tmp_path / "logs" / name / "best.pth"
@@ -238,9 +199,9 @@ def test_the_newest_run_is_taken_by_default(path, tmp_path, monkeypatch):
 
 
 def test_missing_files_are_user_errors(unet, tmp_path):
-    with pytest.raises(UserError, match=r"nothing\.pth"):
+    with refused("checkpoint-missing", tmp_path / "nothing.pth"):
         Unet(tmp_path / "nothing.pth", "cpu")
-    with pytest.raises(UserError, match=r"nothing\.png"):
+    with refused("file-missing", tmp_path / "nothing.png"):
         unet.predict(tmp_path / "nothing.png")
 
 
@@ -269,7 +230,7 @@ def test_a_live_network_is_used_not_copied():
     assert unet.model_path is None
     before = unet.predict_proba(PICTURE)
     statistics = {k: v.clone() for k, v in net.state_dict().items()}
-    # In the middle of a training the network is in training mode; predicting must neither use nor move batch statistics.
+    # In training the network is in training mode; predicting must neither use nor move batch statistics.
     net.train()
     np.testing.assert_array_equal(unet.predict_proba(PICTURE), before)
     assert all(torch.equal(value, statistics[key]) for key, value in net.state_dict().items())
@@ -308,9 +269,15 @@ def test_overlapping_tiles_of_the_papers_network_equal_the_picture_as_a_whole(tm
     net = build(network)
     save_checkpoint(
         tmp_path / "paper.pth",
-        Checkpoint(model=net.state_dict(), network=network, class_names=["a", "b"], palette=[[0, 0, 0], [128, 0, 0]],
-                   normalisation={"mean": [0.5], "std": [0.25]}, input_shape=(64, 64)),
-    )  # fmt: skip
+        Checkpoint(
+            model=net.state_dict(),
+            network=network,
+            class_names=["a", "b"],
+            palette=[[0, 0, 0], [128, 0, 0]],
+            normalisation={"mean": [0.5], "std": [0.25]},
+            input_shape=(64, 64),
+        ),
+    )
     unet = Unet(tmp_path / "paper.pth", device="cpu", precision="fp32")
     images = torch.randint(
         0, 256, (1, 1, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
@@ -320,66 +287,3 @@ def test_overlapping_tiles_of_the_papers_network_equal_the_picture_as_a_whole(tm
     tiled = unet.logits(images)
     assert tiled.shape == (1, 2, *size)
     assert (tiled - whole).abs().max() < 1e-4 * whole.abs().max()
-
-
-@pytest.fixture
-def quick_compiler(monkeypatch):
-    """torch.compile without its C++ compiler: the graph is captured and run."""
-    torch.compiler.reset()
-    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
-
-
-@pytest.mark.parametrize(
-    ("make", "times", "tolerance"),
-    [
-        (lambda path: Unet(path, "cpu", "fp32"), 2, 1e-5),
-        # Rounded after every operation; what is not compiled rounds fewer times.
-        (lambda path: Unet(path, "cpu", "bf16"), 2, 0.02),
-        # Upright and on its side.
-        (lambda path: Unet(path, "cpu", "fp32", tta=True), 4, 1e-5),
-        (lambda path: Unet([path, path], "cpu", "fp32", close_gaps="cell"), 4, 1e-5),
-    ],
-    ids=["one network", "in bfloat16", "from all sides", "ensemble"],
-)
-def test_compiled_networks_predict_the_same(path, make, times, tolerance, quick_compiler, capsys):
-    plain, unet = make(path), make(path)
-    unet.compile(after=0)
-    for picture in (PICTURE, PICTURE, PICTURE[:30], PICTURE[:, :, 0]):
-        np.testing.assert_allclose(unet.predict_proba(picture), plain.predict_proba(picture), atol=tolerance)
-        assert (unet.predict(picture) == plain.predict(picture)).mean() >= (1 if tolerance < 1e-4 else 0.95)
-    assert capsys.readouterr().err.count("compiled in") == times
-
-
-def test_a_size_is_compiled_when_it_comes_again(path, unet, quick_compiler, capsys):
-    compiled = Unet(path, "cpu", "fp32")
-    compiled.compile(after=2)
-    for size, notes in ((37, 0), (20, 0), (37, 0), (37, 1), (37, 0), (20, 0), (20, 1)):
-        np.testing.assert_array_equal(compiled.predict(PICTURE[:size]), unet.predict(PICTURE[:size]))
-        assert capsys.readouterr().err.count(f"compiling for {size}×53 pixels") == notes
-
-
-def test_sizes_beyond_those_that_are_compiled_run_all_the_same(
-    path, unet, quick_compiler, monkeypatch, capsys
-):
-    monkeypatch.setattr("utils.inference.ensemble.COMPILED_SIZES", 2)
-    compiled = Unet(path, "cpu", "fp32")
-    compiled.compile(after=0)
-    for size in (20, 30, 37, 20, 30, 37):
-        np.testing.assert_array_equal(compiled.predict(PICTURE[:size]), unet.predict(PICTURE[:size]))
-    notes = capsys.readouterr().err
-    assert notes.count("compiled in") == 2
-    assert notes.count("2 sizes are compiled now, others run as they are") == 1
-
-
-def test_without_a_compiler_the_user_is_told(path, monkeypatch):
-    def no_compiler(*_: object, **__: object):
-        raise torch._dynamo.exc.TorchDynamoException(
-            "C++ compile error\nOutput:\nfatal error: Python.h: No such file"
-        )
-
-    monkeypatch.setattr(torch, "compile", lambda *_, **__: no_compiler)
-    unet = Unet(path, "cpu", "fp32")
-    unet.compile(after=0)
-    with pytest.raises(UserError, match=r"fatal error: Python\.h") as caught:
-        unet.predict(PICTURE)
-    assert "leave --compile out" in caught.value.remedy

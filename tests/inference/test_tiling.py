@@ -1,4 +1,4 @@
-"""Tiles: the same probabilities as the whole picture at once, for every network that can; smooth overlaps for the others."""
+"""Tiles give the probabilities of the whole picture at once, or smooth overlaps where a network cannot."""
 
 from itertools import pairwise
 
@@ -7,14 +7,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from scripts import ROOT, save_untrained
-from test_predictor import PICTURE, describe, live
+from predictors import PICTURE, describe, live
+from scripts import ROOT, refused, save_untrained
 
 from nets.config import NetworkConfig
 from nets.geometry import measure_geometry
 from nets.unet import build
 from unet import Unet
-from utils.core.console import UserError
 from utils.inference.averaging import dihedral_logits, mean_logits
 from utils.inference.ensemble import plan_tiles
 from utils.inference.maps import certainty, classes, entropy, probabilities, probability_of
@@ -203,7 +202,8 @@ def test_values_held_at_once_by_hand():
 
 
 def test_reaches_by_hand():
-    # Convolutions of 3×3: two a level and step, (2 + 2) · 1 + (2 + 2) · 2 + 2 · 4 = 20; up-convolutions look back 1 + 2.
+    # Two convolutions of 3×3 per level and step reach (2 + 2) · 1 + (2 + 2) · 2 + 2 · 4 = 20 pixels.
+    # Up-convolutions look back 1 + 2.
     net = build(NetworkConfig(2, 3, base_channels=2, depth=2)).eval()
     assert measure_geometry(net).reach == 23
     assert measure_geometry(net).stride == 4
@@ -227,8 +227,10 @@ def test_ensembles_of_other_classes_are_refused(tmp_path):
         save_untrained(tmp_path / "a.pth"),
         save_untrained(tmp_path / "b.pth", ["background", "cat", "dog"]),
     ]
-    with pytest.raises(UserError, match=r"(?s)b\.pth.*cat, dog.*a\.pth.*cell, nucleus"):
+    with refused("ensemble-classes", paths[1]) as caught:
         Unet(paths, "cpu")
+    assert "cat, dog" in caught.value.found
+    assert str(paths[0]) in caught.value.expected
 
 
 def test_test_time_augmentation_is_the_mean_over_eight_sides():

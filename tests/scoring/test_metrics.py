@@ -58,7 +58,7 @@ def test_counts_add_up_over_batches(pairs):
 def test_a_mean_of_batch_scores_would_be_another_number():
     one, two = np.array([[0, 0, 0, 1]]), np.array([[1, 1, 0, 0]])
     whole = Scores(matrix_of((one, one), (two, 1 - two), num_classes=2))
-    # 4 right of 8; class 0: 3 / (5 + 5 - 3), class 1: 1 / (3 + 3 - 1); batch by batch it would be (1 + 0) / 2.
+    # 4 right of 8; class 0: 3 / (5 + 5 - 3), class 1: 1 / (3 + 3 - 1); per batch it would be (1 + 0) / 2.
     assert whole.miou == pytest.approx((3 / 7 + 1 / 5) / 2)
     assert whole.accuracy == 0.5
 

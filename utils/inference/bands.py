@@ -14,8 +14,8 @@ def to_bands(
 ) -> Iterator[Band]:
     """Bands of a picture `width` pixels wide, one array (…, h, width) for each output.
 
-    pieces: the logits (1, K, h, w) of each band from left to right; outputs: functions of the logits (K, h, w).
-    bar: counts the tiles.
+    pieces: the logits (1, K, h, w) of each band from left to right; outputs: functions of the logits
+    (K, h, w); bar: counts the tiles.
     """
     for row in pieces:
         arrays, left = [], 0

@@ -25,7 +25,7 @@ COMPILED_SIZES = 8  # as many versions of one function torch.compile keeps
 def open_ensemble(
     paths: Sequence[str | Path | None], device: str, precision: str, tta: bool, overrides: dict[str, Any]
 ) -> list[Member]:
-    """The networks of several files (None: the newest). Raises UserError if they do not agree in their classes."""
+    """The networks of several files (None: the newest). Raises UserError if their classes differ."""
     members: list[Member] = []
     for path in paths:
         # An ONNX file may run on another device than asked for; then so do the others.
@@ -87,7 +87,7 @@ def plan_tiles(
 def predict_tiles(
     members: Sequence[Member], grid: Grid, size: tuple[int, int], readers: Sequence[Reader]
 ) -> Iterator[Iterator[Tensor]]:
-    """Bands of pieces, as `tiled` has them, of the logits of all members' mean. readers: of each member's input."""
+    """Logits of the members' mean in bands of pieces, see `tiled`. readers: of each member's input."""
     networks = [member.predict_tiles(size, read) for member, read in zip(members, readers, strict=True)]
     return tiled(grid, lambda rows, columns: mean_logits(logits(rows, columns) for logits in networks))
 

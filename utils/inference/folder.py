@@ -25,9 +25,9 @@ class Share:
 
 
 def list_sources(folder: Path, writer: ResultWriter) -> tuple[list[Source], list[str]]:
-    """The pictures of a folder and of those below, without those whose results would share a file name.
+    """The pictures in a folder and below it, and faults of those left out because results would share a name.
 
-    Also the faults of those left out. Raises UserError for a folder without pictures, or that is the writer's own.
+    Raises UserError for a folder without pictures, and for the one that the results go to.
     """
     refuse_same_folder(folder, writer.output)
     paths = walk_images(folder, writer.output)

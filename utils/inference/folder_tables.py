@@ -30,7 +30,7 @@ class FolderTables:
         return [self.summary, self.order, *([self.folder / "objects.csv"] if self.objects else [])]
 
     def add(self, row: dict[str, object]) -> None:
-        """Add a picture: the first process to summary.csv, any other to a file of its own until they are joined."""
+        """Add a picture: the first process to summary.csv, any other to a file of its own."""
         append_row(self.folder / f"summary.{self.rank}.csv" if self.rank else self.summary, row)
 
     def remove_summaries(self) -> None:
@@ -41,8 +41,8 @@ class FolderTables:
     def finish(self, objects_of: Callable[[str], Path]) -> None:
         """Join the rows of all processes, those of an interrupted run included, and write the other tables.
 
-        order.csv lists the pictures from the least to the most certain, so that the first are worth correcting.
-        objects_of: the object table of a picture by its name in summary.csv.
+        order.csv lists the pictures from the least to the most certain, because the first are worth
+        correcting. objects_of: the object table of a picture by its name in summary.csv.
         """
         for part in self._parts():
             for row in read_table(part):

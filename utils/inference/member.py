@@ -49,7 +49,7 @@ class Member:
         return lambda rows, columns: images[..., rows, columns]
 
     def read_picture(self, read_rows: Callable[[int, int], np.ndarray]) -> Reader:
-        """What reads tiles of a picture; read_rows(top, bottom): its rows (h, W) or (h, W, 3), uint8 or uint16."""
+        """What reads tiles of a picture; read_rows(top, bottom): its rows (h, W[, 3]) uint8 or uint16."""
 
         def read(rows: slice, columns: slice) -> Tensor:
             values = stretch(read_rows(rows.start, rows.stop)[:, columns], self.normalisation.range_16bit)
@@ -72,7 +72,7 @@ class Member:
         return partial(undo_letterbox, self.logits(boxed), size)
 
     def logits(self, images: Tensor) -> Tensor:
-        """Pictures (N, C, H, W) on the device, uint8 or uint16, neither cut nor scaled → (N, K, H, W) float32."""
+        """Pictures (N, C, H, W) on the device, cut and scaled, uint8 or uint16 → (N, K, H, W) float32."""
         self.net.eval()
         batch = self.normalisation(images)
         if self.tta:

@@ -48,7 +48,7 @@ class Output:
 
 @dataclass(frozen=True, eq=False)
 class ResultFiles:
-    """All files of one picture; None or empty for what is not asked for. picture: the one to look at first."""
+    """All files of one picture, None or empty where not asked for. picture: the one to look at first."""
 
     picture: Path
     mask: Path
@@ -148,7 +148,7 @@ def refuse_overwrite(existing: Sequence[Path]) -> None:
 
 
 def refuse_same_folder(pictures: Path, output: Path) -> None:
-    """Raises UserError if the results would go into the folder of the pictures, where they could replace some."""
+    """Raises UserError if results would go into the folder of the pictures, where they could replace some."""
     if pictures.resolve() == output.resolve():
         raise UserError(
             "output-among-pictures",

@@ -70,8 +70,8 @@ class ResultWriter:
         """object_classes: indices of the classes that are cleaned, measured and cut out; output: the folder.
 
         tables: those of a folder, None for single pictures. overwrite: replace what is there. skip_existing:
-        complete an earlier run; annotations that may have been corrected by hand are kept. Raises UserError for
-        a pixel size that is no length.
+        complete an earlier run; annotations that may have been corrected by hand are kept. Raises UserError
+        for a pixel size that is no length.
         """
         self.settings, self.drawing, self.cleaning, self.output = settings, drawing, cleaning, output
         self.object_classes, self.tables = object_classes, tables
@@ -96,8 +96,8 @@ class ResultWriter:
     def write(self, source: Source, picture: Picture, predict: Predict) -> Result:
         """Predict one picture and write its results; the only way to do so.
 
-        Where something needs the whole picture, its bands are joined to one; otherwise no more than a band is in
-        memory. Raises UserError if a result is there that may not be replaced.
+        Where something needs the whole picture, its bands are joined to one; otherwise no more than a band is
+        in memory. Raises UserError if a result is there that may not be replaced.
         """
         files, size = self.files(source), picture.shape[:2]
         pixels = size[0] * size[1]
@@ -167,7 +167,7 @@ class ResultWriter:
     def _write_objects(
         self, source: Source, files: ResultFiles, image: np.ndarray, mask: np.ndarray, sure: np.ndarray
     ) -> Objects | None:
-        """What needs the whole picture: annotations and cutouts are written, the measured objects returned."""
+        """What needs the whole picture: write annotations and cutouts, return the measured objects."""
         if files.labelme and files.labelme_picture:
             with replacing(files.labelme_picture) as temporary:
                 shutil.copyfile(source.path, temporary)
@@ -195,3 +195,10 @@ class ResultWriter:
             self.tables.add(summary)
         elif files.summary:
             write_table(files.summary, [summary])
+
+
+def print_counts(class_names: Sequence[str], counts: np.ndarray) -> None:
+    """Pixels and share of every class; counts: (256,)."""
+    width = max(len(name) for name in class_names)
+    for index, name in enumerate(class_names):
+        print(f"  {index:3d} {name:<{width}} {counts[index]:12d} pixels {counts[index] / counts.sum():8.2%}")

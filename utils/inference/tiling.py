@@ -1,4 +1,4 @@
-"""Large pictures by overlapping tiles: where they are cut, and how their logits become those of the picture."""
+"""Large pictures by overlapping tiles: where they are cut, and how their logits are put together."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -37,7 +37,7 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True)
 class Grid:
-    """Tiles of a picture. blend: overlaps are mixed smoothly, because a tile's logits are not exactly the picture's."""
+    """Tiles of a picture. blend: mix overlaps, because a tile's logits are not exactly the picture's."""
 
     rows: list[Span]
     columns: list[Span]
@@ -91,8 +91,8 @@ def tile_side(bytes_per_pixel: float, device: torch.device, banded: bool) -> int
 def tiled(grid: Grid, predict: Callable[[slice, slice], Tensor]) -> Iterator[Iterator[Tensor]]:
     """Bands of the picture from top to bottom, each as pieces (…, h, w) from left to right.
 
-    They have to be used in this order. predict(rows, columns): logits (…, h, w) of a tile. One tile at a time,
-    because a larger tile wastes less on its halo than a batch of small ones in the same memory.
+    They have to be used in this order. predict(rows, columns): logits (…, h, w) of a tile. One tile at a
+    time, because a larger tile wastes less on its halo than a batch of small ones in the same memory.
     """
     above: list[Tensor | None] = [None] * len(grid.columns)
     for index, row in enumerate(grid.rows):
@@ -131,7 +131,7 @@ def beginning(spans: Sequence[Span], index: int) -> int:
 
 
 def ramps(spans: Sequence[Span], index: int, device: torch.device) -> Tensor:
-    """Weight of each pixel of a span: rises as sin² over the overlap with the one before, falls as cos² with the next."""
+    """Weight of each pixel of a span: sin² over the overlap with the one before, cos² with the next."""
     span = spans[index]
     weights = torch.ones(span.last - span.first, device=device)
     for other, flip in ((index - 1, False), (index + 1, True)):

@@ -10,14 +10,14 @@ from utils.images.palette import IGNORE_INDEX
 
 
 class ConfusionMatrix:
-    """Counts pixels of a whole split: rows truth, columns prediction; pixels whose truth is 255 are left out."""
+    """Counts pixels of a whole split: rows truth, columns prediction; a truth of 255 is left out."""
 
     def __init__(self, num_classes: int, device: torch.device | str = "cpu"):
         self.num_classes = num_classes
         self.counts = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device)
 
     def update(self, truth: Tensor | np.ndarray, prediction: Tensor | np.ndarray) -> None:
-        """Count one mask or a batch. Both of one shape, class indices. Raises ValueError for another shape or class."""
+        """Count one mask or a batch of class indices. Raises ValueError for another shape or class."""
         truth, prediction = (torch.as_tensor(x, device=self.counts.device) for x in (truth, prediction))
         if truth.shape != prediction.shape:
             raise ValueError(f"truth has shape {tuple(truth.shape)}, prediction {tuple(prediction.shape)}")
@@ -39,10 +39,10 @@ class ConfusionMatrix:
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of a confusion matrix (K, K) int64. Per class: (K,) float64 in 0…1, NaN where the class has no say.
+    """Scores of a confusion matrix (K, K) int64. Per class (K,) float64 in 0…1, NaN where it has no say.
 
-    IoU and Dice are NaN for a class that is neither in the truth nor in the prediction, recall for one not in the truth,
-    precision for one never predicted; means leave NaN out. A class in neither is left out of all means.
+    IoU and Dice are NaN for a class that is neither in the truth nor in the prediction, recall for one not
+    in the truth, precision for one never predicted. Means leave NaN out.
     """
 
     matrix: np.ndarray
