@@ -1,6 +1,6 @@
 """Check a VOC folder, repair the coding of its masks on request, describe it, and write its split files."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from tyro.conf import OmitArgPrefixes
@@ -9,19 +9,19 @@ from utils.core.console import UserError, quoted, run_script
 from utils.core.files import write_lines
 from utils.core.settings import check_settings
 from utils.doctor.checks import check_pictures, check_values
-from utils.doctor.commands import changed_flags
 from utils.doctor.examination import Examination, examine
-from utils.doctor.faults import Fault, report_faults
+from utils.doctor.faults import report_faults
 from utils.doctor.originals import write_repaired
 from utils.doctor.pairing import list_pairs
-from utils.doctor.repair import MaskRepair, RepairSettings, prepare_repair
+from utils.doctor.repair import MaskRepair, RepairSettings, changed_flags, prepare_repair
 from utils.doctor.sheets import draw_contact_sheet, draw_statistics
-from utils.doctor.statistics import Statistics, describe, print_statistics, save_statistics
+from utils.doctor.statistics import Statistics, describe, print_statistics
 from utils.training.recipe import Proposal, propose
 from utils.voc.classes import resolve_class_names
+from utils.voc.dataset_file import write_dataset_file
 from utils.voc.folder import VocFolder
-from utils.voc.split_files import write_splits
-from utils.voc.splits import SplitSettings, check_groups, check_percents
+from utils.voc.names import list_some
+from utils.voc.splits import SplitSettings, check_groups, check_percents, write_splits
 
 
 @dataclass
@@ -47,13 +47,13 @@ def main(config: Config) -> None:
     faults += check_values(examination, class_names, repair) + check_pictures(examination.reports)
     if not pairs:
         found, expected = "no pair of picture and mask", "pictures and masks of the same names"
-        faults.append(Fault("no-pairs", folder.root, found, expected, "put them in"))
+        faults.append(UserError("no-pairs", folder.root, found, expected, "put them in"))
     report_faults(folder, faults, len(pairs))
     records = [report.record for report in examination.reports]
     check_groups(config.splits, [record.name for record in records])
 
     if repair.active:
-        write_repaired(folder, repair, pairs, [report.repaired for report in examination.reports])
+        write_repaired(repair, pairs, [report.repaired for report in examination.reports])
     class_names = settle_class_names(repair, class_names, examination)
     digests = {report.record.name: report.digest for report in examination.reports}
     write_splits(folder, config.splits, records, digests)
@@ -61,7 +61,8 @@ def main(config: Config) -> None:
     statistics = describe(examination, class_names)
     proposals = propose_settings(folder, examination, statistics)
     reasons = {proposal.flags: proposal.reason for proposal in proposals}
-    save_statistics(folder, statistics, reasons, records)
+    listed = [{"flags": flags, "reason": reason} for flags, reason in reasons.items()]
+    write_dataset_file(folder, {**asdict(statistics), "proposals": listed}, records)
     print_statistics(folder.root, statistics, reasons)
     draw_statistics(folder, statistics, examination, reasons)
     draw_contact_sheet(folder, examination.reports, class_names)
@@ -70,17 +71,13 @@ def main(config: Config) -> None:
 
 
 def find_class_names(repair: MaskRepair) -> list[str] | None:
-    """Class names from class_names.txt or else from the color table; None without either.
-
-    Raises UserError.
-    """
+    """Names from class_names.txt or else from the color table; None without either. Raises UserError."""
     folder, table = repair.folder, repair.table
     names = folder.read_class_names()
     if table and names and names != table.class_names:
-        listed, wanted = ", ".join(names[:8]), ", ".join(table.class_names[:8])
-        expected = f"the classes of the table {table.name}, in its order: {wanted}, …"
+        expected = f"the classes of {table.name}: {list_some(table.class_names, 8)}"
         remedy = "remove the file, which is then written from the table, or use a table of these classes"
-        raise UserError("class-names-table", folder.class_names_path, f"{listed}, …", expected, remedy)
+        raise UserError("class-names-table", folder.class_names_path, list_some(names, 8), expected, remedy)
     return names or (table.class_names if table else None)
 
 

@@ -1,5 +1,7 @@
 """Which mask belongs to which picture: near misses, strays, two of a name."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from doctor_folder import GRAY, MASK, add, check, command, find_fault, make_folder, obey
@@ -62,7 +64,7 @@ def test_only_masks_that_fix_can_assign_are_proposed(folder):
     add(folder, "x", None)
     for name in ("x_GT.bmp", "a_old.png"):
         save_as(folder.masks_dir / name, MASK)
-    strays = {fault.path.name: fault.code for fault in find_fault(folder).faults}
+    strays = {Path(fault.subject).name: fault.code for fault in find_fault(folder).faults}
     assert strays == {"a_old.png": "mask-without-picture", "x_GT.bmp": "mask-name"}
 
 

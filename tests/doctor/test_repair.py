@@ -214,7 +214,7 @@ def test_values_beyond_the_class_names_in_many_masks(folder):
         write_mask(folder.mask_path(name), MASK * 2)
     error = find_fault(folder)
     paths = [str(folder.mask_path(name)) for name in "bc"]
-    assert [(fault.code, fault.path) for fault in error.faults] == [("mask-value", path) for path in paths]
+    assert [(fault.code, fault.subject) for fault in error.faults] == [("mask-value", path) for path in paths]
 
 
 def test_gray_masks_with_alpha(folder):

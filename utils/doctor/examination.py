@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -10,7 +10,6 @@ import numpy as np
 
 from utils.core.console import UserError, progress
 from utils.core.threads import map_ahead
-from utils.doctor.faults import Fault, fault_of
 from utils.doctor.originals import RepairedMask, digest
 from utils.doctor.repair import ColoredMaskError, MaskRepair, Pair
 from utils.images.palette import IGNORE_INDEX
@@ -48,10 +47,7 @@ class Objects:
         self.bins += np.bincount((np.log2(areas) * SIZE_BINS).astype(int), minlength=256)
 
     def quantile(self, share: float) -> float:
-        """Size in pixels, to within 5 %, that `share` of the objects do not exceed.
-
-        0 where there are none.
-        """
+        """Size in pixels, to within 5 %, that `share` of the objects do not exceed; 0 without objects."""
         if not self.count:
             return 0.0
         place = int(np.searchsorted(self.bins.cumsum(), share * self.count))
@@ -60,52 +56,38 @@ class Objects:
 
 @dataclass
 class Examination:
-    """All that one reading of the folder found.
-
-    histogram: (65536,) values of all channels, 8 bits widened (· 257).
-    """
+    """What one reading of the folder found. histogram: (65536,) of all channels, 8 bits widened (· 257)."""
 
     reports: list[PairReport] = field(default_factory=list)
-    faults: list[Fault] = field(default_factory=list)
+    faults: list[UserError] = field(default_factory=list)
     counts: np.ndarray = field(default_factory=lambda: np.zeros(256, np.int64))
     histogram: np.ndarray = field(default_factory=lambda: np.zeros(65536))
     objects: dict[int, Objects] = field(default_factory=lambda: defaultdict(Objects))
 
 
-@dataclass(frozen=True)
-class _PairResult:
-    """report: None if picture or mask cannot be read; histogram: of the picture.
-
-    areas: class → sizes of its objects.
-    """
-
-    errors: list[UserError]
-    report: PairReport | None = None
-    histogram: np.ndarray | None = None
-    areas: dict[int, np.ndarray] = field(default_factory=dict)
-
-
 def examine(pairs: Sequence[Pair], repair: MaskRepair) -> Examination:
     """Read every pair. Memory does not depend on the number of pictures."""
-    examination, errors = Examination(), []
+    examination = Examination()
     results = map_ahead(lambda pair: _examine_pair(pair, repair), pairs, THREADS, 2 * THREADS)
-    for result in progress(results, "checking pairs", "pair", len(pairs)):
-        errors += result.errors
-        if result.report:
-            examination.reports.append(result.report)
-            examination.counts += result.report.record.counts
-            examination.histogram[:: 65535 // (len(result.histogram) - 1)] += result.histogram
-            for label, sizes in result.areas.items():
+    for errors, report, histogram, areas in progress(results, "checking pairs", "pair", len(pairs)):
+        examination.faults += errors
+        if report:
+            examination.reports.append(report)
+            examination.counts += report.record.counts
+            examination.histogram[:: 65535 // (len(histogram) - 1)] += histogram
+            for label, sizes in areas.items():
                 examination.objects[label].add(sizes)
-    colored = [error for error in errors if isinstance(error, ColoredMaskError)]
-    remedy = _color_remedy(colored, repair) if colored else ""
-    examination.faults = [
-        replace(fault_of(error), remedy=remedy) if error in colored else fault_of(error) for error in errors
-    ]
+    colored = [error for error in examination.faults if isinstance(error, ColoredMaskError)]
+    remedy = _color_remedy(colored, repair)
+    for error in colored:
+        error.remedy = remedy
     return examination
 
 
-def _examine_pair(pair: Pair, repair: MaskRepair) -> _PairResult:
+def _examine_pair(
+    pair: Pair, repair: MaskRepair
+) -> tuple[list[UserError], PairReport | None, np.ndarray | None, dict[int, np.ndarray]]:
+    """Errors, and unless picture or mask cannot be read: report, histogram, class → sizes of its objects."""
     image, mask, errors = None, None, []
     try:
         image = read_image(pair.picture)
@@ -116,18 +98,18 @@ def _examine_pair(pair: Pair, repair: MaskRepair) -> _PairResult:
     except UserError as error:
         errors.append(error)
     if image is None or mask is None:
-        return _PairResult(errors)
+        return errors, None, None, {}
     record, histograms = make_record(pair.name, image, mask)
     repaired = RepairedMask(tuple(steps), digest(mask) if repair.active else "", mask.shape)
     channels = 1 if image.ndim == 2 else 3
     report = PairReport(record, pair.picture, channels, digest(image), repaired)
-    return _PairResult(errors, report, histograms[4], _measure_objects(mask, record.values))
+    return errors, report, histograms[4], _measure_objects(mask, record.values)
 
 
 def _measure_objects(mask: np.ndarray, values: dict[int, int]) -> dict[int, np.ndarray]:
     areas = {}
     # Hundreds of values are gray levels or numbers of objects, no classes.
-    for label in [value for value in values if value not in (0, IGNORE_INDEX)] if len(values) <= 64 else []:
+    for label in values.keys() - {0, IGNORE_INDEX} if len(values) <= 64 else ():
         stats = cv2.connectedComponentsWithStats((mask == label).view(np.uint8))[2]
         areas[label] = stats[1:, cv2.CC_STAT_AREA]
     return areas
@@ -141,10 +123,5 @@ def _color_remedy(errors: Sequence[ColoredMaskError], repair: MaskRepair) -> str
     names = repair.folder.read_class_names()
     tables = {name: table for name, table in BUILT_IN.items() if names in (None, table.class_names)}
     fitting = [name for name, table in tables.items() if set(colors) <= set(table.packed.tolist())]
-    if fitting:
-        return "   or   ".join(repair.command(colors=name) for name in fitting)
-    found, order = color_shares(dict(colors.most_common()), colors.total()), ""
-    if names:
-        order = ", in the order of class_names.txt,"
-    command = repair.command(colors="colors.txt")
-    return f"{command}   after writing colors.txt, one line R G B NAME{order} for each of the colors {found}"
+    found = color_shares(dict(colors.most_common()), colors.total())
+    return repair.color_command(fitting, f"for each of the colors {found}", repair.settings.nearest)

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.core.console import UserError, counted, progress
+from utils.core.console import UserError, counted, progress, quoted
 from utils.core.files import read_record, remove, replacing, write_lines
 from utils.doctor.repair import MaskRepair, Pair
 from utils.images.reading import read_mask
 from utils.images.writing import write_mask
 from utils.voc.folder import VocFolder
+from utils.voc.names import list_some
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,25 +33,27 @@ def digest(array: np.ndarray) -> str:
     return blake2b(np.ascontiguousarray(array), key=key, digest_size=16).hexdigest()
 
 
-def originals_dir(folder: VocFolder) -> Path:
-    return folder.root / f"{folder.masks_dir.name}.orig"
-
-
 def read_mask_map(folder: VocFolder) -> dict[str, dict]:
     """What mask_map.json says of each mask, by name; empty without the file. Raises UserError."""
     return read_record(folder.root / "mask_map.json").get("masks", {})
 
 
-def mask_in_place(folder: VocFolder, pair: Pair) -> Path:
-    return pair.mask if pair.mask.parent == folder.masks_dir else folder.mask_path(pair.name)
-
-
-def changed_by_hand(folder: VocFolder, pair: Pair, known: dict[str, dict]) -> bool:
-    """Whether the mask in place is new work: neither the kept original nor what the repair wrote."""
-    kept, current = originals_dir(folder) / pair.mask.name, mask_in_place(folder, pair)
-    if not kept.is_file() or not current.is_file() or kept.read_bytes() == current.read_bytes():
-        return False
-    return not _holds(current, known.get(pair.name, {}).get("written", []))
+def find_changed_masks(folder: VocFolder, pairs: Sequence[Pair]) -> list[UserError]:
+    """Faults: masks in place that are new work, neither the kept original nor what the repair wrote."""
+    known, faults = read_mask_map(folder), []
+    expected = "the mask that the repair wrote, because it starts from the original again"
+    for pair in pairs:
+        kept = folder.originals_dir / pair.mask.name
+        current = pair.mask if pair.mask.parent == folder.masks_dir else folder.mask_path(pair.name)
+        if not kept.is_file() or not current.is_file() or kept.read_bytes() == current.read_bytes():
+            continue
+        if not _holds(current, known.get(pair.name, {}).get("written", [])):
+            found = "another content than the repair wrote"
+            remedy = (
+                f"remove {quoted(kept)} if the new mask is right, or {quoted(current)} if the original is"
+            )
+            faults.append(UserError("mask-changed", current, found, expected, remedy))
+    return faults
 
 
 def _holds(path: Path, digests: Sequence[str]) -> bool:
@@ -61,16 +64,14 @@ def _holds(path: Path, digests: Sequence[str]) -> bool:
         return False
 
 
-def write_repaired(
-    folder: VocFolder, repair: MaskRepair, pairs: Sequence[Pair], plan: Sequence[RepairedMask]
-) -> None:
+def write_repaired(repair: MaskRepair, pairs: Sequence[Pair], plan: Sequence[RepairedMask]) -> None:
     """Write the masks that change. After an interruption at any instant, running again completes the work."""
-    kept_dir = originals_dir(folder)
+    folder, kept_dir = repair.folder, repair.folder.originals_dir
     changes = [(p, m) for p, m in zip(pairs, plan, strict=True) if m.steps or p.mask.parent == kept_dir]
     if not changes:
         print("repaired nothing: no mask needs it")
         return
-    _keep_originals(folder, repair, changes)
+    _keep_originals(repair, changes)
     rewritten = 0
     for pair, mask in progress(changes, "repairing masks", "mask"):
         target, kept = folder.mask_path(pair.name), kept_dir / pair.mask.name
@@ -86,27 +87,20 @@ def write_repaired(
         return
     renamed = "other names and file types → NAME.png"
     steps = dict.fromkeys(renamed if s.startswith("file ") else s for _, mask in changes for s in mask.steps)
-    listed = "; ".join([*steps][:6]) + "; …" * (len(steps) > 6)
-    number = counted(rewritten, "mask")
-    print(f"repaired {number} in {folder.masks_dir} ({listed or 'as before'}); originals in {kept_dir}")
+    done, number = list_some([*steps], 6) or "as before", counted(rewritten, "mask")
+    print(f"repaired {number} in {folder.masks_dir} ({done}); originals in {kept_dir}")
 
 
-def _keep_originals(
-    folder: VocFolder, repair: MaskRepair, changes: Sequence[tuple[Pair, RepairedMask]]
-) -> None:
+def _keep_originals(repair: MaskRepair, changes: Sequence[tuple[Pair, RepairedMask]]) -> None:
     """Copy the originals and write mask_map.json, before any mask changes."""
-    kept_dir, known = originals_dir(folder), read_mask_map(folder)
+    folder, known = repair.folder, read_mask_map(repair.folder)
     for pair, mask in changes:
-        kept = kept_dir / pair.mask.name
+        kept = folder.originals_dir / pair.mask.name
         if not kept.exists():
             with replacing(kept) as temporary:
                 # Without its attributes: a file that is read-only could not be renamed.
                 shutil.copyfile(pair.mask, temporary)
-        written = [*known.get(pair.name, {}).get("written", []), mask.digest]
-        known[pair.name] = {
-            "original": pair.mask.name,
-            "steps": mask.steps,
-            "written": list(dict.fromkeys(written)),
-        }
-    content = {"command": repair.command(fix=True), "originals": kept_dir.name, "masks": known}
+        written = dict.fromkeys([*known.get(pair.name, {}).get("written", []), mask.digest])
+        known[pair.name] = {"original": pair.mask.name, "steps": mask.steps, "written": [*written]}
+    content = {"command": repair.command(fix=True), "originals": folder.originals_dir.name, "masks": known}
     write_lines(folder.root / "mask_map.json", [json.dumps(content, ensure_ascii=False, indent=1)])

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from utils.core.console import UserError, quoted
-from utils.doctor.faults import Fault
-from utils.doctor.originals import changed_by_hand, mask_in_place, originals_dir, read_mask_map
+from utils.doctor.faults import warning
+from utils.doctor.originals import find_changed_masks
 from utils.doctor.repair import MaskRepair, Pair
-from utils.voc.folder import VocFolder, is_image, list_images
+from utils.voc.folder import VocFolder, files_by_name, is_image, list_images
 from utils.voc.names import match_names, natural_key
 
 
-def list_pairs(folder: VocFolder, repair: MaskRepair) -> tuple[list[Pair], list[Fault]]:
+def list_pairs(folder: VocFolder, repair: MaskRepair) -> tuple[list[Pair], list[UserError]]:
     """Pairs in natural order, and the faults of names and of masks changed since their repair.
 
     Raises UserError without the folders.
@@ -21,42 +21,32 @@ def list_pairs(folder: VocFolder, repair: MaskRepair) -> tuple[list[Pair], list[
     for part in (folder.root, folder.images_dir, folder.masks_dir):
         if not part.is_dir():
             expected = "a VOC folder with pictures in JPEGImages and masks in SegmentationClass"
-            convert = f"convert labelme files: python json_to_dataset.py --voc-root {quoted(folder.root)}"
-            raise UserError(
-                "voc-folder-missing", part, "no such folder", expected, f"put them there, or {convert}"
-            )
-    pictures, faults = _by_name(list_images(folder.images_dir), "picture")
+            convert = f"python json_to_dataset.py --voc-root {quoted(folder.root)}"
+            remedy = f"put them there, or convert labelme files: {convert}"
+            raise UserError("voc-folder-missing", part, "no such folder", expected, remedy)
+    pictures, faults = files_by_name(list_images(folder.images_dir), "picture")
+    expected = "a name that a line of a split file can hold"
     faults += [
-        Fault(
-            "name-blank",
-            path,
-            f"the name {name!r}, with a blank at an end",
-            "a name that a line of a split file can hold",
-            "rename it",
-        )
+        UserError("name-blank", path, f"the name {name!r}, with a blank at an end", expected, "rename it")
         for name, path in pictures.items()
         if name != name.strip()
     ]
     masks, mask_faults = _find_masks(folder, repair, pictures)
     pairs = [Pair(name, pictures[name], masks[name]) for name in sorted(masks, key=natural_key)]
     faults += mask_faults
-    faults += [Fault("picture-without-mask", path) for name, path in pictures.items() if name not in masks]
-    if repair.active:
-        known = read_mask_map(folder)
-        faults += [_changed_mask(folder, pair) for pair in pairs if changed_by_hand(folder, pair, known)]
-    return pairs, faults
+    faults += [warning("picture-without-mask", path) for name, path in pictures.items() if name not in masks]
+    return pairs, faults + (find_changed_masks(folder, pairs) if repair.active else [])
 
 
 def _find_masks(
     folder: VocFolder, repair: MaskRepair, pictures: dict[str, Path]
-) -> tuple[dict[str, Path], list[Fault]]:
-    """Picture name → mask.
-
-    Masks that match a picture but for affixes are read in any case, for their other faults.
-    """
+) -> tuple[dict[str, Path], list[UserError]]:
+    """Picture name → mask. One that matches a picture but for affixes is read too, for its other faults."""
     masks: dict[str, Path] = {}
-    faults: list[Fault] = []
-    for source in _mask_sources(folder, repair):
+    faults: list[UserError] = []
+    # The first folder that has a mask decides. An interrupted run may have moved one to its originals.
+    sources = [folder.masks_dir] + [folder.originals_dir] * repair.active
+    for source in reversed(sources) if repair.from_originals else sources:
         # What an interrupted run has copied to its originals is not a second mask.
         kept = {path.name: path for path in masks.values() if path.parent != folder.masks_dir}
         listing = [
@@ -65,7 +55,7 @@ def _find_masks(
             if is_image(path) and path.stem not in masks
             if not (path.name in kept and filecmp.cmp(path, kept[path.name], shallow=False))
         ]
-        found, twice = _by_name(listing, "mask")
+        found, twice = files_by_name(listing, "mask")
         faults += twice
         masks |= {name: path for name, path in found.items() if name in pictures}
         single = [name for name in found if name not in masks]
@@ -80,30 +70,9 @@ def _find_masks(
     return masks, faults
 
 
-def _mask_sources(folder: VocFolder, repair: MaskRepair) -> list[Path]:
-    """Folders of masks; the first that has a mask decides.
-
-    An interrupted run may have moved one to its originals.
-    """
-    if repair.from_originals:
-        return [originals_dir(folder), folder.masks_dir]
-    return [folder.masks_dir, originals_dir(folder)] if repair.active else [folder.masks_dir]
-
-
-def _by_name(paths: Sequence[Path], kind: str) -> tuple[dict[str, Path], list[Fault]]:
-    """Name without ending → file; a fault for each further file of a name. kind: picture or mask."""
-    found: dict[str, Path] = {}
-    faults = []
-    for path in paths:
-        other = found.setdefault(path.stem, path)
-        if other != path:
-            two = f"two {kind}s of one name: {other.name} and {path.name}"
-            expected = f"one {kind} per name, because a mask belongs to a name"
-            faults.append(Fault(f"{kind}-name-twice", path, two, expected, "rename or remove one of them"))
-    return found, faults
-
-
-def _mask_without_picture(path: Path, near: str | None, pictures: Sequence[str], repair: MaskRepair) -> Fault:
+def _mask_without_picture(
+    path: Path, near: str | None, pictures: Sequence[str], repair: MaskRepair
+) -> UserError:
     """near: the picture that matches but for affixes; pictures: all names, sorted."""
     code, remedy = "mask-without-picture", "rename or remove it"
     if near:
@@ -113,15 +82,4 @@ def _mask_without_picture(path: Path, near: str | None, pictures: Sequence[str],
         if path.stem.startswith(name) or name.startswith(path.stem):
             near = near or name
     found = "no picture of the same name in JPEGImages" + (f" (did you mean {near}?)" if near else "")
-    return Fault(code, path, found, f"a picture {path.stem}.jpg or .png, …", remedy)
-
-
-def _changed_mask(folder: VocFolder, pair: Pair) -> Fault:
-    kept, current = originals_dir(folder) / pair.mask.name, mask_in_place(folder, pair)
-    return Fault(
-        "mask-changed",
-        current,
-        "another content than the repair wrote",
-        "the mask that the repair wrote, because it starts from the original again",
-        f"remove {quoted(kept)} if the new mask is the right one, or {quoted(current)} if the original is",
-    )
+    return UserError(code, path, found, f"a picture {path.stem}.jpg or .png, …", remedy)

@@ -1,8 +1,9 @@
 """Reading masks that are no index masks yet, and turning them into such as far as the settings allow."""
 
+import re
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -11,21 +12,16 @@ from annotated_types import Ge
 from PIL import Image
 
 from utils.core.console import UserError
-from utils.doctor.commands import changed_flags
 from utils.doctor.mask_map import NO_CLASS, parse_map
 from utils.images.reading import read_image, read_mask
 from utils.voc.colors import BUILT_IN, ColorTable, color_shares, count_colors, load_table, main_colors, unpack
 from utils.voc.folder import VocFolder, check_size
+from utils.voc.names import list_some
 
 EXPECTED = "an 8-bit PNG with one channel or a palette, whose pixel values are the class indices"
-# What brings a picture of this EXIF orientation upright (EXIF 2.3, tag 0x0112), for those that swap height
-# and width.
-TURNS = {
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+# What brings a picture upright whose EXIF orientation (EXIF 2.3, tag 0x0112) swaps height and width.
+_TURN = Image.Transpose
+TURNS = {5: _TURN.TRANSPOSE, 6: _TURN.ROTATE_270, 7: _TURN.TRANSVERSE, 8: _TURN.ROTATE_90}
 
 
 @dataclass(frozen=True)
@@ -50,10 +46,7 @@ class Pair:
 
 
 class ColoredMaskError(UserError):
-    """A mask in RGB colors without a table for them.
-
-    counts: its most frequent colors, packed, and their pixels.
-    """
+    """A mask in RGB colors without a table. counts: its most frequent colors, packed, and their pixels."""
 
     def __init__(self, path: Path, found: str, counts: dict[int, int]):
         super().__init__("mask-colors", path, found, EXPECTED, "")
@@ -85,6 +78,14 @@ class MaskRepair:
             settings = replace(settings, fix=False)
         return self.folder.doctor(changed_flags(settings))
 
+    def color_command(self, tables: Sequence[str], purpose: str, nearest: int) -> str:
+        """Commands with one of these tables, or with one yet to write. purpose: what its lines are for."""
+        if tables:
+            return "   or   ".join(self.command(colors=name, nearest=nearest) for name in tables)
+        order = ", in the order of class_names.txt," if self.folder.class_names_path.is_file() else ""
+        command = self.command(colors="colors.txt", nearest=nearest)
+        return f"{command}   after writing colors.txt, one line R G B NAME{order} {purpose}"
+
     def read(self, pair: Pair, size: tuple[int, int] | None) -> tuple[np.ndarray, list[str]]:
         """The mask (H, W) uint8 of a pair and what was done to it. Raises UserError.
 
@@ -93,9 +94,7 @@ class MaskRepair:
         steps = [f"file {pair.mask.name} → {pair.name}.png"] if pair.mask.name != f"{pair.name}.png" else []
         codes, plain = self._read_codes(pair.mask)
         if codes.ndim == 2 and codes.dtype == np.uint8 and not plain:
-            if not self.active:
-                found = "a gray mask with an alpha channel"
-                raise UserError("mask-alpha", pair.mask, found, EXPECTED, self.command(fix=True))
+            self._require_fix("mask-alpha", pair.mask, "a gray mask with an alpha channel")
             steps.append("stored as plain gray")
         if codes.ndim == 3:
             codes = self._classify_colors(pair.mask, codes, steps)
@@ -106,10 +105,15 @@ class MaskRepair:
         if size and codes.shape != size:
             codes = self._turn(pair, codes, size, steps)
         # Where the name differs too, that is a fault of the name.
-        if steps and not self.active and pair.mask.stem == pair.name:
+        if steps and pair.mask.stem == pair.name:
             found = f"a mask in a {pair.mask.suffix} file"
-            raise UserError("mask-not-png", pair.mask, found, f"{pair.name}.png", self.command(fix=True))
+            self._require_fix("mask-not-png", pair.mask, found, f"{pair.name}.png")
         return codes, steps
+
+    def _require_fix(self, code: str, path: Path, found: str, expected: str = EXPECTED) -> None:
+        """Raises UserError, whose remedy is --fix, unless repairs are allowed."""
+        if not self.active:
+            raise UserError(code, path, found, expected, self.command(fix=True))
 
     def _read_codes(self, path: Path) -> tuple[np.ndarray, bool]:
         """(H, W) uint8 or uint16, or (H, W, 3) uint8, as in the file, and whether `read_mask` reads it.
@@ -132,32 +136,27 @@ class MaskRepair:
         colored = codes.ndim == 3 and bool((codes != codes[..., :1]).any())
         counts = count_colors(codes if colored else np.dstack([codes] * 3)[..., :3])
         what = f"{len(counts)} different {'colors' if colored else 'gray values'}"
-        command = (self._command_for_colors if colored else self._command_for_values)(main_colors(counts))
-        raise UserError(
-            "mask-jpeg",
-            path,
-            f"a JPEG ({what}: its compression smears class indices)",
-            EXPECTED,
-            f"export it as PNG from the program that drew it, or take the nearest value or color: {command}",
+        found = f"a JPEG ({what}: its compression smears class indices)"
+        command = self._smeared_command(main_colors(counts), colored)
+        remedy = (
+            f"export it as PNG from the program that drew it, or take the nearest value or color: {command}"
         )
+        raise UserError("mask-jpeg", path, found, EXPECTED, remedy)
 
-    def _command_for_colors(self, colors: Sequence[int]) -> str:
-        """For a smeared mask in these packed colors, with the table of the folder's classes if known."""
-        names = self.folder.read_class_names()
-        known = [name for name, table in BUILT_IN.items() if table.class_names == names]
-        if self.settings.colors or known:
-            return self.command(colors=self.settings.colors or known[0], nearest=60)
-        order = ", in the order of class_names.txt" if names else ""
-        listed = ", ".join(" ".join(map(str, unpack(color))) for color in colors)
-        after = f"after writing colors.txt, one line R G B NAME per class{order}"
-        command = self.command(colors="colors.txt", nearest=60)
-        return f"{command}   {after} (most frequent in this mask: {listed})"
-
-    def _command_for_values(self, grays: Sequence[int]) -> str:
-        levels = sorted(unpack(gray)[0] for gray in grays)
+    def _smeared_command(self, colors: Sequence[int], colored: bool) -> str:
+        """The command for a smeared mask whose most frequent colors, packed, are these, or all gray."""
+        if colored:
+            names, chosen = self.folder.read_class_names(), self.settings.colors
+            known = [name for name, table in BUILT_IN.items() if table.class_names == names]
+            listed = ", ".join(" ".join(map(str, unpack(color))) for color in colors)
+            purpose = f"per class (most frequent in this mask: {listed})"
+            return self.color_command([chosen] if chosen else known, purpose, nearest=60)
+        levels = sorted(unpack(gray)[0] for gray in colors)
         values = [255 if level > 247 else level * (level > 8) for level in levels]
-        found = ",".join(f"{value}:{index}" for index, value in enumerate(values))
-        return self.command(map=self.settings.map or (found if len(values) > 1 else "0:0,255:1"), nearest=60)
+        mapping = ",".join(f"{value}:{index}" for index, value in enumerate(values))
+        return self.command(
+            map=self.settings.map or (mapping if len(values) > 1 else "0:0,255:1"), nearest=60
+        )
 
     def _classify_colors(self, path: Path, rgb: np.ndarray, steps: list[str]) -> np.ndarray:
         nearest = self.settings.nearest
@@ -166,12 +165,11 @@ class MaskRepair:
             if unknown:
                 far = max(float(self.table.distances(color).min()) for color in unknown)
                 found = f"colors that are not in {self.table.name}: {color_shares(unknown, mask.size)}"
-                hint = f"take the nearest color ({far:.0f} is the largest distance in this mask)"
-                remedy = f"add them to the table, or {hint}: {self.command(nearest=int(np.ceil(far)))}"
+                command = f"{self.command(nearest=int(np.ceil(far)))}   (the largest distance in this mask)"
+                remedy = f"add them to the table, or take the nearest color: {command}"
                 raise UserError("mask-color-unknown", path, found, EXPECTED, remedy)
-            steps.append(
-                f"colors → class indices by {self.table.name}" + f", nearest {nearest}" * bool(nearest)
-            )
+            how = f", nearest {nearest}" * bool(nearest)
+            steps.append(f"colors → class indices by {self.table.name}{how}")
             return mask
         gray = bool((rgb == rgb[..., :1]).all())
         if gray and self.active:
@@ -191,12 +189,10 @@ class MaskRepair:
         if fits and self.active:
             steps.append("16 → 8 bits" + ", divided by 257" * bool(scaled))
             return (codes // 257 if scaled else codes).astype(np.uint8)
-        remedy = self.command(fix=True)
+        found, remedy = f"{len(values)} different 16-bit values, up to {values[-1]}", self.command(fix=True)
         if not fits:
-            hint = "numbers of objects, as from ImageJ or Cellpose, become one class in this way"
-            command = self.command(map="0:0,*:1")
-            remedy = f"choose a class for each value (OLD:NEW; * for all others): {command}   ({hint})"
-        found = f"16-bit values: {len(values)} different ones, up to {values[-1]}"
+            hint = f"{self.command(map='0:0,*:1')}   (numbers of objects become one class)"
+            remedy = f"choose a class for each value (OLD:NEW; * for all others): {hint}"
         raise UserError("mask-16-bit", path, found, EXPECTED, remedy)
 
     def _map_values(self, path: Path, codes: np.ndarray, steps: list[str]) -> np.ndarray:
@@ -204,13 +200,12 @@ class MaskRepair:
         new = self.values[present]
         missing = present[new == NO_CLASS].tolist()
         if missing:
-            left = ", ".join(map(str, missing[:12])) + ", …" * (len(missing) > 12)
-            found = f"values for which --map {self.settings.map} has no class: {left}"
+            found = f"values for which --map {self.settings.map} has no class: {list_some(missing)}"
             remedy = "name them in the map (* for all others)" + ", or raise --nearest" * bool(nearest)
             raise UserError("mask-unmapped", path, found, EXPECTED, remedy)
         if (new != present).any():
             listed = [f"{a} → {b}" for a, b in zip(present, new, strict=True) if a != b or not nearest]
-            steps.append(", ".join(listed[:12]) + ", …" * (len(listed) > 12))
+            steps.append(list_some(listed))
         return self.values[codes].astype(np.uint8)
 
     def _turn(self, pair: Pair, mask: np.ndarray, size: tuple[int, int], steps: list[str]) -> np.ndarray:
@@ -222,22 +217,31 @@ class MaskRepair:
                 turn = TURNS.get(picture.getexif().get(0x0112))
         if turn is None:
             check_size(pair.mask, mask, pair.picture.name, size)
-        if self.active:
-            steps.append("turned as the EXIF orientation of its picture says")
-            return np.array(Image.fromarray(mask).transpose(turn))
-        found = f"a mask of {mask.shape[0]}×{mask.shape[1]} (height×width)"
-        found += ": the picture before its EXIF orientation turns it upright"
-        expected = f"the size of its picture {pair.picture.name}: {size[0]}×{size[1]}"
-        raise UserError("mask-turned", pair.mask, found, expected, self.command(fix=True))
+        found = f"a mask of {mask.shape[0]}×{mask.shape[1]} (height×width), which EXIF did not turn"
+        expected = f"the size of {pair.picture.name} upright: {size[0]}×{size[1]}"
+        self._require_fix("mask-turned", pair.mask, found, expected)
+        steps.append("turned as the EXIF orientation of its picture says")
+        return np.array(Image.fromarray(mask).transpose(turn))
 
 
 def prepare_repair(folder: VocFolder, settings: RepairSettings) -> MaskRepair:
     """Parse the map and read the color table. Raises UserError."""
-    named = settings.map or settings.colors
-    if settings.nearest and not named:
-        found = f"--nearest {settings.nearest} without --map or --colors"
-        expected = "a map or a table that names the values or colors to be near to"
-        raise UserError("nearest-alone", "--nearest", found, expected, "add --map or --colors")
+    if settings.nearest and not (settings.map or settings.colors):
+        found, expected = "neither --map nor --colors", "a map or a table of values or colors to be near to"
+        raise UserError("nearest-alone", f"--nearest {settings.nearest}", found, expected, "add one of them")
     values = parse_map(settings.map, settings.nearest) if settings.map is not None else None
     table = load_table(settings.colors) if settings.colors is not None else None
     return MaskRepair(folder, settings, values, table)
+
+
+def changed_flags(settings: object) -> str:
+    """The flags, as they are typed, of all settings in a dataclass that differ from their defaults."""
+    words = []
+    for one in fields(settings):
+        value, default = getattr(settings, one.name), None if one.default is MISSING else one.default
+        if value != default:
+            # Patterns such as * and ^ mean something to some shells, on Windows too.
+            plain = re.fullmatch(r"[\w.,:/\\+=-]+", str(value))
+            words.append(f"--{one.name.replace('_', '-')}")
+            words += [] if value is True else [str(value) if plain else f'"{value}"']
+    return " ".join(words)

@@ -14,6 +14,7 @@ from utils.images.palette import voc_palette
 from utils.images.plots import montage, overlay_tile, save_figure
 from utils.images.reading import read_image, read_mask
 from utils.voc.folder import VocFolder
+from utils.voc.names import list_some
 
 TILE, STRIP = 256, 26  # pixels of a tile and of the name below it
 COLUMNS, AT_MOST = 6, 24  # tiles per row and in all
@@ -86,7 +87,7 @@ def _summarise(statistics: Statistics, proposals: Mapping[str, str]) -> str:
     lines = []
     for title in ("sizes", "channels", "bits"):
         counts = [f"{name}: {count}" for name, count in getattr(statistics, title).items()]
-        lines.append(f"{title}  {', '.join(counts[:4])}{', …' * (len(counts) > 4)}")
+        lines.append(f"{title}  {list_some(counts, 4)}")
     lines += [f"ignored pixels (255)  {statistics.ignored_pixels}", "", "Proposed"]
     return "\n".join(lines + [f"{flags}\n      {reason}" for flags, reason in proposals.items()])
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -10,19 +10,13 @@ import numpy as np
 from utils.core.console import counted
 from utils.doctor.examination import Examination
 from utils.images.palette import IGNORE_INDEX
-from utils.voc.dataset_file import write_dataset_file
-from utils.voc.folder import VocFolder
-from utils.voc.survey import PairRecord
 
 PERCENTILES = (0.1, 1, 25, 50, 75, 99, 99.9)
 
 
 @dataclass(frozen=True)
 class ClassStatistics:
-    """One class. pictures: those that have it.
-
-    Sizes of its connected parts in pixels, the median to within 5 %.
-    """
+    """One class. pictures: those that have it. object_…: pixels of connected parts, to within 5 %."""
 
     index: int
     name: str
@@ -85,20 +79,11 @@ def _describe_class(examination: Examination, index: int, name: str) -> ClassSta
     return ClassStatistics(index, name, int(counts[index]), share, pictures, objects.count, *sizes)
 
 
-def save_statistics(
-    folder: VocFolder, statistics: Statistics, proposals: Mapping[str, str], records: Sequence[PairRecord]
-) -> None:
-    """Write dataset.json. proposals: flags of train.py and the reason for each."""
-    listed = [{"flags": flags, "reason": reason} for flags, reason in proposals.items()]
-    write_dataset_file(folder, {**asdict(statistics), "proposals": listed}, records)
-
-
 def print_statistics(root: Path, statistics: Statistics, proposals: Mapping[str, str]) -> None:
     """A line for each value, with pixels, share and number of masks; objects; pictures; proposals."""
-    ignored, total = statistics.ignored_pixels, sum(one.pixels for one in statistics.classes)
     rows = [(one.index, one.name, one.pixels, one.share, one.pictures) for one in statistics.classes]
-    if ignored:
-        share = ignored / (total + ignored)
+    if ignored := statistics.ignored_pixels:
+        share = ignored / (ignored + sum(one.pixels for one in statistics.classes))
         rows.append((IGNORE_INDEX, "(ignored)", ignored, share, statistics.ignored_pictures))
     width = max(len(row[1]) for row in rows)
     print(f"\n{counted(statistics.pictures, 'pair')}")
@@ -107,16 +92,12 @@ def print_statistics(root: Path, statistics: Statistics, proposals: Mapping[str,
         print(f"{value:5d}  {name:<{width}} {pixels:13d} {share:8.2%} {masks:7d}")
     for one in statistics.classes:
         if one.objects:
-            sizes = (
-                f"{one.object_smallest} … {one.object_largest} pixels, median about {one.object_median:.0f}"
-            )
-            print(f"objects  {one.name}: {one.objects} of {sizes}")
-    sizes, channels = ", ".join([*statistics.sizes][:4]), ", ".join(statistics.channels)
+            sizes = f"{one.object_smallest} … {one.object_largest} pixels"
+            print(f"objects  {one.name}: {one.objects} of {sizes}, median about {one.object_median:.0f}")
+    kinds = (statistics.sizes, statistics.channels, statistics.bits)
+    sizes, channels, bits = (", ".join([*one][:4]) for one in kinds)
     low, high = (statistics.intensity_percentiles[percent] for percent in ("1", "99"))
-    print(
-        f"pictures {sizes}; {channels}; {', '.join(statistics.bits)} bits; "
-        f"98 % of the values in {low:g} … {high:g}"
-    )
+    print(f"pictures {sizes}; {channels}; {bits} bits; 98 % of the values in {low:g} … {high:g}")
     for flags, reason in proposals.items():
         print(f"propose  {flags}   ({reason})")
     print(f"saved    {root / 'dataset.json'}, dataset.png, contact_sheet.png (look whether the masks fit)")

@@ -29,7 +29,7 @@ def write_dataset_file(folder: VocFolder, content: Mapping, records: Sequence[Pa
 def read_survey(folder: VocFolder, train: Sequence[str], others: Sequence[str] = ()) -> Survey | None:
     """What `survey_pairs` would find, from dataset.json.
 
-    None where the file is missing, from an earlier version or older than any picture or mask it lists, and
+    None where the file is missing, of an earlier version or older than a picture or mask that it lists, and
     for training pictures of 16 bits, whose histograms it does not hold.
     """
     try:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.core.console import UserError, quoted, warn
+from utils.core.console import UserError, counted, quoted, warn
 from utils.core.files import read_lines, write_lines
 from utils.images.reading import IMAGE_SUFFIXES, read_mask
 
@@ -23,6 +23,7 @@ class VocFolder:
         self.root, self.doctor_flags = Path(root), doctor_flags
         self.images_dir = self.root / "JPEGImages"
         self.masks_dir = self.root / "SegmentationClass"
+        self.originals_dir = self.root / "SegmentationClass.orig"  # masks before their repair
         self.objects_dir = self.root / "SegmentationObject"
         self.splits_dir = self.root / "ImageSets" / "Segmentation"
         self.class_names_path = self.root / "class_names.txt"
@@ -34,17 +35,10 @@ class VocFolder:
 
     @cached_property
     def images(self) -> dict[str, Path]:
-        """Name without ending → picture.
-
-        Raises UserError if the folder is missing or two pictures share a name.
-        """
-        found: dict[str, Path] = {}
-        for path in list_images(self.images_dir):
-            other = found.setdefault(path.stem, path)
-            if other != path:
-                two = f"two pictures of one name: {other.name} and {path.name}"
-                expected = "one picture per name, because a mask belongs to a name"
-                raise UserError("picture-name-twice", path, two, expected, "rename or remove one of them")
+        """Name without ending → picture. Raises UserError without the folder and for a name twice."""
+        found, faults = files_by_name(list_images(self.images_dir), "picture")
+        if faults:
+            raise faults[0]
         return found
 
     def images_if_any(self) -> dict[str, Path]:
@@ -54,10 +48,9 @@ class VocFolder:
     def image_path(self, name: str) -> Path:
         """The picture of a name. Raises UserError if there is none."""
         if name not in self.images:
-            found = "no picture of this name with any known ending"
-            expected = "a picture for every name in the split files"
             remedy = f"add the picture, or draw the split anew: {self.doctor('--overwrite')}"
-            raise UserError("picture-missing", self.images_dir / name, found, expected, remedy)
+            expected = "a picture for every name in the split files"
+            raise UserError("picture-missing", self.images_dir / name, "no such picture", expected, remedy)
         return self.images[name]
 
     def mask_path(self, name: str) -> Path:
@@ -83,11 +76,9 @@ class VocFolder:
         path = self.splits_dir / f"{split}.txt"
         others = sorted(other.stem for other in self.splits_dir.glob("*.txt"))
         if split not in SPLITS and not path.is_file():
-            remedy = "check the spelling"
-            if split.startswith("fold"):
-                remedy += f", or write folds: {self.doctor('--folds 5')}"
+            folds = f", or write folds: {self.doctor('--folds 5')}" * split.startswith("fold")
             expected = f"one of: {', '.join(others) or 'none is there yet'}"
-            raise UserError("split-unknown", path, "no such split", expected, remedy)
+            raise UserError("split-unknown", path, "no such split", expected, f"check the spelling{folds}")
         # voc2unet.py keeps split files that are there.
         flags = ["--test-percent 10"] * (split == "test") + ["--overwrite"] * bool(others)
         remedy = f"write the split files: {self.doctor(' '.join(flags))}"
@@ -114,16 +105,14 @@ class VocFolder:
             names.pop()
         if "" in names:
             found = f"an empty line {names.index('') + 1} between names"
-            remedy = "fill it in: the next names would move up"
-            raise UserError("class-name-empty", path, found, "a name on every line", remedy)
-        if len(set(names)) < len(names):
-            twice = next(name for name in names if names.count(name) > 1)
-            expected = "another name for each class"
-            raise UserError("class-name-twice", path, f"the name {twice} twice", expected, "rename one")
+            raise UserError("class-name-empty", path, found, "a name on every line", "fill it in")
+        if twice := [name for name in names if names.count(name) > 1]:
+            found = f"the name {twice[0]} twice"
+            raise UserError("class-name-twice", path, found, "another name for each class", "rename one")
         if len(names) < 2:
-            expected = "at least two lines: the background first, then the classes"
+            found, expected = counted(len(names), "class name"), "the background, then at least one class"
             remedy = "complete the file, or remove it to have the classes called class_0, class_1, …"
-            raise UserError("class-names-few", path, f"{len(names)} class name(s)", expected, remedy)
+            raise UserError("class-names-few", path, found, expected, remedy)
         return names
 
 
@@ -135,11 +124,20 @@ def list_images(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if is_image(path))
 
 
-def walk_images(folder: Path, output: Path) -> list[Path]:
-    """Pictures in a folder and below it, sorted; hidden folders and `output` are left out.
+def files_by_name(paths: Sequence[Path], kind: str) -> tuple[dict[str, Path], list[UserError]]:
+    """Name without ending → file; a fault for each further file of a name. kind: picture or mask."""
+    found: dict[str, Path] = {}
+    faults, expected = [], f"one {kind} per name, because a mask belongs to a name"
+    for path in paths:
+        other = found.setdefault(path.stem, path)
+        if other != path:
+            two, remedy = f"{other.name} and {path.name}, of one name", "rename or remove one of them"
+            faults.append(UserError(f"{kind}-name-twice", path, two, expected, remedy))
+    return found, faults
 
-    Raises UserError.
-    """
+
+def walk_images(folder: Path, output: Path) -> list[Path]:
+    """Pictures in and below a folder, sorted, without hidden folders and `output`. Raises UserError."""
     found = list_images(folder)
     for below in sorted(path for path in folder.iterdir() if path.is_dir() and not path.is_symlink()):
         # Windows keeps deleted files in a folder whose name begins with $.

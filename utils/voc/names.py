@@ -1,4 +1,4 @@
-"""The one rule for names: which mask name belongs to which picture name, and their order."""
+"""The one rule for names: which mask name belongs to which picture name, their order, lists of them."""
 
 import re
 from collections import defaultdict
@@ -10,6 +10,11 @@ AFFIX = (
     "target|trimap|colou?rs?|images?|img|pictures?|pic|sat|raw)"
 )
 AFFIXES = re.compile(rf"^(?:{AFFIX}[-_. ]+)+|(?:[-_. ]+{AFFIX})+$")
+
+
+def list_some(items: Sequence, at_most: int = 12) -> str:
+    """`a, b, c`, or the first of many, which `, …` ends."""
+    return ", ".join(map(str, items[:at_most])) + ", …" * (len(items) > at_most)
 
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:

@@ -1,4 +1,4 @@
-"""Drawing training, validation and test splits: at random, in order, by class, by group; and k folds."""
+"""Drawing splits and k folds: at random, in order, by class, by group; and the files that hold them."""
 
 import re
 from collections import defaultdict
@@ -9,9 +9,13 @@ from typing import Annotated, Literal
 import numpy as np
 import tyro
 from annotated_types import Ge, Lt
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
-from utils.core.console import UserError, warn
+from utils.core.console import UserError, counted, warn
+from utils.core.files import remove
 from utils.images.palette import IGNORE_INDEX
+from utils.voc.folder import VocFolder
 from utils.voc.survey import PairRecord
 
 Kind = Literal["random", "stratified", "contiguous"]
@@ -37,8 +41,7 @@ def check_percents(settings: SplitSettings) -> None:
     """Raises UserError for percentages that leave nothing to train on."""
     if settings.val_percent + settings.test_percent >= 100:
         found = f"--val-percent {settings.val_percent:g} and --test-percent {settings.test_percent:g}"
-        expected = "percentages that leave something to train on"
-        raise UserError("split-percent", "split", found, expected, "choose smaller ones")
+        raise UserError("split-percent", "split", found, "a sum below 100", "choose smaller ones")
 
 
 def check_groups(settings: SplitSettings, names: Sequence[str]) -> None:
@@ -48,43 +51,100 @@ def check_groups(settings: SplitSettings, names: Sequence[str]) -> None:
         check_folds(settings.folds, len(groups))
 
 
-def draw_splits(
-    settings: SplitSettings, records: Sequence[PairRecord], digests: Mapping[str, str], apart: Sequence[str]
-) -> dict[str, list[str]]:
-    """Split → names in the order of the records. apart: the names of an earlier test split, which stay in it.
+def write_splits(
+    folder: VocFolder, settings: SplitSettings, records: Sequence[PairRecord], digests: Mapping[str, str]
+) -> None:
+    """Write train, val, trainval and test, then the folds. digests: name → digest of the picture.
 
-    digests: name → digest of the picture. Copies of one picture stay on one side.
+    Existing files are kept, and checked, unless `overwrite`. Without test_percent an earlier test.txt keeps
+    its names. Copies of one picture stay on one side.
     """
+    existing = [split for split in ("train", "val") if (folder.splits_dir / f"{split}.txt").exists()]
+    if existing and not settings.overwrite:
+        _check_kept_splits(folder, {record.name for record in records})
+    else:
+        apart = [] if settings.test_percent else folder.read_split_if_any("test")
+        splits = _draw_splits(settings, *_split_off(records, apart), digests)
+        for split, names in splits.items():
+            folder.write_split(split, names)
+        sizes = ", ".join(f"{split} {len(names)}" for split, names in splits.items())
+        print(f"split ({settings.split_by}) written to {folder.splits_dir}: {sizes}")
+    _warn_about_copies(folder, settings, digests)
+    if settings.folds:
+        _write_folds(folder, settings, records, digests)
+
+
+def _check_kept_splits(folder: VocFolder, known: set[str]) -> None:
+    """Print what the split files hold. Raises UserError for an empty one and for a name without a pair."""
+    listed = set(folder.read_split_if_any("test"))
+    for split in ("train", "val"):
+        path, names = folder.splits_dir / f"{split}.txt", folder.read_split(split)
+        if stray := [name for name in names if name not in known]:
+            found = f"the name {stray[0]}, which has no pair"
+            remedy = "correct the file, or draw the split anew with --overwrite"
+            raise UserError("split-name", path, found, "names of pairs of picture and mask", remedy)
+        listed.update(names)
+        print(f"kept     {path}: {counted(len(names), 'name')}")
+    if missing := known - listed:
+        print(f"         {counted(len(missing), 'pair')} in no split; --overwrite draws train and val anew")
+
+
+def _split_off(records: Sequence[PairRecord], apart: Sequence[str]) -> tuple[list[PairRecord], list[str]]:
+    """The records but for those with names in `apart`, and the names of these. Raises UserError if all."""
     kept = [record.name for record in records if record.name in set(apart)]
-    records = [record for record in records if record.name not in set(apart)]
+    if len(kept) == len(records):
+        expected, remedy = "pairs outside test.txt", "remove test.txt, or names from it"
+        raise UserError("split-nothing-left", "split", "all pairs are in test.txt", expected, remedy)
+    return [record for record in records if record.name not in set(kept)], kept
+
+
+def _draw_splits(
+    settings: SplitSettings, records: Sequence[PairRecord], tested: Sequence[str], digests: Mapping[str, str]
+) -> dict[str, list[str]]:
+    """Split → names in the order of the records. tested: those of an earlier test split, which they stay."""
     names = [record.name for record in records]
     groups, present = _group_records(settings, records, digests)
     if len(groups) == 1:
         what = "one pair only" if len(names) == 1 else "one group of names only"
         warn(f"there is {what}: it is used for training and for validation, so the scores mean little")
-        return {"train": names, "val": names, "trainval": names, "test": kept}
+        return {"train": names, "val": names, "trainval": names, "test": tested}
     sizes = sizes_of(len(names), settings.val_percent, settings.test_percent)
     train, val, test = draw(groups, sizes, settings.split_by, present, settings.seed)
     parts = {"train": train, "val": val, "trainval": sorted(train + val), "test": test}
     drawn = {split: [names[index] for index in part] for split, part in parts.items()}
-    return {**drawn, "test": kept or drawn["test"]}
+    return {**drawn, "test": tested or drawn["test"]}
 
 
-def draw_fold_splits(
-    settings: SplitSettings, records: Sequence[PairRecord], digests: Mapping[str, str], apart: Sequence[str]
-) -> list[tuple[list[str], list[str]]]:
-    """Names to train on and to validate on, for each fold; those of the test split `apart` are in none."""
-    records = [record for record in records if record.name not in set(apart)]
+def _write_folds(
+    folder: VocFolder, settings: SplitSettings, records: Sequence[PairRecord], digests: Mapping[str, str]
+) -> None:
+    """foldI_train.txt and foldI_val.txt of all names outside test.txt."""
+    existing = sorted(folder.splits_dir.glob("fold*_*.txt"))
+    if existing and not settings.overwrite:
+        print(f"kept     {len(existing)} fold files in {folder.splits_dir}; --overwrite draws them anew")
+        return
+    records, _ = _split_off(records, folder.read_split_if_any("test"))
     groups, present = _group_records(settings, records, digests)
     parts = draw_folds(groups, settings.folds, settings.split_by, present, settings.seed)
-    names = [record.name for record in records]
-    return [
-        (
-            [name for index, name in enumerate(names) if index not in set(part)],
-            [names[index] for index in part],
-        )
-        for part in parts
-    ]
+    for path in existing:
+        remove(path)
+    for fold, part in enumerate(parts):
+        folder.write_split(f"fold{fold}_val", [records[index].name for index in part])
+        train = [record.name for index, record in enumerate(records) if index not in set(part)]
+        folder.write_split(f"fold{fold}_train", train)
+    sizes = ", ".join(str(len(part)) for part in parts)
+    print(f"folds    {len(parts)} written to {folder.splits_dir}: to validate {sizes}")
+
+
+def _warn_about_copies(folder: VocFolder, settings: SplitSettings, digests: Mapping[str, str]) -> None:
+    """Warn about pictures that train and, under this or another name, validate."""
+    train, val = ({digests[name]: name for name in folder.read_split(split)} for split in ("train", "val"))
+    both = sorted(train.keys() & val.keys())
+    if both and set(train.values()) != set(val.values()):
+        number, such = counted(len(both), "picture"), " and ".join({train[both[0]]: 0, val[both[0]]: 0})
+        remedy = "; --overwrite draws the split anew and keeps copies together"
+        remedy *= settings.split_by != "contiguous"
+        warn(f"{number} in train and in val, such as {such}: the scores will be too good{remedy}")
 
 
 def _group_records(
@@ -92,9 +152,6 @@ def _group_records(
 ) -> tuple[list[list[int]], np.ndarray]:
     """Groups of indices of records that stay together, and which class is in which mask, (N, C) bool."""
     names = [record.name for record in records]
-    if not names:
-        expected, remedy = "pairs outside test.txt", "remove test.txt, or names from it"
-        raise UserError("split-nothing-left", "split", "all pairs are in test.txt", expected, remedy)
     # Copies of one picture would reveal to the validation what was trained on.
     copies = names if settings.split_by == "contiguous" else [digests[name] for name in names]
     labels = sorted(set().union(*(record.values for record in records)) - {IGNORE_INDEX})
@@ -116,29 +173,21 @@ def group_keys(names: Sequence[str], pattern: str | None) -> list[str]:
         raise UserError("group-pattern", f"--group {pattern}", found, expected, "correct it") from None
     for name, match in zip(names, matches, strict=True):
         if not match or (match.re.groups and match[1] is None):
-            found = f"no match in the name {name}"
-            expected = "a pattern that finds a group in every name, such as ^[^_]+ for all before the first _"
-            raise UserError("group-no-match", f"--group {pattern}", found, expected, "correct the pattern")
+            found, expected = f"no match in the name {name}", "a match in every name, such as of ^[^_]+"
+            raise UserError("group-no-match", f"--group {pattern}", found, expected, "correct it")
     return [match[1] if match.re.groups else match[0] for match in matches]
 
 
 def join_groups(*keys: Sequence[str]) -> list[list[int]]:
     """Lists of indices that share a key of any of the lists, directly or by others, by first appearance."""
-    parent = list(range(len(keys[0])))
-
-    def root(index: int) -> int:
-        while parent[index] != index:
-            parent[index] = index = parent[parent[index]]
-        return index
-
-    for values in keys:
-        first: dict[str, int] = {}
-        for index, value in enumerate(values):
-            a, b = sorted((root(first.setdefault(value, index)), root(index)))
-            parent[b] = a
+    count = len(keys[0])
+    # Edges from each index to the first one with its key.
+    firsts = [dict(zip(reversed(values), reversed(range(count)), strict=True)) for values in keys]
+    targets = [first[value] for first, values in zip(firsts, keys, strict=True) for value in values]
+    edges = coo_array((np.ones(len(targets)), (np.tile(range(count), len(keys)), targets)), (count, count))
     groups = defaultdict(list)
-    for index in range(len(parent)):
-        groups[root(index)].append(index)
+    for index, label in enumerate(connected_components(edges, directed=False)[1]):
+        groups[label].append(index)
     return list(groups.values())
 
 
@@ -223,10 +272,7 @@ def _choose(need: np.ndarray, has: np.ndarray, label: int, carriers: int, left: 
 def draw_folds(
     groups: Sequence[Sequence[int]], folds: int, kind: Kind, present: np.ndarray, seed: int
 ) -> list[list[int]]:
-    """`folds` parts of about the same size, each to validate once.
-
-    Raises UserError if there are fewer groups.
-    """
+    """`folds` parts of about the same size, each to validate once. Raises UserError for too few groups."""
     check_folds(folds, len(groups))
     base, extra = divmod(sum(map(len, groups)), folds)
     return draw(groups, [base + (fold < extra) for fold in range(folds)], kind, present, seed)
@@ -235,6 +281,5 @@ def draw_folds(
 def check_folds(folds: int, groups: int) -> None:
     """Raises UserError for a number of folds that so many groups of names cannot fill."""
     if not 2 <= folds <= groups:
-        found, expected = f"{folds} folds of {groups} groups of names", f"2 … {groups} folds"
-        remedy = "ask for fewer folds, or annotate more"
-        raise UserError("fold-number", f"--folds {folds}", found, expected, remedy)
+        found, remedy = f"{folds} folds of {groups} groups of names", "ask for fewer folds, or annotate more"
+        raise UserError("fold-number", f"--folds {folds}", found, f"2 … {groups} folds", remedy)

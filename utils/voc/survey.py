@@ -20,11 +20,10 @@ BAND = 1 << 22  # pixels whose luminance is computed at once, which bounds the m
 
 @dataclass(frozen=True, slots=True)
 class PairRecord:
-    """What one pair holds. size: (height, width); values: mask value → pixels.
+    """What one pair holds. size: (height, width); values: mask value → pixels; gray: all channels are equal.
 
-    gray: one channel, or three equal ones. moments: (4, 2) int64, sum and sum of squares of red, green, blue
-    and luminance; zeros for 16 bits, whose values are stretched by a range that depends on the other
-    pictures.
+    moments: (4, 2) int64, sum and sum of squares of red, green, blue and luminance; zeros for 16 bits, whose
+    values are stretched by a range that depends on the other pictures.
     """
 
     name: str
@@ -44,12 +43,11 @@ class PairRecord:
 
 @dataclass(frozen=True)
 class PictureStatistics:
-    """What training needs of the training pictures. range_16bit: 0.1 and 99.9 percentile.
+    """What training needs of the training pictures. range_16bit: 0.1 and 99.9 percentile of 16-bit ones.
 
-    None without 16-bit ones. moments: (4, 2) float64, sum and sum of squares of red, green, blue and
-    luminance (ITU-R 601), scaled to 0…1 after 16-bit pictures were stretched from `range_16bit`. The
-    luminance of 16-bit colors is stretched as such, not channel by channel, which differs only where a
-    channel is clipped.
+    moments: (4, 2) float64, sum and sum of squares of red, green, blue and luminance (ITU-R 601), scaled to
+    0…1 after 16-bit pictures were stretched from `range_16bit`. The luminance of 16-bit colors is stretched
+    as such, not channel by channel, which differs only where a channel is clipped.
     """
 
     channels: int  # 1 if all pictures are gray
@@ -61,28 +59,21 @@ class PictureStatistics:
         """Mean and standard deviation of each of 1 or 3 channels over all pixels."""
         total, squares = self.moments[3:].T if in_channels == 1 else self.moments[:3].T
         mean = total / self.pixels
-        # Constant pictures have no spread to divide by; one gray step of 8 bits is the least that means
-        # anything.
+        # Constant pictures have no spread to divide by; one gray step of 8 bits is the least.
         std = np.sqrt(np.maximum(squares / self.pixels - mean**2, (1 / 255) ** 2))
         return Normalisation(tuple(mean.tolist()), tuple(std.tolist()), self.range_16bit)
 
 
 @dataclass(frozen=True)
 class Survey:
-    """records: of the training pairs, then of the others, in the order of their names.
-
-    pictures: of the training pairs.
-    """
+    """records: of the training pairs, then of the others, in the order given; pictures: to train on."""
 
     records: list[PairRecord]
     pictures: PictureStatistics
 
 
 def survey_pairs(folder: VocFolder, train: Sequence[str], others: Sequence[str] = ()) -> Survey:
-    """Read and check every pair once. Memory does not grow with the pictures.
-
-    Raises UserError for the first fault.
-    """
+    """Read and check every pair once, in bounded memory. Raises UserError for the first fault."""
     names = [*train, *others]
     pairs = map_ahead(lambda name: read_pair(folder, name), names, THREADS, 2 * THREADS)
     records, counts_16bit = [], np.zeros((5, 65536), np.int64)
@@ -94,14 +85,11 @@ def survey_pairs(folder: VocFolder, train: Sequence[str], others: Sequence[str] 
 
 
 def read_pair(folder: VocFolder, name: str) -> tuple[PairRecord, np.ndarray]:
-    """The record of a pair and `count_values` of its picture.
-
-    Raises UserError: missing, unreadable, of two sizes.
-    """
+    """The record of a pair and `count_values` of its picture. Raises UserError for a faulty one."""
     image_path, mask_path = folder.image_path(name), folder.mask_path(name)
     if not mask_path.is_file():
-        remedy = f"add the mask, or draw the split anew: {folder.doctor('--overwrite')}"
         expected = f"a mask for the picture {image_path.name}"
+        remedy = f"add the mask, or draw the split anew: {folder.doctor('--overwrite')}"
         raise UserError("mask-missing", mask_path, "no such mask", expected, remedy)
     # The whole picture, not its header alone: a truncated one must not come up in the middle of a training.
     mask, image = read_mask(mask_path), read_image(image_path)
@@ -129,13 +117,10 @@ def count_values(image: np.ndarray) -> np.ndarray:
     levels = np.iinfo(image.dtype).max + 1
     if image.ndim == 2:
         return np.tile(_count(image, levels), (5, 1))
-    rows = np.zeros((5, levels), np.int64)
-    for channel in range(3):
-        rows[channel] = _count(np.ascontiguousarray(image[..., channel]), levels)
-    for band in np.array_split(image, -(-image[..., 0].size // BAND)):
-        rows[3] += _count(to_channels(band, 1)[..., 0], levels)
-    rows[4] = rows[:3].sum(0)
-    return rows
+    colors = [_count(np.ascontiguousarray(image[..., channel]), levels) for channel in range(3)]
+    bands = np.array_split(image, -(-image[..., 0].size // BAND))
+    luminance = sum(_count(to_channels(band, 1)[..., 0], levels) for band in bands)
+    return np.stack([*colors, luminance, sum(colors)])
 
 
 def _count(values: np.ndarray, levels: int) -> np.ndarray:
@@ -146,10 +131,7 @@ def _count(values: np.ndarray, levels: int) -> np.ndarray:
 
 
 def summarise_pictures(records: Sequence[PairRecord], counts_16bit: np.ndarray) -> PictureStatistics:
-    """Statistics of the pictures of `records`.
-
-    counts_16bit: (5, 65536), `count_values` of those of 16 bits, summed.
-    """
+    """Statistics of the pictures. counts_16bit: (5, 65536), `count_values` of those of 16 bits, summed."""
     limits = find_range(counts_16bit[4])
     values = stretch(np.arange(65536, dtype=np.uint16), limits) / 65535
     moments = counts_16bit[:4] @ np.stack([values, values**2], axis=1)
