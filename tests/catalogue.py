@@ -261,7 +261,7 @@ def normalise(text: str, root: Path, model: Path) -> str:
     for path, word in ((root, "ROOT"), (model, "MODEL")):
         text = text.replace(str(path), word)
     text = re.sub(r"ROOT\S*", lambda path: path[0].replace(os.sep, "/"), text)
-    return re.sub(r"\(\d+ different", "(N different", text).strip()
+    return re.sub(r"\(\d+ (different|gray|colours)", r"(N \1", text).strip()
 
 
 def run_all(place: Path) -> dict[str, dict[str, Outcome]]:

@@ -217,7 +217,9 @@ class MaskRepair:
                 turn = TURNS.get(picture.getexif().get(0x0112))
         if turn is None:
             check_size(pair.mask, mask, pair.picture.name, size)
-        found = f"a mask of {mask.shape[0]}×{mask.shape[1]} (height×width), which EXIF did not turn"
+        found = (
+            f"a mask of {mask.shape[0]}×{mask.shape[1]} (height×width), as its picture before EXIF turns it"
+        )
         expected = f"the size of {pair.picture.name} upright: {size[0]}×{size[1]}"
         self._require_fix("mask-turned", pair.mask, found, expected)
         steps.append("turned as the EXIF orientation of its picture says")

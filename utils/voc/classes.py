@@ -32,9 +32,10 @@ def check_classes(folder: VocFolder, records: Sequence[PairRecord], class_names:
     """Raises UserError if the masks are black and white, or if one holds a value that is no class index."""
     total = sum(record.counts for record in records)
     if looks_like_0_255(total):
-        found = f"only the values 0 ({total[0]} pixels) and 255 ({total[255]} pixels), which means 'ignore'"
+        found = f"black and white masks: only the values 0 ({total[0]} pixels) and 255 ({total[255]} pixels)"
+        expected = "class indices 0, 1, …, because 255 is ignored and class 0 alone teaches nothing"
         remedy = f"{folder.doctor('--map 0:0,255:1')}   (black as class 1: --map 0:1,255:0)"
-        raise UserError("masks-black-white", folder.masks_dir, found, "class indices 0, 1, …", remedy)
+        raise UserError("masks-black-white", folder.masks_dir, found, expected, remedy)
     number, names = len(class_names), list_some(class_names, 8)
     for record in records:
         beyond = [f"{value} ({n} pixels)" for value, n in record.values.items() if number <= value < 255]

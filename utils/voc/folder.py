@@ -50,7 +50,9 @@ class VocFolder:
         if name not in self.images:
             remedy = f"add the picture, or draw the split anew: {self.doctor('--overwrite')}"
             expected = "a picture for every name in the split files"
-            raise UserError("picture-missing", self.images_dir / name, "no such picture", expected, remedy)
+            raise UserError(
+                "picture-missing", self.images_dir / name, "no picture of this name", expected, remedy
+            )
         return self.images[name]
 
     def mask_path(self, name: str) -> Path:
@@ -105,7 +107,9 @@ class VocFolder:
             names.pop()
         if "" in names:
             found = f"an empty line {names.index('') + 1} between names"
-            raise UserError("class-name-empty", path, found, "a name on every line", "fill it in")
+            raise UserError(
+                "class-name-empty", path, found, "a name on every line", "fill it in: the next names move up"
+            )
         if twice := [name for name in names if names.count(name) > 1]:
             found = f"the name {twice[0]} twice"
             raise UserError("class-name-twice", path, found, "another name for each class", "rename one")
@@ -131,7 +135,7 @@ def files_by_name(paths: Sequence[Path], kind: str) -> tuple[dict[str, Path], li
     for path in paths:
         other = found.setdefault(path.stem, path)
         if other != path:
-            two, remedy = f"{other.name} and {path.name}, of one name", "rename or remove one of them"
+            two, remedy = f"two of one name: {other.name} and {path.name}", "rename or remove one"
             faults.append(UserError(f"{kind}-name-twice", path, two, expected, remedy))
     return found, faults
 
