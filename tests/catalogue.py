@@ -153,7 +153,7 @@ ALPHA = np.full(MASK.shape, 255, np.uint8)
 ROWS = [
     Row("good", lambda folder: None, OK, OK, OK),
     # Folders
-    Row("root missing", remove_folder("."), "voc-folder-missing", "data-folder-missing", "main"),
+    Row("root missing", remove_folder("."), "voc-folder-missing", "data-folder-missing", "voc-root-missing"),
     Row(
         "pictures missing", remove_folder("JPEGImages"), "voc-folder-missing", *["picture-folder-missing"] * 2
     ),
@@ -200,7 +200,7 @@ ROWS = [
     Row("class name twice", name_classes("background", "cell", "cell"), *["class-name-twice"] * 3),
     Row("class name empty", name_classes("background", "", "cell"), *["class-name-empty"] * 3),
     Row("one class name", name_classes("background"), *["class-names-few"] * 3),
-    Row("other class names", name_classes("background", "nucleus", "cell"), OK, OK, "check-split"),
+    Row("other class names", name_classes("background", "nucleus", "cell"), OK, OK, "class-names-differ"),
     # Splits
     Row("split empty", write_split("val", b"\n \r\n"), "split-empty", "split-empty", OK),
     Row("split missing", lambda f: (f.splits_dir / "val.txt").unlink(), "file-missing", "file-missing", OK),

@@ -156,7 +156,7 @@ def test_from_raw_masks_to_a_scored_model(tmp_path):
 
     check = run("voc2unet.py", "--voc-root", folder.root.relative_to(tmp_path), cwd=tmp_path)
     assert check.returncode == 2
-    assert "masks drawn in black and white" in check.stderr
+    assert "black and white masks" in check.stderr
     assert "Traceback" not in check.stderr
     assert not list(folder.splits_dir.iterdir())
 

@@ -103,8 +103,9 @@ def test_bad_table(tmp_path, text, found):
 
 
 def test_missing_table(tmp_path):
-    with pytest.raises(UserError, match="no such file") as caught:
+    with pytest.raises(UserError, match="cityscapes") as caught:
         load_table(str(tmp_path / "cityscapes"))
+    assert caught.value.code == "file-missing"
     assert "voc, msrc2, camvid" in caught.value.remedy
 
 
