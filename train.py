@@ -4,6 +4,7 @@ import math
 import time
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -28,12 +29,10 @@ from utils.training.augmentation import parse_augmentation
 from utils.training.border_weights import BorderWeights, make_temporary_folder
 from utils.training.data import Data, load_data
 from utils.training.engine import Criterion, Epoch, Trainer, evaluate, make_optimizer, train_one_epoch
-from utils.training.history import Row
-from utils.training.loaders import Sampling, make_loaders
 from utils.training.losses import Loss, balanced_class_weights, criterion
-from utils.training.pictures import RunPictures, draw_batch
 from utils.training.recipe import plan_crops
-from utils.training.run_folder import Run, resume_hint_on_interrupt, resume_run, start_run
+from utils.training.run_folder import Row, Run, RunPictures, resume_hint_on_interrupt, resume_run, start_run
+from utils.training.samples import Sampling, draw_batch, make_loaders
 from utils.training.schedule import Phase, Schedule, TimeBudget
 from utils.training.start import Start, load_start, read_start
 from utils.voc.demo import make_demo
@@ -79,9 +78,7 @@ class Config:
     momentum: Annotated[float, Ge(0)] = 0.9  # of sgd; 0.99 in the paper
     dice_weight: Annotated[float, Ge(0)] = 1.0  # weight of the Dice loss beside cross-entropy; 0: without it
     dice_smooth: Annotated[float, Ge(0)] = 1.0  # added to both sides of the Dice's ratio, in pixels
-    dice_beta: Annotated[float, Gt(0)] = (
-        1.0  # above 1, the Dice loss punishes missed pixels more than extra ones
-    )
+    dice_beta: Annotated[float, Gt(0)] = 1.0  # above 1, missed pixels cost more in the Dice than extra ones
     focal_gamma: Annotated[float, Ge(0)] = 0.0  # above 0: focal loss, right pixels count less (paper: 2)
     class_weights: Annotated[Literal["none", "balanced"] | tuple[float, ...], Ge(0)] = "none"  # or numbers
     border_weight: Annotated[float, Ge(0)] = 0.0  # w0, extra weight between touching objects (paper: 10)
@@ -110,18 +107,20 @@ def main(config: Config) -> None:
     torch.manual_seed(config.seed)
     precision = choose_precision(config.precision, choose_device(config.device))
     data = read_data(config)
-    start = read_start(config.model_path, config.resume, config.network.backbone)
+    start = read_start(config.model_path, config.resume)
     wanted_crop, config = config.input_shape, resolve_settings(config, data, start)
     net, normalisation = make_network(config, data, start)
     checkpoint = describe_run(config, data, net.stride, normalisation)
-    loaders = make_loaders(data, checkpoint, resolve_sampling(config, net.margin), precision.device)
-    schedule = make_schedule(config, len(loaders.train.dataset), started)
+    sampling = resolve_sampling(config, net.margin)
+    train_loader, val_loader = make_loaders(data, checkpoint, sampling, precision.device)
+    crops, batches = train_loader.dataset, train_loader.batch_sampler
+    schedule = make_schedule(config, len(crops), started)
     trainer = make_trainer(config, net, schedule, checkpoint, precision)
     loss_of = make_criterion(config, data, precision.device)
     unet = Unet.from_network(trainer.average.module, checkpoint, precision)
     run = open_run(config, start, checkpoint, trainer)
     print_plan(config, data, unet, schedule, run.folder, wanted_crop)
-    draw_batch(run.folder / "train_batch.png", loaders.train.dataset, next(iter(loaders.batches)))
+    draw_batch(run.folder / "train_batch.png", crops, next(iter(batches)))
     if schedule.budget:
         schedule.budget.deduct(run.history.seconds)
 
@@ -130,16 +129,16 @@ def main(config: Config) -> None:
         for epoch in schedule.epochs(run.done):
             phase = schedule.phase(epoch)
             torch.manual_seed(config.seed + epoch)  # dropout of a resumed run repeats that of an unbroken one
-            loaders.batches.epoch, loaders.batches.batch_size = epoch, phase.batch_size
+            batches.epoch, batches.batch_size = epoch, phase.batch_size
             net.freeze_encoder(phase.frozen)
             if config.compile and phase is not compiled_for:
-                sizes, compiled_for = {len(keys) for keys in loaders.batches}, phase
-                print(f"compiled in {trainer.compile(sizes, next(iter(loaders.train)), loss_of):.0f} s")
-            began, in_time = time.perf_counter(), schedule.in_time(loaders.train)
-            batches = progress(in_time, f"epoch {epoch + 1}", "batch", len(loaders.batches))
-            trained = train_one_epoch(trainer, batches, loss_of, schedule.steps_before(epoch))
+                sizes, compiled_for = {len(keys) for keys in batches}, phase
+                print(f"compiled in {trainer.compile(sizes, next(iter(train_loader)), loss_of):.0f} s")
+            began, in_time = time.perf_counter(), schedule.in_time(train_loader)
+            shown = progress(in_time, f"epoch {epoch + 1}", "batch", len(batches))
+            trained = train_one_epoch(trainer, shown, loss_of, schedule.steps_before(epoch))
             unet.follow(trainer.average.module)
-            val_loss, scores = evaluate(unet.logits, loaders.val, loss_of, unet.num_classes, unet.device)
+            val_loss, scores = evaluate(unet.logits, val_loader, loss_of, unet.num_classes, unet.device)
             lr, seconds = trainer.optimizer.param_groups[-1]["lr"], time.perf_counter() - began
             speed = trained.crops / trained.seconds
             run.record(Row(epoch + 1, lr, trained.loss, val_loss, scores.miou, seconds, speed), trainer)
@@ -156,22 +155,17 @@ def check_config(config: Config) -> None:
     """Raises UserError for settings that cannot work, before anything is read."""
     check_settings(config)
     parse_augmentation(config.augmentation)
+    conflict = partial(UserError, "settings-conflict", "settings")
     if config.deterministic and config.max_minutes:
-        found, expected = (
-            "--deterministic with --max-minutes",
-            "a learning rate that does not depend on the clock",
+        raise conflict(
+            "--deterministic with --max-minutes", "a rate independent of the clock", "use --epochs"
         )
-        raise UserError("settings-conflict", "settings", found, expected, "use --epochs")
     if config.compile and config.save_memory:
-        found, remedy = (
-            "--compile with --save-memory",
-            "leave one out; the compiler itself chooses what to keep",
-        )
-        raise UserError("settings-conflict", "settings", found, "one way to keep fewer maps", remedy)
+        expected, remedy = "one way to keep fewer maps", "leave one out; the compiler chooses what to keep"
+        raise conflict("--compile with --save-memory", expected, remedy)
     if 0 < config.freeze_epochs >= config.epochs and not config.max_minutes:
         found = f"--freeze-epochs {config.freeze_epochs} of --epochs {config.epochs}"
-        remedy = "raise --epochs or freeze fewer epochs"
-        raise UserError("settings-conflict", "settings", found, "epochs left for the whole network", remedy)
+        raise conflict(found, "epochs left for the whole network", "raise --epochs or freeze fewer epochs")
 
 
 def read_data(config: Config) -> Data:
@@ -183,25 +177,24 @@ def read_data(config: Config) -> Data:
     wanted, count, names = config.network.num_classes, len(data.class_names), ", ".join(data.class_names)
     if wanted not in (None, count):
         flag, found = f"--num-classes {wanted}", f"{config.voc_root} has {count} classes: {names}"
-        remedy = f"leave --num-classes out, or correct {data.folder.class_names_path}"
+        remedy = f"leave the flag out, or correct {data.folder.class_names_path}"
         raise UserError("class-count", flag, found, f"{count}, the background included", remedy)
     weights = config.class_weights
     if not isinstance(weights, str) and (len(weights) != count or not any(weights)):
-        expected = f"{count} numbers from 0 on, one for each of {names}, not all of them 0"
-        remedy = "pass as many numbers, or balanced"
-        raise UserError("class-weights", "--class-weights", " ".join(map(str, weights)), expected, remedy)
+        expected, found = f"{count} numbers, one for each of {names}, not all 0", " ".join(map(str, weights))
+        raise UserError("class-weights", "--class-weights", found, expected, "pass as many, or balanced")
     return data
 
 
 def resolve_settings(config: Config, data: Data, start: Start) -> Config:
     """The settings, with those left to the program chosen by the data, the optimizer and the weights."""
-    in_channels = config.network.in_channels or data.channels
+    in_channels = config.network.in_channels or data.pictures.channels
     network = replace(config.network, in_channels=in_channels, num_classes=len(data.class_names))
     if start.weights:
-        network = resolve_network_settings(network, start.weights.network, config.model_path)
+        network = resolve_network_settings(network, start.weights.network, start.path)
     crop, batch_size = plan_crops(data.train_sizes, config.input_shape, config.fit == "letterbox")
-    batch_size, lr, decay = config.batch_size or batch_size, config.lr, config.weight_decay
-    lr = lr or LEARNING_RATES[config.optimizer]
+    batch_size, decay = config.batch_size or batch_size, config.weight_decay
+    lr = config.lr or LEARNING_RATES[config.optimizer]
     return replace(
         config,
         network=network,
@@ -219,13 +212,15 @@ def make_network(config: Config, data: Data, start: Start) -> tuple[UNet, Normal
     try:
         net = build(config.network)
     except ValueError as error:
-        remedy = "choose other values"
-        raise UserError("network-settings", "network", str(error), "a network that exists", remedy) from None
-    least = 2 * net.stride
-    if config.fit == "letterbox" and min(config.input_shape) < least:
-        found, expected = "×".join(map(str, config.input_shape)), f"{least}×{least} or more for this network"
-        remedy = "choose a larger --input-shape, or a smaller --depth"
-        raise UserError("input-too-small", "--input-shape", found, expected, remedy)
+        expected, remedy = "a network that exists", "choose other values"
+        raise UserError("network-settings", "network", str(error), expected, remedy) from None
+    (height, width), least = config.input_shape, 2 * net.stride
+    if config.fit == "letterbox" and min(height, width) < least:
+        expected, remedy = (
+            f"{least}×{least} or more for this network",
+            "enlarge it, or choose a smaller --depth",
+        )
+        raise UserError("input-too-small", "--input-shape", f"{height}×{width}", expected, remedy)
     backbone, in_channels = config.network.backbone, config.network.in_channels
     normalisation = load_start(net, start, data, backbone, in_channels, config.pretrained)
     if config.save_memory:

@@ -30,7 +30,7 @@ from utils.images.plots import save_figure
 from utils.images.reading import read_mask
 from utils.models.checkpoint import load_checkpoint
 from utils.scoring.confusion import ConfusionMatrix, Scores
-from utils.training.history import read_history
+from utils.training.run_folder import read_history
 from utils.voc.folder import VocFolder
 
 ROOT = Path(__file__).parents[1]

@@ -25,9 +25,8 @@ from utils.images.palette import voc_palette
 from utils.models.checkpoint import Checkpoint, save_checkpoint
 from utils.training.augmentation import parse_augmentation
 from utils.training.engine import Trainer, evaluate, make_optimizer, train_one_epoch
-from utils.training.loaders import EpochBatches, choose_workers, make_loader
 from utils.training.losses import criterion
-from utils.training.samples import SegmentationDataset
+from utils.training.samples import EpochBatches, SegmentationDataset, choose_workers, make_loader
 from utils.training.schedule import Phase, Schedule
 from utils.voc.folder import VocFolder
 

@@ -106,7 +106,7 @@ def test_fine_tuning_on_floats_of_another_scale_measures_them(tmp_path):
         folder = import_floats(tmp_path / f"voc {factor}", images * factor, np.stack([mask] * 3))
         config = tiny(folder, tmp_path, model_path=start)
         data = train.read_data(config)
-        begin = read_start(config.model_path, None, "plain")
+        begin = read_start(config.model_path, None)
         settings = train.resolve_settings(config, data, begin)
         normalisation = train.make_network(settings, data, begin)[1].to_dict()
         assert normalisation["range_float"] == [0, factor]

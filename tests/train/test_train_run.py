@@ -17,8 +17,7 @@ from utils.core.console import UserError
 from utils.images.reading import read_image, read_mask
 from utils.images.writing import write_mask
 from utils.models.checkpoint import load_checkpoint
-from utils.training.history import read_history
-from utils.training.run_folder import Run
+from utils.training.run_folder import Run, read_history
 from utils.voc.demo import CLASS_NAMES
 
 PICTURES = ["loss.png", "miou.png", "train_batch.png", "val_epoch.png"]

@@ -17,9 +17,14 @@ from utils.images.writing import write_image, write_mask
 from utils.training.augmentation import STRENGTHS
 from utils.training.border_weights import BorderWeights
 from utils.training.data import Data, load_data
-from utils.training.loaders import EpochBatches, collate, make_loader, same_size_batches
-from utils.training.pictures import tiles_of_samples
-from utils.training.samples import SegmentationDataset
+from utils.training.samples import (
+    EpochBatches,
+    SegmentationDataset,
+    collate,
+    make_loader,
+    same_size_batches,
+    tiles_of_samples,
+)
 from utils.voc.folder import VocFolder
 
 CPU = torch.device("cpu")
@@ -47,10 +52,10 @@ def test_a_data_set_is_read_and_checked(voc_folder):
     masks = [read_mask(folder.mask_path(name)) for name in data.train]
     assert list(data.class_pixels) == [sum((mask == k).sum() for mask in masks) for k in range(3)]
     values = np.stack([read_image(folder.image_path(name)) for name in data.train]) / 255
-    normalisation = data.normalisation(1)
+    normalisation = data.pictures.normalisation(1)
     assert normalisation.mean == pytest.approx([values.mean()])
     assert normalisation.std == pytest.approx([values.std()])
-    assert (data.channels, data.range_16bit) == (1, None)
+    assert (data.pictures.channels, data.pictures.range_16bit) == (1, None)
     image, mask = data.read_pair("cells_3")
     np.testing.assert_array_equal(image, read_image(folder.image_path("cells_3")))
     np.testing.assert_array_equal(mask, read_mask(folder.mask_path("cells_3")))

@@ -104,20 +104,16 @@ def adopt_foreign(foreign: ForeignWeights, path: Path) -> Checkpoint:
     )
 
 
-def check_backbone(expected: str, start: Checkpoint, path: Path) -> None:
-    """Raises UserError if the weights are of another backbone than asked for."""
-    backbone = start.network.backbone
-    if backbone != expected:
-        found, wanted = f"weights of the backbone {backbone}", f"the backbone of this run, {expected}"
-        remedy = f"train with --backbone {backbone}, or without --model-path"
-        raise UserError("backbone-differs", path, found, wanted, remedy)
-
-
 def resolve_network_settings(wanted: NetworkConfig, start: NetworkConfig, path: Path) -> NetworkConfig:
     """The settings of the weights at `path`, with a note of those that differ from the `wanted` ones.
 
     The number of classes stays as wanted, and deep supervision may be added to weights trained without it.
+    Raises UserError for another backbone.
     """
+    if start.backbone != wanted.backbone:
+        found, expected = f"weights of the backbone {start.backbone}", f"those of {wanted.backbone}"
+        remedy = f"train with --backbone {start.backbone}, or without --model-path"
+        raise UserError("backbone-differs", path, found, expected, remedy)
     deep_supervision = wanted.deep_supervision or start.deep_supervision
     found = replace(start, num_classes=wanted.num_classes, deep_supervision=deep_supervision)
     differing = [

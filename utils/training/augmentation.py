@@ -12,9 +12,7 @@ from utils.core.console import UserError
 from utils.core.settings import find_faults
 from utils.images.palette import IGNORE_INDEX
 
-# Neighbours that the interpolation reads beyond the coordinates.
-_REMAP_MARGIN = 2
-
+_REMAP_MARGIN = 2  # neighbours that the interpolation reads beyond the coordinates
 
 Share = Annotated[float, Interval(ge=0, le=1)]
 Amount = Annotated[float, Ge(0)]
@@ -48,30 +46,16 @@ class Augmentation:
     erase: Share = 0.0  # a rectangle of up to this share of the crop is painted over, half of the time
 
 
+_STRONG_WARP = {"rotate": 45, "scale": 0.4, "shear": 10, "shift": 32, "elastic": 10}
+_STRONG_TONES = {"brightness": 0.2, "contrast": 0.4, "gamma": 0.5, "saturation": 0.4, "hue": 20}
+_STRONG_CAMERA = {"illumination": 0.3, "blur": 1.2, "noise": 0.06, "shot": 0.05, "jpeg": 50, "erase": 0.1}
 STRENGTHS = {
     "none": Augmentation(flip=False, turn=False, balance=0, brightness=0, contrast=0, gamma=0, saturation=0),
     "light": Augmentation(brightness=0, contrast=0, gamma=0, saturation=0),
     # No free warps: in short runs (one seed, 30 epochs on 20 slices of thin membranes) they scored lower than
     # none at all. They are for long runs, and for objects that really come in other angles and sizes.
     "default": Augmentation(),
-    "strong": Augmentation(
-        rotate=45,
-        scale=0.4,
-        shear=10,
-        shift=32,
-        elastic=10,
-        brightness=0.2,
-        contrast=0.4,
-        gamma=0.5,
-        saturation=0.4,
-        hue=20,
-        illumination=0.3,
-        blur=1.2,
-        noise=0.06,
-        shot=0.05,
-        jpeg=50,
-        erase=0.1,
-    ),
+    "strong": Augmentation(**_STRONG_WARP, **_STRONG_TONES, **_STRONG_CAMERA),
 }
 
 
@@ -80,8 +64,7 @@ def parse_augmentation(text: str) -> Augmentation:
     strength, *changes = (part.strip() for part in text.split(","))
     flag, example = f"--augmentation {text}", "for example default,rotate=180"
     if strength not in STRENGTHS:
-        expected = ", ".join(STRENGTHS)
-        raise UserError("augmentation-strength", flag, f"the strength {strength!r}", expected, example)
+        raise UserError("augmentation-strength", flag, repr(strength), ", ".join(STRENGTHS), example)
     kinds = {field.name: type(field.default) for field in fields(Augmentation)}
     parts = {}
     for change in changes:
@@ -103,22 +86,19 @@ def augment(
     size: tuple[int, int],
     settings: Augmentation,
     rng: np.random.Generator,
-    weights: np.ndarray | None = None,
+    *weights: np.ndarray,
 ) -> tuple[np.ndarray, ...]:
     """A random crop of `size` (height, width), warped and changed in its gray values.
 
-    image (H, W) or (H, W, 3), uint8 or uint16; mask (H, W) uint8; weights (H, W) float32, which follow the
-    warp and come back as a third array. All come back in `size` and in their own type: the mask resampled
-    by nearest neighbour, the others linearly (the image cubically if `cubic`), what lies outside mirrored
-    (as in the paper), or ignored in the mask.
+    image (H, W) or (H, W, 3), uint8 or uint16; mask (H, W) uint8; weights (H, W) float32, if any. All come
+    back in `size` and in their own type: the mask resampled by nearest neighbour, the others linearly (the
+    image cubically if `cubic`), what lies outside mirrored (as in the paper), or ignored in the mask.
     """
     coordinates = draw_map(mask, size, settings, rng)
     interpolation = cv2.INTER_CUBIC if settings.cubic else cv2.INTER_LINEAR
     image = change_values(resample(image, *coordinates, interpolation), settings, rng)
     mask = resample(mask, *coordinates, cv2.INTER_NEAREST, None if settings.mirror else IGNORE_INDEX)
-    if weights is None:
-        return image, mask
-    return image, mask, resample(weights, *coordinates, cv2.INTER_LINEAR)
+    return image, mask, *(resample(each, *coordinates, cv2.INTER_LINEAR) for each in weights)
 
 
 def draw_map(
@@ -179,10 +159,8 @@ def _draw_middle(
 
 
 def _draw_pixel_of_a_class(mask: np.ndarray, rng: np.random.Generator, tries: int = 256) -> tuple[int, int]:
-    """A pixel (y, x) of a class drawn with equal chances among those found at `tries` random pixels.
-
-    The mask is not searched, because that would take time in proportion to its size.
-    """
+    """A pixel (y, x) of a class drawn with equal chances among those found at `tries` random pixels."""
+    # The mask is not searched, because that would take time in proportion to its size.
     y, x = rng.integers(mask.shape[0], size=tries), rng.integers(mask.shape[1], size=tries)
     classes = mask[y, x]
     known = np.unique(classes[classes != IGNORE_INDEX])
@@ -202,8 +180,7 @@ def resample(
     Beyond the picture: mirrored, or the value `outside`.
     """
     window_x, window_y = _window(map_x, array.shape[1]), _window(map_y, array.shape[0])
-    # Only the part that the crop needs, so that a picture of any size costs the same (and stays below cv2's
-    # 32767 pixels).
+    # Only the part that the crop needs: a picture of any size costs the same, below cv2's 32767 pixels.
     part, map_x, map_y = array[window_y, window_x], map_x - window_x.start, map_y - window_y.start
     border = cv2.BORDER_REFLECT if outside is None else cv2.BORDER_CONSTANT
     return cv2.remap(part, map_x, map_y, interpolation, borderMode=border, borderValue=outside or 0)
@@ -274,10 +251,8 @@ def _draw_colour_matrix(settings: Augmentation, rng: np.random.Generator) -> np.
 def erase(image: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
     """Paint up to `share` of the area in the picture's mean colour (random erasing, Zhong et al. 2017)."""
     area, shape = rng.uniform(0, share), np.exp(rng.uniform(-1, 1))
-    height, width = (
-        max(int(side * (area * k) ** 0.5), 1)
-        for side, k in zip(image.shape, (shape, 1 / shape), strict=False)
-    )
+    height = max(int(image.shape[0] * (area * shape) ** 0.5), 1)
+    width = max(int(image.shape[1] * (area * (1 / shape)) ** 0.5), 1)
     y, x = rng.integers(max(image.shape[0] - height, 0) + 1), rng.integers(max(image.shape[1] - width, 0) + 1)
     image[y : y + height, x : x + width] = image.mean((0, 1)).round()
     return image

@@ -18,8 +18,7 @@ from utils.images.palette import IGNORE_INDEX
 class BorderWeights:
     """w0 · exp(−(d1 + d2)² / (2 σ²)) (Ronneberger et al. 2015, equation 2, without the class weights).
 
-    d1 and d2: distances of a pixel, in pixels, to the nearest and to the second nearest object, 0 inside an
-    object.
+    d1, d2: distances of a pixel, in pixels, to the nearest two objects, 0 inside an object.
     """
 
     w0: float = 10.0
@@ -57,8 +56,7 @@ class BorderWeights:
                 np.save(unfinished, weights)
                 unfinished.replace(stored)
             except OSError:
-                # A full disk, or Windows while another process reads what it wrote first: go on without the
-                # file.
+                # A full disk, or on Windows another process that reads its own: go on without the file.
                 return weights.astype(np.float32)
         return np.load(stored).astype(np.float32)
 

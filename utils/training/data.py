@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from utils.core.console import UserError, counted, warn
-from utils.images.normalisation import Normalisation
 from utils.images.reading import read_image, read_mask
 from utils.voc.classes import check_classes, resolve_class_names
 from utils.voc.dataset_file import read_survey
@@ -26,27 +25,13 @@ class Data:
     class_pixels: np.ndarray = field(repr=False)  # (K,) int64, of the training masks
     pictures: PictureStatistics = field(repr=False)  # of the training pictures
 
-    @property
-    def channels(self) -> int:
-        """1 if all training pictures are gray, else 3."""
-        return self.pictures.channels
-
-    @property
-    def range_16bit(self) -> tuple[int, int] | None:
-        return self.pictures.range_16bit
-
-    def normalisation(self, in_channels: int) -> Normalisation:
-        return self.pictures.normalisation(in_channels)
-
     def fit_crop(self, wanted: tuple[int, int], stride: int) -> tuple[int, int]:
         """The wanted crop, but no larger than the largest picture, rounded up: mirrored borders teach little.
 
         At least two strides, or batch norm would have a single value per channel at the deepest level.
         """
-        largest = [max(sizes) for sizes in zip(*self.train_sizes, strict=True)]
-        height, width = (
-            max(min(w, -(-n // stride) * stride), 2 * stride) for w, n in zip(wanted, largest, strict=True)
-        )
+        largest = -(-np.max(self.train_sizes, axis=0) // stride) * stride
+        height, width = np.maximum(np.minimum(wanted, largest), 2 * stride).tolist()
         return height, width
 
     def crops_per_picture(self, crop: tuple[int, int]) -> int:
@@ -59,24 +44,16 @@ class Data:
 
 
 def load_data(folder: VocFolder, fold: int | None = None) -> Data:
-    """Read the splits train and val, or those of a fold, and check every pair.
-
-    Raises UserError for the first fault.
-    """
+    """The splits train and val, or those of a fold, all pairs checked. Raises UserError for a fault."""
     if not folder.root.is_dir():
-        raise UserError(
-            "data-folder-missing",
-            folder.root,
-            "no such folder",
-            "a VOC folder with JPEGImages, SegmentationClass and ImageSets/Segmentation",
-            "make one (python json_to_dataset.py), or train on the demo set (python train.py)",
-        )
+        expected = "a VOC folder with JPEGImages, SegmentationClass and ImageSets/Segmentation"
+        remedy = "make one (python json_to_dataset.py), or train on the demo set (python train.py)"
+        raise UserError("data-folder-missing", folder.root, "no such folder", expected, remedy)
     prefix = "" if fold is None else f"fold{fold}_"
     train, val = folder.read_split(f"{prefix}train"), folder.read_split(f"{prefix}val")
-    both = set(train) & set(val)
-    if both:
-        files = f"{prefix}train.txt and in {prefix}val.txt"
-        warn(f"{counted(len(both), 'picture')} in {files}, such as {min(both)}: the scores will be too good")
+    if both := set(train) & set(val):
+        pictures, files = counted(len(both), "picture"), f"{prefix}train.txt and in {prefix}val.txt"
+        warn(f"{pictures} in {files}, such as {min(both)}: the scores will be too good")
     survey = read_survey(folder, train, val) or survey_pairs(folder, train, val)
     class_names = resolve_class_names(folder, sum(record.counts for record in survey.records))
     check_classes(folder, survey.records, class_names)
@@ -85,5 +62,5 @@ def load_data(folder: VocFolder, fold: int | None = None) -> Data:
         if not pixels:
             warn(f"no training mask has a pixel of class {index} ({class_names[index]}): it cannot be learnt")
     sizes = [record.size for record in survey.records]
-    train_sizes, val_sizes = sizes[: len(train)], sizes[len(train) :]
-    return Data(folder, train, val, class_names, train_sizes, val_sizes, class_pixels, survey.pictures)
+    split_sizes = sizes[: len(train)], sizes[len(train) :]
+    return Data(folder, train, val, class_names, *split_sizes, class_pixels, survey.pictures)

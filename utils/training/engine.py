@@ -4,6 +4,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -23,29 +24,25 @@ from utils.training.schedule import Schedule
 Criterion = Callable[..., Tensor]
 
 
+@dataclass(eq=False)
 class Trainer:
     """A network and all that changes while it is trained: optimizer, gradient scaler, averaged weights.
 
     average: exponential mean of the weights and batch-norm statistics over about the last twentieth of the
-    run. Its memory grows from nothing, so that the first epochs are worth looking at too. Validation and
-    best.pth use it.
+    run, fewer at its beginning. Validation and best.pth use it.
     """
 
-    def __init__(
-        self,
-        net: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        schedule: Schedule,
-        normalise: Callable[[Tensor], Tensor],
-        precision: Precision,
-        save_memory: bool = False,
-    ):
-        """optimizer: each group has a `factor` on the learning rate. save_memory: freed memory goes back."""
-        self.net, self.optimizer, self.schedule = net, optimizer, schedule
-        self.normalise, self.precision, self.save_memory = normalise, precision, save_memory
-        self.forward: Callable[[Tensor], Any] = net
-        self.scaler = precision.scaler()
-        self.average = AveragedModel(net)
+    net: nn.Module
+    optimizer: torch.optim.Optimizer  # each group has a `factor` on the learning rate
+    schedule: Schedule
+    normalise: Callable[[Tensor], Tensor]
+    precision: Precision
+    save_memory: bool = False  # freed memory goes back to the system
+
+    def __post_init__(self) -> None:
+        self.forward: Callable[[Tensor], Any] = self.net
+        self.scaler = self.precision.scaler()
+        self.average = AveragedModel(self.net)
 
     def step(self, step: int, batch: Sequence[Tensor], criterion: Criterion) -> Tensor:
         """One optimizer step on pictures (N, C, H, W), masks (N, H, W) uint8, maybe border weights (N, H, W).
@@ -58,8 +55,7 @@ class Trainer:
         self.scaler.scale(loss).backward()
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        # Here and not before the next backward pass, so that no gradients lie beside the maps of its
-        # forward pass.
+        # Here, so that no gradients lie beside the maps of the next forward pass.
         self.optimizer.zero_grad(set_to_none=True)
         self._update_average(step)
         return loss.detach()
@@ -87,8 +83,7 @@ class Trainer:
     def compile(self, sizes: Iterable[int], batch: Sequence[Tensor], criterion: Criterion) -> float:
         """Compile the network, frozen or not as it is now, for batches of each size. Returns its seconds.
 
-        batch: its first pictures are the examples; weights and statistics stay. Raises UserError without a
-        compiler.
+        batch: its pictures are the examples; weights and statistics stay. Raises UserError without compiler.
         """
         start, kept = time.perf_counter(), copy.deepcopy(self.net.state_dict())
         if self.forward is self.net:
@@ -113,9 +108,8 @@ class Trainer:
     def load_state(self, state: dict[str, Any], averaged_weights: dict[str, Tensor]) -> None:
         self.net.load_state_dict(state["model"])
         # The settings of this part of the run hold (rate, weight decay, …), not those of the part before.
-        settings = [
-            {k: v for k, v in group.items() if k != "params"} for group in self.optimizer.param_groups
-        ]
+        groups = self.optimizer.param_groups
+        settings = [{k: v for k, v in group.items() if k != "params"} for group in groups]
         self.optimizer.load_state_dict(state["optimizer"])
         for group, current in zip(self.optimizer.param_groups, settings, strict=True):
             group.update(current)
@@ -127,12 +121,7 @@ class Trainer:
 
 
 def make_optimizer(
-    name: str,
-    groups: list[dict[str, Any]],
-    lr: float,
-    weight_decay: float,
-    momentum: float,
-    device: torch.device,
+    name: str, groups: list[dict], lr: float, weight_decay: float, momentum: float, device: torch.device
 ) -> torch.optim.Optimizer:
     """`adamw`, `adam` or `sgd` (with Nesterov's momentum) on these parameter groups."""
     # One kernel for all weights where there is one, else one for each operation.

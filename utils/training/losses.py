@@ -37,11 +37,9 @@ def criterion(
     a rare class would push that class down. A batch of ignored pixels costs zero.
     """
     valid = target != IGNORE_INDEX
-    weights = (
-        valid.float()
-        if class_weights is None
-        else class_weights[torch.where(valid, target, 0).long()] * valid
-    )
+    weights = valid.float()
+    if class_weights is not None:
+        weights = class_weights[torch.where(valid, target, 0).long()] * valid
     if border is not None:
         weights = weights + border * valid
     weights = weights * (loss.pixels / weights.sum().clamp(min=1e-6))

@@ -1,19 +1,81 @@
-"""The run folder: its start, its resumption, and what is written into it after every epoch."""
+"""The run folder: its start, its resumption, and the checkpoints, log and pictures written into it."""
 
+import csv
 import json
 import math
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
+import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
-from utils.core.console import UserError, counted, note, quoted
+from utils.core.console import UserError, counted, note, quoted, warn
 from utils.core.files import read_record, replacing
+from utils.images.plots import draw_curves, draw_samples
 from utils.models.checkpoint import Checkpoint, save_checkpoint
+from utils.training.data import Data
 from utils.training.engine import Trainer
-from utils.training.history import History, Row
+
+
+@dataclass(frozen=True)
+class Row:
+    """One epoch. lr: of its last step; losses: means; miou: 0…1; seconds: of training and validation."""
+
+    epoch: int
+    lr: float
+    train_loss: float
+    val_loss: float
+    miou: float
+    seconds: float
+    images_per_second: float
+
+
+class History:
+    """history.csv of a run folder. Of an earlier part of the run the first `keep_epochs` rows are kept."""
+
+    def __init__(self, path: Path, keep_epochs: int = 0):
+        self.path = path
+        self.rows = [row for row in read_history(path) if row.epoch <= keep_epochs] if keep_epochs else []
+
+    @property
+    def seconds(self) -> float:
+        return sum(row.seconds for row in self.rows)
+
+    def add(self, row: Row) -> None:
+        self.rows.append(row)
+        try:
+            with replacing(self.path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+                writer = csv.writer(file)
+                writer.writerow(field.name for field in fields(Row))
+                for values in map(astuple, self.rows):
+                    writer.writerow(f"{v:.6g}" if isinstance(v, float) else v for v in values)
+        except UserError as error:
+            # On Windows a spreadsheet program locks the file that it shows: no reason to end a training.
+            warn(f"{self.path}: {error.found}; the next epoch writes it again")
+
+    def draw(self) -> None:
+        """loss.png and miou.png beside the CSV."""
+        curves = {field.name: [getattr(row, field.name) for row in self.rows] for field in fields(Row)}
+        losses = {"training": curves["train_loss"], "validation": curves["val_loss"]}
+        draw_curves(self.path.with_name("loss.png"), curves["epoch"], losses, "loss")
+        scores = {"validation": curves["miou"]}
+        draw_curves(self.path.with_name("miou.png"), curves["epoch"], scores, "mIoU", top=1.0)
+
+
+def read_history(path: Path) -> list[Row]:
+    """Rows of a history.csv; empty if there is no file. Raises UserError for a damaged one."""
+    if not path.is_file():
+        return []
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.DictReader(file))
+        return [Row(int(row.pop("epoch")), **{k: float(v) for k, v in row.items()}) for row in rows]
+    except (ValueError, TypeError, KeyError, csv.Error):
+        remedy = "move the file away; the run starts a new one"
+        raise UserError("history-damaged", path, "a damaged table", "that of train.py", remedy) from None
 
 
 @dataclass
@@ -83,11 +145,11 @@ def resume_run(path: Path, last: Checkpoint, checkpoint: Checkpoint, trainer: Tr
     checkpoint.settings |= kept
     now = {name: value for name, value in checkpoint.settings.items() if name != "resume"}
     before = {name: old for name, old in last.settings.items() if name in now and old != now[name]}
+    earlier = read_record(path.with_name("config.json")).get("before", {})
     if before:
         changes = "".join(f"\n  {name}: {old} → {now[name]}" for name, old in before.items())
         note(f"from epoch {done + 1} on, other settings than before:{changes}")
-    earlier = read_record(path.with_name("config.json")).get("before", {})
-    earlier |= {f"epoch {done + 1}": before} if before else {}
+        earlier[f"epoch {done + 1}"] = before
     write_config(path.parent, checkpoint.settings | ({"before": earlier} if earlier else {}))
     history = History(path.with_name("history.csv"), done)
     return Run(path.parent, checkpoint, history, done, last.training["best"])
@@ -95,24 +157,23 @@ def resume_run(path: Path, last: Checkpoint, checkpoint: Checkpoint, trainer: Tr
 
 def refuse_other_run(path: Path, last: Checkpoint, checkpoint: Checkpoint) -> None:
     """Raises UserError if the checkpoint `last` cannot continue with the settings of `checkpoint`."""
-
-    def fixed(checkpoint: Checkpoint) -> dict[str, object]:
-        settings = {"fold": None, "optimizer": "adamw", "fit": "crop", **checkpoint.settings}
-        chosen = {name: settings[name] for name in ("fold", "optimizer", "fit")}
-        return {**vars(checkpoint.network), "classes": ", ".join(checkpoint.class_names), **chosen}
-
-    before, now = fixed(last), fixed(checkpoint)
-    differing = [name for name in now if before[name] != now[name]]
-
-    def listed(values: dict[str, object]) -> str:
-        return f"a run with {', '.join(f'{name} {values[name]}' for name in differing)}"
-
-    remedy = "resume with the settings in that run's config.json, or start from its weights with --model-path"
     if not last.training:
+        remedy = "pass that file, or start from these weights with --model-path"
         found = "weights without training state"
         raise UserError("resume-without-state", path, found, "the last.pth of a run", remedy)
+    before, now = fixed_settings(last), fixed_settings(checkpoint)
+    differing = [name for name in now if before[name] != now[name]]
     if differing:
-        raise UserError("resume-other-run", path, listed(before), f"the last.pth of {listed(now)}", remedy)
+        found, wanted = (", ".join(f"{name} {run[name]}" for name in differing) for run in (before, now))
+        remedy = "resume with that run's config.json, or start from its weights with --model-path"
+        raise UserError("resume-other-run", path, f"a run with {found}", f"one with {wanted}", remedy)
+
+
+def fixed_settings(checkpoint: Checkpoint) -> dict[str, object]:
+    """What must not change within a run."""
+    defaults = {"fold": None, "optimizer": "adamw", "fit": "crop"}
+    chosen = {name: checkpoint.settings.get(name, default) for name, default in defaults.items()}
+    return {**vars(checkpoint.network), "classes": ", ".join(checkpoint.class_names), **chosen}
 
 
 def write_config(folder: Path, settings: dict[str, object]) -> None:
@@ -127,10 +188,32 @@ def resume_hint_on_interrupt(folder: Path) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         last = folder / "last.pth"
-        if last.exists():
-            note(
-                f"Saved up to the last finished epoch. Resume with the same flags and --resume {quoted(last)}"
-            )
-        else:
-            note("Nothing saved: no epoch finished.")
+        hint = f"Saved up to the last finished epoch. Resume with the same flags and --resume {quoted(last)}"
+        note(hint if last.exists() else "Nothing saved: no epoch finished.")
         raise
+
+
+class RunPictures:
+    """Curves, and validation pictures with truth and prediction. `seconds`: time to draw them once."""
+
+    def __init__(self, run: Run, predict: Callable[[np.ndarray], np.ndarray], data: Data):
+        self.run, self.predict, self.data = run, predict, data
+        self.seconds, self.drawn = 0.0, time.perf_counter()
+
+    def draw(self) -> None:
+        """loss.png, miou.png and val_epoch.png."""
+        start = time.perf_counter()
+        self.run.history.draw()
+        rows = []
+        for name in self.data.val[:4]:
+            image, mask = self.data.read_pair(name)
+            rows += [(image, None), (image, mask), (image, self.predict(image))]
+        titles = ("picture", "truth", "prediction")
+        draw_samples(self.run.folder / "val_epoch.png", rows, columns=3, titles=titles)
+        self.drawn = time.perf_counter()
+        self.seconds = self.drawn - start
+
+    def draw_if_due(self) -> None:
+        """Every 15 seconds, and for no more than a thirtieth of the time."""
+        if time.perf_counter() - self.drawn > max(15, 30 * self.seconds):
+            self.draw()

@@ -1,20 +1,26 @@
-"""Samples: decoded pictures and masks, augmented as a function of (seed, epoch, index)."""
+"""Samples and their batches: random crops for training, whole pictures of one size for validation."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from utils.core.console import UserError
 from utils.images.arrays import to_channels
 from utils.images.letterbox import letterbox, letterbox_mask
 from utils.images.normalisation import stretch, to_tensor
+from utils.images.plots import draw_samples
 from utils.images.reading import read_image, read_mask
+from utils.models.checkpoint import Checkpoint
 from utils.training.augmentation import Augmentation, augment
 from utils.training.border_weights import BorderWeights
+from utils.training.data import Data
+from utils.training.recipe import LARGE_STEP
 from utils.voc.folder import VocFolder
 
 # Pictures of small data sets stay decoded in memory, up to this many bytes in all processes together.
@@ -26,8 +32,7 @@ class SegmentationDataset(Dataset):
     """Picture (C, h, w) uint8 or uint16, mask (h, w) uint8 and, with `border`, weights (h, w) float32.
 
     With `crop` and `augmentation`, key e · len(dataset) + i is sample i of epoch e: a random crop that
-    depends on (seed, e, i) alone, whatever the number of workers. Without them, key i is the whole picture
-    i.
+    depends on (seed, e, i) alone, whatever the number of workers. Without them, key i is the whole picture i.
     """
 
     folder: VocFolder
@@ -93,3 +98,125 @@ def letterbox_pair(
     boxed = letterbox(to_tensor(np.atleast_3d(image)).unsqueeze(0), size)[0].permute(1, 2, 0).numpy()
     boxed_mask = letterbox_mask(torch.from_numpy(mask), size).numpy()
     return np.ascontiguousarray(boxed.reshape(*size, *image.shape[2:])), boxed_mask
+
+
+class EpochBatches:
+    """Batches of shuffled keys, a pure function of (seed, epoch). `epoch` and `batch_size` may be set."""
+
+    def __init__(self, length: int, batch_size: int, seed: int):
+        self.length, self.batch_size, self.seed, self.epoch = length, batch_size, seed, 0
+
+    def __len__(self) -> int:
+        return -(-self.length // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.length)
+        # Batches as even as possible: a last batch of one would give batch norm poor statistics.
+        for part in np.array_split(order, len(self)):
+            yield (self.epoch * self.length + part).tolist()
+
+
+def same_size_batches(sizes: Sequence[tuple[int, int]], max_pixels: int) -> list[list[int]]:
+    """Indices of pictures of equal (height, width), in batches of up to `max_pixels` or of one picture."""
+    batches: list[list[int]] = []
+    for size in sorted(set(sizes)):
+        members = [index for index, other in enumerate(sizes) if other == size]
+        step = max(max_pixels // (size[0] * size[1]), 1)
+        batches += [members[start : start + step] for start in range(0, len(members), step)]
+    return batches
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How training crops are drawn and loaded."""
+
+    augmentation: Augmentation
+    batch_size: int
+    seed: int = 0
+    margin: int = 0  # pixels of context around the crop, mirrored beyond the picture as in the paper
+    border: BorderWeights | None = None
+    workers: int | None = None  # processes that load; None: chosen by the device
+
+
+def make_loaders(
+    data: Data, checkpoint: Checkpoint, sampling: Sampling, device: torch.device
+) -> tuple[DataLoader, DataLoader]:
+    """Random crops, which show about every pixel once per epoch, and whole validation pictures.
+
+    checkpoint: says how pictures are fitted to the network and scaled.
+    """
+    workers = choose_workers(device) if sampling.workers is None else sampling.workers
+    (height, width), cropped = checkpoint.input_shape, checkpoint.fit == "crop"
+    make_dataset = partial(
+        SegmentationDataset,
+        data.folder,
+        in_channels=checkpoint.network.in_channels,
+        range_16bit=checkpoint.normalisation["range_16bit"],
+        cache_bytes=CACHE_BYTES // (2 * max(workers, 1)),
+    )
+    train = make_dataset(
+        data.train,
+        crop=(height + 2 * sampling.margin, width + 2 * sampling.margin),
+        crops_per_picture=data.crops_per_picture((height, width)) if cropped else 1,
+        augmentation=sampling.augmentation,
+        seed=sampling.seed,
+        letterboxed=not cropped,
+        border=sampling.border,
+    )
+    batches = EpochBatches(len(train), sampling.batch_size, sampling.seed)
+    val_batches = same_size_batches(data.val_sizes, max(sampling.batch_size * height * width, LARGE_STEP))
+    # Each process takes as much memory as Python and PyTorch do; validation needs no more than two.
+    val_loader = make_loader(make_dataset(data.val), val_batches, min(workers, 2), device)
+    return make_loader(train, batches, workers, device), val_loader
+
+
+class Loader(DataLoader):
+    """Raises the UserErrors of its processes; PyTorch would pass on only the text of their tracebacks."""
+
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+        for batch in super().__iter__():
+            if isinstance(batch, UserError):
+                raise batch
+            yield batch
+
+
+def make_loader(
+    dataset: SegmentationDataset, batches: Iterable[list[int]], workers: int, device: torch.device
+) -> DataLoader:
+    """A DataLoader over `batches` of keys with `workers` processes (0: in this one)."""
+    processes = {"num_workers": workers, "persistent_workers": workers > 0}
+    pinned = device.type == "cuda"
+    return Loader(dataset, batch_sampler=batches, collate_fn=collate, pin_memory=pinned, **processes)
+
+
+def choose_workers(device: torch.device) -> int:
+    """Processes that load pictures: none beside a network on a CPU, which keeps every core busy itself."""
+    return min(torch.get_num_threads(), 8) if device.type == "cuda" else 0
+
+
+def collate(samples: "list[tuple[Tensor, ...]] | UserError") -> "tuple[Tensor, ...] | UserError":
+    """Stack to (N, C, H, W), (N, H, W), …. A UserError passes through.
+
+    8-bit pictures among 16-bit ones are widened exactly (255 · 257 = 65535).
+    """
+    if isinstance(samples, UserError):
+        return samples
+    images, *others = zip(*samples, strict=True)
+    if len({image.dtype for image in images}) > 1:
+        images = [(x.int() * 257).to(torch.uint16) if x.dtype == torch.uint8 else x for x in images]
+    return torch.stack(images), *map(torch.stack, others)
+
+
+def draw_batch(path: Path, dataset: SegmentationDataset, keys: Sequence[int]) -> None:
+    titles = ["augmented crops, with their masks"]
+    draw_samples(path, tiles_of_samples(dataset, keys), min(4, len(keys)), titles)
+
+
+def tiles_of_samples(
+    dataset: SegmentationDataset, keys: Sequence[int]
+) -> list[tuple[np.ndarray, np.ndarray | None]]:
+    """Crops (h, w, C) with their masks, then their border weights, if any, as gray values (h, w)."""
+    samples = [[part.numpy() for part in dataset[key]] for key in keys]
+    tiles = [(image.transpose(1, 2, 0), mask) for image, mask, *_ in samples]
+    borders = [weights[0] for _, _, *weights in samples if weights]
+    return tiles + [(np.uint8(border * (255 / max(border.max(), 1))), None) for border in borders]

@@ -22,24 +22,26 @@ class Phase:
     frozen: bool = False
 
 
+@dataclass
 class TimeBudget:
     """Seconds that a run may take, counted from `start` (`time.perf_counter`).
 
     reserve: seconds to keep for what follows the last step, set as they become known.
     """
 
-    def __init__(self, seconds: float, start: float):
-        self.seconds, self.start, self.reserve = seconds, start, 0.0
+    seconds: float
+    start: float
+    reserve: float = 0.0
 
     def deduct(self, seconds: float) -> None:
         """Count seconds that an earlier part of the run took. Raises UserError if none are left."""
         self.start -= seconds
         if self.progress() >= 1:
-            allowed, found = (
+            flag, used = (
                 f"--max-minutes {self.seconds / 60:g}",
-                f"{seconds / 60:.1f} minutes used by this run",
+                f"{seconds / 60:.1f} minutes used by the run",
             )
-            raise UserError("no-time-left", allowed, found, "time left to train", "raise --max-minutes")
+            raise UserError("no-time-left", flag, used, "time left to train", "raise --max-minutes")
 
     def progress(self) -> float:
         """Share of the training time that has passed, 0 … 1."""
@@ -107,11 +109,10 @@ class Schedule:
 
     def lr(self, step: int) -> float:
         """Learning rate at step 0, 1, …: without a budget each phase warms up and anneals on its own."""
-        index = 0
-        while index < len(self.phases) - 1 and step >= self.steps(self.phases[index]):
-            step -= self.steps(self.phases[index])
-            index += 1
-        phase = self.phases[index]
+        for phase in self.phases:
+            if step < self.steps(phase) or phase is self.phases[-1]:
+                break
+            step -= self.steps(phase)
         progress = self.budget.progress() if self.budget else (step + 1) / self.steps(phase)
         return phase.lr * lr_factor(progress, self.curve)
 

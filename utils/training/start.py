@@ -7,13 +7,7 @@ from torch import nn
 
 from utils.images.normalisation import Normalisation
 from utils.models.checkpoint import Checkpoint, load_checkpoint
-from utils.models.weights import (
-    check_backbone,
-    has_imagenet_weights,
-    load_matching,
-    load_pretrained,
-    read_model,
-)
+from utils.models.weights import has_imagenet_weights, load_matching, load_pretrained, read_model
 from utils.training.data import Data
 from utils.voc.scaling import widest_range
 
@@ -27,11 +21,9 @@ class Start:
     last: Checkpoint | None = None
 
 
-def read_start(model_path: Path | None, resume: Path | None, backbone: str) -> Start:
-    """Read each checkpoint once. Raises UserError if one is missing or damaged, or has another backbone."""
+def read_start(model_path: Path | None, resume: Path | None) -> Start:
+    """Read each checkpoint once. Raises UserError if one is missing or damaged."""
     weights = read_model(model_path) if model_path else None
-    if weights:
-        check_backbone(backbone, weights, model_path)
     return Start(model_path, weights, load_checkpoint(resume) if resume else None)
 
 
@@ -42,7 +34,7 @@ def load_start(
 
     A resumed run keeps its normalisation, even if the data have grown since; `resume_run` loads its weights.
     """
-    scaling = data.folder.root / "scaling.json"
+    range_16bit, scaling = data.pictures.range_16bit, data.folder.root / "scaling.json"
     # The numbers that became 0 and 65535 when pictures of floats were imported.
     float_range = widest_range(scaling) if scaling.is_file() else None
     if start.weights and not start.last:
@@ -51,10 +43,9 @@ def load_start(
         normalisation = Normalisation(**known.normalisation)
         other_scale = float_range and tuple(normalisation.range_float or ()) != float_range
         if normalisation.range_16bit is None or other_scale:
-            normalisation = replace(normalisation, range_16bit=data.range_16bit)
+            normalisation = replace(normalisation, range_16bit=range_16bit)
     elif pretrained and has_imagenet_weights(backbone):
-        normalisation = load_pretrained(net, backbone, in_channels)
-        normalisation = replace(normalisation, range_16bit=data.range_16bit)
+        normalisation = replace(load_pretrained(net, backbone, in_channels), range_16bit=range_16bit)
     else:
-        normalisation = data.normalisation(in_channels)
+        normalisation = data.pictures.normalisation(in_channels)
     return replace(normalisation, range_float=float_range) if float_range else normalisation
