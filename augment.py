@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +21,8 @@ from utils.training.augmentation import Augmentation, augment, draw_map, parse_a
 from utils.voc.folder import VocFolder
 from utils.voc.survey import survey_pairs
 
+Limits = tuple[int, int] | None
+
 
 @dataclass
 class Config:
@@ -34,29 +37,31 @@ class Config:
 
 def main(config: Config) -> None:
     check_settings(config)
-    settings = parse_augmentation(config.augmentation)
+    augmentation = parse_augmentation(config.augmentation)
     source, target = VocFolder(config.voc_root), VocFolder(config.output)
     if target.images_dir.exists() and any(target.images_dir.iterdir()):
         expected, remedy = "a new or empty folder", "choose another --output"
         raise UserError("output-not-empty", target.images_dir, "pictures", expected, remedy)
     train = source.read_split("train")
-    others = {split: source.read_split_if_any(split) for split in ("val", "test")}
-    others = {split: names for split, names in others.items() if names}
-    names = list(dict.fromkeys(name for members in (train, *others.values()) for name in members))
+    others = {split: names for split in ("val", "test") if (names := source.read_split_if_any(split))}
+    trained = set(train)
+    rest = [name for name in dict.fromkeys(chain(*others.values())) if name not in trained]
     copies = [f"{name}_aug{copy}" for name in train for copy in range(1, config.copies + 1)]
-    for name in set(copies) & set(names):
+    for name in set(copies) & {*train, *rest}:
         found, remedy = "a name that a copy would get", "rename this picture"
         raise UserError("copy-name-exists", source.image_path(name), found, "another name", remedy)
     source.read_class_names()
-    survey = survey_pairs(source, train, [name for name in names if name not in set(train)])
+    survey = survey_pairs(source, train, rest)
     for record in progress(survey.records, "copying", "picture"):
-        copy_pair(source, target, record.name, record.size)
-    for text in (source.class_names_path, source.root / "scaling.json"):
-        if text.is_file():
-            copy_file(text, target.root / text.name)
+        files = [source.image_path(record.name), source.mask_path(record.name)]
+        if source.read_objects(record.name, record.size) is not None:
+            files.append(source.objects_path(record.name))
+        copy_files(source.root, target.root, files)
+    texts = source.class_names_path, source.root / "scaling.json"
+    copy_files(source.root, target.root, [text for text in texts if text.is_file()])
     for index, name in enumerate(progress(train, "augmenting", "picture")):
         seeds = [(config.seed, copy, index) for copy in range(1, config.copies + 1)]
-        write_copies(source, target, name, settings, seeds, survey.pictures.range_16bit)
+        write_copies(source, target, name, augmentation, seeds, survey.pictures.range_16bit)
     training = [*train, *copies]
     # Last, so that an interrupted run leaves no folder that looks complete.
     splits = {**others, "train": training, "trainval": [*training, *others.get("val", [])]}
@@ -68,12 +73,7 @@ def main(config: Config) -> None:
 
 
 def write_copies(
-    source: VocFolder,
-    target: VocFolder,
-    name: str,
-    settings: Augmentation,
-    seeds: list[tuple[int, int, int]],
-    limits: tuple[int, int] | None,
+    source: VocFolder, target: VocFolder, name: str, settings: Augmentation, seeds: list, limits: Limits
 ) -> None:
     """Copies NAME_aug1, NAME_aug2, … of a picture, its mask and its objects, one per seed.
 
@@ -89,25 +89,16 @@ def write_copies(
         write_mask(target.mask_path(new_name), new_mask)
         if objects is not None:
             # The same seed gives the same warp.
-            coordinates = draw_map(mask, mask.shape, settings, np.random.default_rng(seed))
-            outside = None if settings.mirror else IGNORE_INDEX
-            warped = resample(objects, *coordinates, cv2.INTER_NEAREST, outside)
+            warp = draw_map(mask, mask.shape, settings, np.random.default_rng(seed))
+            warped = resample(objects, *warp, cv2.INTER_NEAREST, None if settings.mirror else IGNORE_INDEX)
             write_mask(target.objects_path(new_name), warped)
 
 
-def copy_pair(source: VocFolder, target: VocFolder, name: str, size: tuple[int, int]) -> None:
-    """Copy a picture, its mask and its objects. Raises UserError for objects of another size."""
-    image, mask, objects = source.image_path(name), source.mask_path(name), source.objects_path(name)
-    pairs = [(image, target.images_dir / image.name), (mask, target.mask_path(name))]
-    if source.read_objects(name, size) is not None:
-        pairs.append((objects, target.objects_path(name)))
-    for old, new in pairs:
-        copy_file(old, new)
-
-
-def copy_file(old: Path, new: Path) -> None:
-    with replacing(new) as temporary:
-        shutil.copyfile(old, temporary)
+def copy_files(source: Path, target: Path, files: list[Path]) -> None:
+    """Copy files of the folder `source` to the same places in `target`."""
+    for file in files:
+        with replacing(target / file.relative_to(source)) as temporary:
+            shutil.copyfile(file, temporary)
 
 
 if __name__ == "__main__":

@@ -31,10 +31,19 @@ from utils.training.data import Data, load_data
 from utils.training.engine import Criterion, Epoch, Trainer, evaluate, make_optimizer, train_one_epoch
 from utils.training.losses import Loss, balanced_class_weights, criterion
 from utils.training.recipe import plan_crops
-from utils.training.run_folder import Row, Run, RunPictures, resume_hint_on_interrupt, resume_run, start_run
+from utils.training.run_folder import (
+    Row,
+    Run,
+    RunPictures,
+    Start,
+    load_start,
+    read_start,
+    resume_hint_on_interrupt,
+    resume_run,
+    start_run,
+)
 from utils.training.samples import Sampling, draw_batch, make_loaders
 from utils.training.schedule import Phase, Schedule, TimeBudget
-from utils.training.start import Start, load_start, read_start
 from utils.voc.demo import make_demo
 from utils.voc.folder import VocFolder
 
@@ -43,10 +52,9 @@ LEARNING_RATES = {"adamw": 2e-3, "adam": 2e-3, "sgd": 5e-2}
 WEIGHT_DECAYS = {"adamw": 1e-2, "adam": 0.0, "sgd": 1e-4}
 # What helps when memory runs out, see `run_script`.
 REMEDIES = {
-    "memory": "train with a smaller --batch-size or --input-shape, then with --save-memory; "
+    "memory": "lower --batch-size or --input-shape, then try --save-memory; "
     "close other programs (nvidia-smi lists those on an NVIDIA GPU)",
-    "worker-killed": "load with fewer processes (--num-workers 0); "
-    "in a container, allow more shared memory (docker run --shm-size 2g)",
+    "worker-killed": "--num-workers 0; in a container, more shared memory (docker run --shm-size 2g)",
 }
 
 
@@ -231,16 +239,9 @@ def make_network(config: Config, data: Data, start: Start) -> tuple[UNet, Normal
 def describe_run(config: Config, data: Data, stride: int, normalisation: Normalisation) -> Checkpoint:
     """The checkpoint of this run, without weights."""
     crop = data.fit_crop(config.input_shape, stride) if config.fit == "crop" else config.input_shape
-    return Checkpoint(
-        model={},
-        network=config.network,
-        class_names=data.class_names,
-        palette=voc_palette(len(data.class_names)).tolist(),
-        normalisation=normalisation.to_dict(),
-        input_shape=crop,
-        fit=config.fit,
-        settings=config_to_dict(config),
-    )
+    names, palette = data.class_names, voc_palette(len(data.class_names)).tolist()
+    settings, scaling = config_to_dict(config), normalisation.to_dict()
+    return Checkpoint({}, config.network, names, palette, scaling, crop, config.fit, settings=settings)
 
 
 def resolve_sampling(config: Config, margin: int) -> Sampling:
@@ -261,11 +262,11 @@ def make_schedule(config: Config, crops: int, started: float) -> Schedule:
 def make_criterion(config: Config, data: Data, device: torch.device) -> Criterion:
     """The loss, with targets cut to the size of the logits, which unpadded convolutions make smaller."""
     loss = Loss(config.dice_weight, config.dice_beta, config.dice_smooth, config.focal_gamma)
-    weights = config.class_weights
+    weights, class_weights = config.class_weights, None
     if weights == "balanced":
         weights = balanced_class_weights(data.class_pixels).tolist()
-    class_weights = None if weights == "none" else torch.tensor(weights, dtype=torch.float32, device=device)
-    if class_weights is not None:
+    if weights != "none":
+        class_weights = torch.tensor(weights, dtype=torch.float32, device=device)
         pairs = zip(data.class_names, weights, strict=True)
         print("weights  " + ", ".join(f"{name} {weight:.3g}" for name, weight in pairs))
 
@@ -282,10 +283,8 @@ def make_trainer(
     """Moves the network to the device, and makes its optimizer and its averaged weights."""
     net.to(precision.device, memory_format=precision.memory_format)
     others = [*net.decoder.parameters(), *net.head.parameters(), *net.side_heads.parameters()]
-    groups = [
-        {"params": list(net.encoder.parameters()), "factor": config.encoder_lr_factor},
-        {"params": others, "factor": 1.0},
-    ]
+    encoder = {"params": list(net.encoder.parameters()), "factor": config.encoder_lr_factor}
+    groups = [encoder, {"params": others, "factor": 1.0}]
     settings = config.lr, config.weight_decay, config.momentum
     optimizer = make_optimizer(config.optimizer, groups, *settings, precision.device)
     if config.save_memory and precision.device.type == "cpu":
@@ -326,11 +325,8 @@ def print_result(config: Config, run: Run, scores: Scores, data: Data, epochs: l
     rows, folder = run.history.rows, run.folder
     best, length = max(rows, key=lambda row: row.miou), counted(len(rows), "epoch")
     waited = sum(epoch.waited for epoch in epochs) / sum(epoch.seconds for epoch in epochs)
-    print(
-        f"\nbest mIoU {best.miou:.2%} in epoch {best.epoch}; {run.history.seconds:.0f} s for {length}",
-        end=", ",
-    )
-    print(f"{waited:.1%} of the training waiting for pictures")
+    duration = f"{run.history.seconds:.0f} s for {length}, {waited:.1%} of the training waiting for pictures"
+    print(f"\nbest mIoU {best.miou:.2%} in epoch {best.epoch}; {duration}")
     print(f"checkpoint  {folder / 'best.pth'}")
     print(f"pictures    {folder / 'train_batch.png'}, val_epoch.png, loss.png, miou.png")
     print("next        score it, then look at a picture:")

@@ -14,7 +14,7 @@ from utils.core.console import UserError
 from utils.images.reading import read_image
 from utils.images.writing import write_image
 from utils.models.checkpoint import load_checkpoint
-from utils.training.start import read_start
+from utils.training.run_folder import read_start
 from utils.voc.demo import draw_sample
 from utils.voc.folder import VocFolder
 

@@ -14,6 +14,8 @@ from utils.images.palette import IGNORE_INDEX
 
 _REMAP_MARGIN = 2  # neighbours that the interpolation reads beyond the coordinates
 
+Rng = np.random.Generator
+Size = tuple[int, int]  # height, width
 Share = Annotated[float, Interval(ge=0, le=1)]
 Amount = Annotated[float, Ge(0)]
 
@@ -81,12 +83,7 @@ def parse_augmentation(text: str) -> Augmentation:
 
 
 def augment(
-    image: np.ndarray,
-    mask: np.ndarray,
-    size: tuple[int, int],
-    settings: Augmentation,
-    rng: np.random.Generator,
-    *weights: np.ndarray,
+    image: np.ndarray, mask: np.ndarray, size: Size, settings: Augmentation, rng: Rng, *weights: np.ndarray
 ) -> tuple[np.ndarray, ...]:
     """A random crop of `size` (height, width), warped and changed in its gray values.
 
@@ -95,15 +92,13 @@ def augment(
     image cubically if `cubic`), what lies outside mirrored (as in the paper), or ignored in the mask.
     """
     coordinates = draw_map(mask, size, settings, rng)
-    interpolation = cv2.INTER_CUBIC if settings.cubic else cv2.INTER_LINEAR
-    image = change_values(resample(image, *coordinates, interpolation), settings, rng)
+    smooth = cv2.INTER_CUBIC if settings.cubic else cv2.INTER_LINEAR
+    image = change_values(resample(image, *coordinates, smooth), settings, rng)
     mask = resample(mask, *coordinates, cv2.INTER_NEAREST, None if settings.mirror else IGNORE_INDEX)
     return image, mask, *(resample(each, *coordinates, cv2.INTER_LINEAR) for each in weights)
 
 
-def draw_map(
-    mask: np.ndarray, size: tuple[int, int], settings: Augmentation, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+def draw_map(mask: np.ndarray, size: Size, settings: Augmentation, rng: Rng) -> tuple[np.ndarray, np.ndarray]:
     """x and y in the source of each pixel of the crop, (h, w) float32: crop ∘ shift ∘ affine ∘ elastic."""
     h, w = size
     matrix, (middle_y, middle_x) = _draw_affine(settings, rng), _draw_middle(mask, size, settings, rng)
@@ -125,7 +120,7 @@ def draw_map(
     return map_x, map_y
 
 
-def _draw_affine(settings: Augmentation, rng: np.random.Generator) -> np.ndarray:
+def _draw_affine(settings: Augmentation, rng: Rng) -> np.ndarray:
     """2×2 matrix, float32: shear, then scale and rotation, then quarter turns and flips."""
     angle = np.deg2rad(rng.uniform(-settings.rotate, settings.rotate))
     shear = np.tan(np.deg2rad(rng.uniform(-settings.shear, settings.shear)))
@@ -140,7 +135,7 @@ def _draw_affine(settings: Augmentation, rng: np.random.Generator) -> np.ndarray
 
 
 def _draw_middle(
-    mask: np.ndarray, size: tuple[int, int], settings: Augmentation, rng: np.random.Generator
+    mask: np.ndarray, size: Size, settings: Augmentation, rng: Rng
 ) -> tuple[np.float32, np.float32]:
     """y and x of the crop's middle in the source: anywhere the crop fits, else near the picture's middle."""
     wanted = _draw_pixel_of_a_class(mask, rng) if rng.random() < settings.balance else (None, None)
@@ -158,7 +153,7 @@ def _draw_middle(
     return middles[0], middles[1]
 
 
-def _draw_pixel_of_a_class(mask: np.ndarray, rng: np.random.Generator, tries: int = 256) -> tuple[int, int]:
+def _draw_pixel_of_a_class(mask: np.ndarray, rng: Rng, tries: int = 256) -> tuple[int, int]:
     """A pixel (y, x) of a class drawn with equal chances among those found at `tries` random pixels."""
     # The mask is not searched, because that would take time in proportion to its size.
     y, x = rng.integers(mask.shape[0], size=tries), rng.integers(mask.shape[1], size=tries)
@@ -168,17 +163,14 @@ def _draw_pixel_of_a_class(mask: np.ndarray, rng: np.random.Generator, tries: in
     return int(y[chosen]), int(x[chosen])
 
 
-def _draw_factor(spread: float, rng: np.random.Generator) -> float:
+def _draw_factor(spread: float, rng: Rng) -> float:
     return float(np.exp(rng.uniform(-1, 1) * np.log1p(spread)))
 
 
 def resample(
     array: np.ndarray, map_x: np.ndarray, map_y: np.ndarray, interpolation: int, outside: int | None = None
 ) -> np.ndarray:
-    """(H, W) or (H, W, 3) at the source coordinates (h, w) float32. interpolation: cv2.INTER_…
-
-    Beyond the picture: mirrored, or the value `outside`.
-    """
+    """(H, W) or (H, W, 3) at source coordinates (h, w) float32; beyond: mirrored, or the value `outside`."""
     window_x, window_y = _window(map_x, array.shape[1]), _window(map_y, array.shape[0])
     # Only the part that the crop needs: a picture of any size costs the same, below cv2's 32767 pixels.
     part, map_x, map_y = array[window_y, window_x], map_x - window_x.start, map_y - window_y.start
@@ -193,11 +185,8 @@ def _window(coordinate: np.ndarray, length: int) -> slice:
     return slice(max(low, 0), min(high + 1, length))
 
 
-def change_values(image: np.ndarray, settings: Augmentation, rng: np.random.Generator) -> np.ndarray:
-    """Tone, colour, uneven light, blur, noise, compression, erasing.
-
-    image (H, W) or (H, W, 3), uint8 or uint16; the result has the same shape and type.
-    """
+def change_values(image: np.ndarray, settings: Augmentation, rng: Rng) -> np.ndarray:
+    """Tone, colour, light, blur, noise, compression, erasing of (H, W) or (H, W, 3), uint8 or uint16."""
     top = np.iinfo(image.dtype).max
     channels = 1 if image.ndim == 2 else image.shape[2]
     values = tone_curve(top, sum(cv2.mean(image)) / channels / top, settings, rng)
@@ -221,7 +210,7 @@ def change_values(image: np.ndarray, settings: Augmentation, rng: np.random.Gene
     return changed
 
 
-def add_noise(values: np.ndarray, top: int, settings: Augmentation, rng: np.random.Generator) -> np.ndarray:
+def add_noise(values: np.ndarray, top: int, settings: Augmentation, rng: Rng) -> np.ndarray:
     """Gaussian noise; its variance is the camera's plus the light's, which grows with the value (Poisson)."""
     camera, light = rng.uniform(0, settings.noise) * top, rng.uniform(0, settings.shot) ** 2 * top
     deviation = cv2.sqrt(np.maximum(values * light + camera**2, 0)) if light else camera
@@ -238,7 +227,7 @@ def _noise_bank() -> np.ndarray:
     return np.random.default_rng(0).standard_normal(1 << 22, dtype=np.float32)
 
 
-def _draw_colour_matrix(settings: Augmentation, rng: np.random.Generator) -> np.ndarray:
+def _draw_colour_matrix(settings: Augmentation, rng: Rng) -> np.ndarray:
     """3×3 float32: turns colours about the gray axis and scales their distance from it; gray stays gray."""
     angle = np.deg2rad(rng.uniform(-settings.hue, settings.hue))
     axis = np.full(3, 3**-0.5)
@@ -248,7 +237,7 @@ def _draw_colour_matrix(settings: Augmentation, rng: np.random.Generator) -> np.
     return (gray + _draw_factor(settings.saturation, rng) * turn).astype(np.float32)
 
 
-def erase(image: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+def erase(image: np.ndarray, share: float, rng: Rng) -> np.ndarray:
     """Paint up to `share` of the area in the picture's mean colour (random erasing, Zhong et al. 2017)."""
     area, shape = rng.uniform(0, share), np.exp(rng.uniform(-1, 1))
     height = max(int(image.shape[0] * (area * shape) ** 0.5), 1)
@@ -258,7 +247,7 @@ def erase(image: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarr
     return image
 
 
-def tone_curve(top: int, mean: float, settings: Augmentation, rng: np.random.Generator) -> np.ndarray:
+def tone_curve(top: int, mean: float, settings: Augmentation, rng: Rng) -> np.ndarray:
     """New value, float32 in 0…top, of each value 0…top: gamma, contrast about `mean` (0…1), brightness."""
     values = np.linspace(0, 1, top + 1) ** _draw_factor(settings.gamma, rng)
     values = (values - mean) * _draw_factor(settings.contrast, rng) + mean
@@ -266,7 +255,7 @@ def tone_curve(top: int, mean: float, settings: Augmentation, rng: np.random.Gen
     return (np.clip(values, 0, 1) * top).astype(np.float32)
 
 
-def _draw_light(shape: tuple[int, ...], strength: float, rng: np.random.Generator) -> np.ndarray:
+def _draw_light(shape: tuple[int, ...], strength: float, rng: Rng) -> np.ndarray:
     """Factors (h, w) or (h, w, 1) float32, 1 in the middle: light that falls from one side."""
     angle, slope = rng.uniform(0, 2 * np.pi), rng.uniform(0, strength)
     x = np.linspace(-1, 1, shape[1], dtype=np.float32) * np.float32(np.cos(angle) * slope)

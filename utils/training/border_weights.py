@@ -4,7 +4,7 @@ import atexit
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,13 +32,12 @@ class BorderWeights:
         weight of all classes counts: a gap is learnt between two cells, not between a cell and its nucleus.
         """
         if objects is not None:
-            parts = [(objects == number).astype(np.uint8) for number in _labels(objects)]
-            return self._between(parts, mask.shape)
+            return self._between(_parts(objects), mask.shape)
         weights = np.zeros(mask.shape, np.float32)
-        for label in _labels(mask):
-            count, parts = cv2.connectedComponents((mask == label).astype(np.uint8))
-            inside = ((parts == number).astype(np.uint8) for number in range(1, count))
-            weights = np.maximum(weights, self._between(inside, mask.shape))
+        for label in _parts(mask):
+            count, numbers = cv2.connectedComponents(label)
+            parts = ((numbers == number).astype(np.uint8) for number in range(1, count))
+            weights = np.maximum(weights, self._between(parts, mask.shape))
         return weights
 
     def of_picture(self, number: int, mask: np.ndarray, objects: np.ndarray | None = None) -> np.ndarray:
@@ -84,5 +83,6 @@ def make_temporary_folder() -> Path:
     return folder
 
 
-def _labels(mask: np.ndarray) -> list[int]:
-    return [int(value) for value in np.unique(mask) if value not in (0, IGNORE_INDEX)]
+def _parts(mask: np.ndarray) -> Iterator[np.ndarray]:
+    """(H, W) uint8 of each value but background and ignored, 1 where the mask has it."""
+    return ((mask == value).astype(np.uint8) for value in np.unique(mask) if value not in (0, IGNORE_INDEX))

@@ -26,10 +26,8 @@ class Data:
     pictures: PictureStatistics = field(repr=False)  # of the training pictures
 
     def fit_crop(self, wanted: tuple[int, int], stride: int) -> tuple[int, int]:
-        """The wanted crop, but no larger than the largest picture, rounded up: mirrored borders teach little.
-
-        At least two strides, or batch norm would have a single value per channel at the deepest level.
-        """
+        """The wanted crop, no larger than the largest picture rounded up: mirrored borders teach little."""
+        # Less than two strides would leave batch norm a single value per channel at the deepest level.
         largest = -(-np.max(self.train_sizes, axis=0) // stride) * stride
         height, width = np.maximum(np.minimum(wanted, largest), 2 * stride).tolist()
         return height, width

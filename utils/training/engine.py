@@ -22,6 +22,8 @@ from utils.training.schedule import Schedule
 
 # Logits (N, K, h, w), masks (N, H, W) uint8 and perhaps border weights (N, H, W) → the loss, a scalar.
 Criterion = Callable[..., Tensor]
+Network = Callable[[Tensor], Tensor]  # pictures (N, C, H, W) → logits
+Batches = Iterable[Sequence[Tensor]]  # pictures, masks and perhaps border weights, see `Trainer.step`
 
 
 @dataclass(eq=False)
@@ -81,9 +83,9 @@ class Trainer:
         self.average.n_averaged += 1
 
     def compile(self, sizes: Iterable[int], batch: Sequence[Tensor], criterion: Criterion) -> float:
-        """Compile the network, frozen or not as it is now, for batches of each size. Returns its seconds.
+        """Compile the network, frozen or not, for batches of each size with the pictures of `batch`: seconds.
 
-        batch: its pictures are the examples; weights and statistics stay. Raises UserError without compiler.
+        Weights and statistics stay. Raises UserError without a compiler.
         """
         start, kept = time.perf_counter(), copy.deepcopy(self.net.state_dict())
         if self.forward is self.net:
@@ -113,8 +115,7 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         for group, current in zip(self.optimizer.param_groups, settings, strict=True):
             group.update(current)
-        # Empty where the run went on in float32 or bfloat16 before.
-        if state["scaler"]:
+        if state["scaler"]:  # empty in float32 and bfloat16
             self.scaler.load_state_dict(state["scaler"])
         self.average.module.load_state_dict(averaged_weights)
         self.average.n_averaged.fill_(state["averaged"])
@@ -146,13 +147,8 @@ class Epoch(NamedTuple):
     waited: float
 
 
-def train_one_epoch(
-    trainer: Trainer, loader: Iterable[Sequence[Tensor]], criterion: Criterion, first_step: int
-) -> Epoch:
-    """Train on every batch (see `Trainer.step`). Raises UserError for a loss that is not finite.
-
-    first_step: number of optimizer steps before this epoch.
-    """
+def train_one_epoch(trainer: Trainer, loader: Batches, criterion: Criterion, first_step: int) -> Epoch:
+    """Train on every batch, from step `first_step` of the run on. Raises UserError for an infinite loss."""
     trainer.net.train()
     losses, crops, waited = [], 0, 0.0
     start = asked = time.perf_counter()
@@ -172,20 +168,13 @@ def train_one_epoch(
 
 @torch.inference_mode()
 def evaluate(
-    predict_logits: Callable[[Tensor], Tensor],
-    loader: Iterable[tuple[Tensor, Tensor]],
-    criterion: Criterion,
-    num_classes: int,
-    device: torch.device,
+    network: Network, loader: Batches, criterion: Criterion, num_classes: int, device: torch.device
 ) -> tuple[float, Scores]:
-    """Mean loss per pixel and the scores of a split.
-
-    predict_logits: pictures (N, C, H, W) → logits (N, K, H, W) on `device`.
-    """
+    """Mean loss per pixel and the scores of a split. network: its logits are (N, K, H, W) on `device`."""
     matrix, total, pixels = ConfusionMatrix(num_classes, device), torch.zeros((), device=device), 0
     for images, masks in loader:
         masks = to_device(masks, device)
-        logits = predict_logits(images)
+        logits = network(images)
         total += criterion(logits, masks) * masks.numel()
         pixels += masks.numel()
         matrix.update(masks, logits.argmax(1))

@@ -111,8 +111,7 @@ def split_ignored(truth: Tensor) -> tuple[Tensor, Tensor]:
 def deep_loss(criterion: Callable[..., Tensor], outputs: Sequence[Tensor], *targets: Tensor) -> Tensor:
     """Deep supervision (Lee et al. 2015): the loss of the logits + 0.4 · that at half the size + 0.2 · ….
 
-    outputs: finest first, each half the size of the one before, rounded up; targets: (N, H, W), thinned out
-    for the others.
+    outputs: finest first, each half the size of the one before, rounded up; targets: (N, H, W), thinned out.
     """
     total = criterion(outputs[0], *targets)
     for level, logits in enumerate(outputs[1:], 1):
@@ -122,9 +121,6 @@ def deep_loss(criterion: Callable[..., Tensor], outputs: Sequence[Tensor], *targ
 
 
 def balanced_class_weights(class_pixels: np.ndarray) -> np.ndarray:
-    """Median share / share of each class, (K,) float32: median-frequency balancing.
-
-    Eigen and Fergus 2015, section 6.3.2. class_pixels: (K,) counts. A class without a pixel gets weight 1.
-    """
+    """Median share / share of each class (Eigen and Fergus 2015, section 6.3.2), (K,) float32; 1 if none."""
     pixels = np.asarray(class_pixels, np.float64)
     return np.where(pixels > 0, np.median(pixels[pixels > 0]) / np.maximum(pixels, 1), 1).astype(np.float32)

@@ -1,7 +1,4 @@
-"""The recipe: crop, batch, fit and class weights, chosen from the data.
-
-Train.py and voc2unet.py both ask here.
-"""
+"""The recipe of train.py and voc2unet.py: crop, batch, fit and class weights, chosen from the data."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,24 +26,19 @@ def propose(
     shares: Mapping[str, float],
     objects: Sequence[tuple[float, float]],
 ) -> list[Proposal]:
-    """Settings for pictures of these sizes (height, width).
+    """Settings for pictures of these sizes (height, width), all gray or not.
 
-    gray: whether all are. shares: class name → share of the pixels, of the classes that have any. objects:
-    for each class with objects, pixels of the median object and of one that 95 % do not exceed.
+    shares: of the pixels, by class name, of the classes that have any. objects: for each class with objects,
+    pixels of the median object and of one that 95 % do not exceed.
     """
     fit = propose_fit(sizes, objects)
-    letterboxed = bool(fit.needed)
-    (height, width), batch = plan_crops(sizes, letterboxed=letterboxed)
-    crops = max(round(sum(h * w for h, w in sizes) / (height * width)), len(sizes))
-    crops = len(sizes) if letterboxed else crops
+    (height, width), batch = plan_crops(sizes, letterboxed=bool(fit.needed))
+    crops = len(sizes) if fit.needed else count_crops(sizes, height * width)
     steps = f"{counted(-(-crops // batch), 'step')} of {batch * height * width / 1e6:.2g} M pixels"
+    batches = Proposal(f"--batch-size {batch}", f"about {counted(crops, 'crop')} per epoch: {steps}")
     colors = "all pictures are gray" if gray else "there are pictures in color"
-    return [
-        fit,
-        Proposal(f"--batch-size {batch}", f"about {counted(crops, 'crop')} per epoch: {steps}"),
-        Proposal(f"--in-channels {1 if gray else 3}", colors),
-        propose_class_weights(shares),
-    ]
+    channels = Proposal(f"--in-channels {1 if gray else 3}", colors)
+    return [fit, batches, channels, propose_class_weights(shares)]
 
 
 def propose_fit(sizes: Sequence[tuple[int, int]], objects: Sequence[tuple[float, float]]) -> Proposal:
@@ -71,10 +63,9 @@ def propose_fit(sizes: Sequence[tuple[int, int]], objects: Sequence[tuple[float,
 
 def propose_class_weights(shares: Mapping[str, float]) -> Proposal:
     rarest = min(shares, key=shares.get)
-    found = f"class {rarest} has {shares[rarest]:.2%} of the pixels"
+    found, balanced = f"class {rarest} has {shares[rarest]:.2%} of the pixels", "--class-weights balanced"
     if shares[rarest] < 0.2 / len(shares):
-        flags = "--class-weights balanced"
-        return Proposal(flags, f"{found}: too few for equal weights", flags)
+        return Proposal(balanced, f"{found}: too few for equal weights", balanced)
     return Proposal("--class-weights none", f"{found}: the Dice loss makes up for that")
 
 
@@ -94,13 +85,14 @@ def plan_crops(
     side = LARGE // 2 if step <= LARGE_STEP / 2 else LARGE
     largest = [max(sides) for sides in zip(*sizes, strict=True)]
     height, width = crop or (min(-(-length // STRIDE) * STRIDE, side) for length in largest)
-    crops = max(round(pixels / (height * width)), len(sizes))
-    return (height, width), plan_batch(step, height * width, crops)
+    return (height, width), plan_batch(step, height * width, count_crops(sizes, height * width))
+
+
+def count_crops(sizes: Sequence[tuple[int, int]], crop: int) -> int:
+    """Crops of `crop` pixels per epoch: they show about every pixel once, and every picture."""
+    return max(round(sum(height * width for height, width in sizes) / crop), len(sizes))
 
 
 def plan_batch(step: float, crop: int, crops: int) -> int:
-    """Crops of `crop` pixels in a step of about `step` pixels, fewer if an epoch would have under 8 steps.
-
-    2 or 1 at least. crops: per epoch.
-    """
+    """Crops of `crop` pixels in a step of about `step`: fewer if `crops`, an epoch, make under 8 steps."""
     return max(min(round(step / crop), crops // 8, 16), min(2, crops))

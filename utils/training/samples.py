@@ -1,8 +1,7 @@
 """Samples and their batches: random crops for training, whole pictures of one size for validation."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -147,15 +146,16 @@ def make_loaders(
     """
     workers = choose_workers(device) if sampling.workers is None else sampling.workers
     (height, width), cropped = checkpoint.input_shape, checkpoint.fit == "crop"
-    make_dataset = partial(
-        SegmentationDataset,
+    val = SegmentationDataset(
         data.folder,
-        in_channels=checkpoint.network.in_channels,
+        data.val,
+        checkpoint.network.in_channels,
         range_16bit=checkpoint.normalisation["range_16bit"],
         cache_bytes=CACHE_BYTES // (2 * max(workers, 1)),
     )
-    train = make_dataset(
-        data.train,
+    train = replace(
+        val,
+        names=data.train,
         crop=(height + 2 * sampling.margin, width + 2 * sampling.margin),
         crops_per_picture=data.crops_per_picture((height, width)) if cropped else 1,
         augmentation=sampling.augmentation,
@@ -166,7 +166,7 @@ def make_loaders(
     batches = EpochBatches(len(train), sampling.batch_size, sampling.seed)
     val_batches = same_size_batches(data.val_sizes, max(sampling.batch_size * height * width, LARGE_STEP))
     # Each process takes as much memory as Python and PyTorch do; validation needs no more than two.
-    val_loader = make_loader(make_dataset(data.val), val_batches, min(workers, 2), device)
+    val_loader = make_loader(val, val_batches, min(workers, 2), device)
     return make_loader(train, batches, workers, device), val_loader
 
 

@@ -5,11 +5,8 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, takewhile
-from typing import TypeVar
 
 from utils.core.console import UserError, counted
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -24,14 +21,11 @@ class Phase:
 
 @dataclass
 class TimeBudget:
-    """Seconds that a run may take, counted from `start` (`time.perf_counter`).
-
-    reserve: seconds to keep for what follows the last step, set as they become known.
-    """
+    """Seconds that a run may take, counted from `start` (`time.perf_counter`)."""
 
     seconds: float
     start: float
-    reserve: float = 0.0
+    reserve: float = 0.0  # seconds to keep for what follows the last step, set as they become known
 
     def deduct(self, seconds: float) -> None:
         """Count seconds that an earlier part of the run took. Raises UserError if none are left."""
@@ -52,8 +46,8 @@ class TimeBudget:
 class Schedule:
     """Phases in order; `crops`: crops per epoch, the same in all phases; `curve`: see `lr_factor`.
 
-    With a budget the run ends by the clock: the last phase has as many epochs as there is time for, the
-    last of them perhaps cut short, and the learning rate follows the time over all phases.
+    With a budget the run ends by the clock: the last phase has as many epochs as there is time for, perhaps
+    with a short last one, and the learning rate follows the time over all phases.
     """
 
     phases: Sequence[Phase]
@@ -77,7 +71,7 @@ class Schedule:
         yield done
         yield from takewhile(lambda _: self.budget.progress() < 1, count(done + 1))
 
-    def in_time(self, batches: Iterable[T]) -> Iterator[T]:
+    def in_time(self, batches: Iterable) -> Iterator:
         """The batches, or as many as there is time for, one at least."""
         for batch in batches:
             yield batch
@@ -120,10 +114,9 @@ class Schedule:
 def lr_factor(progress: float, curve: str = "cosine") -> float:
     """Factor on the highest learning rate when `progress` (0 … 1) of the steps or of the time is over.
 
-    cosine: linear warm-up over a twentieth, then a cosine to 1/100 (Loshchilov and Hutter 2017, SGDR,
-    equation 5, one cycle). one_cycle: a cosine from 1/25 up over three tenths and down to 1/10,000 (Smith
-    and Topin 2018). step: the same warm-up, then 1, a tenth after six tenths of the rest, a hundredth after
-    85 hundredths.
+    cosine: linear warm-up over 5 %, then a cosine to 1/100 (Loshchilov and Hutter 2017, SGDR, equation 5, one
+    cycle). one_cycle: a cosine from 1/25 up over 30 % and down to 1/10,000 (Smith and Topin 2018). step: the
+    warm-up of cosine, then 1, after 60 % of the rest 1/10, after 85 % 1/100.
     """
     warm_up = 0.3 if curve == "one_cycle" else 0.05
     if progress < warm_up:
