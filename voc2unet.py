@@ -18,10 +18,10 @@ from utils.doctor.sheets import draw_contact_sheet, draw_statistics
 from utils.doctor.statistics import Statistics, describe, print_statistics
 from utils.training.recipe import Proposal, propose
 from utils.voc.classes import resolve_class_names
-from utils.voc.dataset_file import write_dataset_file
 from utils.voc.folder import VocFolder
 from utils.voc.names import list_some
 from utils.voc.splits import SplitSettings, check_groups, check_percents, write_splits
+from utils.voc.survey import write_dataset_file
 
 
 @dataclass

@@ -26,9 +26,8 @@ from utils.images.reading import read_image
 from utils.images.writing import write_image, write_mask
 from utils.training.data import load_data
 from utils.training.run_folder import Start
-from utils.voc.dataset_file import read_survey
 from utils.voc.folder import VocFolder
-from utils.voc.survey import PairRecord, survey_pairs
+from utils.voc.survey import PairRecord, read_survey, survey_pairs
 
 NAMES = ["background", "cell", "nucleus"]
 

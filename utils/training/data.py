@@ -7,9 +7,8 @@ import numpy as np
 from utils.core.console import UserError, counted, warn
 from utils.images.reading import read_image, read_mask
 from utils.voc.classes import check_classes, resolve_class_names
-from utils.voc.dataset_file import read_survey
 from utils.voc.folder import VocFolder
-from utils.voc.survey import PictureStatistics, survey_pairs
+from utils.voc.survey import PictureStatistics, read_survey, survey_pairs
 
 
 @dataclass(frozen=True)

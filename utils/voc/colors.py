@@ -52,10 +52,7 @@ CAMVID = """
 
 @dataclass(frozen=True)
 class ColorTable:
-    """Which color is which class. colors: (C, 3) uint8 RGB.
-
-    indices: (C,) uint8, the class of each, 255 ignored.
-    """
+    """Which color is which class. colors: (C, 3) uint8 RGB; indices: (C,) uint8 classes, 255 ignored."""
 
     name: str
     class_names: list[str]
@@ -110,6 +107,11 @@ def unpack(packed: int) -> tuple[int, int, int]:
     return int(packed) >> 16, int(packed) >> 8 & 255, int(packed) & 255
 
 
+def color_text(packed: int) -> str:
+    """`128 0 0`."""
+    return " ".join(map(str, unpack(packed)))
+
+
 def count_colors(rgb: np.ndarray) -> dict[int, int]:
     """Packed colors of (H, W, 3) uint8 with their numbers of pixels, the most frequent first."""
     colors, counts = np.unique(pack(rgb), return_counts=True)
@@ -129,11 +131,8 @@ def main_colors(counts: dict[int, int], at_most: int = 8) -> list[int]:
 
 def color_shares(counts: dict[int, int], pixels: int, at_most: int = 8) -> str:
     """`0 0 0 (91.20 %), 128 0 0 (8.80 %), … 14 in all`."""
-    shares = [(" ".join(map(str, unpack(color))), count / pixels) for color, count in counts.items()][
-        :at_most
-    ]
-    parts = [f"{color} ({share:.2%})" for color, share in shares]
-    return ", ".join(parts) + (f", … {len(counts)} in all" if len(counts) > at_most else "")
+    parts = [f"{color_text(color)} ({count / pixels:.2%})" for color, count in counts.items()]
+    return ", ".join(parts[:at_most]) + f", … {len(counts)} in all" * (len(counts) > at_most)
 
 
 def load_table(choice: str) -> ColorTable:
@@ -167,9 +166,7 @@ def _parse(source: str, lines: Iterable[str]) -> ColorTable:
             raise _bad_table(source, found, "one class per color")
     if not 2 <= len(names) <= UNKNOWN:
         raise _bad_table(source, f"{len(names)} classes", f"2 … {UNKNOWN} classes, the background counted")
-    return ColorTable(
-        source, names, np.array(list(classes), np.uint8), np.array(list(classes.values()), np.uint8)
-    )
+    return ColorTable(source, names, *(np.array([*one], np.uint8) for one in (classes, classes.values())))
 
 
 def _bad_table(source: str, found: str, expected: str) -> UserError:

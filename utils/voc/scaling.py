@@ -7,10 +7,7 @@ from utils.core.files import read_record
 
 
 def widest_range(path: Path) -> tuple[float, float]:
-    """The values that became 0 and 65535 in the stacks of a scaling.json.
-
-    Of several, the lowest and the highest.
-    """
+    """The lowest value that became 0 and the highest that became 65535 in the stacks of a scaling.json."""
     try:
         entries = read_record(path).values()
         return min(float(one["low"]) for one in entries), max(float(one["high"]) for one in entries)

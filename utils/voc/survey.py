@@ -1,19 +1,23 @@
-"""The one pass over the pairs of a VOC folder: each picture and each mask is read once, in threads."""
+"""The one pass over the pairs of a VOC folder, in threads, and dataset.json, which spares it to training."""
 
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 
 import cv2
 import numpy as np
 
 from utils.core.console import UserError, progress
+from utils.core.files import write_lines
 from utils.core.threads import map_ahead
 from utils.images.arrays import is_gray, to_channels
 from utils.images.normalisation import Normalisation, stretch
 from utils.images.reading import read_image, read_mask
 from utils.voc.folder import VocFolder, check_size
 
+FORMAT = 1  # of dataset.json
 THREADS = min(32, (os.cpu_count() or 1) + 4)  # of reading, because decoding releases Python's lock
 BAND = 1 << 22  # pixels whose luminance is computed at once, which bounds the memory for large pictures
 
@@ -101,12 +105,10 @@ def make_record(name: str, image: np.ndarray, mask: np.ndarray) -> tuple[PairRec
     """The record of a picture (H, W[, 3]) and its mask (H, W), and `count_values` of the picture."""
     pixels, counts = np.bincount(mask.ravel(), minlength=256), count_values(image)
     values = {int(value): int(pixels[value]) for value in np.flatnonzero(pixels)}
-    moments = np.zeros((4, 2), np.int64)
-    if image.dtype == np.uint8:
-        levels = np.arange(256)
-        moments = counts[:4] @ np.stack([levels, levels**2], axis=1)
-    record = PairRecord(name, image.shape[:2], values, is_gray(image), 8 * image.itemsize, moments)
-    return record, counts
+    levels = np.arange(256)
+    deep = image.dtype != np.uint8
+    moments = np.zeros((4, 2), np.int64) if deep else counts[:4] @ np.stack([levels, levels**2], axis=1)
+    return PairRecord(name, image.shape[:2], values, is_gray(image), 8 * image.itemsize, moments), counts
 
 
 def count_values(image: np.ndarray) -> np.ndarray:
@@ -152,3 +154,55 @@ def find_range(counts: np.ndarray) -> tuple[int, int] | None:
         return None
     low, high = np.searchsorted(counts.cumsum(), counts.sum() * np.array([0.001, 0.999]))
     return int(low), max(int(high), int(low) + 1)
+
+
+def write_dataset_file(folder: VocFolder, content: Mapping, records: Sequence[PairRecord]) -> None:
+    """Write `content` and the records to dataset.json, one line per pair, so that it stays readable."""
+    pairs, pictures = {}, {}
+    for one in records:
+        values = [f"{value}:{pixels}" for value, pixels in one.values.items()]
+        pairs[one.name] = " ".join([f"{one.size[0]}×{one.size[1]}", *values])
+        moments = [f"{total}:{squares}" for total, squares in one.moments.tolist()]
+        pictures[one.name] = " ".join(["gray" if one.gray else "RGB", str(one.bits), *moments])
+    fingerprint = _fingerprint(folder, list(pairs))
+    content = {"format": FORMAT, "fingerprint": fingerprint, **content, "pairs": pairs, "pictures": pictures}
+    write_lines(folder.root / "dataset.json", [json.dumps(content, ensure_ascii=False, indent=1)])
+
+
+def read_survey(folder: VocFolder, train: Sequence[str], others: Sequence[str] = ()) -> Survey | None:
+    """What `survey_pairs` would find, from dataset.json.
+
+    None where the file is missing, of an earlier version or older than a picture or mask that it lists, and
+    for training pictures of 16 bits, whose histograms it does not hold.
+    """
+    try:
+        content = json.loads((folder.root / "dataset.json").read_text(encoding="utf-8"))
+        pairs, pictures = content["pairs"], content["pictures"]
+        if content["format"] != FORMAT or content["fingerprint"] != _fingerprint(folder, list(pairs)):
+            return None
+        records = [_parse_record(name, pairs[name], pictures[name]) for name in [*train, *others]]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    measured = records[: len(train)]
+    if any(record.bits == 16 for record in measured):
+        return None
+    return Survey(records, summarise_pictures(measured, np.zeros((5, 65536), np.int64)))
+
+
+def _parse_record(name: str, pair: str, picture: str) -> PairRecord:
+    size, *values = pair.split()
+    kind, bits, *moments = picture.split()
+    height, width = map(int, size.split("×"))
+    values = dict(tuple(map(int, value.split(":"))) for value in values)
+    moments = np.array([list(map(int, moment.split(":"))) for moment in moments])
+    return PairRecord(name, (height, width), values, kind == "gray", int(bits), moments.reshape(4, 2))
+
+
+def _fingerprint(folder: VocFolder, names: Sequence[str]) -> str:
+    """Of the names, sizes and times of the files. Raises OSError or KeyError where one is missing."""
+    total = blake2b(digest_size=16)
+    for name in names:
+        for path in (folder.images[name], folder.mask_path(name)):
+            state = path.stat()
+            total.update(f"{path.name}|{state.st_size}|{state.st_mtime_ns}\n".encode())
+    return total.hexdigest()
