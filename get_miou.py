@@ -25,8 +25,7 @@ from utils.voc.survey import survey_pairs
 class Config:
     """Settings of an evaluation."""
 
-    # Checkpoint, or several to average; None: the newest logs/*/best.pth.
-    model_path: list[Path] | None = None
+    model_path: list[Path] | None = None  # checkpoint, or several to average; None: newest logs/*/best.pth
     voc_root: Path | None = None  # VOC folder; None: the one that the model was trained on
     split: str = "val"  # split file in ImageSets/Segmentation: val, test, train, trainval
     output: Path = Path("miou_out")  # folder for metrics.csv, confusion_matrix.csv, the plots and masks/
@@ -79,13 +78,10 @@ def check_split(folder: VocFolder, names: list[str], unet: Unet) -> None:
     records = survey_pairs(folder, names).records
     own = folder.read_class_names()
     if own is not None and own != unet.class_names:
-        raise UserError(
-            "class-names-differ",
-            folder.class_names_path,
-            f"classes {', '.join(own)}",
-            f"the classes of {unet.model_path}: {', '.join(unet.class_names)}",
-            "choose a model of these classes (--model-path logs/<run>/best.pth), or other data (--voc-root)",
-        )
+        found = f"classes {', '.join(own)}"
+        expected = f"the classes of {unet.model_path}: {', '.join(unet.class_names)}"
+        remedy = "pass a --model-path with these classes, or another --voc-root"
+        raise UserError("class-names-differ", folder.class_names_path, found, expected, remedy)
     check_classes(folder, records, unet.class_names)
 
 

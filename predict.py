@@ -19,11 +19,10 @@ from utils.core.settings import check_settings
 from utils.images.reading import read_image
 from utils.inference.ensemble import find_class
 from utils.inference.folder import Share, list_sources, predict_share
-from utils.inference.folder_tables import FolderTables
-from utils.inference.outputs import ResultSettings, Source, refuse_overwrite, refuse_same_folder
+from utils.inference.outputs import FolderTables, ResultSettings, Source, refuse_overwrite, refuse_same_folder
 from utils.inference.postprocess import Postprocessing, postprocess
 from utils.inference.rendering import Drawing
-from utils.inference.results import ResultWriter, print_counts
+from utils.inference.results import ResultWriter
 from utils.inference.video import VideoSettings, segment_video, video_target
 from utils.models.onnx import OPSET, export_onnx
 
@@ -42,13 +41,12 @@ TIMED = {"modes": ("fps", "export_onnx")}
 class SpeedSettings:
     """Speed and export."""
 
-    # Number format of the network.
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    # torch.compile sizes that come again, at most 8, in seconds to minutes each; for a GPU.
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # number format of the network
+    # torch.compile sizes that come again, at most 8, in seconds to minutes each; for a GPU
     compile: bool = field(default=False, metadata=LOGITS)
-    # Number of timed predictions in modes fps and export_onnx.
+    # number of timed predictions in modes fps and export_onnx
     repeats: Annotated[int, Ge(1)] = field(default=20, metadata=TIMED)
-    # Mode export_onnx: the file gives classes (N, H, W) uint8 instead of logits.
+    # mode export_onnx: the file gives classes (N, H, W) uint8 instead of logits
     argmax: bool = field(default=False, metadata=EXPORT)
 
 
@@ -57,41 +55,32 @@ class SpeedSettings:
 class Config:
     """Settings of a prediction."""
 
-    # A picture, a folder, a video, the speed, or an ONNX file.
+    # a picture, a folder, a video, the speed, or an ONNX file
     mode: Literal["predict", "dir_predict", "video", "fps", "export_onnx"] = "predict"
-    # Checkpoint, or several to average; None: the newest logs/*/best.pth.
-    model_path: list[Path] | None = None
-    # Picture, folder, video, or number of a camera; predict without it asks for names.
-    input: Path | None = None
-    # Folder for the results: NAME.png to look at and NAME_mask.png with class indices.
-    output: Path = Path("img_out")
-    # Replace results that are there already.
-    overwrite: bool = False
-    # Leave out the pictures of a folder whose results are there.
+    model_path: list[Path] | None = None  # checkpoint, or several to average; None: newest logs/*/best.pth
+    input: Path | None = None  # picture, folder, video, or number of a camera; predict asks without it
+    output: Path = Path("img_out")  # folder for NAME.png to look at and NAME_mask.png with class indices
+    overwrite: bool = False  # replace results that are there already
+    # leave out the pictures of a folder whose results are there
     skip_existing: Annotated[bool, tyro.conf.arg(aliases=["--resume"])] = field(
         default=False, metadata=FOLDER
     )
-    # Classes over the picture, alone, cut out, or side by side with it.
+    # classes over the picture, alone, cut out, or side by side with it
     mix_type: Literal["blend", "mask", "cutout", "montage"] = field(default="blend", metadata=RESULTS)
-    # Colours and names of the classes beside the result.
+    # colours and names of the classes beside the result
     legend: bool = field(default=False, metadata=RESULTS)
-    # Print pixels and share of every class.
-    count: bool = field(default=False, metadata=RESULTS)
-    # auto, cpu, cuda, cuda:1, mps.
-    device: str = "auto"
-    # Average over flips and turns by 90°: better by a little, eight times slower.
+    count: bool = field(default=False, metadata=RESULTS)  # print pixels and share of every class
+    device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
+    # average over flips and turns by 90°: better by a little, eight times slower
     tta: bool = field(default=False, metadata=LOGITS)
-    # Name of a class that separates others, such as membrane: close its gaps.
+    # name of a class that separates others, such as membrane: close its gaps
     close_gaps: str | None = field(default=None, metadata=MASKS)
-    # Names of the classes that are measured, cut out and cleaned; none: all but the first.
+    # names of the classes that are measured, cut out and cleaned; none: all but the first
     object_classes: tuple[str, ...] = field(default=(), metadata=RESULTS)
-    # Files beside NAME.png and NAME_mask.png, in modes predict and dir_predict.
+
     results: ResultSettings = field(default_factory=ResultSettings, metadata=PICTURES)
-    # Cleaning of the object classes, in this order.
     cleaning: Postprocessing = field(default_factory=Postprocessing, metadata=RESULTS)
-    # Mode video.
     video: VideoSettings = field(default_factory=VideoSettings, metadata=VIDEO)
-    # Speed, and mode export_onnx.
     speed: SpeedSettings = field(default_factory=SpeedSettings)
 
 
@@ -117,9 +106,7 @@ def reject_flags_without_effect(config: Config) -> None:
     """Reject flags that have no effect in this mode, or without another flag."""
     for flag, modes in given_flags(config, (config.mode,)):
         if config.mode not in modes:
-            expected = " or ".join(f"--mode {mode}" for mode in modes)
-            found = f"--mode {config.mode}, where it has no effect"
-            raise UserError("flag-without-effect", flag, found, expected, "leave it out")
+            reject_alone(flag, f"--mode {' or --mode '.join(modes)}", f"--mode {config.mode}")
     results, measures = config.results, config.results.objects or config.mode != "predict"
     if results.pixel_size and not measures:
         reject_alone("--pixel-size", "--objects or --mode dir_predict")
@@ -139,9 +126,10 @@ def given_flags(settings: Any, modes: tuple[str, ...]) -> Iterator[tuple[str, tu
             yield f"--{each.name.replace('_', '-')}", allowed
 
 
-def reject_alone(flag: str, needed: str) -> None:
-    remedy = "add one of these, or leave it out"
-    raise UserError("flag-without-effect", flag, "nothing that it could change", f"{needed} with it", remedy)
+def reject_alone(flag: str, needed: str, found: str = "settings") -> None:
+    """Raises UserError."""
+    found = f"{found} where it has no effect"
+    raise UserError("flag-without-effect", flag, found, needed, "add one of these, or leave it out")
 
 
 def open_unet(config: Config) -> Unet:
@@ -167,16 +155,9 @@ def find_object_classes(config: Config, unet: Unet) -> tuple[int, ...]:
 
 
 def make_writer(config: Config, unet: Unet, tables: FolderTables | None = None) -> ResultWriter:
-    return ResultWriter(
-        config.results,
-        make_drawing(config, unet),
-        find_object_classes(config, unet),
-        config.cleaning,
-        config.output,
-        tables,
-        config.overwrite,
-        config.skip_existing,
-    )
+    drawing, classes = make_drawing(config, unet), find_object_classes(config, unet)
+    settings = config.results, drawing, classes, config.cleaning, config.output
+    return ResultWriter(*settings, tables, config.overwrite, config.skip_existing)
 
 
 def require_input(config: Config, expected: str, example: str) -> Path:
@@ -190,12 +171,11 @@ def require_input(config: Config, expected: str, example: str) -> Path:
 def predict_file(config: Config, unet: Unet, path: Path) -> None:
     """Predict one picture, write the result and report what was found."""
     if path.is_dir():
-        remedy = "for all pictures of a folder: --mode dir_predict"
-        raise UserError("picture-is-folder", path, "a folder", "a picture", remedy)
+        raise UserError("picture-is-folder", path, "a folder", "a picture", "pass --mode dir_predict")
     refuse_same_folder(path.parent, config.output)
     writer = make_writer(config, unet)
     result = writer.write(Source(path, path.name), unet.open(path), unet.bands)
-    print(f"{path} → {', '.join(map(str, result.files))}")
+    print(f"{path} → {', '.join(map(str, result.paths))}")
     if config.count:
         print_counts(unet.class_names, result.counts)
     if result.only_class is not None:
@@ -219,15 +199,15 @@ def ask_and_predict(config: Config, unet: Unet) -> None:
 
 
 def predict_folder(config: Config, unet: Unet) -> None:
-    """Predict every picture of a folder; files that cannot be read are reported at the end."""
+    """Predict every picture of a folder. Unreadable files are reported at the end and do not stop it."""
     folder = require_input(config, "a folder of pictures", "img")
     rank, processes = this_process()
     tables = FolderTables(config.output, config.results.objects, rank)
     writer = make_writer(config, unet, tables)
     sources, faults = list_sources(folder, writer)
     if not config.overwrite and not config.skip_existing:
-        refuse_overwrite([path for source in sources for path in writer.files(source).replaced(source)])
-        refuse_overwrite([path for path in tables.paths if path.exists()])
+        results = (path for source in sources for path in writer.files(source).replaced(source))
+        refuse_overwrite([*results, *tables.paths])
     # No process begins to write before all have looked at what exists.
     if not config.skip_existing and not rank:
         tables.remove_summaries()
@@ -236,8 +216,8 @@ def predict_folder(config: Config, unet: Unet) -> None:
     shares = gather(predict_share(todo[rank::processes], writer, unet.open, unet.bands, show=not rank))
     if rank:
         return
-    total = len(sources) + len(faults)
-    faults += [fault for share in shares for fault in share.faults]
+    total, unread = len(sources) + len(faults), [fault for share in shares for fault in share.faults]
+    faults += unread
     if faults and not any(share.done for share in shares) and len(todo) == len(sources):
         found, remedy = f"none of its {total} pictures can be read", "mend the files\n" + "\n".join(faults)
         raise UserError("folder-unreadable", folder, found, "pictures", remedy)
@@ -265,7 +245,7 @@ def predict_video(config: Config, unet: Unet) -> None:
     source = require_input(config, "a video file, or the number of a camera", "video.mp4")
     refuse_same_folder(source.parent, config.output)
     target = video_target(source, config.output)
-    if target.exists() and not config.overwrite:
+    if not config.overwrite:
         refuse_overwrite([target])
     classes = find_object_classes(config, unet)
     done = segment_video(
@@ -307,13 +287,12 @@ def export(config: Config, unet: Unet) -> None:
     single_file = config.output.suffix.lower() == ".onnx"
     path = config.output if single_file else config.output / f"{unet.model_path.stem}.onnx"
     if unet.model_path.suffix.lower() == ".onnx":
-        expected, remedy = "weights of PyTorch (.pth)", "pass the file it was made from"
-        raise UserError("export-of-onnx", unet.model_path, "an ONNX file", expected, remedy)
+        remedy = "pass the file it was made from"
+        raise UserError("export-of-onnx", unet.model_path, "an ONNX file", "a .pth file", remedy)
     if len(unet.members) > 1:
-        raise UserError(
-            "export-of-ensemble", "--model-path", "several models", "one", "export each by itself"
-        )
-    if path.exists() and not config.overwrite:
+        remedy = "export each by itself"
+        raise UserError("export-of-ensemble", "--model-path", "several models", "one model", remedy)
+    if not config.overwrite:
         refuse_overwrite([path])
     image = read_image(config.input or Path(__file__).with_name("img") / "cells_a.png")
     exact = Unet(unet.model_path, "cpu", "fp32")
@@ -335,10 +314,16 @@ def export(config: Config, unet: Unet) -> None:
         print(f"  {name:<12} {timed}, {each.precision}")
 
 
+def print_counts(class_names: list[str], counts: np.ndarray) -> None:
+    """Pixels and share of every class; counts: (256,)."""
+    width = max(len(name) for name in class_names)
+    for index, name in enumerate(class_names):
+        print(f"  {index:3d} {name:<{width}} {counts[index]:12d} pixels {counts[index] / counts.sum():8.2%}")
+
+
 ONE_CLASS = (
-    "only one class was found in {}. Usual reasons: the masks in training were coded 0/255 (check them: "
-    "python voc2unet.py), too little training, or a picture unlike the training pictures (size of the "
-    "objects, brightness, colours)"
+    "only one class was found in {}. Usual reasons: masks coded 0/255 in training (check them: python "
+    "voc2unet.py), too little training, or pictures of other brightness, colours or object size"
 )
 
 

@@ -16,24 +16,31 @@ from utils.core.console import UserError, progress
 from utils.core.device import Precision
 from utils.images.arrays import to_uint8_rgb
 from utils.images.large import TiffWindows, open_picture
-from utils.images.normalisation import Normalisation, floats_to_uint16
+from utils.images.normalisation import floats_to_uint16
 from utils.images.palette import voc_palette
 from utils.images.reading import Picture, as_array
-from utils.inference.bands import Band, join_bands, to_bands
-from utils.inference.ensemble import compile_members, find_class, open_ensemble, plan_tiles, predict_tiles
+from utils.inference.ensemble import (
+    Member,
+    compile_members,
+    find_class,
+    open_ensemble,
+    plan_tiles,
+    predict_tiles,
+)
 from utils.inference.gaps import close_gaps
 from utils.inference.maps import classes, probabilities, probability_of
-from utils.inference.member import Member
 from utils.inference.rendering import render
+from utils.inference.tiling import Band, join, to_bands
 from utils.models.checkpoint import Checkpoint
 from utils.models.weights import LoadedModel, ready_to_predict
 
 
 class Unet:
-    """Pictures in, masks out: the only path of inference, for the validation in training and for the scripts.
+    """Pictures in, masks out. The only path of inference, for validation in training as well as the scripts.
 
-    net: the network, ready to predict; palette: (256, 3) uint8; class_names, num_classes, input_shape,
-    settings, scores: as in the checkpoint.
+    net: the first network, ready to predict; checkpoint: what its file says of it, without the weights;
+    class_names, num_classes, input_shape, settings, scores, backbone: as in the checkpoint; palette: (256, 3)
+    uint8; origin: the checkpoints of all networks, as shown to people.
     """
 
     def __init__(
@@ -47,15 +54,12 @@ class Unet:
     ):
         """Load a checkpoint (None: the newest logs/*/best.pth, else the newest weights in model_data/).
 
-        Several paths make an ensemble, the mean of their probabilities. Weights of unet-pytorch and
-        Pytorch-UNet load as they are. An ONNX file of `predict.py --mode export_onnx` runs through ONNX
-        Runtime, in float32, with its own normalisation.
-
-        precision: auto, fp32, bf16 or fp16. tta: the mean over flips and turns by 90°. close_gaps: name of a
-        class that separates others, such as a membrane; its gaps are closed (utils/inference/gaps.py).
-        overrides: fields of the checkpoint to replace: class_names, palette, normalisation, input_shape.
-        Raises UserError for a checkpoint that is missing, damaged or of an unknown format, and for several
-        whose classes differ.
+        Several paths make an ensemble: the mean of their probabilities. tta: the mean over flips and turns by
+        90° too. close_gaps: name of a class that separates others, such as a membrane; its gaps are closed
+        (utils/inference/gaps.py). Weights of unet-pytorch and Pytorch-UNet load as they are. ONNX files run
+        in ONNX Runtime, in float32, with its own normalisation. precision: auto, fp32, bf16, fp16. overrides:
+        class_names, palette, normalisation, input_shape instead of the checkpoint's. Raises UserError for a
+        checkpoint that is missing, damaged or of an unknown format, and for several of different classes.
         """
         paths = list(model_path) if isinstance(model_path, (list, tuple)) else [model_path]
         self._adopt(open_ensemble(paths or [None], device, precision, tta, overrides))
@@ -69,8 +73,11 @@ class Unet:
         return unet
 
     def _adopt(self, members: list[Member]) -> None:
-        checkpoint = members[0].checkpoint
-        self.members = members
+        first, checkpoint = members[0], members[0].checkpoint
+        self.members, self.model_path, self.checkpoint = members, first.path, checkpoint
+        self.precision, self.device = first.precision, first.precision.device
+        self.normalisation, self.backbone = first.normalisation, checkpoint.network.backbone
+        self.origin = " + ".join(str(member.path) for member in members)
         self.class_names, self.num_classes = list(checkpoint.class_names), len(checkpoint.class_names)
         self.input_shape = tuple(checkpoint.input_shape)
         self.settings, self.scores = checkpoint.settings, checkpoint.scores
@@ -80,14 +87,14 @@ class Unet:
         self.tile_size: int | None = None  # side of tiles in pixels; None: by the memory that is free
 
     def follow(self, net: nn.Module) -> None:
-        """From now on predict with a copy of a network in training, made ready like one from a file."""
+        """Predict with a copy of a network in training as it is now, made ready as one from a file is."""
         self.members[0].net = ready_to_predict(copy.deepcopy(net), self.precision)
 
     def compile(self, after: int = 2) -> None:
-        """Run the networks through torch.compile: seconds to minutes per size of picture or tile, once.
+        """Run the networks through torch.compile: seconds to minutes per size, faster after that.
 
-        A size is compiled when it has come `after` times, and no more than 8 (of an ensemble together). Other
-        sizes run as they are. Raises UserError for an ONNX file.
+        A size of picture or tile is compiled when it has come `after` times. No more than 8 are (of an
+        ensemble together); others run as they are. Raises UserError for an ONNX file.
         """
         compile_members(self.members, after)
 
@@ -95,39 +102,9 @@ class Unet:
     def net(self) -> nn.Module:
         return self.members[0].net
 
-    @property
-    def precision(self) -> Precision:
-        return self.members[0].precision
-
-    @property
-    def device(self) -> torch.device:
-        return self.precision.device
-
-    @property
-    def model_path(self) -> Path | None:
-        return self.members[0].path
-
-    @property
-    def checkpoint(self) -> Checkpoint:
-        """What the file of the first network says of it, without the weights."""
-        return self.members[0].checkpoint
-
-    @property
-    def backbone(self) -> str:
-        return self.checkpoint.network.backbone
-
-    @property
-    def normalisation(self) -> Normalisation:
-        return self.members[0].normalisation
-
-    @property
-    def origin(self) -> str:
-        """The checkpoints of all members, as shown to people."""
-        return " + ".join(str(member.path) for member in self.members)
-
     @torch.inference_mode()
     def logits(self, images: Tensor) -> Tensor:
-        """(N, 1 or 3, H, W) uint8 or uint16 on any device → (N, num_classes, H, W) float32 on its own."""
+        """(N, 1 or 3, H, W) uint8 or uint16 → (N, num_classes, H, W) float32 on `device`."""
         size = images.shape[-2:]
         grid = plan_tiles(self.members, size, len(images), self.tile_size)
         readers = [member.read_batch(images) for member in self.members]
@@ -138,11 +115,10 @@ class Unet:
     def bands(
         self, picture: np.ndarray | TiffWindows, *outputs: Callable[[Tensor], Tensor]
     ) -> Iterator[Band]:
-        """Predict by tiles: bands of the picture from top to bottom, one array (…, h, W) per output.
+        """Predict by tiles: the picture in bands of rows from top to bottom, one array (…, h, W) per output.
 
         outputs: functions of the logits (num_classes, h, w), such as those of utils/inference/maps.py. Of a
-        picture that is read by windows no more than a band is in memory. Where gaps are closed, there is one
-        band.
+        picture read by windows no more than a band is in memory. Where gaps are closed, there is one band.
         """
         gaps = self.gap_class is not None and classes in outputs
         functions = (*outputs, partial(probability_of, self.gap_class)) if gaps else outputs
@@ -157,7 +133,7 @@ class Unet:
             if not gaps:
                 yield from bands
                 return
-            *arrays, probability = join_bands(bands, size[0])
+            *arrays, probability = join(bands, size[0], axis=-2)
             place = outputs.index(classes)
             arrays[place] = close_gaps(arrays[place], probability, self.gap_class)
             yield tuple(arrays)
@@ -171,15 +147,12 @@ class Unet:
         picture = open_picture(image) if known else as_array(image)
         if not isinstance(picture, np.ndarray) or picture.dtype.kind != "f":
             return picture
-        limits = self.normalisation.range_float
+        limits, subject = self.normalisation.range_float, image if known else "picture"
         if limits is None:
-            raise UserError(
-                "floats-unknown",
-                image if known else "picture",
-                f"floating-point values between {np.nanmin(picture):g} and {np.nanmax(picture):g}",
-                "8 or 16 bits per channel, as in the pictures that the network was trained on",
-                "export it as those were; networks for floats learn from import_dataset.py --format stack",
-            )
+            found = f"floating-point values between {np.nanmin(picture):g} and {np.nanmax(picture):g}"
+            expected = "8 or 16 bits per channel, as in training"
+            remedy = "convert it as those pictures were; import_dataset.py --format stack prepares floats"
+            raise UserError("floats-unknown", subject, found, expected, remedy)
         return floats_to_uint16(picture, *limits)
 
     def predict(self, image: Picture) -> np.ndarray:
@@ -192,8 +165,7 @@ class Unet:
 
     def _predict_whole(self, image: Picture, output: Callable[[Tensor], Tensor]) -> np.ndarray:
         picture = self.open(image)
-        (array,) = join_bands(self.bands(picture, output), picture.shape[0])
-        return array
+        return join(self.bands(picture, output), picture.shape[0], axis=-2)[0]
 
     def detect_image(self, image: Picture, mix_type: str = "blend") -> Image.Image:
         """The picture with its classes laid over it, or another of MIX_TYPES."""

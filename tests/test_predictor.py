@@ -17,8 +17,8 @@ from utils.images.arrays import to_uint8_rgb
 from utils.images.palette import blend, cutout, voc_palette
 from utils.images.reading import as_array
 from utils.images.writing import write_image
+from utils.inference.ensemble import mirror, reflected
 from utils.inference.maps import certainty, classes
-from utils.inference.member import mirror, reflected
 from utils.inference.rendering import render
 from utils.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 

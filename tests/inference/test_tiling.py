@@ -14,8 +14,7 @@ from nets.config import NetworkConfig
 from nets.geometry import measure_geometry
 from nets.unet import build
 from unet import Unet
-from utils.inference.averaging import dihedral_logits, mean_logits
-from utils.inference.ensemble import plan_tiles
+from utils.inference.ensemble import dihedral_logits, mean_logits, plan_tiles
 from utils.inference.maps import certainty, classes, entropy, probabilities, probability_of
 from utils.inference.tiling import cut, make_grid, tiled
 from utils.models.checkpoint import save_checkpoint

@@ -1,57 +1,122 @@
-"""Several networks that predict together: opened, compiled, and their mean of a picture by tiles."""
+"""One or several networks that predict a picture together, tile by tile: opened, compiled, averaged."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from utils.core.console import UserError
 from utils.core.device import choose_device, choose_precision
+from utils.images.arrays import to_channels
 from utils.images.large import LARGE_PIXELS
-from utils.inference.averaging import mean_logits
-from utils.inference.member import Member, Reader
+from utils.images.letterbox import letterbox_bands, undo_letterbox
+from utils.images.normalisation import Normalisation, stretch, to_device, to_tensor
 from utils.inference.tiling import Grid, make_grid, tile_side, tiled
 from utils.models.checkpoint import newest_checkpoint
 from utils.models.compiling import compiled_by_size
 from utils.models.onnx import OnnxNetwork
-from utils.models.weights import open_model
+from utils.models.weights import LoadedModel, open_model
 
 COMPILED_SIZES = 8  # as many versions of one function torch.compile keeps
+
+Reader = Callable[[slice, slice], Tensor]  # (rows, columns) → pictures (N, C, h, w), or logits (N, K, h, w)
+
+
+class Member:
+    """A loaded network that predicts. path: its file, None for a live network; tta: see `Unet`."""
+
+    def __init__(self, model: LoadedModel, path: Path | None = None, tta: bool = False):
+        self.path, self.tta, self.precision = path, tta, model.precision
+        self.net = model.net.to(self.precision.device, memory_format=self.precision.memory_format).eval()
+        self.compiled: Callable[[Tensor], Tensor] | None = None
+        self.normalisation = Normalisation(**model.checkpoint.normalisation)
+        # The weights are in the network; a second copy of them would only take memory.
+        rest = {"model": {}, "training": None, "normalisation": self.normalisation.to_dict()}
+        self.checkpoint, self.geometry = replace(model.checkpoint, **rest), model.geometry
+        self.in_channels = self.checkpoint.network.in_channels
+        if self.checkpoint.fit == "letterbox":
+            # Tiles are cut from the enlarged logits of the whole picture.
+            values = 16 * self.checkpoint.network.num_classes
+            self.geometry = replace(self.geometry, stride=1, reach=0, exact=True, values_per_pixel=values)
+
+    def read_batch(self, images: Tensor) -> Reader:
+        """What reads tiles of pictures (N, 1 or 3, H, W) uint8 or uint16, as this network takes them."""
+        if images.shape[1] != self.in_channels:
+            arrays = images.movedim(1, 3).numpy(force=True)
+            arrays = np.stack([to_channels(array, self.in_channels) for array in arrays])
+            images = torch.from_numpy(arrays).movedim(3, 1)
+        images = to_device(images, self.precision.device)
+        return lambda rows, columns: images[..., rows, columns]
+
+    def read_picture(self, read_rows: Callable[[int, int], np.ndarray]) -> Reader:
+        """What reads tiles of a picture; read_rows(top, bottom): (h, W) or (h, W, 3), uint8 or uint16."""
+
+        def read(rows: slice, columns: slice) -> Tensor:
+            values = stretch(read_rows(rows.start, rows.stop)[:, columns], self.normalisation.range_16bit)
+            tensor = to_tensor(np.ascontiguousarray(to_channels(values, self.in_channels)))
+            return to_device(tensor.unsqueeze(0), self.precision.device)
+
+        return read
+
+    def predict_tiles(self, size: tuple[int, int], read: Reader) -> Reader:
+        """What gives the logits of tiles of a picture (height, width).
+
+        A letterboxed network sees the picture once, shrunk while it is read. Tiles are cut from its enlarged
+        logits.
+        """
+        if self.checkpoint.fit != "letterbox":
+            return lambda rows, columns: self.logits(read(rows, columns))
+        shape = self.checkpoint.input_shape
+        boxed = letterbox_bands(lambda top, bottom: read(slice(top, bottom), slice(None)), size, shape)
+        return partial(undo_letterbox, self.logits(boxed), size)
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Pictures (N, C, H, W) uint8 or uint16 on the device → (N, K, H, W) float32."""
+        self.net.eval()
+        batch = self.normalisation(images)
+        if self.tta:
+            return mean_logits(dihedral_logits(batch, self._forward, self.net.stride))
+        return self._forward(batch)
+
+    def _forward(self, batch: Tensor) -> Tensor:
+        if self.net.margin:
+            batch = mirror(batch, self.net.margin)
+        with self.precision.autocast():
+            network = self.compiled or self.net
+            return network(batch.contiguous(memory_format=self.precision.memory_format)).float()
 
 
 def open_ensemble(
     paths: Sequence[str | Path | None], device: str, precision: str, tta: bool, overrides: dict[str, Any]
 ) -> list[Member]:
     """The networks of several files (None: the newest). Raises UserError if their classes differ."""
+    if unknown := set(overrides) - {"class_names", "palette", "normalisation", "input_shape"}:
+        raise TypeError(f"Unet() has no argument {unknown.pop()!r}")
     members: list[Member] = []
     for path in paths:
         # An ONNX file may run on another device than asked for; then so do the others.
         place = members[0].precision.device if members else choose_device(device)
         path = Path(path) if path else newest_checkpoint()
         model = open_model(path, choose_precision(precision, place))
-        checkpoint = model.checkpoint
         for name, value in overrides.items():
-            if name not in ("class_names", "palette", "normalisation", "input_shape"):
-                raise TypeError(f"Unet() has no argument {name!r}")
-            setattr(checkpoint, name, value)
-        count, names = checkpoint.network.num_classes, checkpoint.class_names
+            setattr(model.checkpoint, name, value)
+        count, names = model.checkpoint.network.num_classes, model.checkpoint.class_names
         if len(names) != count:
-            found, expected = f"a network of {count} classes", f"{len(names)} classes: {', '.join(names)}"
-            remedy = "give as many class names as the network has classes, the background first"
-            raise UserError("class-count", path, found, expected, remedy)
+            found = f"{len(names)} class names: {', '.join(names)}"
+            remedy = "pass a name for every class, the background first"
+            raise UserError("class-count", path, found, f"names of {count} classes", remedy)
         members.append(Member(model, path, tta))
-        expected = members[0].checkpoint.class_names
-        if names != expected:
-            raise UserError(
-                "ensemble-classes",
-                path,
-                f"classes {', '.join(names)}",
-                f"the classes of {members[0].path}: {', '.join(expected)}",
-                "average only models that were trained on the same classes",
-            )
+        wanted = members[0].checkpoint.class_names
+        if names != wanted:
+            found, expected = ", ".join(names), f"those of {members[0].path}: {', '.join(wanted)}"
+            raise UserError("ensemble-classes", path, found, expected, "average models of the same classes")
     return members
 
 
@@ -59,8 +124,7 @@ def compile_members(members: Sequence[Member], after: int) -> None:
     """Run each network through torch.compile. Raises UserError for an ONNX file."""
     for member in members:
         if isinstance(member.net, OnnxNetwork):
-            expected, remedy = "a .pth file to compile", "leave --compile out"
-            raise UserError("compile-onnx", member.path, "an ONNX file", expected, remedy)
+            raise UserError("compile-onnx", member.path, "an ONNX file", "a .pth file", "leave --compile out")
         limit = max(COMPILED_SIZES // len(members), 1)
         member.compiled = compiled_by_size(member.net, member.precision.device, after, limit)
 
@@ -87,9 +151,50 @@ def plan_tiles(
 def predict_tiles(
     members: Sequence[Member], grid: Grid, size: tuple[int, int], readers: Sequence[Reader]
 ) -> Iterator[Iterator[Tensor]]:
-    """Logits of the members' mean in bands of pieces, see `tiled`. readers: of each member's input."""
+    """Mean logits of the members, in bands of pieces as `tiled` has them. readers: of each one's input."""
     networks = [member.predict_tiles(size, read) for member, read in zip(members, readers, strict=True)]
     return tiled(grid, lambda rows, columns: mean_logits(logits(rows, columns) for logits in networks))
+
+
+def mean_logits(parts: Iterable[Tensor]) -> Tensor:
+    """Logits (N, K, H, W) of several predictions → those of the mean of their probabilities.
+
+    A single prediction stays as it is. The result is on the device of the first.
+    """
+    parts = iter(parts)
+    logits, count = next(parts), 1
+    total = None
+    for other in parts:
+        total = (logits.softmax(1) if total is None else total).add_(other.softmax(1).to(logits.device))
+        count += 1
+    return logits if total is None else (total / count).clamp_min(torch.finfo(total.dtype).tiny).log()
+
+
+def dihedral_logits(batch: Tensor, predict: Callable[[Tensor], Tensor], stride: int) -> Iterator[Tensor]:
+    """Logits of a float batch (N, C, H, W), of its turns by 90° and of their mirror images, each turned back.
+
+    The lower and right edge are first repeated up to a multiple of the stride, so that a tile and the whole
+    picture are pooled alike from every side.
+    """
+    height, width = batch.shape[-2:]
+    batch = F.pad(batch, (0, -width % stride, 0, -height % stride), mode="replicate")
+    for flip in (False, True):
+        for turns in range(4):
+            side = torch.rot90(batch.flip(-1) if flip else batch, turns, (-2, -1))
+            logits = torch.rot90(predict(side), -turns, (-2, -1))
+            yield (logits.flip(-1) if flip else logits)[..., :height, :width]
+
+
+def mirror(images: Tensor, margin: int) -> Tensor:
+    """Pictures (N, C, H, W) with `margin` mirrored pixels added on each side, however small they are."""
+    rows, columns = (reflected(size, margin).to(images.device) for size in images.shape[-2:])
+    return images[..., rows[:, None], columns]
+
+
+def reflected(size: int, margin: int) -> Tensor:
+    """Index of the source pixel of each of size + 2·margin pixels: … 2 1 0 1 2 …, the edge not repeated."""
+    index = torch.arange(-margin, size + margin) % max(2 * (size - 1), 1)
+    return torch.minimum(index, 2 * (size - 1) - index) if size > 1 else torch.zeros_like(index)
 
 
 def find_class(flag: str, name: str, class_names: Sequence[str]) -> int:

@@ -25,9 +25,9 @@ class Share:
 
 
 def list_sources(folder: Path, writer: ResultWriter) -> tuple[list[Source], list[str]]:
-    """The pictures in a folder and below it, and faults of those left out because results would share a name.
+    """The pictures of a folder and of those below, without those whose results would share a file name.
 
-    Raises UserError for a folder without pictures, and for the one that the results go to.
+    Also the faults of those left out. Raises UserError if the folder has no pictures or is the writer's own.
     """
     refuse_same_folder(folder, writer.output)
     paths = walk_images(folder, writer.output)
@@ -67,12 +67,11 @@ def predict_share(
         except UserError as error:
             return source, error
 
-    share, pictures = Share(), map_ahead(read, sources, threads=2, depth=1)
+    share = Share()
     # Closed even where a picture ends the run, so that no reader goes on.
-    with closing(pictures):
-        for source, picture in (
-            progress(pictures, "predicting", "picture", len(sources)) if show else pictures
-        ):
+    with closing(map_ahead(read, sources, threads=2, depth=1)) as pictures:
+        shown = progress(pictures, "predicting", "picture", len(sources)) if show else pictures
+        for source, picture in shown:
             try:
                 if isinstance(picture, UserError):
                     raise picture

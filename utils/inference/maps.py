@@ -1,4 +1,4 @@
-"""What is kept of the logits of a picture: functions of (K, H, W) float32, for `Unet.bands`."""
+"""What is kept of logits: functions (K, H, W) float32 → (H, W) or (K, H, W), for `Unet.bands`."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What is written for a picture, and where: the settings of results, and the files that follow from them."""
+"""What is written for a picture or a folder, and where: settings, and the files that follow from them."""
 
 import filecmp
 import re
@@ -8,7 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from utils.core.console import UserError
+from utils.core.console import UserError, counted
+from utils.core.files import remove
+from utils.core.tables import append_row, join_tables, read_table, write_table
 from utils.images.palette import cutout_of
 from utils.inference.maps import entropy, probability_of
 
@@ -35,43 +37,33 @@ class Source:
 
 
 @dataclass(frozen=True, eq=False)
-class Output:
-    """A picture of a result.
-
-    make: for a map, from logits (K, h, w) to (h, w) uint8; for a cutout, from the picture (H, W, 3) uint8 and
-    its mask to (H, W, 4) uint8.
-    """
-
-    path: Path
-    make: Callable
-
-
-@dataclass(frozen=True, eq=False)
 class ResultFiles:
-    """All files of one picture, None or empty where not asked for. picture: the one to look at first."""
+    """All files of one picture; None or empty for what is not asked for. picture: the one to look at first.
+
+    cutouts: path → function of the picture (H, W, 3) uint8 and its mask → (H, W, 4) uint8; maps: path →
+    function of the logits (K, h, w) → (h, w) uint8 or uint16; labelme_picture: the copy beside its polygons.
+    """
 
     picture: Path
     mask: Path
     objects: Path | None
     summary: Path | None
     labelme: Path | None
-    labelme_picture: Path | None  # the copy of the picture beside its polygons
-    cutouts: list[Output]
-    maps: list[Output]
+    labelme_picture: Path | None
+    cutouts: dict[Path, Callable]
+    maps: dict[Path, Callable]
 
     def as_tiff(self) -> "ResultFiles":
         """Those of a picture that is too large for PNG viewers."""
-        maps = [replace(each, path=each.path.with_suffix(".tif")) for each in self.maps]
-        return replace(
-            self, picture=self.picture.with_suffix(".tif"), mask=self.mask.with_suffix(".tif"), maps=maps
-        )
+        maps = {path.with_suffix(".tif"): make for path, make in self.maps.items()}
+        picture, mask = self.picture.with_suffix(".tif"), self.mask.with_suffix(".tif")
+        return replace(self, picture=picture, mask=mask, maps=maps)
 
     @property
     def paths(self) -> list[Path]:
         """All but the copy of the picture, the mask last."""
-        single = [self.picture, self.objects, self.summary, self.labelme]
-        pictures = [each.path for each in (*self.cutouts, *self.maps)]
-        return [*(path for path in single if path), *pictures, self.mask]
+        tables = [path for path in (self.objects, self.summary, self.labelme) if path]
+        return [self.picture, *tables, *self.cutouts, *self.maps, self.mask]
 
     @property
     def claimed(self) -> list[Path]:
@@ -80,9 +72,9 @@ class ResultFiles:
 
     def replaced(self, source: Source) -> list[Path]:
         """What is there already and would be lost: results, and a copy of another picture of this name."""
-        copy = self.labelme_picture
-        other = [copy] if copy and has_other_content(copy, source.path) else []
-        return [*(path for path in self.paths if path.exists()), *other]
+        copy, existing = self.labelme_picture, [path for path in self.paths if path.exists()]
+        other = copy and copy.exists() and not filecmp.cmp(source.path, copy, shallow=False)
+        return [*existing, copy] if other else existing
 
     def are_complete(self) -> bool:
         """Whether all results are there (of a huge picture, as TIFF)."""
@@ -102,58 +94,88 @@ def plan_files(
     summary: whether the picture has a summary of its own, because there is none of a folder.
     """
 
-    def named(ending: str) -> Path:
-        return target.with_name(f"{target.name}{ending}")
+    def named(ending: str, wanted: bool = True) -> Path | None:
+        return target.with_name(f"{target.name}{ending}") if wanted else None
 
     # Class names may hold what file names may not.
     safe = [f"{index}_" + re.sub(r"[^\w-]+", "_", name) for index, name in enumerate(class_names)]
-    cutouts = [
-        Output(named(f"_cutout_{safe[index]}.png"), partial(cutout_of, index=index))
-        for index in object_classes
-    ]
-    maps = [
-        Output(named(f"_proba_{name}.png"), partial(probability_of, index, bits=settings.map_bits))
-        for index, name in enumerate(safe)
-    ]
-    uncertainty = Output(named("_uncertainty.png"), partial(entropy, bits=settings.map_bits))
-    labelme = target.parent / "labelme"
+    cutouts, maps, bits = {}, {}, settings.map_bits
+    for index in object_classes if settings.cutouts else ():
+        cutouts[named(f"_cutout_{safe[index]}.png")] = partial(cutout_of, index=index)
+    for index, name in enumerate(safe if settings.save_proba else ()):
+        maps[named(f"_proba_{name}.png")] = partial(probability_of, index, bits=bits)
+    if settings.save_uncertainty:
+        maps[named("_uncertainty.png")] = partial(entropy, bits=bits)
+    labelme = target.parent / "labelme" / target.name
     return ResultFiles(
         picture=named(".png"),
         mask=named("_mask.png"),
-        objects=named("_objects.csv") if settings.objects else None,
-        summary=named("_summary.csv") if settings.objects and summary else None,
-        labelme=labelme / f"{target.name}.json" if settings.save_labelme else None,
-        labelme_picture=labelme / f"{target.name}{suffix}" if settings.save_labelme else None,
-        cutouts=cutouts if settings.cutouts else [],
-        maps=[*(maps if settings.save_proba else []), *([uncertainty] if settings.save_uncertainty else [])],
+        objects=named("_objects.csv", settings.objects),
+        summary=named("_summary.csv", settings.objects and summary),
+        labelme=labelme.with_name(f"{target.name}.json") if settings.save_labelme else None,
+        labelme_picture=labelme.with_name(f"{target.name}{suffix}") if settings.save_labelme else None,
+        cutouts=cutouts,
+        maps=maps,
     )
 
 
-def has_other_content(there: Path, path: Path) -> bool:
-    """Whether there is a file already, of another content than `path`."""
-    return there.exists() and not filecmp.cmp(path, there, shallow=False)
+class FolderTables:
+    """The tables of all pictures of a folder, which several processes may fill. rank: number of this one."""
+
+    def __init__(self, folder: Path, objects: bool = False, rank: int = 0):
+        """objects: whether objects are measured, for objects.csv."""
+        self.folder, self.rank = folder, rank
+        self.summary, self.order = folder / "summary.csv", folder / "order.csv"
+        self.objects = folder / "objects.csv" if objects else None
+        self.paths = [path for path in (self.summary, self.order, self.objects) if path]
+
+    def add(self, row: dict[str, object]) -> None:
+        """Add a picture: the first process to summary.csv, others to files of their own until `finish`."""
+        append_row(self.folder / f"summary.{self.rank}.csv" if self.rank else self.summary, row)
+
+    def remove_summaries(self) -> None:
+        for part in (self.summary, *self._parts()):
+            if part.exists():
+                remove(part)
+
+    def finish(self, objects_of: Callable[[str], Path]) -> None:
+        """Join the rows of all processes, those of an interrupted run included, and write the other tables.
+
+        order.csv lists the pictures from the least to the most certain, so the first are worth correcting.
+        objects_of: the object table of a picture by its name in summary.csv.
+        """
+        for part in self._parts():
+            for row in read_table(part):
+                append_row(self.summary, row)
+            remove(part)
+        if not self.summary.exists():
+            return
+        # A picture that was done again has a second row, which counts.
+        rows = list({row["picture"]: row for row in read_table(self.summary)}.values())
+        write_table(self.summary, rows)
+        order = [{name: row[name] for name in ("picture", "mean_certainty")} for row in rows]
+        write_table(self.order, sorted(order, key=lambda row: float(row["mean_certainty"])))
+        if self.objects:
+            tables = [objects_of(row["picture"]) for row in rows]
+            join_tables(self.objects, [table for table in tables if table.exists()])
+
+    def _parts(self) -> list[Path]:
+        """Summaries of all processes but the first, not yet joined."""
+        found = self.folder.glob("summary.*.csv")
+        return sorted(part for part in found if re.fullmatch(r"summary\.\d+\.csv", part.name))
 
 
-def refuse_overwrite(existing: Sequence[Path]) -> None:
-    """Raises UserError if there are files that would be replaced."""
+def refuse_overwrite(paths: Iterable[Path]) -> None:
+    """Raises UserError if some of the files are there already."""
+    existing = [path for path in paths if path.exists()]
     if existing:
-        more = f", and {len(existing) - 1} more" if len(existing) > 1 else ""
-        raise UserError(
-            "result-exists",
-            existing[0],
-            f"a result of this name{more}",
-            "no file that would be replaced",
-            "pass --overwrite, or choose another --output",
-        )
+        found = f"{counted(len(existing), 'result')} of an earlier run"
+        remedy = "pass --overwrite, or choose another --output"
+        raise UserError("result-exists", existing[0], found, "no file that would be replaced", remedy)
 
 
 def refuse_same_folder(pictures: Path, output: Path) -> None:
     """Raises UserError if results would go into the folder of the pictures, where they could replace some."""
     if pictures.resolve() == output.resolve():
-        raise UserError(
-            "output-among-pictures",
-            f"--output {output}",
-            "the folder of the pictures themselves",
-            "another folder",
-            "choose another --output",
-        )
+        found, remedy = "the folder of the pictures themselves", "choose another --output"
+        raise UserError("output-among-pictures", f"--output {output}", found, "another folder", remedy)

@@ -13,7 +13,7 @@ MIX_TYPES = ("blend", "mask", "cutout", "montage")
 
 
 def render(image: np.ndarray, mask: np.ndarray, mix_type: str, palette: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 of a picture (H, W, 3) uint8 and its mask in one of MIX_TYPES.
+    """(H, W, 3) uint8 of a picture (H, W, 3) uint8 and its mask (H, W) in one of MIX_TYPES.
 
     `montage` is wider: the picture, 4 white columns, and its blend. Raises ValueError for another type.
     """
@@ -31,7 +31,7 @@ def render(image: np.ndarray, mask: np.ndarray, mix_type: str, palette: np.ndarr
 
 @dataclass(frozen=True, eq=False)
 class Drawing:
-    """How results are drawn. palette: (256, 3) uint8; legend: show the classes beside the result."""
+    """How results are drawn. palette: (256, 3) uint8; legend: names of the classes beside the result."""
 
     palette: np.ndarray
     class_names: Sequence[str]
@@ -50,7 +50,7 @@ class Drawing:
 
 
 def display_range(picture: np.ndarray | TiffWindows) -> tuple[float, float] | None:
-    """The 0.1 and 99.9 percentile of a 16-bit picture, which become black and white; None for 8 bits.
+    """The values that become black and white in a 16-bit picture (0.1 and 99.9 percentile); None for 8 bits.
 
     Of a large picture they are taken from 16 of its rows.
     """

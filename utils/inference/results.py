@@ -1,9 +1,9 @@
 """The writer of results: every file that is written for a picture, in one pass over its bands."""
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +15,19 @@ from utils.images.arrays import to_uint8_rgb
 from utils.images.large import LARGE_PIXELS, TiffWindows
 from utils.images.palette import voc_palette
 from utils.images.writing import PNG_PIXELS, row_writer, write_image
-from utils.inference.bands import Band, join_bands
-from utils.inference.folder_tables import FolderTables
 from utils.inference.maps import certainty, classes
 from utils.inference.objects import Objects, measure_objects, object_rows, parse_pixel_size, summary_row
-from utils.inference.outputs import ResultFiles, ResultSettings, Source, plan_files, refuse_overwrite
+from utils.inference.outputs import (
+    FolderTables,
+    ResultFiles,
+    ResultSettings,
+    Source,
+    plan_files,
+    refuse_overwrite,
+)
 from utils.inference.postprocess import Postprocessing, postprocess
 from utils.inference.rendering import Drawing, display_range
+from utils.inference.tiling import Band, join
 from utils.labelme.annotation import BACKGROUND_LABEL, IGNORE_LABEL
 from utils.labelme.writing import write_labelme
 
@@ -30,12 +36,17 @@ Picture = np.ndarray | TiffWindows  # (H, W) or (H, W, 3), uint8 or uint16
 Predict = Callable[..., Iterable[Band]]  # (picture, *functions of the logits) → bands, such as `Unet.bands`
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Result:
-    """What one picture gave. files: the picture to look at first; counts: (256,) int64 pixels per class."""
+    """What one picture gave. paths: its files, the one to look at first is the first.
 
-    files: list[Path]
-    counts: np.ndarray
+    counts: (256,) int64, pixels of each class; certainty: sum of 0 … 255 over the pixels.
+    """
+
+    paths: list[Path]
+    counts: np.ndarray = field(default_factory=lambda: np.zeros(256, np.int64))
+    certainty: int = 0
+    objects: Objects | None = None
 
     @property
     def only_class(self) -> int | None:
@@ -45,50 +56,34 @@ class Result:
 
 
 @dataclass(eq=False)
-class Tally:
-    """What the bands of a picture add up to. counts: (256,) pixels per class; certainty: sum of 0 … 255."""
-
-    counts: np.ndarray
-    certainty: int = 0
-    objects: Objects | None = None
-
-
 class ResultWriter:
-    """Writes all that is asked for of one picture after another."""
+    """Writes all that is asked for of one picture after another.
 
-    def __init__(
-        self,
-        settings: ResultSettings,
-        drawing: Drawing,
-        object_classes: Sequence[int],
-        cleaning: Postprocessing,
-        output: Path,
-        tables: FolderTables | None = None,
-        overwrite: bool = False,
-        skip_existing: bool = False,
-    ):
-        """object_classes: indices of the classes that are cleaned, measured and cut out; output: the folder.
+    object_classes: indices of the classes that are cleaned, measured and cut out; output: the folder; tables:
+    those of a folder of pictures, None for single ones; overwrite: replace what is there; skip_existing:
+    complete an earlier run, and keep annotations that may have been corrected by hand. Raises UserError for a
+    pixel size that is no length.
+    """
 
-        tables: those of a folder, None for single pictures. overwrite: replace what is there. skip_existing:
-        complete an earlier run; annotations that may have been corrected by hand are kept. Raises UserError
-        for a pixel size that is no length.
-        """
-        self.settings, self.drawing, self.cleaning, self.output = settings, drawing, cleaning, output
-        self.object_classes, self.tables = object_classes, tables
-        self.overwrite, self.may_replace = overwrite, overwrite or skip_existing
-        self.pixel_size = parse_pixel_size(settings.pixel_size) if settings.pixel_size else None
-        self.drawn_whole = drawing.legend or settings.objects
-        self.needs_whole = self.drawn_whole or settings.save_labelme or settings.cutouts or cleaning.active
+    settings: ResultSettings
+    drawing: Drawing
+    object_classes: Sequence[int]
+    cleaning: Postprocessing
+    output: Path
+    tables: FolderTables | None = None
+    overwrite: bool = False
+    skip_existing: bool = False
+
+    def __post_init__(self):
+        wanted = self.settings
+        self.pixel_size = parse_pixel_size(wanted.pixel_size) if wanted.pixel_size else None
+        self.drawn_whole = self.drawing.legend or wanted.objects
+        self.needs_whole = self.drawn_whole or wanted.save_labelme or wanted.cutouts or self.cleaning.active
 
     def files(self, source: Source) -> ResultFiles:
-        return plan_files(
-            (self.output / source.name).with_suffix(""),
-            source.path.suffix,
-            self.settings,
-            self.drawing.class_names,
-            self.object_classes,
-            summary=self.tables is None,
-        )
+        target, names = (self.output / source.name).with_suffix(""), self.drawing.class_names
+        classes, summary = self.object_classes, self.tables is None
+        return plan_files(target, source.path.suffix, self.settings, names, classes, summary)
 
     def is_done(self, source: Source) -> bool:
         return self.files(source).are_complete()
@@ -103,21 +98,21 @@ class ResultWriter:
         pixels = size[0] * size[1]
         if pixels > PNG_PIXELS:
             files = files.as_tiff()
-        if not self.may_replace:
+        if not (self.overwrite or self.skip_existing):
             refuse_overwrite(files.replaced(source))
         if self.needs_whole or pixels <= LARGE_PIXELS:
             # Not for the large ones, whose memory is bounded.
             keep_freed_memory()
         if self.needs_whole:
             picture = picture[:]
-        bands = predict(picture, classes, certainty, *(each.make for each in files.maps))
+        bands = predict(picture, classes, certainty, *files.maps.values())
         if self.needs_whole:
-            bands = [join_bands(bands, size[0])]
+            bands = [join(bands, size[0], axis=-2)]
         # The mask takes its name last: where there is one, the picture is done.
         with row_writer(files.mask, size, palette=voc_palette()) as mask_file:
-            tally = self._write_pictures(source, files, picture, bands, mask_file.write)
-            self._write_tables(source, files, tally)
-        return Result(files.paths, tally.counts)
+            result = self._write_pictures(source, files, picture, bands, mask_file.write)
+            self._write_tables(source, files, result)
+        return result
 
     def _write_pictures(
         self,
@@ -126,49 +121,39 @@ class ResultWriter:
         picture: Picture,
         bands: Iterable[Band],
         write_mask: Callable[[np.ndarray], None],
-    ) -> Tally:
-        limits, tally, top = display_range(picture), Tally(np.zeros(256, np.int64)), 0
+    ) -> Result:
+        limits, result, top, drawn_file = display_range(picture), Result(files.paths), 0, None
+        dtype = np.uint16 if self.settings.map_bits == 16 else np.uint8
         with ExitStack() as stack:
-            dtype = np.uint16 if self.settings.map_bits == 16 else np.uint8
-            maps = [
-                stack.enter_context(row_writer(each.path, picture.shape[:2], dtype)) for each in files.maps
-            ]
-            drawn_file = None
+            maps = [stack.enter_context(row_writer(path, picture.shape[:2], dtype)) for path in files.maps]
             for mask, sure, *values in bands:
                 mask = postprocess(mask, self.object_classes, self.cleaning)
                 image = picture[top : top + len(mask)]
                 top += len(mask)
-                tally.counts += np.bincount(mask.ravel(), minlength=256)
-                tally.certainty += int(sure.sum(dtype=np.int64))
+                result.counts += np.bincount(mask.ravel(), minlength=256)
+                result.certainty += int(sure.sum(dtype=np.int64))
                 if self.needs_whole:
-                    tally.objects = self._write_objects(source, files, image, mask, sure)
-                for drawn in self._draw(image, mask, tally.objects, limits):
+                    result.objects = self._write_objects(source, files, image, mask, sure)
+                labels = result.objects.labels if result.objects else None
+                step = len(mask) if self.drawn_whole else DRAWN_ROWS
+                for rows in (slice(y, y + step) for y in range(0, len(mask), step)):
+                    drawn = self.drawing.draw(to_uint8_rgb(image[rows], limits), mask[rows], labels)
                     if drawn_file is None:
                         # A legend or a montage makes it larger than the picture.
                         height = len(drawn) if self.drawn_whole else picture.shape[0]
                         shape = (height, *drawn.shape[1:])
                         drawn_file = stack.enter_context(row_writer(files.picture, shape))
                     drawn_file.write(drawn)
-                for y in range(0, len(mask), DRAWN_ROWS):
-                    write_mask(mask[y : y + DRAWN_ROWS])
+                    write_mask(mask[rows])
                     for file, array in zip(maps, values, strict=True):
-                        file.write(array[y : y + DRAWN_ROWS])
-        return tally
-
-    def _draw(
-        self, image: np.ndarray, mask: np.ndarray, objects: Objects | None, limits: tuple[float, float] | None
-    ) -> Iterator[np.ndarray]:
-        """A band as people look at it, (h, w, 3) uint8, a few rows at a time where that is possible."""
-        step = len(mask) if self.drawn_whole else DRAWN_ROWS
-        for y in range(0, len(mask), step):
-            rows = to_uint8_rgb(image[y : y + step], limits)
-            yield self.drawing.draw(rows, mask[y : y + step], objects.labels if objects else None)
+                        file.write(array[rows])
+        return result
 
     def _write_objects(
         self, source: Source, files: ResultFiles, image: np.ndarray, mask: np.ndarray, sure: np.ndarray
     ) -> Objects | None:
         """What needs the whole picture: write annotations and cutouts, return the measured objects."""
-        if files.labelme and files.labelme_picture:
+        if files.labelme:
             with replacing(files.labelme_picture) as temporary:
                 shutil.copyfile(source.path, temporary)
             # A run that is completed may find polygons that were corrected by hand.
@@ -178,27 +163,20 @@ class ResultWriter:
             labels = files.labelme.with_name("labels.txt")
             if self.overwrite or not labels.exists():
                 write_lines(labels, [IGNORE_LABEL, BACKGROUND_LABEL, *self.drawing.class_names[1:]])
-        for cutout in files.cutouts:
-            write_image(cutout.path, cutout.make(to_uint8_rgb(image), mask))
+        for path, make in files.cutouts.items():
+            write_image(path, make(to_uint8_rgb(image), mask))
         if not self.settings.objects:
             return None
         return measure_objects(mask, image, sure, self.object_classes, self.pixel_size)
 
-    def _write_tables(self, source: Source, files: ResultFiles, tally: Tally) -> None:
-        names, objects = self.drawing.class_names, tally.objects
-        if objects and files.objects:
+    def _write_tables(self, source: Source, files: ResultFiles, result: Result) -> None:
+        names, objects = self.drawing.class_names, result.objects
+        if objects:
             rows = object_rows(objects, source.name, names)
             write_table(files.objects, rows, ["picture", *objects.columns])
-        sure = tally.certainty / int(tally.counts.sum()) / 255
-        summary = summary_row(source.name, tally.counts, sure, objects, names, self.pixel_size)
+        sure = result.certainty / int(result.counts.sum()) / 255
+        summary = summary_row(source.name, result.counts, sure, objects, names, self.pixel_size)
         if self.tables:
             self.tables.add(summary)
         elif files.summary:
             write_table(files.summary, [summary])
-
-
-def print_counts(class_names: Sequence[str], counts: np.ndarray) -> None:
-    """Pixels and share of every class; counts: (256,)."""
-    width = max(len(name) for name in class_names)
-    for index, name in enumerate(class_names):
-        print(f"  {index:3d} {name:<{width}} {counts[index]:12d} pixels {counts[index] / counts.sum():8.2%}")

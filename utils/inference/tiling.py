@@ -1,13 +1,17 @@
-"""Large pictures by overlapping tiles: where they are cut, and how their logits are put together."""
+"""Large pictures by overlapping tiles: how they are cut, and how pictures are joined from them in bands."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import psutil
 import torch
 from torch import Tensor
+from tqdm import tqdm
+
+Band = tuple[np.ndarray, ...]  # rows of a picture: one array (…, h, W) for each output
 
 # Beyond this reach (ResNet-50, depths above 5) most of a tile would be halo, for context of little weight.
 LONGEST_HALO = 256
@@ -91,8 +95,8 @@ def tile_side(bytes_per_pixel: float, device: torch.device, banded: bool) -> int
 def tiled(grid: Grid, predict: Callable[[slice, slice], Tensor]) -> Iterator[Iterator[Tensor]]:
     """Bands of the picture from top to bottom, each as pieces (…, h, w) from left to right.
 
-    They have to be used in this order. predict(rows, columns): logits (…, h, w) of a tile. One tile at a
-    time, because a larger tile wastes less on its halo than a batch of small ones in the same memory.
+    To be used in this order. predict(rows, columns): logits (…, h, w) of a tile. One tile at a
+    time, because a larger one wastes less on its halo than a batch of small ones in the same memory.
     """
     above: list[Tensor | None] = [None] * len(grid.columns)
     for index, row in enumerate(grid.rows):
@@ -141,3 +145,40 @@ def ramps(spans: Sequence[Span], index: int, device: torch.device) -> Tensor:
             part = weights[-overlap:] if flip else weights[:overlap]
             part *= ramp.flip(0) if flip else ramp
     return weights
+
+
+def to_bands(
+    pieces: Iterable[Iterable[Tensor]], outputs: tuple[Callable[[Tensor], Tensor], ...], width: int, bar: tqdm
+) -> Iterator[Band]:
+    """Bands of a picture `width` pixels wide, one array (…, h, width) for each output.
+
+    pieces: logits (1, K, h, w) of each band from left to right; outputs: functions of logits (K, h, w); bar:
+    counts the tiles.
+    """
+
+    def reduce(logits: Tensor) -> Band:
+        bar.update()
+        return tuple(output(logits[0]).cpu().numpy() for output in outputs)
+
+    for row in pieces:
+        yield join(map(reduce, row), width, axis=-1)
+
+
+def join(parts: Iterable[Band], length: int, axis: int) -> Band:
+    """Parts of a picture, one after another along an axis (-2 or -1), to `length` pixels.
+
+    A part that has all of them is not copied.
+    """
+    arrays, start = (), 0
+    for part in parts:
+        stop = start + part[0].shape[axis]
+        if stop - start == length:
+            return part
+        # Made at once: small arrays kept among the network's large ones would fragment the heap.
+        arrays = arrays or tuple(
+            np.empty((*each.shape[:axis], length, *each.shape[axis:][1:]), each.dtype) for each in part
+        )
+        for array, values in zip(arrays, part, strict=True):
+            np.moveaxis(array, axis, 0)[start:stop] = np.moveaxis(values, axis, 0)
+        start = stop
+    return arrays

@@ -10,28 +10,27 @@ from utils.images.palette import IGNORE_INDEX
 
 
 class ConfusionMatrix:
-    """Counts pixels of a whole split: rows truth, columns prediction; a truth of 255 is left out."""
+    """Counts pixels of a whole split: rows truth, columns prediction; truth 255 is left out."""
 
     def __init__(self, num_classes: int, device: torch.device | str = "cpu"):
         self.num_classes = num_classes
         self.counts = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device)
 
     def update(self, truth: Tensor | np.ndarray, prediction: Tensor | np.ndarray) -> None:
-        """Count one mask or a batch of class indices. Raises ValueError for another shape or class."""
+        """Count a mask or a batch of class indices. Raises ValueError for unequal shapes or other values."""
         truth, prediction = (torch.as_tensor(x, device=self.counts.device) for x in (truth, prediction))
         if truth.shape != prediction.shape:
             raise ValueError(f"truth has shape {tuple(truth.shape)}, prediction {tuple(prediction.shape)}")
+        allowed = f"0 … {self.num_classes - 1} (or {IGNORE_INDEX} in the truth)"
+        unknown = ValueError(f"class indices must be in {allowed}")
         if truth.numel() and any(x.min() < 0 or x.max() > IGNORE_INDEX for x in (truth, prediction)):
-            raise ValueError(self._allowed())
+            raise unknown
         # Pairs of bytes: faults and ignored pixels are found in the counts, not among the pixels.
         pairs = torch.bincount((truth.int() * 256 + prediction).flatten(), minlength=256 * 256).view(256, 256)
         counts = pairs[: self.num_classes, : self.num_classes]
         if counts.sum() + pairs[IGNORE_INDEX].sum() != truth.numel():
-            raise ValueError(self._allowed())
+            raise unknown
         self.counts += counts
-
-    def _allowed(self) -> str:
-        return f"class indices must be in 0 … {self.num_classes - 1} (or {IGNORE_INDEX} in the truth)"
 
     def scores(self) -> "Scores":
         return Scores(self.counts.cpu().numpy())
@@ -39,10 +38,10 @@ class ConfusionMatrix:
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of a confusion matrix (K, K) int64. Per class (K,) float64 in 0…1, NaN where it has no say.
+    """Scores of a confusion matrix (K, K) int64. Per class: (K,) float64 in 0…1, or NaN.
 
-    IoU and Dice are NaN for a class that is neither in the truth nor in the prediction, recall for one not
-    in the truth, precision for one never predicted. Means leave NaN out.
+    IoU and Dice are NaN for a class that is neither in the truth nor in the prediction, recall for one not in
+    the truth, precision for one never predicted. Means leave NaN out.
     """
 
     matrix: np.ndarray

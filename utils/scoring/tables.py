@@ -39,7 +39,7 @@ def print_scores(class_names: Sequence[str], scores: Scores) -> None:
 
 
 def write_scores(output: Path, class_names: Sequence[str], scores: Scores) -> None:
-    """metrics.csv (shares, empty where a class has no say), confusion_matrix.csv (pixels, rows truth)."""
+    """metrics.csv (shares, empty for NaN) and confusion_matrix.csv (pixels, a row per class of the truth)."""
     rows = [
         {"class": name, **dict(zip(COLUMNS, map(share, values), strict=True))}
         for name, values in class_rows(class_names, scores)

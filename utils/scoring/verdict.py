@@ -16,6 +16,6 @@ def warn_about_scores(class_names: Sequence[str], scores: Scores) -> None:
     for name, recall in zip(class_names, scores.recall, strict=True):
         if recall == 0:
             warn(
-                f"class {name} is in the truth but no pixel of it was found: it is too rare in training, or "
-                "the training was too short. Train longer, or check the masks (python voc2unet.py)"
+                f"class {name} is in the truth but no pixel of it was found: it is too rare, or training "
+                "was too short. Train longer, or check the masks (python voc2unet.py)"
             )
