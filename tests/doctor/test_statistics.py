@@ -135,7 +135,7 @@ def test_training_reads_the_file_instead_of_pictures_and_masks(folder, monkeypat
     (folder.root / "aside.json").replace(folder.root / "dataset.json")
     fast = load_data(folder)
     assert fast.class_pixels.tolist() == slow.class_pixels.tolist()
-    assert fast.normalisation(1) == slow.normalisation(1)
+    assert fast.pictures.normalisation(1) == slow.pictures.normalisation(1)
     assert (fast.train_sizes, fast.val_sizes) == (slow.train_sizes, slow.val_sizes)
 
 
