@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import torch
 from annotated_types import Ge, Gt
-from tyro.conf import OmitArgPrefixes
+from tyro.conf import OmitArgPrefixes, Suppress
 
 from nets.config import NetworkConfig
 from nets.unet import UNet, build, crop_centre
@@ -58,6 +58,13 @@ REMEDIES = {
 }
 
 
+@dataclass(frozen=True)
+class NetworkFlags(NetworkConfig):
+    """Settings of the network."""
+
+    pad_picture: Suppress[bool] = True  # no flag: only the weights of Pytorch-UNet turn it off
+
+
 @dataclass
 class Config:
     """Settings of a run."""
@@ -69,7 +76,7 @@ class Config:
     fit: Literal["crop", "letterbox"] = "crop"  # native resolution, or whole pictures scaled to input_shape
     augmentation: str = "default"  # none, light, default, strong; or with parts: default,rotate=180,elastic=0
     # Network
-    network: OmitArgPrefixes[NetworkConfig] = field(default_factory=NetworkConfig)
+    network: OmitArgPrefixes[NetworkFlags] = field(default_factory=NetworkFlags)
     pretrained: bool = True  # other backbones than plain start from ImageNet weights, downloaded if need be
     # Where to start
     model_path: Path | None = None  # weights to fine-tune: a checkpoint of ours or of a known repository

@@ -6,6 +6,7 @@ table are listed by `--help`, which must not wait for it.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from nets.encoder import Encoder
 
@@ -14,16 +15,10 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
-def vgg(in_channels: int, aligned: bool) -> Encoder:
+def vgg(in_channels: int, aligned: bool, batch_norm: bool = False) -> Encoder:
     from nets.torchvision_encoders import vgg16
 
-    return vgg16(in_channels, batch_norm=False)
-
-
-def vgg_bn(in_channels: int, aligned: bool) -> Encoder:
-    from nets.torchvision_encoders import vgg16
-
-    return vgg16(in_channels, batch_norm=True)
+    return vgg16(in_channels, batch_norm)
 
 
 def resnet50(in_channels: int, aligned: bool) -> Encoder:
@@ -45,6 +40,6 @@ class Backbone:
 
 BACKBONES = {
     "vgg": Backbone(vgg, "VGG16_Weights.IMAGENET1K_V1"),
-    "vgg_bn": Backbone(vgg_bn, "VGG16_BN_Weights.IMAGENET1K_V1"),
+    "vgg_bn": Backbone(partial(vgg, batch_norm=True), "VGG16_BN_Weights.IMAGENET1K_V1"),
     "resnet50": Backbone(resnet50, "ResNet50_Weights.IMAGENET1K_V2"),
 }

@@ -41,6 +41,4 @@ class NetworkConfig:
         if self.padding == "valid" and self.backbone != "plain":
             raise ValueError('padding="valid" is for the plain backbone')
         if self.deep_supervision and (self.padding == "valid" or not self.pad_picture):
-            raise ValueError(
-                "deep supervision needs maps that halve evenly: padded convolutions and a padded picture"
-            )
+            raise ValueError('deep supervision needs maps that halve evenly: padding="same", pad_picture on')

@@ -9,8 +9,8 @@ from torch.utils.checkpoint import checkpoint
 class Encoder(nn.Module):
     """Levels, one after the other: (N, C, H, W) → their outputs, each at half the size of the one before.
 
-    out_channels: width of each map; reductions: pixels of the picture per value of each map, along one side.
-    The decoder derives its own widths from the two. recompute: see `run_level`.
+    out_channels: width of each map; reductions: pixels of the picture per value of each map, along one side;
+    recompute: see `run_level`.
     """
 
     def __init__(self, levels: Sequence[nn.Module], out_channels: Sequence[int], first_reduction: int = 1):
@@ -29,9 +29,8 @@ class Encoder(nn.Module):
 
 
 def run_level(level: nn.Module, *maps: Tensor | None, recompute: bool) -> Tensor:
-    """The output of a level; with `recompute` its inner maps are computed again in the backward pass.
+    """The output of a level. With `recompute`, the backward pass computes its inner maps again.
 
-    Only the maps between levels are then kept in memory (Chen et al. 2016, Training Deep Nets with Sublinear
-    Memory Cost).
+    Less memory for more time: Chen et al. 2016, Training Deep Nets with Sublinear Memory Cost.
     """
     return checkpoint(level, *maps, use_reentrant=False) if recompute else level(*maps)

@@ -11,14 +11,14 @@ from torch import Tensor
 from nets.config import NetworkConfig
 
 VGG_POOLS = (4, 9, 16, 23)
+Rules = dict[str, str | Callable[[re.Match], str]]
 
 
 @dataclass(frozen=True)
 class ForeignWeights:
     """origin: the repository; network: its settings; model: state dict under our names, float32.
 
-    mask_values: Pytorch-UNet's pixel value of each class, where it is stored. Both repositories feed RGB /
-    255 as it is.
+    mask_values: Pytorch-UNet's pixel value of each class, where stored. Both repositories feed RGB / 255.
     """
 
     origin: str
@@ -34,9 +34,10 @@ def recognise(content: dict[str, Any]) -> ForeignWeights | None:
     (torch.compile), and in half precision.
     """
     weights, rest = unwrap(content)
-    for marker, read in MARKERS.items():
-        if marker in weights:
-            return read(weights, rest)
+    if "up_concat4.conv1.weight" in weights:
+        return read_unet_pytorch(weights)
+    if "inc.double_conv.0.weight" in weights:
+        return read_pytorch_unet(weights, rest.get("mask_values"))
     return None
 
 
@@ -45,10 +46,8 @@ def unwrap(content: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
     for name in ("state_dict", "model_state_dict", "model"):
         inner = content.get(name)
         if isinstance(inner, dict) and any(isinstance(value, Tensor) for value in inner.values()):
-            content = {
-                **{k: v for k, v in content.items() if k != name and not isinstance(v, Tensor)},
-                **inner,
-            }
+            rest = {k: v for k, v in content.items() if k != name and not isinstance(v, Tensor)}
+            content = rest | inner
     weights, rest = {}, {}
     for key, value in content.items():
         bare = re.sub(r"^((module|_orig_mod)\.)+", "", key) if isinstance(key, str) else key
@@ -59,17 +58,12 @@ def unwrap(content: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return weights, rest
 
 
-def rename_all(
-    weights: dict[str, Tensor], rules: dict[str, str | Callable[[re.Match], str]]
-) -> dict[str, Tensor]:
-    """Keys rewritten by the first regular expression that matches their beginning. Others stay."""
+def rename_all(weights: dict[str, Tensor], rules: Rules) -> dict[str, Tensor]:
+    """Rewrite the beginnings of keys: regular expressions → what stands there under our names."""
     renamed = {}
     for key, value in weights.items():
         for pattern, replacement in rules.items():
-            new, count = re.subn("^" + pattern, replacement, key)
-            if count:
-                key = new
-                break
+            key = re.sub(f"^{pattern}", replacement, key)
         renamed[key] = value
     return renamed
 
@@ -79,7 +73,7 @@ def count_classes(weights: dict[str, Tensor], head: str) -> int:
     return len(weights[head]) if head in weights else 2
 
 
-def read_unet_pytorch(weights: dict[str, Tensor], rest: dict[str, Any]) -> ForeignWeights:
+def read_unet_pytorch(weights: dict[str, Tensor]) -> ForeignWeights:
     """bubbliiiing/unet-pytorch: `vgg.features.*` or `resnet.*`, `up_concat4…1`, `up_conv`, `final`."""
 
     def vgg_level(match: re.Match) -> str:
@@ -89,26 +83,23 @@ def read_unet_pytorch(weights: dict[str, Tensor], rest: dict[str, Any]) -> Forei
     rules = {
         r"vgg\.features\.(\d+)\.": vgg_level,
         r"resnet\.(conv1|bn1)\.": r"encoder.levels.0.\1.",
-        r"resnet\.layer(\d)\.": lambda match: f"encoder.levels.{match[1]}.layer{match[1]}.",
-        r"up_concat(\d)\.conv(\d)\.": lambda match: (
-            f"decoder.steps.{4 - int(match[1])}.conv.{3 * int(match[2]) - 3}."
-        ),
-        r"up_conv\.([13])\.": lambda match: f"decoder.steps.4.conv.{3 * (int(match[1]) // 2)}.",
+        r"resnet\.layer(\d)\.": r"encoder.levels.\1.layer\1.",
+        r"up_concat(\d)\.conv1\.": lambda match: f"decoder.steps.{4 - int(match[1])}.conv.0.",
+        r"up_concat(\d)\.conv2\.": lambda match: f"decoder.steps.{4 - int(match[1])}.conv.3.",
+        r"up_conv\.1\.": "decoder.steps.4.conv.0.",
+        r"up_conv\.3\.": "decoder.steps.4.conv.3.",
         r"final\.": "head.",
     }
     # ImageNet classifiers that some releases keep beside the network take no part in it.
-    weights = {
-        key: value
-        for key, value in weights.items()
-        if not re.match(r"vgg\.(classifier|avgpool)|resnet\.fc", key)
-    }
+    unused = "vgg.classifier", "vgg.avgpool", "resnet.fc"
+    weights = {key: value for key, value in weights.items() if not key.startswith(unused)}
     backbone = "resnet50" if "resnet.conv1.weight" in weights else "vgg"
     classes = count_classes(weights, "final.weight")
     network = NetworkConfig(classes, 3, backbone=backbone, norm="none", upsampling="aligned")
     return ForeignWeights(f"unet-pytorch ({backbone})", network, rename_all(weights, rules))
 
 
-def read_pytorch_unet(weights: dict[str, Tensor], rest: dict[str, Any]) -> ForeignWeights:
+def read_pytorch_unet(weights: dict[str, Tensor], mask_values: list | None) -> ForeignWeights:
     """milesial/Pytorch-UNet: `inc`, `down1` … `down4`, `up1` … `up4`, `outc`; bilinear or transposed."""
     rules = {
         r"inc\.double_conv\.": "encoder.levels.0.",
@@ -117,27 +108,18 @@ def read_pytorch_unet(weights: dict[str, Tensor], rest: dict[str, Any]) -> Forei
         r"up(\d)\.conv\.double_conv\.": lambda match: f"decoder.steps.{int(match[1]) - 1}.conv.",
         r"outc\.conv\.": "head.",
     }
-    if len(weights.get("outc.conv.weight", "two")) == 1:
+    classes = count_classes(weights, "outc.conv.weight")
+    if classes == 1:
         # One class is told from the rest by a sigmoid there: the soft-max over its logit and 0.
         head = {key: value for key, value in weights.items() if key.startswith("outc.")}
         weights |= {key: torch.cat((torch.zeros_like(value), value)) for key, value in head.items()}
+        classes = 2
     first = weights["inc.double_conv.0.weight"]
     transposed = "up1.up.weight" in weights
     # Of all keys, so that a level of which some are missing is still one.
     levels = [int(match[1]) for key in weights if (match := re.match(r"down(\d)\.", key))]
-    network = NetworkConfig(
-        count_classes(weights, "outc.conv.weight"),
-        in_channels=first.shape[1],
-        base_channels=first.shape[0],
-        depth=max(levels, default=4),
-        upsampling="transposed" if transposed else "aligned",
-        pad_picture=False,
-    )
+    settings = {"depth": max(levels, default=4), "upsampling": "transposed" if transposed else "aligned"}
+    base_channels, in_channels = first.shape[:2]
+    network = NetworkConfig(classes, in_channels, base_channels=base_channels, pad_picture=False, **settings)
     origin = f"Pytorch-UNet ({'transposed' if transposed else 'bilinear'})"
-    return ForeignWeights(origin, network, rename_all(weights, rules), rest.get("mask_values"))
-
-
-MARKERS: dict[str, Callable[[dict[str, Tensor], dict[str, Any]], ForeignWeights]] = {
-    "up_concat4.conv1.weight": read_unet_pytorch,
-    "inc.double_conv.0.weight": read_pytorch_unet,
-}
+    return ForeignWeights(origin, network, rename_all(weights, rules), mask_values)

@@ -27,23 +27,18 @@ class Geometry:
 def measure_geometry(net: UNet) -> Geometry:
     """Of a network in evaluation mode, from the layers that run on a picture of a few pixels, in their order.
 
-    The reach is summed along all of them: branches beside the longest way (skips, shortcuts) add nothing or
-    little.
+    The reach is summed along all of them: branches beside the longest way (skips, shortcuts) add little.
     """
     left = right = largest = 0
     latest = 1  # pixels of the picture per value of the latest map
-    pixels_of: dict[
-        int, int
-    ] = {}  # the same of each map, by its id; maps that were joined or cropped are not in it
-    alive: list[Tensor] = []  # those maps, because an id is unique only while its object lives
+    pixels_of: dict[Tensor, int] = {}  # the same of each map; those that were joined or cropped are not in it
 
     def look(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         nonlocal left, right, largest, latest
-        before = pixels_of.get(id(inputs[0]), latest)
+        before = pixels_of.get(inputs[0], latest)
         to_left, to_right, latest = extend(module, before)
         left, right = left + to_left, right + to_right
-        pixels_of[id(output)] = latest
-        alive.append(output)
+        pixels_of[output] = latest
         largest = max(largest, sum(x.numel() for x in inputs) + output.numel())
 
     layers = [m for m in net.modules() if not list(m.children())]

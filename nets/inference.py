@@ -1,9 +1,9 @@
 """A trained network made ready to predict: the same function with fewer passes over the maps."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -14,11 +14,7 @@ from nets.layers import JoinedConv2d
 
 
 def fold_batch_norm(net: nn.Module) -> nn.Module:
-    """Merge each norm declared right after a convolution into it. The network is changed and cannot train.
-
-    In evaluation a batch norm is y = a x + b for each channel, which weights and bias of the convolution can
-    express.
-    """
+    """Merge each norm declared right after a convolution into it. The network is changed and cannot train."""
     net.eval()
     for parent in list(net.modules()):
         for (name, conv), (norm_name, norm) in pairwise(list(parent.named_children())):
@@ -36,9 +32,7 @@ def fuse_relu(net: nn.Module) -> nn.Module:
     for parent in list(net.modules()):
         for name in getattr(parent, "relu_follows", ()):
             setattr(parent, name, ConvReLU(getattr(parent, name)))
-        layers = [
-            (name, layer) for name, layer in parent.named_children() if not isinstance(layer, nn.Identity)
-        ]
+        layers = [named for named in parent.named_children() if not isinstance(named[1], nn.Identity)]
         for (name, conv), (relu_name, relu) in pairwise(layers):
             if type(conv) in (nn.Conv2d, JoinedConv2d) and isinstance(relu, nn.ReLU):
                 setattr(parent, name, ConvReLU(conv))
@@ -46,37 +40,26 @@ def fuse_relu(net: nn.Module) -> nn.Module:
     return net
 
 
-@dataclass(frozen=True)
-class OneDnn:
-    """oneDNN's operators on the CPU.
+class OneDnn(NamedTuple):
+    """oneDNN's operators on the CPU."""
 
-    arrange: weights → the same in oneDNN's own order, best for maps of one shape. convolve: a convolution
-    that applies a ReLU while it writes its result. convolve_onto: the same, added to a map that is there, in
-    place.
-    """
-
-    arrange: Callable[..., Tensor]
-    convolve: Callable[..., Tensor]
-    convolve_onto: Callable[..., Tensor]
+    arrange: Callable[..., Tensor]  # weights → the same in oneDNN's own order, best for maps of one shape
+    convolve: Callable[..., Tensor]  # a convolution that applies a ReLU while it writes its result
+    convolve_onto: Callable[..., Tensor]  # the same, added to a map that is there, in place
 
 
 @cache
 def onednn() -> OneDnn | None:
     """The operators that torch.compile uses for convolutions on a CPU; None if they do not work here.
 
-    They are private to PyTorch and may change with any release. They are used because the public ones take
-    additional passes over the maps for each sum and each ReLU (benchmarks/fusing.py). Without them `ConvReLU`
-    takes those.
+    They are private to PyTorch and may change with any release. The public ones, which `ConvReLU` takes
+    without them, pass over the maps once more for each sum and each ReLU (benchmarks/fusing.py).
     """
     if not torch.backends.mkldnn.is_available():
         return None
     try:
-        private = torch.ops.mkldnn
-        operators = OneDnn(
-            private._reorder_convolution_weight,
-            private._convolution_pointwise,
-            private._convolution_pointwise_,
-        )
+        names = "_reorder_convolution_weight", "_convolution_pointwise", "_convolution_pointwise_"
+        operators = OneDnn(*(getattr(torch.ops.mkldnn, name) for name in names))
         _try_out(operators)
     except (AttributeError, RuntimeError, TypeError, NotImplementedError):
         return None
@@ -90,11 +73,9 @@ def _try_out(operators: OneDnn) -> None:
     layer.weight.fill_(2.0)
     layer.bias.fill_(-3.0)
     one, two = torch.full((1, 1, 1, 1), 1.0), torch.full((1, 1, 1, 2), 2.0)
-    results = (
-        layer.by_onednn(operators, (one,), None),
-        layer.by_onednn(operators, (two,), torch.ones_like(two)),
-    )
-    if [result.flatten().tolist() for result in results] != [[0.0], [2.0, 2.0]]:
+    alone = layer.by_onednn(operators, (one,), None)
+    added = layer.by_onednn(operators, (two,), torch.ones_like(two))
+    if alone.flatten().tolist() != [0.0] or added.flatten().tolist() != [2.0, 2.0]:
         raise RuntimeError("oneDNN's operators compute something else here")
 
 
@@ -108,15 +89,8 @@ class ConvReLU(JoinedConv2d):
 
     def __init__(self, conv: nn.Conv2d):
         """With the weights of a zero-padded convolution. They must not change after the first call."""
-        sizes = (
-            conv.in_channels,
-            conv.out_channels,
-            conv.kernel_size,
-            conv.stride,
-            conv.padding,
-            conv.dilation,
-        )
-        super().__init__(*sizes, conv.groups, device="meta")
+        names = "in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups"
+        super().__init__(*(getattr(conv, name) for name in names), device="meta")
         self.weight, self.bias = conv.weight, conv.bias
         self.arranged: list[Tensor] = []
         self.arranged_for: list[torch.Size] = []

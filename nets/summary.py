@@ -65,33 +65,25 @@ def measure(net: nn.Module, shape: tuple[int, int, int, int]) -> list[Level]:
         for handle in handles:
             handle.remove()
     counts = counter.get_flop_counts()
-    return [
-        Level(
-            label,
-            tuple(shapes[name][1:]),
-            sum(p.numel() for p in net.get_submodule(name).parameters()),
-            # Two operations per multiply-add.
-            sum(counts[f"{type(net).__name__}.{name}"].values()) // 2 // shape[0],
-            saved[name],
-        )
-        for name, label in names.items()
-    ]
+    levels = []
+    for name, label in names.items():
+        parameters = sum(p.numel() for p in net.get_submodule(name).parameters())
+        # Two operations per multiply-add.
+        multiply_adds = sum(counts[f"{type(net).__name__}.{name}"].values()) // 2 // shape[0]
+        levels.append(Level(label, tuple(shapes[name][1:]), parameters, multiply_adds, saved[name]))
+    return levels
 
 
 def check_input(net: nn.Module, input_shape: tuple[int, int], batch_size: int) -> None:
     """Raises ValueError for an input that cannot be trained on."""
     height, width = input_shape
     if min(height, width, batch_size) < 1:
-        raise ValueError(
-            f"input_shape is {height}×{width} and batch_size {batch_size}; they must be 1 or more"
-        )
+        found = f"input_shape is {height}×{width} and batch_size {batch_size}"
+        raise ValueError(f"{found}; they must be 1 or more")
     deepest = batch_size * -(-height // net.stride) * -(-width // net.stride)
     if deepest < 2 and any(isinstance(module, nn.BatchNorm2d) for module in net.modules()):
-        least = f"{2 * net.stride}×{2 * net.stride}"
-        raise ValueError(
-            f"{height}×{width} leaves batch norm one value per channel at the deepest level; "
-            f"at least {least}, or 2 pictures"
-        )
+        found = f"{height}×{width} leaves batch norm one value per channel at the deepest level"
+        raise ValueError(f"{found}; at least {2 * net.stride}×{2 * net.stride}, or 2 pictures")
 
 
 def print_summary(net: nn.Module, input_shape: tuple[int, int], batch_size: int) -> None:
@@ -99,13 +91,11 @@ def print_summary(net: nn.Module, input_shape: tuple[int, int], batch_size: int)
     check_input(net, input_shape, batch_size)
     first = next(module for module in net.modules() if isinstance(module, nn.Conv2d))
     levels = measure(net, (batch_size, first.in_channels, *input_shape))
-    print(
-        f"{'level':<12}{'output (C, H, W)':>20}{'parameters':>14}{'G multiply-adds':>18}{'MiB to keep':>14}"
-    )
-    parameters, work, saved = (
-        sum(getattr(level, name) for level in levels)
-        for name in ("parameters", "multiply_adds", "saved_bytes")
-    )
+    parameters = sum(level.parameters for level in levels)
+    work = sum(level.multiply_adds for level in levels)
+    saved = sum(level.saved_bytes for level in levels)
+    heads = "level", "output (C, H, W)", "parameters", "G multiply-adds", "MiB to keep"
+    print("{:<12}{:>20}{:>14}{:>18}{:>14}".format(*heads))
     for row in (*levels, Level("all", (), parameters, work, saved)):
         print(
             f"{row.name:<12}{'×'.join(map(str, row.shape)):>20}{row.parameters:14,}"

@@ -27,21 +27,13 @@ class Bottleneck(resnet.Bottleneck):
 class StageEncoder(Encoder):
     """Stages of a classification network: modules under torchvision's names, for which it has weights."""
 
-    def __init__(
-        self, stages: list[OrderedDict[str, nn.Module]], out_channels: tuple[int, ...], first_reduction: int
-    ):
-        super().__init__([nn.Sequential(stage) for stage in stages], out_channels, first_reduction)
-
     def rename(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         """Weights under torchvision's names (`features.0.weight`, `layer1.0.conv1.weight`) → under ours.
 
-        The classifier's are left out. Gray input (one channel) takes the sum over RGB of the first
-        convolution.
+        The classifier's are left out. Gray input takes the sum over RGB of the first convolution.
         """
         own, renamed = self.state_dict(), {}
-        level_of = {
-            name: index for index, level in enumerate(self.levels) for name, _ in level.named_children()
-        }
+        level_of = {name: i for i, level in enumerate(self.levels) for name, _ in level.named_children()}
         for key, value in weights.items():
             name = key.removeprefix("features.")
             stage = name.split(".")[0]
@@ -71,13 +63,13 @@ def vgg16(in_channels: int, batch_norm: bool) -> StageEncoder:
             nn.init.zeros_(module.bias)
         elif isinstance(module, nn.BatchNorm2d):
             module.reset_parameters()
-    stages: list[OrderedDict[str, nn.Module]] = [OrderedDict()]
+    stages = [nn.Sequential()]
     for name, module in features[:-1].named_children():
         if isinstance(module, nn.MaxPool2d):
-            stages.append(OrderedDict())
+            stages.append(nn.Sequential())
             module = MaxPool()
-        stages[-1][name] = module
-    return StageEncoder(stages, (64, 128, 256, 512, 512), first_reduction=1)
+        stages[-1].add_module(name, module)
+    return StageEncoder(stages, (64, 128, 256, 512, 512))
 
 
 def resnet50(in_channels: int, unpadded_pool: bool) -> StageEncoder:
@@ -93,19 +85,14 @@ def resnet50(in_channels: int, unpadded_pool: bool) -> StageEncoder:
         # This is ceil_mode, which ONNX export lacks. Zeros change no maximum of what a ReLU gives.
         pool = nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), nn.MaxPool2d(3, stride=2))
     stages = [
-        OrderedDict(conv1=net.conv1, bn1=net.bn1, relu=net.relu),
-        OrderedDict(maxpool=pool, layer1=net.layer1),
-        *(OrderedDict({name: getattr(net, name)}) for name in ("layer2", "layer3", "layer4")),
+        {"conv1": net.conv1, "bn1": net.bn1, "relu": net.relu},
+        {"maxpool": pool, "layer1": net.layer1},
+        *({name: getattr(net, name)} for name in ("layer2", "layer3", "layer4")),
     ]
-    return StageEncoder(stages, (64, 256, 512, 1024, 2048), first_reduction=2)
+    levels = [nn.Sequential(OrderedDict(stage)) for stage in stages]
+    return StageEncoder(levels, (64, 256, 512, 1024, 2048), first_reduction=2)
 
 
 def weights_url(name: str) -> str:
     """Address of weights that torchvision calls by this name, such as `VGG16_Weights.IMAGENET1K_V1`."""
     return models.get_weight(name).url
-
-
-def load_imagenet(encoder: StageEncoder, weights: dict[str, Tensor]) -> None:
-    """Load torchvision's ImageNet weights. Raises RuntimeError if they belong to another network."""
-    with torch.no_grad():
-        encoder.load_state_dict(encoder.rename(weights))

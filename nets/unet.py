@@ -1,7 +1,6 @@
 """The U-Net (Ronneberger, Fischer, Brox 2015): encoder, decoder, 1×1 convolution to classes.
 
-An encoder publishes the widths and strides of its maps (`nets.encoder.Encoder`), and the decoder derives its
-own widths from them. A new backbone is therefore one function and one row in `nets.backbones.BACKBONES`.
+The decoder derives its widths from those that an encoder publishes (`nets.encoder.Encoder`).
 """
 
 import math
@@ -15,6 +14,8 @@ from nets.backbones import BACKBONES
 from nets.config import NetworkConfig
 from nets.encoder import Encoder, run_level
 from nets.layers import JoinedConv2d, MaxPool, UpConv2d
+
+Step = tuple[int, int, int, int]  # channels of a step of the decoder: (deep, skip, mid, out); skip 0: no map
 
 
 class DoubleConv(nn.Sequential):
@@ -50,11 +51,15 @@ def make_norm(norm: str, channels: int) -> nn.Module:
 class PlainEncoder(Encoder):
     """The contracting path: a double convolution at each level, 2×2 max-pooling between levels."""
 
-    def __init__(self, in_channels: int, widths: Sequence[int], norm: str, dropout: float, padding: int):
-        levels = [DoubleConv(a, b, b, norm, padding) for a, b in pairwise((in_channels, *widths))]
-        super().__init__(levels, widths)
+    def __init__(self, config: NetworkConfig):
+        widths = [config.base_channels << level for level in range(config.depth + 1)]
+        if config.upsampling == "aligned":
+            widths[-1] //= 2
+        padding = 0 if config.padding == "valid" else 1
+        channels = pairwise((config.in_channels, *widths))
+        super().__init__([DoubleConv(a, b, b, config.norm, padding) for a, b in channels], widths)
         self.pool = MaxPool()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         maps: list[Tensor] = []
@@ -71,37 +76,36 @@ class UpBlock(nn.Module):
     upsampling: `transposed` (2×2 up-convolution, as in the paper); `bilinear` after a 1×1 convolution to the
     width of the skip, which commutes with the interpolation and is four times cheaper before it; `aligned`,
     bilinear at full width with align_corners=True, as in other repositories (it depends on the size of the
-    tensor, so tiles differ slightly from the whole picture). channels: (deep, skip, mid, out); skip 0:
-    nothing to join. fit: how maps of different size are made to fit, `none` (they agree), `pad` the enlarged
-    map, or `crop` the encoder's (the paper's unpadded convolutions).
+    tensor, so tiles differ slightly from the whole picture). Maps of different size are made to fit: the
+    enlarged one is padded, or the encoder's cropped after unpadded convolutions.
     """
 
-    def __init__(self, channels: tuple[int, int, int, int], norm: str, upsampling: str, skip: str, fit: str):
+    def __init__(self, channels: Step, config: NetworkConfig):
         super().__init__()
         deep, skip_channels, mid, out = channels
-        self.skip, self.fit = skip, fit
-        up_channels = skip_channels if skip == "add" and skip_channels else out
-        if upsampling == "aligned":
-            up_channels = deep
-        if upsampling == "transposed":
+        self.add, self.crop = config.skip == "add", config.padding == "valid"
+        self.pad = not config.pad_picture
+        up_channels = skip_channels if self.add and skip_channels else out
+        if config.upsampling == "transposed":
             self.up: nn.Module = UpConv2d(deep, up_channels)
-        elif upsampling == "bilinear":
+        elif config.upsampling == "bilinear":
             enlarge = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
             self.up = nn.Sequential(nn.Conv2d(deep, up_channels, 1), enlarge)
         else:
             self.up = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)
-        joined = up_channels + skip_channels if skip == "concat" else up_channels
-        self.conv = DoubleConv(joined, mid, out, norm, padding=0 if fit == "crop" else 1)
+            up_channels = deep
+        joined = up_channels if self.add else up_channels + skip_channels
+        self.conv = DoubleConv(joined, mid, out, config.norm, padding=0 if self.crop else 1)
 
     def forward(self, deep: Tensor, skip: Tensor | None) -> Tensor:
         deep = self.up(deep)
         if skip is None:
             return self.conv(deep)
-        if self.fit == "pad":
-            deep = pad_like(deep, skip)
-        elif self.fit == "crop":
+        if self.crop:
             skip = crop_centre(skip, deep.shape[-2], deep.shape[-1])
-        return self.conv(skip, deep) if self.skip == "concat" else self.conv(skip + deep)
+        elif self.pad:
+            deep = pad_like(deep, skip)
+        return self.conv(skip + deep) if self.add else self.conv(skip, deep)
 
 
 def pad_like(x: Tensor, like: Tensor) -> Tensor:
@@ -122,13 +126,11 @@ def crop_centre(x: Tensor, height: int, width: int) -> Tensor:
 
 
 class Decoder(nn.Module):
-    """The expanding path, from the deepest map up. steps: channels (deep, skip, mid, out) of each."""
+    """The expanding path, from the deepest map up."""
 
-    def __init__(
-        self, steps: Sequence[tuple[int, int, int, int]], norm: str, upsampling: str, skip: str, fit: str
-    ):
+    def __init__(self, steps: Sequence[Step], config: NetworkConfig):
         super().__init__()
-        self.steps = nn.ModuleList(UpBlock(channels, norm, upsampling, skip, fit) for channels in steps)
+        self.steps = nn.ModuleList(UpBlock(channels, config) for channels in steps)
         self.out_channels = tuple(out for *_, out in steps)
         self.recompute = False
 
@@ -148,30 +150,20 @@ class UNet(nn.Module):
 
     Any H and W: the picture is padded at its right and lower edge until the strides divide it, and the logits
     are cropped. With pad_picture off, the decoder's maps are padded instead (as in Pytorch-UNet). margin:
-    pixels that unpadded convolutions take off each side (92 in the paper), 0 for padding="same".
-
-    side_heads: number of coarser maps of the decoder that have a 1×1 convolution to classes, too. In
-    training, the output is then a list: the logits, and those at 1/2, 1/4, … of the picture's size (rounded
-    up), for `utils.training.losses.deep_loss`.
+    pixels that unpadded convolutions take off each side (92 in the paper), 0 for padding="same". With deep
+    supervision, the output in training is a list: the logits, and those of up to three coarser maps at 1/2,
+    1/4, 1/8 of the picture's size (rounded up), for `utils.training.losses.deep_loss`.
     """
 
-    def __init__(
-        self,
-        encoder: Encoder,
-        decoder: Decoder,
-        num_classes: int,
-        pad_picture: bool = True,
-        margin: int = 0,
-        side_heads: int = 0,
-    ):
+    def __init__(self, encoder: Encoder, decoder: Decoder, config: NetworkConfig):
         super().__init__()
-        self.encoder = encoder
-        self.decoder = decoder
-        self.head = nn.Conv2d(decoder.out_channels[-1], num_classes, 1)
-        coarser = decoder.out_channels[-2::-1][:side_heads]
-        self.side_heads = nn.ModuleList(nn.Conv2d(channels, num_classes, 1) for channels in coarser)
+        self.encoder, self.decoder = encoder, decoder
         self.stride = encoder.reductions[-1]
-        self.pad_picture, self.margin = pad_picture, margin
+        self.pad_picture = config.pad_picture
+        self.margin = 6 * self.stride - 4 if config.padding == "valid" else 0
+        self.head = nn.Conv2d(decoder.out_channels[-1], config.num_classes, 1)
+        coarser = decoder.out_channels[-2::-1][:3] if config.deep_supervision else ()
+        self.side_heads = nn.ModuleList(nn.Conv2d(width, config.num_classes, 1) for width in coarser)
         self.encoder_frozen = False
 
     def forward(self, image: Tensor) -> Tensor | list[Tensor]:
@@ -188,11 +180,8 @@ class UNet(nn.Module):
         height, width = image.shape[-2:]
         if self.margin:
             if min(height, width) <= 2 * self.margin:
-                least = 2 * self.margin + 1
-                raise ValueError(
-                    f"a picture of {height}×{width} is too small for unpadded convolutions: "
-                    f"at least {least}×{least}"
-                )
+                found, least = f"{height}×{width} is too small for unpadded convolutions", 2 * self.margin + 1
+                raise ValueError(f"{found}; at least {least}×{least}")
             # Every output size is 4 more than a multiple of the stride. The paper mirrors at borders.
             rows, columns = ((4 - side + 2 * self.margin) % self.stride for side in (height, width))
             return F.pad(image, (0, columns, 0, rows), mode="reflect")
@@ -229,14 +218,11 @@ def build(config: NetworkConfig) -> UNet:
     The paper's network: NetworkConfig(2, 1, base_channels=64, norm="none", padding="valid").
     """
     config.check()
-    plain, valid = config.backbone == "plain", config.padding == "valid"
-    encoder, outs = plain_encoder(config) if plain else other_encoder(config)
-    steps = decoder_steps(encoder.out_channels, outs, halve=plain and config.upsampling == "aligned")
-    fit = "crop" if valid else "none" if config.pad_picture else "pad"
-    decoder = Decoder(steps, config.norm, config.upsampling, config.skip, fit)
-    margin = 6 * (1 << config.depth) - 4 if valid else 0
-    side_heads = 3 if config.deep_supervision else 0
-    net = UNet(encoder, decoder, config.num_classes, config.pad_picture, margin, side_heads)
+    plain = config.backbone == "plain"
+    aligned = config.upsampling == "aligned"
+    encoder = PlainEncoder(config) if plain else BACKBONES[config.backbone].make(config.in_channels, aligned)
+    decoder = Decoder(decoder_steps(encoder, plain, aligned), config)
+    net = UNet(encoder, decoder, config)
     for part in (encoder, decoder, net.head, net.side_heads):
         # Other encoders have drawn their weights.
         if part is not encoder or plain:
@@ -244,40 +230,22 @@ def build(config: NetworkConfig) -> UNet:
     return net
 
 
-def plain_encoder(config: NetworkConfig) -> tuple[Encoder, list[int]]:
-    """The paper's encoder, and the widths that the decoder's steps end with."""
-    aligned = config.upsampling == "aligned"
-    widths = [config.base_channels << level for level in range(config.depth + 1)]
-    if aligned:
-        widths[-1] //= 2
-    padding = 0 if config.padding == "valid" else 1
-    encoder = PlainEncoder(config.in_channels, widths, config.norm, config.dropout, padding)
-    # With aligned upsampling the network is Pytorch-UNet's bilinear one, whose steps end at the next width.
-    return encoder, [*widths[-3::-1], widths[0]] if aligned else widths[-2::-1]
+def decoder_steps(encoder: Encoder, plain: bool, aligned: bool) -> list[Step]:
+    """Channels of each step of the decoder, from the widths of the encoder.
 
-
-def other_encoder(config: NetworkConfig) -> tuple[Encoder, list[int]]:
-    """An encoder of `nets.backbones`, and the widths that the decoder's steps end with.
-
-    Beside an encoder that knows much already a light decoder does: a third of the operations of
-    unet-pytorch's, which `aligned` stands for.
+    `aligned` stands for other repositories: with the plain encoder for Pytorch-UNet's bilinear network, whose
+    steps end at the next width, with others for unet-pytorch. Beside an encoder that knows much already a
+    lighter decoder does, with a third of the operations of unet-pytorch's.
     """
-    aligned = config.upsampling == "aligned"
-    encoder = BACKBONES[config.backbone].make(config.in_channels, aligned)
-    steps = encoder.reductions[-1].bit_length() - 1
-    if aligned:
-        return encoder, [max(512 >> step, 64) for step in range(steps)]
-    return encoder, [max(min(256, encoder.out_channels[-1] // 2) >> step, 8) for step in range(steps)]
-
-
-def decoder_steps(
-    encoder_channels: Sequence[int], outs: Sequence[int], halve: bool
-) -> list[tuple[int, int, int, int]]:
-    """Channels (deep, skip, mid, out) of each step, from the encoder's widths and the steps' own."""
-    steps, deep = [], encoder_channels[-1]
-    skips = [*encoder_channels[-2::-1], 0]
-    for skip, out in zip(skips, outs, strict=False):
-        steps.append((deep, skip, (deep + skip) // 2 if halve else out, out))
+    *finer, deep = encoder.out_channels
+    if plain:
+        outs = [*finer[-2::-1], finer[0]] if aligned else finer[::-1]
+    else:
+        widest, least = (512, 64) if aligned else (min(256, deep // 2), 8)
+        outs = [max(widest >> step, least) for step in range(encoder.reductions[-1].bit_length() - 1)]
+    steps = []
+    for skip, out in zip((*finer[::-1], 0), outs, strict=False):
+        steps.append((deep, skip, (deep + skip) // 2 if plain and aligned else out, out))
         deep = out
     return steps
 

@@ -22,12 +22,10 @@ from utils.models.checkpoint import (
     config_to_dict,
     load_checkpoint,
     load_weights_only,
-    misfits,
     newest_checkpoint,
     save_checkpoint,
-    table_of_misfits,
 )
-from utils.models.weights import open_model
+from utils.models.weights import list_misfits, open_model
 
 pytestmark = pytest.mark.filterwarnings("ignore:Detected pickle protocol:UserWarning")
 
@@ -315,11 +313,11 @@ def test_the_newest_run_comes_first_then_the_newest_shipped_weights(tmp_path):
 
 def test_misfits_are_named():
     own = {"a": torch.ones(2), "b": torch.ones(3), "c": torch.ones(1)}
-    assert not any(misfits(own, dict(own)).values())
-    table = table_of_misfits(misfits(own, {"b": torch.ones(4), "c": torch.ones(1), "d": torch.ones(1)}))
+    assert not list_misfits(own, dict(own))
+    table = list_misfits(own, {"b": torch.ones(4), "c": torch.ones(1), "d": torch.ones(1)})
     for text in ("missing (1 in all)", "unexpected (1 in all)", "b (4,) for (3,)"):
         assert text in table
-    many = table_of_misfits(misfits({f"layer{i}": torch.ones(1) for i in range(30)}, {}))
+    many = list_misfits({f"layer{i}": torch.ones(1) for i in range(30)}, {})
     assert "missing (30 in all)" in many
     assert "layer9" in many
     assert "layer10" not in many

@@ -1,5 +1,6 @@
 """torch.compile as train.py and predict.py use it."""
 
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from utils.core.console import UserError, note
+from utils.models.checkpoint import first_line
 
 
 def compiled(net: nn.Module, device: torch.device) -> Callable[[Tensor], Any]:
@@ -26,22 +28,18 @@ def compiler_errors() -> Iterator[None]:
     except RuntimeError as error:
         if not is_compiler_error(error):
             raise
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        cause = next((line for line in lines if "fatal error" in line), lines[0]).strip()
-        raise UserError(
-            "compiler-fails",
-            "--compile",
-            f"torch.compile cannot compile here ({cause[:150]})",
-            "a C++ compiler (g++; on Windows cl.exe of the Build Tools), Python's headers, for a GPU Triton",
-            "install what is missing (on Debian and Ubuntu g++ and python3-dev), or leave --compile out",
-        ) from None
+        fatal = re.search("^.*fatal error.*", str(error), re.MULTILINE)
+        cause = fatal[0].strip()[:120] if fatal else first_line(error)
+        found = f"torch.compile cannot compile here ({cause})"
+        expected = "a C++ compiler (on Windows cl.exe of the Build Tools), Python's headers, for a GPU Triton"
+        remedy = "install what is missing (on Debian and Ubuntu g++ and python3-dev), or leave --compile out"
+        raise UserError("compiler-fails", "--compile", found, expected, remedy) from None
 
 
 def is_compiler_error(error: Exception) -> bool:
     """Whether torch.compile raised it. PyTorch has no public class for that.
 
-    Where its private one is gone nothing counts as such, so that the error is shown as it is, with its
-    traceback.
+    Where its private one is gone nothing counts as such, and the error keeps its traceback.
     """
     private = getattr(getattr(torch, "_dynamo", None), "exc", None)
     return isinstance(error, getattr(private, "TorchDynamoException", ()))

@@ -14,10 +14,12 @@ from torch import Tensor, nn
 from utils.core.console import UserError, note
 from utils.core.files import replacing
 from utils.images.normalisation import FULL_SCALE, Normalisation
-from utils.models.checkpoint import Checkpoint, parse_network
+from utils.models.checkpoint import Checkpoint, first_line, parse_network
 
 OPSET = 18
 EXPORT = "python predict.py --mode export_onnx"
+# Fields of a checkpoint that the file holds beside stride and margin.
+METADATA = [f.name for f in fields(Checkpoint) if f.name not in ("model", "training")]
 INPUT_TYPES = {"tensor(uint8)": torch.uint8, "tensor(uint16)": torch.uint16}
 
 
@@ -38,9 +40,8 @@ def export_onnx(path: Path, net: nn.Module, checkpoint: Checkpoint, argmax: bool
 
     Input `picture` (batch, C, height, width): uint8 RGB or gray; uint16, mapped from `range_16bit` by
     `utils.images.normalisation.stretch`, where the network was trained on 16-bit pictures. Output: `logits`,
-    or `classes` if argmax. The file's metadata holds the fields of `checkpoint` (`class_names`, `palette`,
-    `fit`, …), stride and margin as JSON. Raises UserError where onnxscript is missing or the file cannot be
-    written.
+    or `classes` if argmax. Metadata: the fields of `checkpoint`, stride and margin as JSON. Raises UserError
+    where onnxscript is missing or the file cannot be written.
     """
     optional_package("onnxscript")
     normalisation = Normalisation(**checkpoint.normalisation)
@@ -49,12 +50,15 @@ def export_onnx(path: Path, net: nn.Module, checkpoint: Checkpoint, argmax: bool
     height, width = (steps * net.stride + rest + 2 * net.margin for steps, rest in ((3, 5), (4, 3)))
     dtype = torch.uint16 if normalisation.range_16bit else torch.uint8
     example = torch.zeros(2, checkpoint.network.in_channels, height, width, dtype=dtype)
-    dynamic = {0: torch.export.Dim.AUTO, 2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO}
+    dynamic = dict.fromkeys((0, 2, 3), torch.export.Dim.AUTO)
     exported = torch.export.export(module, (example,), dynamic_shapes=(dynamic,))
     names = {"input_names": ["picture"], "output_names": ["classes" if argmax else "logits"]}
     program = torch.onnx.export(exported, opset_version=OPSET, dynamo=True, verbose=False, **names)
     name_axes(program.model.graph)
-    program.model.metadata_props.update(to_metadata(checkpoint, net))
+    described = {name: getattr(checkpoint, name) for name in METADATA}
+    described |= {"network": asdict(checkpoint.network), "stride": net.stride, "margin": net.margin}
+    texts = {name: json.dumps(value, ensure_ascii=False) for name, value in described.items()}
+    program.model.metadata_props.update(texts)
     with replacing(path) as temporary:
         program.save(temporary, external_data=False)
 
@@ -68,15 +72,6 @@ def name_axes(graph) -> None:
         for i, size in enumerate(result.shape):
             if symbol in str(size):
                 result.shape[i] = str(size).replace(symbol, name)
-
-
-def to_metadata(checkpoint: Checkpoint, net: nn.Module) -> dict[str, str]:
-    """Every field but the weights and the state of training, as JSON texts."""
-    content = {
-        f.name: getattr(checkpoint, f.name) for f in fields(Checkpoint) if f.name not in ("model", "training")
-    }
-    content |= {"network": asdict(checkpoint.network), "stride": net.stride, "margin": net.margin}
-    return {name: json.dumps(value, ensure_ascii=False) for name, value in content.items()}
 
 
 class OnnxNetwork(nn.Module):
@@ -96,10 +91,8 @@ class OnnxNetwork(nn.Module):
         on_card = "CUDAExecutionProvider" in self.session.get_providers()
         self.device = device if on_card else torch.device("cpu")
         if device != self.device:
-            note(
-                f"{path} runs on the CPU, because this ONNX Runtime does not know {device} "
-                "(for CUDA: pip install onnxruntime-gpu)"
-            )
+            reason = f"this ONNX Runtime does not know {device}"
+            note(f"{path} runs on the CPU: {reason} (for CUDA: pip install onnxruntime-gpu)")
         self.dtype = INPUT_TYPES[self.session.get_inputs()[0].type]
         self.num_classes = self.checkpoint.network.num_classes
         self.gives_classes = self.session.get_outputs()[0].name == "classes"
@@ -124,8 +117,7 @@ class OnnxNetwork(nn.Module):
 def read_metadata(session, path: Path) -> tuple[Checkpoint, int, int]:
     """Checkpoint (no weights), stride and margin of a file of `export_onnx`. Raises UserError for others."""
     content = session.get_modelmeta().custom_metadata_map
-    missing = [f.name for f in fields(Checkpoint) if f.name not in ("model", "training", *content)]
-    if missing:
+    if missing := [name for name in METADATA if name not in content]:
         found, remedy = f"an ONNX file whose metadata lack {', '.join(missing)}", f"export it: {EXPORT}"
         raise UserError("onnx-metadata", path, found, "a file of this repository", remedy)
     content = {name: json.loads(text) for name, text in content.items()}
@@ -139,26 +131,21 @@ def read_metadata(session, path: Path) -> tuple[Checkpoint, int, int]:
 def open_session(path: Path, device: torch.device):
     """A session with as many threads as PyTorch has, on CUDA if this build of ONNX Runtime has it."""
     runtime = optional_package("onnxruntime")
-    expected, remedy = "an ONNX file", f"check the path, or export it: {EXPORT}"
+    remedy = f"check the path, or export it: {EXPORT}"
     if not path.is_file():
-        raise UserError("onnx-missing", path, "no such file", expected, remedy)
+        raise UserError("onnx-missing", path, "no such file", "an ONNX file", remedy)
     options = runtime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    wanted = [("CUDAExecutionProvider", {"device_id": device.index or 0})] if device.type == "cuda" else []
-    available = runtime.get_available_providers()
-    providers = [*(each for each in wanted if each[0] in available), "CPUExecutionProvider"]
+    providers: list = ["CPUExecutionProvider"]
+    if device.type == "cuda" and "CUDAExecutionProvider" in runtime.get_available_providers():
+        providers.insert(0, ("CUDAExecutionProvider", {"device_id": device.index or 0}))
     try:
         # From bytes, because the file functions of native libraries fail at non-ASCII paths on Windows.
         return runtime.InferenceSession(path.read_bytes(), options, providers=providers)
-    except (RuntimeError, *onnx_errors(runtime)) as error:
-        found = f"a file that ONNX Runtime cannot load ({str(error).splitlines()[0][:160]})"
-        raise UserError("onnx-damaged", path, found, expected, remedy) from None
-
-
-def onnx_errors(runtime: ModuleType) -> list[type[Exception]]:
-    """ONNX Runtime's own exceptions, which have no common base."""
-    state = runtime.capi.onnxruntime_pybind11_state
-    return [kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+    except Exception as error:
+        # ONNX Runtime's own exceptions have no common base.
+        found = f"a file that ONNX Runtime cannot load ({first_line(error)})"
+        raise UserError("onnx-damaged", path, found, "an ONNX file", remedy) from error
 
 
 def optional_package(name: str) -> ModuleType:
@@ -166,6 +153,5 @@ def optional_package(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        found, expected = f"it cannot be imported ({error})", "the packages that only ONNX files need"
-        remedy = "pip install onnxscript onnxruntime"
-        raise UserError("package-missing", f"the package {name}", found, expected, remedy) from None
+        found, remedy = f"it cannot be imported ({error})", "pip install onnxscript onnxruntime"
+        raise UserError("package-missing", name, found, "the packages of ONNX files", remedy) from None

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from nets.backbones import BACKBONES, IMAGENET_MEAN, IMAGENET_STD
 from nets.config import NetworkConfig
@@ -21,25 +21,19 @@ from utils.models.checkpoint import (
     imagenet_weights,
     is_own_format,
     load_weights_only,
-    misfits,
     parse_checkpoint,
-    table_of_misfits,
 )
 from utils.models.onnx import OnnxNetwork
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A network ready to predict.
-
-    checkpoint: what its file says of it; precision: what it computes in; geometry: what is needed to predict
-    by tiles.
-    """
+    """A network ready to predict."""
 
     net: nn.Module
-    checkpoint: Checkpoint
-    precision: Precision
-    geometry: Geometry
+    checkpoint: Checkpoint  # what its file says of it
+    precision: Precision  # what it computes in
+    geometry: Geometry  # what is needed to predict by tiles
 
 
 def open_model(path: Path, precision: Precision) -> LoadedModel:
@@ -52,13 +46,29 @@ def open_model(path: Path, precision: Precision) -> LoadedModel:
         return LoadedModel(net, net.checkpoint, Precision(net.device, None), geometry)
     checkpoint = read_model(path)
     net = build_from(checkpoint, path)
-    found = misfits(net.state_dict(), checkpoint.model)
-    if any(found.values()):
-        subject = f"weights that do not fit the network ({checkpoint.network})"
-        remedy = f"use an unchanged copy of the file\n{table_of_misfits(found)}"
-        raise UserError("weights-misfit", path, subject, "a weight for every layer, and no others", remedy)
+    if table := list_misfits(net.state_dict(), checkpoint.model):
+        found = f"weights that do not fit the network ({checkpoint.network})"
+        remedy = f"use an unchanged copy of the file\n{table}"
+        raise UserError("weights-misfit", path, found, "a weight for every layer, and no others", remedy)
     net.load_state_dict(checkpoint.model)
     return LoadedModel(ready_to_predict(net, precision), checkpoint, precision, measure_geometry(net))
+
+
+def list_misfits(own: dict[str, Tensor], given: dict[str, Tensor], at_most: int = 10) -> str:
+    """The `given` weights that do not fit a network's `own`, the first of each kind; "" if all fit."""
+    shapes = [k for k in own if k in given and own[k].shape != given[k].shape]
+    kinds = {
+        "missing": [k for k in own if k not in given],
+        "unexpected": [k for k in given if k not in own],
+        "other shape": [f"{k} {tuple(given[k].shape)} for {tuple(own[k].shape)}" for k in shapes],
+    }
+    lines = []
+    for kind, keys in kinds.items():
+        if keys:
+            lines += [f"{kind} ({len(keys)} in all):", *(f"    {key}" for key in keys[:at_most])]
+        if len(keys) > at_most:
+            lines.append("    …")
+    return "\n".join(lines)
 
 
 def build_from(checkpoint: Checkpoint, path: Path) -> UNet:
@@ -85,15 +95,10 @@ def read_model(path: Path) -> Checkpoint:
 def adopt_foreign(foreign: ForeignWeights, path: Path) -> Checkpoint:
     """Weights of another repository as a checkpoint, with notes of what was assumed."""
     count, channels = foreign.network.num_classes, foreign.network.in_channels
-    note(
-        f"{path}: weights of {foreign.origin}, {count} classes. The file does not name them, so they are "
-        "called class_0 and so on. Pictures are predicted in their own size: scale them as for its training"
-    )
-    if foreign.mask_values is not None and foreign.mask_values != list(range(count)):
-        note(
-            f"its training masks held the values {foreign.mask_values}. "
-            f"Masks hold 0 to {count - 1} here, in that order"
-        )
+    note(f"{path}: weights of {foreign.origin}, {count} classes, which are called class_0 and so on")
+    note("pictures are predicted in their own size; scale them as for the training of these weights")
+    if foreign.mask_values not in (None, list(range(count))):
+        note(f"the values {foreign.mask_values} of its masks are 0 to {count - 1} here, in that order")
     return Checkpoint(
         model=foreign.model,
         network=foreign.network,
@@ -129,14 +134,13 @@ def resolve_network_settings(wanted: NetworkConfig, start: NetworkConfig, path: 
 def load_matching(net: UNet, start: Checkpoint, path: Path) -> None:
     """Load every weight of the same name and shape, and report the others."""
     own = net.state_dict()
-    found = misfits(own, start.model)
     fitting = {k: v for k, v in start.model.items() if k in own and own[k].shape == v.shape}
     net.load_state_dict(fitting, strict=False)
     print(f"weights  from {path}")
-    if any(found.values()):
+    if table := list_misfits(own, start.model):
         count, wanted = start.network.num_classes, net.head.out_channels
         classes = f"it has {count} classes, the data have {wanted}: " if count != wanted else ""
-        warn(f"{classes}these layers start afresh, or are not used\n{table_of_misfits(found)}")
+        warn(f"{classes}these layers start afresh, or are not used\n{table}")
 
 
 def has_imagenet_weights(backbone: str) -> bool:
@@ -145,15 +149,14 @@ def has_imagenet_weights(backbone: str) -> bool:
 
 def load_pretrained(net: UNet, backbone: str, in_channels: int) -> Normalisation:
     """Load ImageNet weights into the encoder. Returns the normalisation that they need. Raises UserError."""
-    from nets.torchvision_encoders import load_imagenet, weights_url
+    from nets.torchvision_encoders import weights_url
 
     url = weights_url(BACKBONES[backbone].imagenet)
     try:
-        load_imagenet(net.encoder, imagenet_weights(url))
+        net.encoder.load_state_dict(net.encoder.rename(imagenet_weights(url)))
     except RuntimeError as error:
-        found = f"weights that do not fit {backbone} ({str(error).splitlines()[-1].strip()[:150]})"
-        path, expected = Path("model_data") / url.rsplit("/", 1)[1], f"torchvision's ImageNet weights: {url}"
-        raise UserError("weights-misfit", path, found, expected, "download the file again") from None
+        path, found = Path("model_data") / url.rsplit("/", 1)[1], f"weights that do not fit {backbone}"
+        raise UserError("weights-misfit", path, found, url, "download the file again") from error
     if in_channels == 1:
         # The first convolution was summed over RGB, so gray is normalised like the mean of the three.
         return Normalisation((sum(IMAGENET_MEAN) / 3,), (sum(IMAGENET_STD) / 3,))
