@@ -106,14 +106,14 @@ def plan_files(
         maps[named(f"_proba_{name}.png")] = partial(probability_of, index, bits=bits)
     if settings.save_uncertainty:
         maps[named("_uncertainty.png")] = partial(entropy, bits=bits)
-    labelme = target.parent / "labelme" / target.name
+    labelme = target.parent / "labelme"
     return ResultFiles(
         picture=named(".png"),
         mask=named("_mask.png"),
         objects=named("_objects.csv", settings.objects),
         summary=named("_summary.csv", settings.objects and summary),
-        labelme=labelme.with_name(f"{target.name}.json") if settings.save_labelme else None,
-        labelme_picture=labelme.with_name(f"{target.name}{suffix}") if settings.save_labelme else None,
+        labelme=labelme / f"{target.name}.json" if settings.save_labelme else None,
+        labelme_picture=labelme / f"{target.name}{suffix}" if settings.save_labelme else None,
         cutouts=cutouts,
         maps=maps,
     )

@@ -11,8 +11,7 @@ from scipy.cluster.hierarchy import DisjointSet
 from skimage.morphology import disk
 
 # Two parts of an object are two objects where the neck between them is thinner than this share of the thinner
-# part
-# (half of its thickness, by distance transform), and by more than a pixel.
+# part (half of its thickness, by distance transform), and by more than a pixel.
 NECK, NECK_PIXELS = 0.85, 1.0
 
 
@@ -108,9 +107,8 @@ def enclosed_parts(mask: np.ndarray, index: int) -> np.ndarray:
     others = (mask != index) & (mask != 0)
     count, parts = cv2.connectedComponents(others.view(np.uint8), connectivity=8)
     border, shared = np.zeros(count), np.zeros(count)
-    for (part_a, part_b), (class_a, class_b) in zip(
-        neighbour_pairs(parts)[:2], neighbour_pairs(mask)[:2], strict=True
-    ):
+    pairs = zip(neighbour_pairs(parts)[:2], neighbour_pairs(mask)[:2], strict=True)
+    for (part_a, part_b), (class_a, class_b) in pairs:
         for part, beyond, neighbour in ((part_a, part_b, class_b), (part_b, part_a, class_a)):
             edge = part != beyond
             border += np.bincount(part[edge], minlength=count)

@@ -65,8 +65,7 @@ def open_video(source: Path) -> Iterator[Video]:
     try:
         container = av.open(str(source))
     except av.FFmpegError as error:
-        found = f"no video, or a file cut off before its index ({error.strerror})"
-        raise unreadable(source, found) from None
+        raise unreadable(source, f"no video, or one cut off before its index ({error.strerror})") from None
     with container:
         if not container.streams.video:
             raise unreadable(source, "a file without a video stream")
@@ -181,11 +180,10 @@ def write_video(
     codec, pixel_format = CODECS[path.suffix.lower()]
     if codec == "mpeg4" and time_base.denominator > MAX_DENOMINATOR:
         time_base = SUBSTITUTE_TIME_BASE
-    options = {"qmin": QUALITY, "qmax": QUALITY}
     # A full disk shows as an OSError, at the latest when the container is closed.
     with replacing(path) as temporary, av.open(str(temporary), "w") as container:
         try:
-            stream = container.add_stream(codec, rate=rate, options=options)
+            stream = container.add_stream(codec, rate=rate, options={"qmin": QUALITY, "qmax": QUALITY})
             stream.height, stream.width = shape
             stream.pix_fmt, stream.codec_context.time_base = pixel_format, time_base
             # The other cores are the network's.
