@@ -1,4 +1,4 @@
-"""Helpers of the script tests: small VOC folders, tiny networks, the scripts started as a user starts them."""
+"""Helpers of the script tests: small VOC folders, tiny networks, scripts started as a user starts them."""
 
 import os
 import runpy
@@ -144,7 +144,7 @@ def save_untrained(path: Path, class_names: Sequence[str] = CLASS_NAMES, **chang
 
 
 def favour(weights: Path, path: Path, **bias: float) -> Path:
-    """A copy of a checkpoint whose network is made to (or, by a negative bias, not to) find a class, given by name."""
+    """A copy of a checkpoint whose network finds a class, given by name (with a negative bias: does not)."""
     checkpoint = load_checkpoint(weights)
     last_bias = [
         value for value in checkpoint.model.values() if value.shape == (len(checkpoint.class_names),)

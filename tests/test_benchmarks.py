@@ -71,7 +71,7 @@ def test_counts():
 
 @pytest.fixture
 def squares(tmp_path) -> VocFolder:
-    """Two gray pictures of 2×2; class 1 is where they are bright, except for one pixel each and an ignored one."""
+    """Two gray pictures of 2×2; class 1 is bright, but for one pixel each and an ignored one."""
     folder = VocFolder(tmp_path / "voc")
     pictures = {
         "a": ([[0, 200], [255, 10]], [[0, 1], [1, 1]]),

@@ -62,8 +62,7 @@ def measure_objects(
     (0, 0). Intensity is that of the gray picture (ITU-R 601) in its own values; certainty 0…1. With a pixel
     size, lengths and areas follow in its unit.
 
-    2,700 objects on 2000×2000 pixels take 0.9 s on two cores. Code of our own took 0.4 s, a difference that
-    does not show beside the seconds that the network takes.
+    2,700 objects on 2000×2000 pixels take 0.9 s on two cores, with code of our own 0.4 s.
     """
     labels, class_of_object = label_objects(mask, classes)
     table = regionprops_table(
