@@ -115,7 +115,7 @@ def test_names_are_asked_for_until_the_input_ends(predict, tmp_path, monkeypatch
     predict()
     output = capsys.readouterr().out
     assert output.count("Input image filename:") == len(lines) + 1
-    assert re.search(r"error: .*nowhere.png\n  found:    no such picture", output)
+    assert re.search(r"error: .*nowhere.png\n  found:    no such file", output)
     assert output.count("Try again.") == 2
     assert sorted(snapshot(tmp_path / "out")) == [
         "first.png",

@@ -64,7 +64,7 @@ def read_bytes(path: Path, kind: str, remedy: str) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        raise UserError("file-missing", path, f"no such {kind}", f"a {kind} file", remedy) from None
+        raise UserError("file-missing", path, "no such file", f"a {kind} file", remedy) from None
     except OSError as error:
         found = f"it cannot be read ({error.strerror})"
         raise UserError("file-unreadable", path, found, f"a {kind} file", remedy) from None
