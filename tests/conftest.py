@@ -12,14 +12,12 @@ from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from scripts import SHARED
+
 from utils.core.files import write_lines
 from utils.images.writing import write_image, write_mask
 from utils.voc.demo import CLASS_NAMES, draw_sample
 from utils.voc.folder import VocFolder
-
-ROOT = Path(__file__).parents[1]
-# Real data that a checkout need not have: tests that use it are skipped without it.
-SHARED = ROOT.parent / "shared"
 
 settings.register_profile(
     "tests",

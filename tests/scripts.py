@@ -30,6 +30,8 @@ from utils.voc.demo import CLASS_NAMES, draw_sample
 from utils.voc.folder import VocFolder
 
 ROOT = Path(__file__).parents[1]
+# Real data that a checkout need not have: tests that use it are skipped without it.
+SHARED = ROOT.parent / "shared"
 SCRIPTS = sorted(
     path.name for path in ROOT.glob("*.py") if "run_script(main, Config" in path.read_text("utf-8")
 )

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
+from scripts import ROOT
 
 from nets.config import NetworkConfig
 from unet import Unet

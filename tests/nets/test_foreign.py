@@ -7,9 +7,8 @@ import zlib
 import numpy as np
 import pytest
 import torch
-from conftest import SHARED
 from foreign_weights import small_pytorch_unet
-from scripts import make_voc, run_here
+from scripts import SHARED, make_voc, run_here
 
 from nets.foreign import recognise
 from nets.unet import build
