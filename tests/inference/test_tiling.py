@@ -82,7 +82,7 @@ def test_tiles_of_the_trained_network_equal_the_whole_picture():
 
 
 @pytest.mark.parametrize("network", [{}, {"norm": "none", "padding": "valid"}], ids=["padded", "unpadded"])
-def test_tiles_equal_the_whole_picture_dihedral_logits(network):
+def test_tiles_equal_the_whole_picture_from_all_sides(network):
     unet = live(describe({**SMALL, **network}))
     plain = unet.predict_proba(LARGE)
     unet.members[0].tta = True
@@ -244,7 +244,7 @@ def test_test_time_augmentation_is_the_mean_over_eight_sides():
     np.testing.assert_allclose(unet.predict_proba(square), expected, atol=1e-5)
 
 
-def test_a_function_of_single_pixels_is_the_same_dihedral_logits():
+def test_a_function_of_single_pixels_is_the_same_from_all_sides():
     batch = torch.rand(2, 3, 5, 7)
     for logits in dihedral_logits(batch, lambda x: x * 2, stride=4):
         torch.testing.assert_close(logits, batch * 2)
