@@ -129,7 +129,7 @@ def train_plain(
 ) -> tuple[Run, Callable[[str], np.ndarray]]:
     """The plain loop on the same network, validated after every epoch, and its best weights as a function."""
     torch.manual_seed(config.seed)
-    mode = "L" if unet.in_channels == 1 else "RGB"
+    mode = "L" if unet.checkpoint.network.in_channels == 1 else "RGB"
     names, val = folder.read_split("train"), folder.read_split("val")
     run, best = Run(f"plain loop, {config.plain_minutes:g} minutes"), {}
     start = time.perf_counter()
