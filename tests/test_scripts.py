@@ -24,14 +24,14 @@ SEEDS = ["get_miou.py", "json_to_dataset.py", "predict.py", "train.py", "voc2une
 
 
 def comments_of_settings(settings):
-    """The comment of every field of a dataclass of settings, and of those in it, by its flag."""
+    """The comment of every field of a dataclass of settings, of its base and of those in it, by its flag."""
+    found = comments_of_settings(settings.__base__) if is_dataclass(settings.__base__) else {}
     source = inspect.getsource(settings)
     lines, hints = source.splitlines(), get_type_hints(settings)
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
     comments = {
         token.start[0]: token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT
     }
-    found = {}
     for node in ast.parse(source).body[0].body:
         if isinstance(node, ast.AnnAssign) and is_dataclass(hints[node.target.id]):
             found |= comments_of_settings(hints[node.target.id])
@@ -41,6 +41,8 @@ def comments_of_settings(settings):
             if not own and lines[above - 1].lstrip().startswith("#"):
                 own = [comments[above]]
             found[f"--{node.target.id.replace('_', '-')}"] = " ".join(own)
+            if "Suppress" in ast.unparse(node.annotation):
+                del found[f"--{node.target.id.replace('_', '-')}"]
     return found
 
 
