@@ -1,0 +1,113 @@
+"""Builders of the catalogue's faulty VOC folders: each spoils pairs a … d of a good one."""
+
+import shutil
+from collections.abc import Callable
+
+import numpy as np
+from doctor_folder import MASK, noise
+from PIL import Image
+from scripts import recode, save_as
+
+from utils.core.files import write_lines
+from utils.images.palette import voc_palette
+from utils.images.writing import write_image, write_mask
+from utils.voc.folder import VocFolder
+
+
+def replace_picture(folder: VocFolder, ending: str, content: bytes) -> None:
+    (folder.images_dir / "b.png").unlink()
+    (folder.images_dir / f"b{ending}").write_bytes(content)
+
+
+def truncate_picture(folder: VocFolder) -> None:
+    save_as(folder.images_dir / "b.bmp", noise("b"))
+    replace_picture(folder, ".bmp", (folder.images_dir / "b.bmp").read_bytes()[:-5])
+
+
+def rename_mask(folder: VocFolder, name: str) -> None:
+    folder.mask_path("b").unlink()
+    save_as(folder.masks_dir / name, MASK)
+
+
+def turn_by_exif(folder: VocFolder) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(noise("b")).save(folder.images_dir / "b.png", exif=exif)
+
+
+def draw_jpeg_masks(folder: VocFolder) -> None:
+    for name in "abcd":
+        write_image(folder.images_dir / f"{name}.png", noise(name, 24, 32))
+        save_as(folder.mask_path(name), np.kron(MASK > 0, np.full((8, 8), 255, np.uint8)), "JPEG")
+
+
+def number_300_objects(folder: VocFolder) -> None:
+    write_image(folder.images_dir / "b.png", noise("b", 15, 20))
+    save_as(folder.mask_path("b"), np.arange(300, dtype=np.uint16).reshape(15, 20))
+
+
+def use_without_names(folder: VocFolder, codes: dict[int, int]) -> None:
+    folder.class_names_path.unlink()
+    recode(folder, codes)
+
+
+def draw_gray_levels(folder: VocFolder) -> None:
+    folder.class_names_path.unlink()
+    for name in "abcd":
+        write_image(folder.images_dir / f"{name}.png", noise(name, 10, 10))
+        write_mask(folder.mask_path(name), np.linspace(0, 255, 100).astype(np.uint8).reshape(10, 10))
+
+
+def end_name_in_blank(folder: VocFolder) -> None:
+    folder.image_path("b").rename(folder.images_dir / "b .png")
+    folder.mask_path("b").rename(folder.masks_dir / "b .png")
+
+
+def copy_into_val(folder: VocFolder) -> None:
+    write_image(folder.images_dir / "d.png", noise("a"))
+
+
+def remove_all_masks(folder: VocFolder) -> None:
+    for name in "abcd":
+        folder.mask_path(name).unlink()
+
+
+def spoil_in_many_ways(folder: VocFolder) -> None:
+    add_stray_mask(folder)
+    save_as(folder.mask_path("a"), voc_palette()[MASK])
+    write_mask(folder.mask_path("b"), MASK * 3)
+    write_image(folder.images_dir / "c.bmp", noise("c"))
+
+
+def add_stray_mask(folder: VocFolder) -> None:
+    write_mask(folder.mask_path("stray"), MASK)
+
+
+def save_picture(array: np.ndarray) -> Callable[[VocFolder], None]:
+    return lambda folder: write_image(folder.image_path("b"), array)
+
+
+def fill_mask(value: int) -> Callable[[VocFolder], None]:
+    return lambda folder: write_mask(folder.mask_path("b"), np.full((3, 4), value, np.uint8))
+
+
+def save_mask(array: np.ndarray, image_format: str | None = None) -> Callable[[VocFolder], None]:
+    return lambda folder: save_as(folder.mask_path("b"), array, image_format)
+
+
+def write_split(split: str, content: bytes) -> Callable[[VocFolder], object]:
+    return lambda folder: (folder.splits_dir / f"{split}.txt").write_bytes(content)
+
+
+def name_classes(*names: str) -> Callable[[VocFolder], object]:
+    return lambda folder: write_lines(folder.class_names_path, names)
+
+
+def remove_folder(part: str) -> Callable[[VocFolder], object]:
+    return lambda folder: shutil.rmtree(folder.root / part)
+
+
+def write_colors(folder: VocFolder) -> None:
+    """What a user writes who is asked for a color table."""
+    lines = ["0 0 0 background", "128 0 0 cell", "0 128 0 nucleus"]
+    write_lines(folder.root.parent / "colors.txt", lines)
