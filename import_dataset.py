@@ -1,52 +1,64 @@
-"""Turn data sets as people have them into a VOC folder: pairs of files, TIFF stacks, or SBD with VOC2012."""
+"""Turn data sets as people have them into a VOC folder: pass --input FOLDER, and its format is found out."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from utils.core.console import UserError, quoted, run_script
+from utils.importing.formats import FORMATS, Request, recognise
 from utils.importing.pairs import import_pairs
-from utils.importing.sbd import import_sbd
 from utils.importing.stacks import import_stack
+from utils.importing.tree import Tree
 from utils.voc.folder import VocFolder
+
+Name = Literal["auto", "labelme", "sbd", "voc", "stack", "pairs"]
 
 
 @dataclass
 class Config:
-    format: Literal["pairs", "stack", "sbd"] = "pairs"  # folders of files, multi-page TIFF, or .mat files
-    images: Path | None = None  # pairs: folder of pictures; stack: the TIFF of the pictures
+    input: Path | None = None  # folder of a data set, or its file of annotations, such as COCO's JSON
+    format: Name = "auto"  # auto: find it out; otherwise what to read the folder as
+    images: Path | None = (
+        None  # pairs: folder of pictures; stack: the TIFF of the pictures; else: more pictures
+    )
     masks: Path | None = None  # pairs: folder (None: images/annotations or images); stack: label TIFF
     sbd: Path | None = None  # sbd: the data set's folder with cls, img, train.txt and val.txt
     voc: Path | None = None  # sbd: a VOC2012 folder to join with it; its own masks win
     voc_root: Path = Path("VOCdevkit/VOC2007")  # VOC folder to fill; existing files are never overwritten
     scaling: Path | None = None  # stack of floats to predict on: scaling.json of the training data
+    instances: bool = False  # write SegmentationObject too, where the format tells objects apart
     link: bool = False  # hard links to pictures instead of copies (same disk only)
 
 
 def main(config: Config) -> None:
     folder = VocFolder(config.voc_root)
-    match config.format:
-        case "pairs":
-            lines = import_pairs(folder, require(config, "images"), config.masks, config.link)
-        case "stack":
-            lines = import_stack(folder, require(config, "images"), config.masks, config.scaling)
-        case "sbd":
-            lines = import_sbd(folder, require(config, "sbd"), config.voc, config.link)
+    name, lines = convert(config, folder)
     print("\n".join(lines))
     with_masks = folder.masks_dir.is_dir()
     print(f"written to {folder.root}: JPEGImages{', SegmentationClass' * with_masks}")
     # Neighbouring slices look alike.
-    doctor = folder.doctor("--split contiguous" * (config.format == "stack"))
+    doctor = folder.doctor("--split contiguous" * (name == "stack"))
     print(f"next: {doctor if with_masks else f'annotate them: labelme {quoted(folder.images_dir)}'}")
 
 
-def require(config: Config, setting: str) -> Path:
-    """A path that the format needs. Raises UserError where it is not set."""
-    path = getattr(config, setting)
-    if path is None:
-        flag, expected = f"--{setting}", f"the path that --format {config.format} imports from"
-        raise UserError("flag-missing", flag, "not set", expected, f"pass {flag}")
-    return path
+def convert(config: Config, folder: VocFolder) -> tuple[str, list[str]]:
+    """The name of the format, and what was done."""
+    source, name = config.input or config.sbd, config.format
+    if source is None and config.images is None:
+        expected = "a folder with a data set"
+        raise UserError("flag-missing", "--input", "not set", expected, "pass --input FOLDER")
+    if source is None and name in ("auto", "pairs"):
+        return "pairs", import_pairs(folder, config.images, config.masks, config.link)
+    if source is None and name == "stack":
+        return name, import_stack(folder, config.images, config.masks, config.scaling)
+    if config.input is None and config.sbd:
+        name = "sbd"
+    tree = Tree(source or config.images, config.images)
+    if name == "auto":
+        name, evidence = recognise(tree)
+        print(f"found in {source}: {FORMATS[name].title} ({evidence})")
+    request = Request(folder, tree, config.voc, config.scaling, config.link, config.instances)
+    return name, FORMATS[name].convert(request)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,17 @@
 """import_dataset.py as users start it."""
 
+import json
+from typing import get_args, get_type_hints
+
 import numpy as np
 import pytest
+import tifffile
 from refusal import refused
 from scripts import run, save_as
 
 from import_dataset import Config, main
+from utils.importing.formats import FORMATS
+from utils.voc.folder import VocFolder
 
 RNG = np.random.default_rng(0)
 PICTURE = RNG.integers(0, 256, (12, 16, 3), dtype=np.uint8)
@@ -15,12 +21,13 @@ MASK = RNG.integers(0, 3, (12, 16), dtype=np.uint8)
 @pytest.mark.parametrize(
     ("settings", "subject"),
     [
-        ({}, "--images"),
-        ({"format": "stack"}, "--images"),
-        ({"format": "sbd"}, "--sbd"),
+        ({}, "--input"),
+        ({"format": "stack"}, "--input"),
+        ({"format": "sbd"}, "--input"),
+        ({"input": "gone"}, "gone"),
         ({"images": "gone"}, "gone"),
         ({"format": "stack", "images": "gone.tif"}, "gone.tif"),
-        ({"format": "sbd", "sbd": "gone"}, "gone/train.txt"),
+        ({"format": "sbd", "sbd": "gone"}, "gone"),
     ],
 )
 def test_settings_that_lead_nowhere(tmp_path, settings, subject):
@@ -40,3 +47,62 @@ def test_from_the_command_line(tmp_path):
     result = run("import_dataset.py", "--images", "my voc", cwd=tmp_path)
     assert (result.returncode, result.stdout) == (2, "")
     assert "Traceback" not in result.stderr
+
+
+def test_table_and_flag_name_the_same_formats():
+    assert get_args(get_type_hints(Config)["format"]) == ("auto", *FORMATS)
+
+
+def make_labelme(root):
+    save_as(root / "a.png", PICTURE)
+    shape = {"label": "cell", "points": [[2, 2], [9, 2], [9, 9]], "shape_type": "polygon"}
+    content = {"imagePath": "a.png", "imageData": None, "shapes": [shape]}
+    (root / "a.json").write_text(json.dumps(content), encoding="utf-8")
+
+
+def make_stacks(root):
+    root.mkdir()
+    for name in ("train-volume", "train-labels"):
+        tifffile.imwrite(root / f"{name}.tif", np.stack([MASK, MASK]), photometric="minisblack")
+
+
+def make_pair_folders(root):
+    save_as(root / "pictures" / "a.png", PICTURE)
+    save_as(root / "my masks" / "a.png", MASK)
+
+
+def make_one_folder(root):
+    save_as(root / "a.png", PICTURE)
+    save_as(root / "a_mask.png", MASK)
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "pairs"),
+    [
+        (make_labelme, "labelme", ["a"]),
+        (make_stacks, "stack", ["train-volume_000", "train-volume_001"]),
+        (make_pair_folders, "pairs", ["a"]),
+        (make_one_folder, "pairs", ["a"]),
+    ],
+)
+def test_formats_are_recognised(tmp_path, make, name, pairs, capsys):
+    make(tmp_path / "in")
+    main(Config(input=tmp_path / "in", voc_root=tmp_path / "voc"))
+    assert f"{FORMATS[name].title} (" in capsys.readouterr().out.splitlines()[0]
+    folder = VocFolder(tmp_path / "voc")
+    assert sorted(folder.images) == pairs
+    assert all(folder.mask_path(pair).is_file() for pair in pairs)
+
+
+def test_unknown_and_ambiguous_folders(tmp_path):
+    save_as(tmp_path / "in" / "a.png", PICTURE)
+    (error,) = refused(tmp_path, main, Config(input=tmp_path / "in", voc_root=tmp_path / "voc"))
+    assert (error.code, error.subject) == ("input-unknown", str(tmp_path / "in"))
+    make_labelme(tmp_path / "in")
+    for folder in ("JPEGImages", "SegmentationClass"):
+        (tmp_path / "in" / folder).mkdir()
+    (error,) = refused(tmp_path, main, Config(input=tmp_path / "in", voc_root=tmp_path / "voc"))
+    assert error.code == "input-ambiguous"
+    assert "--format labelme or --format voc" in error.remedy
+    main(Config(input=tmp_path / "in", format="labelme", voc_root=tmp_path / "voc"))
+    assert VocFolder(tmp_path / "voc").read_class_names() == ["_background_", "cell"]

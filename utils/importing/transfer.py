@@ -64,17 +64,23 @@ def check_all(subject: Path, checks: Sequence[Callable[[], None]], unit: str) ->
     raise_together(subject, errors)
 
 
-def transfer(folder: VocFolder, items: list[Item], texts: dict[Path, list[str]], link: bool = False) -> str:
+def transfer(
+    folder: VocFolder, items: list[Item], texts: dict[Path, list[str]], link: bool = False, grow: bool = False
+) -> str:
     """Write the pictures, masks and text files (target → lines) that are missing. Returns a summary.
 
-    link: make hard links to files that would be copied as they are. Raises one UserError for all targets that
-    have other content, before anything is written.
+    link: make hard links to files that would be copied as they are. grow: text files that exist may get
+    further lines. Raises one UserError for all targets with other content, before anything is written.
     """
     missing_texts, missing, errors = [], [], []
     for path, lines in texts.items():
         if not path.exists():
             missing_texts.append(path)
-        elif [line for line in map(str.strip, read_lines(path, "move it away")) if line] != lines:
+            continue
+        existing = [line for line in map(str.strip, read_lines(path, "move it away")) if line]
+        if grow and existing == lines[: len(existing)] != lines:
+            missing_texts.append(path)
+        elif existing != lines:
             errors.append(content_differs(path, "the imported data set"))
     pictures = folder.images_if_any()
     for item in progress(items, "comparing", "file"):

@@ -1,0 +1,191 @@
+"""What every reader of a foreign format returns, and the one way from there into a VOC folder."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from utils.core.console import UserError, counted, note
+from utils.images.palette import IGNORE_INDEX
+from utils.images.reading import read_image
+from utils.importing.transfer import Item, check_all, transfer
+from utils.voc.folder import VocFolder, check_size
+
+Size = tuple[int, int]  # height, width
+BACKGROUND_NAMES = ("background", "_background_")
+
+
+@dataclass(frozen=True)
+class Labels:
+    """mask: (H, W) uint8 indices of the data set's classes; objects: (H, W) uint8 numbers, or None."""
+
+    mask: np.ndarray
+    objects: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A picture and how to get its labels.
+
+    source: the file of the annotation. labels: from the picture's size. picture: reads it where no file can
+    be copied. size: what the annotation states. split: train, val or test, where the data set has them.
+    """
+
+    name: str
+    source: Path
+    picture_path: Path
+    labels: Callable[[Size], Labels]
+    picture: Callable[[], np.ndarray] | None = None
+    size: Size | None = None
+    split: str | None = None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """class_names: background first. remarks: what of the annotations is left out or was assumed."""
+
+    class_names: list[str]
+    entries: list[Entry]
+    remarks: list[str] = field(default_factory=list)
+
+
+def fill(folder: VocFolder, dataset: Dataset, link: bool, instances: bool) -> list[str]:
+    """Write a data set into a VOC folder, its classes by name. Returns a summary.
+
+    Classes that class_names.txt has keep their indices. instances: write SegmentationObject too. Raises
+    UserError, with nothing written, for names, sizes or values that do not fit.
+    """
+    for remark in dataset.remarks:
+        note(remark)
+    names = join_class_names(folder, dataset.class_names)
+    lookup = np.arange(256, dtype=np.uint8)
+    lookup[: len(dataset.class_names)] = [0, *map(names.index, dataset.class_names[1:])]
+    histograms: list[np.ndarray] = []
+    check_names(dataset.entries)
+    checks = [partial(check_entry, entry, len(dataset.class_names), histograms) for entry in dataset.entries]
+    check_all(folder.root, checks, "picture")
+    counts = sum(histograms)
+    items = []
+    for entry in dataset.entries:
+        suffix = ".png" if entry.picture else entry.picture_path.suffix
+        target = folder.images_dir / f"{entry.name}{suffix}"
+        items.append(Item(target, entry.picture_path, "picture", entry.picture))
+        labels = partial(read_labels, entry)
+        mask = partial(take_mask, labels, lookup)
+        items.append(Item(folder.mask_path(entry.name), entry.source, "mask", mask))
+        if instances:
+            objects = partial(take_objects, labels)
+            items.append(Item(folder.objects_path(entry.name), entry.source, "mask", objects))
+    splits = join_splits(folder, dataset.entries)
+    texts = {folder.splits_dir / f"{split}.txt": listed for split, listed in splits.items()}
+    summary = transfer(folder, items, {folder.class_names_path: names, **texts}, link, grow=True)
+    lines = [f"{counted(len(dataset.entries), 'picture')}: {summary}"]
+    shares = [f"{name} {counts[index] / counts.sum():.2%}" for index, name in enumerate(dataset.class_names)]
+    lines.append(
+        f"classes: {', '.join(shares)}" + f", ignored {counts[255] / counts.sum():.2%}" * bool(counts[255])
+    )
+    if splits:
+        sizes = (f"{split} {len(listed)}" for split, listed in splits.items())
+        lines.append(f"split of the data set: {', '.join(sizes)}")
+    return lines
+
+
+def read_labels(entry: Entry) -> Labels:
+    """Raises UserError for a picture that is unreadable or of another size than stated."""
+    size = (entry.picture() if entry.picture else read_image(entry.picture_path)).shape[:2]
+    if entry.size and entry.size != size:
+        found = f"a picture of {size[0]}×{size[1]} (height×width)"
+        expected = f"{entry.size[0]}×{entry.size[1]}, as {entry.source} states for it"
+        remedy = "put the picture that was annotated there; a resized or turned copy does not fit"
+        raise UserError("picture-size", entry.picture_path, found, expected, remedy)
+    labels = entry.labels(size)
+    check_size(entry.source, labels.mask, entry.picture_path, size)
+    return labels
+
+
+def check_entry(entry: Entry, classes: int, histograms: list[np.ndarray]) -> None:
+    """Raises UserError for labels that cannot be read, or hold a value without a class."""
+    found = np.bincount(read_labels(entry).mask.ravel(), minlength=256)
+    beyond = [value for value in np.flatnonzero(found).tolist() if classes <= value != IGNORE_INDEX]
+    if beyond:
+        expected = f"values 0 … {classes - 1} of the {classes} classes, or 255"
+        remedy = "complete the class names of the data set"
+        raise UserError("mask-value", entry.source, f"the value {beyond[0]}", expected, remedy)
+    histograms.append(found)
+
+
+def take_mask(labels: Callable[[], Labels], lookup: np.ndarray) -> np.ndarray:
+    return lookup[labels().mask]
+
+
+def take_objects(labels: Callable[[], Labels]) -> np.ndarray:
+    found = labels()
+    return found.mask if found.objects is None else found.objects
+
+
+def check_names(entries: Sequence[Entry]) -> None:
+    """Raises UserError for two entries of one name."""
+    name, count = Counter(entry.name for entry in entries).most_common(1)[0]
+    if count > 1:
+        one, other = [entry for entry in entries if entry.name == name][:2]
+        found = f"{one.picture_path} and {other.picture_path} under one name"
+        raise UserError("name-twice", one.source, found, "one picture per name", "rename one of them")
+
+
+def join_class_names(folder: VocFolder, names: Sequence[str]) -> list[str]:
+    """The names that the folder has, then new ones. Raises UserError: masks without names, too many."""
+    existing = folder.read_class_names()
+    if existing is None and any(folder.masks_dir.glob("*.png")):
+        remedy = f"write {folder.class_names_path} (background first), or choose another --voc-root"
+        found, expected = "masks, but no class_names.txt", "names of the classes in the masks"
+        raise UserError("class-names-missing", folder.masks_dir, found, expected, remedy)
+    listed = existing or list(names)
+    joined = listed + [name for name in names[1:] if name not in listed]
+    if len(joined) > IGNORE_INDEX:
+        found = f"{len(joined)} classes with the background, from {joined[1]!r} to {joined[-1]!r}"
+        expected = f"at most {IGNORE_INDEX} in masks of 8 bits"
+        raise UserError("class-count", "classes", found, expected, "merge classes of the data set")
+    return joined
+
+
+def with_background(names: Sequence[str]) -> tuple[list[str], list[int]]:
+    """Class names with the background first, and the index of each name given, a background or not."""
+    others = [name for name in dict.fromkeys(names) if name.lower() not in BACKGROUND_NAMES]
+    given = [name for name in names if name.lower() in BACKGROUND_NAMES]
+    joined = [given[0] if given else "background", *others]
+    return joined, [0 if name in given else joined.index(name) for name in names]
+
+
+def join_splits(folder: VocFolder, entries: Sequence[Entry]) -> dict[str, list[str]]:
+    """Split → names: those that the folder lists, then new ones. Nothing without official splits.
+
+    Training pictures alone are no split: voc2unet.py draws one. Where val is known, all names that no list
+    has are to train on.
+    """
+    listed = {split: folder.read_split_if_any(split) for split in ("train", "val", "test")}
+    taken = {name for names in listed.values() for name in names}
+    for entry in entries:
+        if entry.split and entry.name not in taken:
+            listed[entry.split].append(entry.name)
+            taken.add(entry.name)
+    if listed["val"]:
+        rest = [*folder.images_if_any(), *(entry.name for entry in entries)]
+        listed["train"] += [name for name in dict.fromkeys(rest) if name not in taken]
+    else:
+        del listed["train"]
+    return {split: names for split, names in listed.items() if names}
+
+
+def unique_names(paths: Sequence[Path]) -> dict[Path, str]:
+    """Picture → name: its stem, or with as many folders before it as tell pictures of one stem apart."""
+    names, depth = {}, 1
+    waiting = list(dict.fromkeys(paths))
+    while waiting:
+        tried = {path: "_".join([*path.parts[-depth:-1], path.stem.strip()]) for path in waiting}
+        times = Counter([*tried.values(), *names.values()])
+        names |= {path: name for path, name in tried.items() if times[name] == 1 or depth >= len(path.parts)}
+        waiting, depth = [path for path in waiting if path not in names], depth + 1
+    return names

@@ -1,0 +1,194 @@
+"""The table of formats that import_dataset.py reads: how each is recognised and converted."""
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tifffile import TiffFile
+
+from utils.core.console import UserError, counted
+from utils.importing.dataset import Dataset, fill
+from utils.importing.labelme_files import convert_labelme
+from utils.importing.pairs import bare_name, import_pairs
+from utils.importing.sbd import import_sbd
+from utils.importing.stacks import TIFF_ERRORS, import_stack
+from utils.importing.tree import Tree
+from utils.voc.folder import VocFolder
+from utils.voc.names import list_some, match_names
+
+MASK_WORDS = re.compile(
+    r"(?:^|[-_. ])(?:masks?|gt|labels?|labelids|seg(?:mentation)?s?|"
+    r"anno(?:tation)?s?|(?:ground)?truth|targets?)(?:$|[-_. ])",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to convert, and what the flags say about it. tree: the folder --input; the others: their flags."""
+
+    folder: VocFolder
+    tree: Tree
+    voc: Path | None = None
+    scaling: Path | None = None
+    link: bool = False
+    instances: bool = False
+
+
+@dataclass(frozen=True)
+class Format:
+    """A row of the table.
+
+    recognise: what betrays the format in a folder, in words, or None. convert: writes the VOC folder and
+    returns a summary. weak: other formats, if they are recognised, win.
+    """
+
+    title: str
+    recognise: Callable[[Tree], str | None]
+    convert: Callable[[Request], list[str]]
+    weak: bool = False
+
+
+def reader(read: Callable[[Tree], Dataset]) -> Callable[[Request], list[str]]:
+    """The conversion of a format whose reader returns a Dataset."""
+    return lambda request: fill(request.folder, read(request.tree), request.link, request.instances)
+
+
+def recognise_labelme(tree: Tree) -> str | None:
+    files = [path for path in tree.with_suffix(".json") if path.parent == tree.root]
+    content = next((content for path in files[:3] if isinstance(content := tree.read_json(path), dict)), {})
+    return f"{counted(len(files), 'labelme file')}, such as {files[0].name}" if "shapes" in content else None
+
+
+def convert_labelme_files(request: Request) -> list[str]:
+    result = convert_labelme(request.tree.root, request.folder, None, request.instances)
+    return [
+        f"{counted(result.files, 'labelme file')}: {counted(result.written, 'file')} written",
+        f"classes: {', '.join(result.class_names)} (python json_to_dataset.py has more settings)",
+    ]
+
+
+def recognise_sbd(tree: Tree) -> str | None:
+    return "cls with .mat files, img and train.txt" if tree.has("cls", "img", "train.txt") else None
+
+
+def convert_sbd(request: Request) -> list[str]:
+    return import_sbd(request.folder, request.tree.root, request.voc, request.link)
+
+
+def recognise_voc(tree: Tree) -> str | None:
+    return "JPEGImages and SegmentationClass" if tree.has("JPEGImages", "SegmentationClass") else None
+
+
+def refuse_voc(request: Request) -> list[str]:
+    folder = VocFolder(request.tree.root)
+    expected = "a data set in another layout"
+    raise UserError(
+        "voc-already", folder.root, "a VOC folder, which needs no import", expected, folder.doctor()
+    )
+
+
+def find_stacks(tree: Tree) -> list[Path]:
+    """TIFFs of several pages directly in the root, or the one that is the input."""
+    paths = [path for path in tree.with_suffix(".tif", ".tiff") if path.parent == tree.root]
+    return [path for path in paths if count_pages(path) > 1]
+
+
+def count_pages(path: Path) -> int:
+    try:
+        with TiffFile(path) as file:
+            return len(file.pages)
+    except TIFF_ERRORS:
+        return 0
+
+
+def recognise_stack(tree: Tree) -> str | None:
+    paths = find_stacks(tree)
+    return f"TIFF of several pages: {list_some([path.name for path in paths], 4)}" if paths else None
+
+
+def convert_stacks(request: Request) -> list[str]:
+    """Each stack of pictures with the stack of labels of its name, or the only one there is."""
+    paths = find_stacks(request.tree)
+    labels = [path for path in paths if names_masks(path.stem)]
+    pictures = [path for path in paths if path not in labels]
+    if len(pictures) == len(labels) == 1:
+        matched = {pictures[0]: labels[0]}
+    else:
+        found = match_names([path.stem for path in pictures], [path.stem for path in labels])
+        stems = {path.stem: path for path in paths}
+        matched = {stems[picture]: stems[label] for label, picture in found.items()}
+    if len(matched) < max(len(labels), 1) and labels:
+        found = f"{len(pictures)} stacks of pictures and {len(labels)} of labels whose names do not match"
+        remedy = "import them one by one: --format stack --images STACK.tif --masks LABELS.tif"
+        raise UserError("stack-names", request.tree.root, found, "x.tif and x_labels.tif", remedy)
+    lines = []
+    for path in pictures:
+        lines += import_stack(request.folder, path, matched.get(path), request.scaling)
+    return lines
+
+
+def names_masks(name: str) -> bool:
+    """Whether a word in the name of a file or folder says that it holds masks."""
+    return MASK_WORDS.search(name) is not None
+
+
+def find_pair_folders(tree: Tree) -> tuple[Path, Path] | None:
+    """Folders of pictures and of masks: the only two, one named after masks, or one for both."""
+    folders = list(dict.fromkeys(path.parent for path in tree.pictures))
+    masks = [path for path in folders if path != tree.root and names_masks(path.name)]
+    if len(folders) == 2 and len(masks) == 1:
+        (images,) = (path for path in folders if path not in masks)
+        return images, masks[0]
+    stems = {path.stem for path in tree.pictures}
+    if len(folders) == 1 and any(bare_name(stem) in stems for stem in stems):
+        return folders[0], folders[0]
+    return None
+
+
+def recognise_pairs(tree: Tree) -> str | None:
+    if (found := find_pair_folders(tree)) is None:
+        return None
+    images, masks = found
+    return (
+        f"masks beside their pictures in {images}"
+        if images == masks
+        else f"pictures in {images}, masks in {masks}"
+    )
+
+
+def convert_pairs(request: Request) -> list[str]:
+    images, masks = find_pair_folders(request.tree)
+    return import_pairs(request.folder, images, masks, request.link)
+
+
+# In the order in which messages list them. The names are those of --format.
+FORMATS = {
+    "labelme": Format("labelme files", recognise_labelme, convert_labelme_files),
+    "sbd": Format("Semantic Boundaries Dataset", recognise_sbd, convert_sbd),
+    "voc": Format("VOC folder", recognise_voc, refuse_voc),
+    "stack": Format("TIFF stacks", recognise_stack, convert_stacks, weak=True),
+    "pairs": Format("pairs of picture and mask", recognise_pairs, convert_pairs, weak=True),
+}
+
+
+def recognise(tree: Tree) -> tuple[str, str]:
+    """The name of the format in a folder, and what betrays it. Raises UserError for none, and for several."""
+    found = {name: evidence for name, row in FORMATS.items() if (evidence := row.recognise(tree))}
+    strong = {name: evidence for name, evidence in found.items() if not FORMATS[name].weak} or found
+    if len(strong) == 1:
+        return next(iter(strong.items()))
+    place = tree.annotations or tree.root
+    if strong:
+        seen = "; ".join(f"{FORMATS[name].title} ({evidence})" for name, evidence in strong.items())
+        remedy = f"choose one: {' or '.join(f'--format {name}' for name in strong)}"
+        raise UserError("input-ambiguous", place, seen, "one kind of data set", remedy)
+    endings = Counter(path.suffix.lower() or "no ending" for path in tree.files).most_common(6)
+    seen = ", ".join(f"{count} {ending}" for ending, count in endings) or "no file"
+    expected = f"one of: {', '.join(row.title for row in FORMATS.values())}"
+    remedy = (
+        "docs/data.md lists what each looks like; pass folders of pictures and masks as --images and --masks"
+    )
+    raise UserError("input-unknown", place, seen, expected, remedy)
