@@ -18,9 +18,10 @@ from utils.doctor.sheets import draw_contact_sheet, draw_statistics
 from utils.doctor.statistics import Statistics, describe, print_statistics
 from utils.training.recipe import Proposal, propose
 from utils.voc.classes import resolve_class_names
+from utils.voc.copies import copy_keys
 from utils.voc.folder import VocFolder
 from utils.voc.names import list_some
-from utils.voc.splits import SplitSettings, check_groups, check_percents, write_splits
+from utils.voc.splits import SplitSettings, check_percents, plan_splits
 from utils.voc.survey import write_dataset_file
 
 
@@ -50,13 +51,14 @@ def main(config: Config) -> None:
         faults.append(UserError("no-pairs", folder.root, found, expected, "put them in"))
     report_faults(folder, faults, len(pairs))
     records = [report.record for report in examination.reports]
-    check_groups(config.splits, [record.name for record in records])
+    digests, looks = zip(*((report.digest, report.look) for report in examination.reports), strict=True)
+    copies = copy_keys([record.name for record in records], digests, looks)
+    plan = plan_splits(folder, config.splits, records, copies)
 
     if repair.active:
         write_repaired(repair, pairs, [report.repaired for report in examination.reports])
     class_names = settle_class_names(repair, class_names, examination)
-    digests = {report.record.name: report.digest for report in examination.reports}
-    write_splits(folder, config.splits, records, digests)
+    plan.write()
 
     statistics = describe(examination, class_names)
     proposals = propose_settings(folder, examination, statistics)

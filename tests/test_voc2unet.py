@@ -12,6 +12,8 @@ from scripts import save_as, snapshot
 import train
 from utils.core.console import UserError
 from utils.core.files import write_lines
+from utils.images.writing import write_image, write_mask
+from utils.voc.demo import draw_sample
 from utils.voc.folder import VocFolder
 from voc2unet import Config, main
 
@@ -245,7 +247,7 @@ def test_an_earlier_test_split_is_never_trained_on(tmp_path, capsys):
 def test_a_test_split_in_another_encoding_is_told(tmp_path):
     folder = make_pairs(tmp_path / "voc", 4)
     check(folder)
-    (folder.splits_dir / "test.txt").write_text("slice_1\n", encoding="utf-16")
+    (folder.splits_dir / "test.txt").write_text("slice_1\nnaïve\n", encoding="latin-1")
     with pytest.raises(UserError) as caught:
         check(folder, folds=2)
     assert caught.value.subject == str(folder.splits_dir / "test.txt")
@@ -273,6 +275,67 @@ def test_groups_and_folds(tmp_path, capsys):
     assert "6 fold files" in capsys.readouterr().out
     check(folder, group="^[^_]+", folds=2, overwrite=True)
     assert len(list(folder.splits_dir.glob("fold*"))) == 4
+
+
+def test_folds_are_checked_before_a_split_is_written(tmp_path):
+    folder = make_pairs(tmp_path, 6)
+    error = find_fault(folder, test_percent=50, folds=5)
+    assert (error.code, error.subject) == ("fold-number", "--folds 5")
+    check(folder, test_percent=50, folds=3)
+    assert len(read_splits(folder)["test"]) == 3
+
+
+def test_a_picture_as_png_and_as_jpeg_stays_on_one_side(tmp_path, capsys):
+    folder = VocFolder(tmp_path)
+    for number in range(6):
+        image, mask = draw_sample(number, 64)
+        write_image(folder.images_dir / f"cell{number}.png", image)
+        write_mask(folder.mask_path(f"cell{number}"), mask)
+    for number in range(2):
+        save_as(folder.images_dir / f"again{number}.jpg", draw_sample(number, 64)[0], "JPEG")
+        write_mask(folder.mask_path(f"again{number}"), draw_sample(number, 64)[1])
+    for seed in range(6):
+        check(VocFolder(tmp_path), overwrite=True, seed=seed, val_percent=40, folds=3)
+        for split in ("train", "fold0_train", "fold1_train", "fold2_train"):
+            train = folder.read_split(split)
+            assert all((f"cell{number}" in train) == (f"again{number}" in train) for number in range(2))
+    folder.write_split("train", ["cell0", "cell2"])
+    folder.write_split("val", ["again0", "cell3"])
+    capsys.readouterr()
+    check(VocFolder(tmp_path))
+    warnings = capsys.readouterr().err
+    assert "4 pictures look the same as another" in warnings
+    assert "in train and in val, such as cell0 and again0" in warnings
+
+
+@pytest.mark.parametrize(
+    ("names", "hinted"),
+    [
+        (["scan1_001", "scan1_002", "scan2_001", "scan2_002"], True),
+        (["a-7-1.v2", "a-7-2.v2", "b-7-1.v2", "b-7-2.v2"], True),
+        (["slice_1", "slice_2", "slice_3"], False),
+        (["cat", "dog", "cow_1", "cow_2"], False),
+    ],
+)
+def test_names_that_share_a_stem_are_told_of_groups(tmp_path, names, hinted, capsys):
+    folder = VocFolder(tmp_path)
+    for name in names:
+        add(folder, name)
+    check(folder)
+    command = re.search(r"--group (.*)", capsys.readouterr().err)
+    assert bool(command) == hinted
+    if command:
+        check(folder, group=shlex.split(command[1])[0], overwrite=True, val_percent=50)
+        # Both names of one stem.
+        assert sorted(folder.read_split("val")) in (names[:2], names[2:])
+
+
+def test_names_of_the_test_split_that_train_are_told(tmp_path, capsys):
+    folder = make_pairs(tmp_path, 4)
+    for split, names in {"train": ["slice_1", "slice_2"], "val": ["slice_3"], "test": ["slice_2"]}.items():
+        folder.write_split(split, names)
+    check(folder)
+    assert "1 picture in train.txt and in test.txt, such as slice_2" in capsys.readouterr().err
 
 
 def test_the_earlier_name_of_split_by_is_accepted(tmp_path):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from utils.core.console import UserError
-from utils.voc.splits import draw, draw_folds, group_keys, join_groups, sizes_of
+from utils.voc.drawing import draw, draw_folds, group_keys, join_groups, sizes_of
 
 KINDS = st.sampled_from(["random", "stratified", "contiguous"])
 GROUPS = st.lists(st.integers(1, 7), min_size=1, max_size=30)

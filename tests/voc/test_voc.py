@@ -65,17 +65,46 @@ def test_a_split_without_names_is_a_user_error(folder, content):
     assert str(folder.root) in error.value.remedy
 
 
-@pytest.mark.parametrize("encoding", ["gb18030", "utf-16", "latin-1"])
-def test_text_that_is_not_utf8_is_a_user_error(folder, encoding):
-    text = "naïve" if encoding == "latin-1" else "细胞"
+@pytest.mark.parametrize("encoding", ["gb18030", "utf-16", "utf-16-be"])
+def test_text_of_a_chinese_windows_is_read(folder, encoding, capsys):
+    bom = "\ufeff" * (encoding == "utf-16-be")
+    (folder.splits_dir / "train.txt").write_bytes(f"{bom}a 1\r\n细胞\r\n".encode(encoding))
+    folder.class_names_path.write_bytes(f"{bom}背景\n细胞核\n".encode(encoding))
+    assert folder.read_split("train") == ["a 1", "细胞"]
+    assert folder.read_class_names() == ["背景", "细胞核"]
+    assert capsys.readouterr().err.count("GBK") == 2 * (encoding == "gb18030")
+
+
+@pytest.mark.parametrize(
+    "data", ["naïve".encode("latin-1"), "Übergänge\nzäh".encode("latin-1"), "a\nb".encode("utf-16-le")]
+)
+def test_text_of_another_encoding_is_a_user_error(folder, data):
     for path, read in (
         (folder.splits_dir / "train.txt", lambda: folder.read_split("train")),
         (folder.class_names_path, folder.read_class_names),
     ):
-        path.write_bytes(text.encode(encoding))
-        with pytest.raises(UserError, match="UTF-8") as error:
+        path.write_bytes(data + b"\xff")
+        with pytest.raises(UserError) as error:
             read()
-        assert str(path) in str(error.value)
+        assert (error.value.code, error.value.subject) == ("file-not-utf-8", str(path))
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["p0", "p0.png", "p0.PNG", "JPEGImages/p0.png", r"data\images\p0.jpg", "p0.png p0_mask.png", "p0,1"],
+)
+def test_lines_of_a_list_name_pictures_in_many_ways(tmp_path, line):
+    folder = VocFolder(tmp_path)
+    for name in ("p0", "p1.v2", "a 1"):
+        write_image(folder.images_dir / f"{name}.png", np.zeros((4, 4), np.uint8))
+    write_lines(folder.splits_dir / "train.txt", [line, "p1.v2", "a 1", "images/a 1.jpg", "gone.png"])
+    assert VocFolder(tmp_path).read_split("train") == ["p0", "p1.v2", "a 1", "gone.png"]
+
+
+def test_names_listed_twice_count_once(folder, capsys):
+    write_lines(folder.splits_dir / "train.txt", ["a 1", "b", "a 1"])
+    assert folder.read_split("train") == ["a 1", "b"]
+    assert "a 1" in capsys.readouterr().err
 
 
 def test_a_folder_in_place_of_a_text_file_is_a_user_error(tmp_path):

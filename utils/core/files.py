@@ -1,12 +1,14 @@
 """Writing files whole or not at all."""
 
+import codecs
 import json
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from utils.core.console import UserError
+from utils.core.console import UserError, note
 
 
 @contextmanager
@@ -71,12 +73,27 @@ def read_bytes(path: Path, kind: str, remedy: str) -> bytes:
 
 
 def read_lines(path: Path, remedy: str) -> list[str]:
-    """Lines of a UTF-8 text file (with or without BOM). Raises UserError."""
+    """Lines of a text file in UTF-8 (with or without BOM), UTF-16 with BOM, or GBK. Raises UserError."""
+    return decode_text(read_bytes(path, "text", remedy), path).splitlines()
+
+
+def decode_text(data: bytes, path: Path) -> str:
+    """Text of a file that people wrote, on a Chinese Windows too. Raises UserError for other encodings."""
+    # Two bytes above ASCII per letter. Letters of one byte, as in Latin-1, mostly stand between ASCII.
+    gbk = re.fullmatch(rb"(?:[\x01-\x7f]|[\x81-\xfe][\x80-\xfe])*", data)
     try:
-        return read_bytes(path, "text", remedy).decode("utf-8-sig").splitlines()
+        if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            return data.decode("utf-16")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError:
+        with suppress(UnicodeDecodeError):
+            text = data.decode("gb18030") if gbk else None
+            if text is not None:
+                letters = re.search(r"[^\x00-\x7f]+", text)
+                note(f"{path} is no UTF-8: read as GBK ({letters[0][:12]} …)")
+                return text
         found, remedy = "text in another encoding", "save the file again as UTF-8"
-        raise UserError("file-not-utf-8", path, found, "UTF-8", remedy) from None
+        raise UserError("file-not-utf-8", path, found, "UTF-8, UTF-16 or GBK", remedy) from None
 
 
 def write_lines(path: Path, lines: Sequence[str]) -> None:

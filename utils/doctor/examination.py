@@ -15,6 +15,7 @@ from utils.doctor.repair import ColoredMaskError, MaskRepair, Pair
 from utils.images.palette import IGNORE_INDEX
 from utils.images.reading import read_image
 from utils.voc.colors import BUILT_IN, color_shares
+from utils.voc.copies import look_of
 from utils.voc.survey import THREADS, PairRecord, make_record
 
 SIZE_BINS = 8  # of object sizes, per octave
@@ -22,12 +23,13 @@ SIZE_BINS = 8  # of object sizes, per octave
 
 @dataclass(frozen=True, slots=True)
 class PairReport:
-    """What one pair holds. channels: of the picture's file; digest: of the picture's pixels."""
+    """What one pair holds. channels: of the picture's file; digest, look: of the picture's pixels."""
 
     record: PairRecord
     picture: Path
     channels: int
     digest: str
+    look: bytes
     repaired: RepairedMask
 
 
@@ -102,7 +104,7 @@ def _examine_pair(
     record, histograms = make_record(pair.name, image, mask)
     repaired = RepairedMask(tuple(steps), digest(mask) if repair.active else "", mask.shape)
     channels = 1 if image.ndim == 2 else 3
-    report = PairReport(record, pair.picture, channels, digest(image), repaired)
+    report = PairReport(record, pair.picture, channels, digest(image), look_of(image), repaired)
     return errors, report, histograms[4], _measure_objects(mask, record.values)
 
 

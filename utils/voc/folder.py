@@ -1,5 +1,6 @@
 """The VOC folder: where pictures, masks, splits and class names are."""
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 from utils.core.console import UserError, counted, quoted, warn
 from utils.core.files import read_lines, write_lines
 from utils.images.reading import IMAGE_SUFFIXES, read_mask
+from utils.voc.names import list_some, name_in_list
 
 SPLITS = ("train", "val", "trainval", "test")
 
@@ -73,8 +75,15 @@ class VocFolder:
         check_size(path, objects, name, size)
         return objects
 
+    @cached_property
+    def _stems(self) -> set[str]:
+        return {path.stem for path in self.images_dir.glob("*") if is_image(path)}
+
     def read_split(self, split: str) -> list[str]:
-        """Names listed in ImageSets/Segmentation/SPLIT.txt, without blanks around them. Raises UserError."""
+        """Names listed in ImageSets/Segmentation/SPLIT.txt, each once. Raises UserError.
+
+        Lines may also be paths of pictures, with the path of the mask after it (`name_in_list`).
+        """
         path = self.splits_dir / f"{split}.txt"
         others = sorted(other.stem for other in self.splits_dir.glob("*.txt"))
         if split not in SPLITS and not path.is_file():
@@ -84,10 +93,13 @@ class VocFolder:
         # voc2unet.py keeps split files that are there.
         flags = ["--test-percent 10"] * (split == "test") + ["--overwrite"] * bool(others)
         remedy = f"write the split files: {self.doctor(' '.join(flags))}"
-        names = [line.strip() for line in read_lines(path, remedy) if line.strip()]
-        if not names:
+        lines = [line.strip() for line in read_lines(path, remedy) if line.strip()]
+        if not lines:
             raise UserError("split-empty", path, "no names in this file", "one picture name per line", remedy)
-        return names
+        names = Counter(name_in_list(line, self._stems) for line in lines)
+        if twice := [name for name, count in names.items() if count > 1]:
+            warn(f"{path} lists {counted(len(twice), 'name')} more than once: {list_some(twice)}")
+        return list(names)
 
     def read_split_if_any(self, split: str) -> list[str]:
         """Names of a split; none if its file is missing or empty."""

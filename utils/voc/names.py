@@ -2,7 +2,10 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from pathlib import PureWindowsPath
+
+from utils.images.reading import IMAGE_SUFFIXES
 
 # What programs and people add to the name of a picture for its mask, or to that of a picture that has one.
 AFFIX = (
@@ -34,3 +37,19 @@ def match_names(pictures: Sequence[str], masks: Sequence[str]) -> dict[str, str]
         for name in names:
             by_core[core_name(name)][side].append(name)
     return {labels[0]: images[0] for images, labels in by_core.values() if len(images) == len(labels) == 1}
+
+
+def drop_ending(name: str) -> str:
+    """`a.b` for `a.b.PNG`: a name without the ending of a picture file."""
+    return (
+        name[: -len(ending)] if (ending := PureWindowsPath(name).suffix).lower() in IMAGE_SUFFIXES else name
+    )
+
+
+def name_in_list(line: str, names: Collection[str]) -> str:
+    """Which of the names a line of a list means: `a`, `a.png`, `images/a.png masks/a.png`; else the line."""
+    words = (line, re.split(r"[\s,]", line)[0])
+    # PureWindowsPath knows both slashes.
+    spellings = [form for word in words for last in [PureWindowsPath(word).name] for form in (word, last)]
+    found = (form for spelling in spellings for form in (spelling, drop_ending(spelling)) if form in names)
+    return next(found, line)

@@ -9,13 +9,14 @@ from hashlib import blake2b
 import cv2
 import numpy as np
 
-from utils.core.console import UserError, progress
+from utils.core.console import UserError, counted, progress
 from utils.core.files import write_lines
 from utils.core.threads import map_ahead
 from utils.images.arrays import is_gray, to_channels
 from utils.images.normalisation import Normalisation, stretch
 from utils.images.reading import read_image, read_mask
 from utils.voc.folder import VocFolder, check_size
+from utils.voc.names import list_some
 
 FORMAT = 1  # of dataset.json
 THREADS = min(32, (os.cpu_count() or 1) + 4)  # of reading, because decoding releases Python's lock
@@ -77,8 +78,12 @@ class Survey:
 
 
 def survey_pairs(folder: VocFolder, train: Sequence[str], others: Sequence[str] = ()) -> Survey:
-    """Read and check every pair once, in bounded memory. Raises UserError for the first fault."""
+    """Read and check every pair once, in bounded memory.
+
+    Raises UserError for names without a picture or a mask, all of them together, else for the first fault.
+    """
     names = [*train, *others]
+    _check_files(folder, names)
     pairs = map_ahead(lambda name: read_pair(folder, name), names, THREADS, 2 * THREADS)
     records, counts_16bit = [], np.zeros((5, 65536), np.int64)
     for record, counts in progress(pairs, "checking pairs", "pair", len(names)):
@@ -88,13 +93,26 @@ def survey_pairs(folder: VocFolder, train: Sequence[str], others: Sequence[str] 
     return Survey(records, summarise_pictures(records[: len(train)], counts_16bit))
 
 
+def _check_files(folder: VocFolder, names: Sequence[str]) -> None:
+    """Raises UserError for all names that lack a picture, or else a mask."""
+    remedy = f"or draw the split anew: {folder.doctor('--overwrite')}"
+    for kind, expected, missing in (
+        (
+            "picture",
+            "a picture for every name in the split files",
+            [n for n in names if n not in folder.images],
+        ),
+        ("mask", "a mask for every picture", [n for n in names if not folder.mask_path(n).is_file()]),
+    ):
+        if missing:
+            found = f"no {kind} for {len(missing)} of {counted(len(names), 'name')}: {list_some(missing)}"
+            path = folder.images_dir / missing[0] if kind == "picture" else folder.mask_path(missing[0])
+            raise UserError(f"{kind}-missing", path, found, expected, f"add what is missing, {remedy}")
+
+
 def read_pair(folder: VocFolder, name: str) -> tuple[PairRecord, np.ndarray]:
     """The record of a pair and `count_values` of its picture. Raises UserError for a faulty one."""
     image_path, mask_path = folder.image_path(name), folder.mask_path(name)
-    if not mask_path.is_file():
-        expected = f"a mask for the picture {image_path.name}"
-        remedy = f"add the mask, or draw the split anew: {folder.doctor('--overwrite')}"
-        raise UserError("mask-missing", mask_path, "no such mask", expected, remedy)
     # The whole picture, not its header alone: a truncated one must not come up in the middle of a training.
     mask, image = read_mask(mask_path), read_image(image_path)
     check_size(mask_path, mask, image_path.name, image.shape[:2])
