@@ -11,6 +11,7 @@ from scripts import recode, save_as
 from utils.core.files import write_lines
 from utils.images.palette import voc_palette
 from utils.images.writing import write_image, write_mask
+from utils.voc.demo import draw_sample
 from utils.voc.folder import VocFolder
 
 
@@ -65,6 +66,14 @@ def end_name_in_blank(folder: VocFolder) -> None:
 
 def copy_into_val(folder: VocFolder) -> None:
     write_image(folder.images_dir / "d.png", noise("a"))
+
+
+def copy_as_jpeg(folder: VocFolder) -> None:
+    """Pictures a and d are one photograph: the first trains, the second validates."""
+    for name, ending in (("a", "png"), ("d", "jpg")):
+        folder.image_path(name).unlink()
+        save_as(folder.images_dir / f"{name}.{ending}", draw_sample(0, 64)[0])
+        write_mask(folder.mask_path(name), draw_sample(0, 64)[1])
 
 
 def remove_all_masks(folder: VocFolder) -> None:
