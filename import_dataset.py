@@ -5,22 +5,21 @@ from pathlib import Path
 from typing import Literal
 
 from utils.core.console import UserError, quoted, run_script
-from utils.importing.formats import FORMATS, Request, recognise
+from utils.importing.dataset import Request
+from utils.importing.formats import FORMATS, recognise
 from utils.importing.pairs import import_pairs
 from utils.importing.stacks import import_stack
 from utils.importing.tree import Tree
 from utils.voc.folder import VocFolder
 
-Name = Literal["auto", "labelme", "sbd", "voc", "stack", "pairs"]
+Name = Literal["auto", "coco", "yolo", "labelme", "sbd", "voc", "stack", "pairs"]
 
 
 @dataclass
 class Config:
     input: Path | None = None  # folder of a data set, or its file of annotations, such as COCO's JSON
     format: Name = "auto"  # auto: find it out; otherwise what to read the folder as
-    images: Path | None = (
-        None  # pairs: folder of pictures; stack: the TIFF of the pictures; else: more pictures
-    )
+    images: Path | None = None  # folder of pictures, or stack of them; with --input: more pictures
     masks: Path | None = None  # pairs: folder (None: images/annotations or images); stack: label TIFF
     sbd: Path | None = None  # sbd: the data set's folder with cls, img, train.txt and val.txt
     voc: Path | None = None  # sbd: a VOC2012 folder to join with it; its own masks win

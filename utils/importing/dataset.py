@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,10 +13,23 @@ from utils.core.console import UserError, counted, note
 from utils.images.palette import IGNORE_INDEX
 from utils.images.reading import read_image
 from utils.importing.transfer import Item, check_all, transfer
+from utils.importing.tree import Tree
+from utils.voc.class_files import BACKGROUND_NAMES
 from utils.voc.folder import VocFolder, check_size
 
 Size = tuple[int, int]  # height, width
-BACKGROUND_NAMES = ("background", "_background_")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to convert, and what the flags say about it. tree: the folder --input; the others: their flags."""
+
+    folder: VocFolder
+    tree: Tree
+    voc: Path | None = None
+    scaling: Path | None = None
+    link: bool = False
+    instances: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,28 +66,32 @@ class Dataset:
     remarks: list[str] = field(default_factory=list)
 
 
-def fill(folder: VocFolder, dataset: Dataset, link: bool, instances: bool) -> list[str]:
+def fill(request: Request, dataset: Dataset) -> list[str]:
     """Write a data set into a VOC folder, its classes by name. Returns a summary.
 
     Classes that class_names.txt has keep their indices. instances: write SegmentationObject too. Raises
     UserError, with nothing written, for names, sizes or values that do not fit.
     """
+    folder, instances = request.folder, request.instances
+    if not dataset.entries:
+        remedy = "put the pictures into the folder, or pass theirs as --images"
+        found = "; ".join(dataset.remarks) or "no annotated picture"
+        raise UserError("no-pictures", request.tree.root, found, "annotations with their pictures", remedy)
     for remark in dataset.remarks:
         note(remark)
     names = join_class_names(folder, dataset.class_names)
     lookup = np.arange(256, dtype=np.uint8)
     lookup[: len(dataset.class_names)] = [0, *map(names.index, dataset.class_names[1:])]
-    histograms: list[np.ndarray] = []
     check_names(dataset.entries)
-    checks = [partial(check_entry, entry, len(dataset.class_names), histograms) for entry in dataset.entries]
+    found: dict[str, Checked] = {}
+    checks = [partial(check_entry, entry, len(dataset.class_names), found) for entry in dataset.entries]
     check_all(folder.root, checks, "picture")
-    counts = sum(histograms)
     items = []
     for entry in dataset.entries:
         suffix = ".png" if entry.picture else entry.picture_path.suffix
         target = folder.images_dir / f"{entry.name}{suffix}"
         items.append(Item(target, entry.picture_path, "picture", entry.picture))
-        labels = partial(read_labels, entry)
+        labels = partial(entry.labels, found[entry.name].size)
         mask = partial(take_mask, labels, lookup)
         items.append(Item(folder.mask_path(entry.name), entry.source, "mask", mask))
         if instances:
@@ -81,40 +99,39 @@ def fill(folder: VocFolder, dataset: Dataset, link: bool, instances: bool) -> li
             items.append(Item(folder.objects_path(entry.name), entry.source, "mask", objects))
     splits = join_splits(folder, dataset.entries)
     texts = {folder.splits_dir / f"{split}.txt": listed for split, listed in splits.items()}
-    summary = transfer(folder, items, {folder.class_names_path: names, **texts}, link, grow=True)
-    lines = [f"{counted(len(dataset.entries), 'picture')}: {summary}"]
+    summary = transfer(folder, items, {folder.class_names_path: names, **texts}, request.link, grow=True)
+    counts = sum(one.counts for one in found.values())
     shares = [f"{name} {counts[index] / counts.sum():.2%}" for index, name in enumerate(dataset.class_names)]
-    lines.append(
-        f"classes: {', '.join(shares)}" + f", ignored {counts[255] / counts.sum():.2%}" * bool(counts[255])
-    )
+    shares += [f"ignored {counts[IGNORE_INDEX] / counts.sum():.2%}"] * bool(counts[IGNORE_INDEX])
+    lines = [f"{counted(len(dataset.entries), 'picture')}: {summary}", f"classes: {', '.join(shares)}"]
     if splits:
         sizes = (f"{split} {len(listed)}" for split, listed in splits.items())
         lines.append(f"split of the data set: {', '.join(sizes)}")
     return lines
 
 
-def read_labels(entry: Entry) -> Labels:
-    """Raises UserError for a picture that is unreadable or of another size than stated."""
+class Checked(NamedTuple):
+    size: Size
+    counts: np.ndarray  # (256,) pixels of each value
+
+
+def check_entry(entry: Entry, classes: int, checked: dict[str, Checked]) -> None:
+    """Add to `checked`. Raises UserError: an unreadable file, another size, a value without a class."""
     size = (entry.picture() if entry.picture else read_image(entry.picture_path)).shape[:2]
     if entry.size and entry.size != size:
         found = f"a picture of {size[0]}×{size[1]} (height×width)"
         expected = f"{entry.size[0]}×{entry.size[1]}, as {entry.source} states for it"
         remedy = "put the picture that was annotated there; a resized or turned copy does not fit"
         raise UserError("picture-size", entry.picture_path, found, expected, remedy)
-    labels = entry.labels(size)
-    check_size(entry.source, labels.mask, entry.picture_path, size)
-    return labels
-
-
-def check_entry(entry: Entry, classes: int, histograms: list[np.ndarray]) -> None:
-    """Raises UserError for labels that cannot be read, or hold a value without a class."""
-    found = np.bincount(read_labels(entry).mask.ravel(), minlength=256)
-    beyond = [value for value in np.flatnonzero(found).tolist() if classes <= value != IGNORE_INDEX]
+    mask = entry.labels(size).mask
+    check_size(entry.source, mask, entry.picture_path, size)
+    counts = np.bincount(mask.ravel(), minlength=256)
+    beyond = [value for value in np.flatnonzero(counts).tolist() if classes <= value != IGNORE_INDEX]
     if beyond:
         expected = f"values 0 … {classes - 1} of the {classes} classes, or 255"
         remedy = "complete the class names of the data set"
         raise UserError("mask-value", entry.source, f"the value {beyond[0]}", expected, remedy)
-    histograms.append(found)
+    checked[entry.name] = Checked(size, counts)
 
 
 def take_mask(labels: Callable[[], Labels], lookup: np.ndarray) -> np.ndarray:
@@ -188,4 +205,4 @@ def unique_names(paths: Sequence[Path]) -> dict[Path, str]:
         times = Counter([*tried.values(), *names.values()])
         names |= {path: name for path, name in tried.items() if times[name] == 1 or depth >= len(path.parts)}
         waiting, depth = [path for path in waiting if path not in names], depth + 1
-    return names
+    return {path: names[path] for path in paths}

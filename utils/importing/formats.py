@@ -9,12 +9,14 @@ from pathlib import Path
 from tifffile import TiffFile
 
 from utils.core.console import UserError, counted
-from utils.importing.dataset import Dataset, fill
+from utils.importing.coco import read_coco, recognise_coco
+from utils.importing.dataset import Dataset, Request, fill
 from utils.importing.labelme_files import convert_labelme
 from utils.importing.pairs import bare_name, import_pairs
 from utils.importing.sbd import import_sbd
 from utils.importing.stacks import TIFF_ERRORS, import_stack
 from utils.importing.tree import Tree
+from utils.importing.yolo import read_yolo, recognise_yolo
 from utils.voc.folder import VocFolder
 from utils.voc.names import list_some, match_names
 
@@ -23,18 +25,6 @@ MASK_WORDS = re.compile(
     r"anno(?:tation)?s?|(?:ground)?truth|targets?)(?:$|[-_. ])",
     re.IGNORECASE,
 )
-
-
-@dataclass(frozen=True)
-class Request:
-    """What to convert, and what the flags say about it. tree: the folder --input; the others: their flags."""
-
-    folder: VocFolder
-    tree: Tree
-    voc: Path | None = None
-    scaling: Path | None = None
-    link: bool = False
-    instances: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,9 +41,9 @@ class Format:
     weak: bool = False
 
 
-def reader(read: Callable[[Tree], Dataset]) -> Callable[[Request], list[str]]:
+def reader(read: Callable[[Request], Dataset]) -> Callable[[Request], list[str]]:
     """The conversion of a format whose reader returns a Dataset."""
-    return lambda request: fill(request.folder, read(request.tree), request.link, request.instances)
+    return lambda request: fill(request, read(request))
 
 
 def recognise_labelme(tree: Tree) -> str | None:
@@ -166,6 +156,8 @@ def convert_pairs(request: Request) -> list[str]:
 
 # In the order in which messages list them. The names are those of --format.
 FORMATS = {
+    "coco": Format("COCO JSON", recognise_coco, reader(read_coco)),
+    "yolo": Format("YOLO segmentation text", recognise_yolo, reader(read_yolo)),
     "labelme": Format("labelme files", recognise_labelme, convert_labelme_files),
     "sbd": Format("Semantic Boundaries Dataset", recognise_sbd, convert_sbd),
     "voc": Format("VOC folder", recognise_voc, refuse_voc),

@@ -2,15 +2,18 @@
 
 import json
 import os
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from functools import cache, cached_property
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from urllib.parse import unquote
 
-from utils.core.console import UserError, counted
+from utils.core.console import UserError
 from utils.core.files import read_bytes
 from utils.voc.folder import is_image
 
+HEAD = 1 << 16  # bytes of a text file that tell its format
 # The names under which data sets keep their official splits → ours.
 SPLIT_NAMES = {
     **dict.fromkeys(("train", "training", "imagestr", "labelstr"), "train"),
@@ -32,7 +35,7 @@ class Tree:
         self.root = root if root.is_dir() else root.parent
         self.annotations = None if root.is_dir() else root
         self.images = images
-        self.read_json = cache(self._read_json)
+        self.read_json, self.read_head = cache(self._read_json), cache(self._read_head)
 
     @cached_property
     def files(self) -> list[Path]:
@@ -58,31 +61,56 @@ class Tree:
             found[path.stem.lower()].append(path)
         return found
 
-    def find_picture(self, stated: str, source: Path) -> Path:
+    def find_picture(self, stated: str, source: Path, missing: list[str]) -> Path | None:
         """The picture that an annotation file `source` names, by a path of any system or a URL.
 
         Of several with this name, the one whose folders agree best with the stated path, then with those of
-        the annotation file. Raises UserError for none, and for two that fit equally well.
+        the annotation file. None, and its name added to `missing`, if there is none. Raises UserError for two
+        that fit equally well.
         """
-        parts = PureWindowsPath(stated.split("?")[0]).parts or ("",)
-        stem = PurePosixPath(parts[-1]).stem.lower()
-        candidates = self._by_stem.get(stem, [])
-        if self.images and any(path.is_relative_to(self.images) for path in candidates):
-            candidates = [path for path in candidates if path.is_relative_to(self.images)]
-        ranked = sorted(candidates, key=lambda path: _agreement(path, parts, source), reverse=True)
-        best = [
-            path for path in ranked if _agreement(path, parts, source) == _agreement(ranked[0], parts, source)
+        parts = PureWindowsPath(unquote(stated.split("?")[0])).parts or ("",)
+        candidates = self._by_stem.get(PurePosixPath(parts[-1]).stem.lower(), [])
+        ranked = sorted(((self._agreement(path, parts, source), path) for path in candidates), reverse=True)
+        if not ranked:
+            missing.append(stated)
+            return None
+        if len(ranked) > 1 and ranked[0][0] == ranked[1][0]:
+            found = f"two pictures of this name: {ranked[0][1]} and {ranked[1][1]}"
+            expected, remedy = f"one picture {stated}, which {source} names", "remove one of them"
+            raise UserError("picture-twice", self.root, found, expected, remedy)
+        return ranked[0][1]
+
+    def _agreement(self, path: Path, parts: tuple[str, ...], source: Path) -> tuple[int, ...]:
+        """How well a picture fits a stated path: --images, ending, folders, split and folders of `source`."""
+        folders = 0
+        for own, other in zip(reversed(path.parts[:-1]), reversed(parts[:-1]), strict=False):
+            if own != other:
+                break
+            folders += 1
+        shared = sum(part in source.parts for part in path.parts)
+        passed = self.images is not None and path.is_relative_to(self.images)
+        same_split = self.split_of(path) == self.split_of(source)
+        return passed, path.name.lower() == parts[-1].lower(), folders, same_split, shared
+
+    def split_of(self, path: Path) -> str | None:
+        """train, val or test, where a folder below the root or a word of the file's name says so."""
+        parts = path.relative_to(self.root).parts if path.is_relative_to(self.root) else path.parts[-1:]
+        for part in reversed(parts):
+            for word in re.split(r"[-_. 0-9]+", part.lower()):
+                if (split := SPLIT_NAMES.get(word.removesuffix("annot"))) is not None:
+                    return split
+        return None
+
+    def files_with(self, suffix: str, *words: str) -> list[Path]:
+        """Text files with this ending whose first bytes hold one of the words."""
+        encoded = [word.encode() for word in words]
+        return [
+            path for path in self.with_suffix(suffix) if any(word in self.read_head(path) for word in encoded)
         ]
-        if len(best) == 1:
-            return best[0]
-        expected = f"the picture {stated}, which {source.name} names"
-        found = (
-            f"{counted(len(best), 'picture')} of this name: {best[0]} and {best[1]}"
-            if best
-            else "no such picture"
-        )
-        remedy = "remove one of them" if best else "put the pictures there, or pass their folder as --images"
-        raise UserError("picture-of-annotation", self.images or self.root, found, expected, remedy)
+
+    def _read_head(self, path: Path) -> bytes:
+        with path.open("rb") as file:
+            return file.read(HEAD)
 
     def _read_json(self, path: Path) -> object:
         """Content of a JSON file; None if it holds none."""
@@ -97,25 +125,3 @@ def walk(folder: Path) -> Iterable[Path]:
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith((".", "$", "__MACOSX")))
         yield from (Path(place, name) for name in sorted(names) if not name.startswith("."))
-
-
-def _agreement(path: Path, parts: tuple[str, ...], source: Path) -> tuple[bool, int, int, int]:
-    """How well a picture fits a stated path: ending, folders, and the split and folders of `source`."""
-    folders = 0
-    for own, other in zip(reversed(path.parts[:-1]), reversed(parts[:-1]), strict=False):
-        if own != other:
-            break
-        folders += 1
-    shared = sum(part in source.parts for part in path.parts)
-    return path.name.lower() == parts[-1].lower(), folders, split_of(path) == split_of(source), shared
-
-
-def split_of(path: Path) -> str | None:
-    """train, val or test, where a folder or the words of a file name say so; the innermost counts."""
-    for part in (path.stem, *reversed(path.parts[:-1])):
-        words = [part.lower(), *part.lower().replace("-", "_").replace(".", "_").split("_")]
-        for word in words:
-            word = word.removesuffix("annot").rstrip("0123456789")
-            if word in SPLIT_NAMES:
-                return SPLIT_NAMES[word]
-    return None
