@@ -13,6 +13,7 @@ from annotated_types import Ge
 from utils.core.console import UserError, counted, progress, quoted, run_script
 from utils.core.files import replacing
 from utils.core.settings import check_settings
+from utils.images.masks import write_objects
 from utils.images.normalisation import stretch, unstretch
 from utils.images.palette import IGNORE_INDEX
 from utils.images.reading import read_image, read_mask
@@ -91,7 +92,7 @@ def write_copies(
             # The same seed gives the same warp.
             warp = draw_map(mask, mask.shape, settings, np.random.default_rng(seed))
             warped = resample(objects, *warp, cv2.INTER_NEAREST, None if settings.mirror else IGNORE_INDEX)
-            write_mask(target.objects_path(new_name), warped)
+            write_objects(target.objects_path(new_name), warped)
 
 
 def copy_files(source: Path, target: Path, files: list[Path]) -> None:

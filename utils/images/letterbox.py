@@ -47,11 +47,11 @@ def scaled(values: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def letterbox_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
-    """Mask (H, W) uint8 → `size`, by nearest neighbour, the bars ignored (255)."""
+    """Mask (H, W) uint8 or uint16 → `size`, by nearest neighbour, the bars ignored (255)."""
     top, left, height, width = inner_box(mask.shape, size)
-    canvas = torch.full(size, IGNORE_INDEX, dtype=torch.uint8)
+    canvas = torch.full(size, IGNORE_INDEX, dtype=mask.dtype)
     scaled = F.interpolate(mask[None, None].float(), (height, width), mode="nearest-exact")[0, 0]
-    canvas[top : top + height, left : left + width] = scaled.to(torch.uint8)
+    canvas[top : top + height, left : left + width] = scaled.to(mask.dtype)
     return canvas
 
 

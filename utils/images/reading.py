@@ -165,7 +165,11 @@ def _decode_mask(data: bytes, path: Path) -> np.ndarray:
                 remedy = "convert it to 8 bits without scaling (ImageJ: untick 'Scale when converting')"
             found = f"a mask of {MODES.get(image.mode, f'mode {image.mode}')}"
             raise UserError("mask-channels", path, found, MASK_FORM, remedy)
-        return np.array(ImageOps.exif_transpose(image)).astype(np.uint8)
+        values = np.array(ImageOps.exif_transpose(image)).astype(np.uint8)
+    # Pillow spreads gray PNGs of 2 and 4 bits, and TIFFs of 2, over 0 … 255.
+    tiff = _tiff_form(data)
+    bits = tiff.bits if tiff else data[24] if data.startswith(PNG) and data[25] == 0 else 8
+    return values // (255 // (2**bits - 1)) if bits == 2 or (bits == 4 and not tiff) else values
 
 
 def _read_file(path: Path, kind: str) -> bytes:

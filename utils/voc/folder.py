@@ -9,7 +9,8 @@ import numpy as np
 
 from utils.core.console import UserError, counted, quoted, warn
 from utils.core.files import read_lines, write_lines
-from utils.images.reading import IMAGE_SUFFIXES, read_mask
+from utils.images.masks import read_objects
+from utils.images.reading import IMAGE_SUFFIXES
 from utils.voc.names import list_some, name_in_list
 
 SPLITS = ("train", "val", "trainval", "test")
@@ -64,14 +65,14 @@ class VocFolder:
         return self.objects_dir / f"{name}.png"
 
     def read_objects(self, name: str, size: tuple[int, int]) -> np.ndarray | None:
-        """SegmentationObject/NAME.png, (H, W) uint8, a number per object (0: none); None without the file.
+        """SegmentationObject/NAME.png, see `utils.images.masks.read_objects`; None without the file.
 
         size: (height, width) of the picture. Raises UserError if it is another one.
         """
         path = self.objects_path(name)
         if not path.is_file():
             return None
-        objects = read_mask(path)
+        objects = read_objects(path)
         check_size(path, objects, name, size)
         return objects
 

@@ -1,0 +1,98 @@
+"""Masks as their files hold them, before anything says what their values mean; numbers of objects."""
+
+import io
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from PIL import Image, ImageOps
+
+from utils.core.console import UserError
+from utils.core.files import read_bytes, replacing
+from utils.images.palette import IGNORE_INDEX
+from utils.images.reading import DECODE_ERRORS, read_image, read_mask
+from utils.images.writing import write_mask
+
+
+@dataclass(frozen=True)
+class MaskFile:
+    """values: (H, W) uint8 or uint16, or (H, W, 3) uint8 colors. plain: `read_mask` reads the file as it is.
+
+    palette: (K, 3) uint8, the colors of the values, or None. alpha: (H, W) uint8, None where it is the same
+    everywhere. has_alpha: there is such a channel. jpeg: compressed with loss.
+    """
+
+    values: np.ndarray = field(repr=False)
+    plain: bool = True
+    palette: np.ndarray | None = field(default=None, repr=False)
+    alpha: np.ndarray | None = field(default=None, repr=False)
+    has_alpha: bool = False
+    jpeg: bool = False
+
+
+def read_mask_file(path: Path) -> MaskFile:
+    """Raises UserError for a file that is missing, damaged, no picture, or holds fractions."""
+    try:
+        return MaskFile(read_mask(path), palette=_read_palette(path))
+    except UserError as error:
+        try:
+            if (numbers := _read_numbers(path)) is not None:
+                return MaskFile(numbers, plain=False)
+            values = read_image(path)
+        except UserError:
+            raise error from None
+    if values.ndim == 3 and values.dtype == np.uint16:
+        values = (values >> 8).astype(np.uint8)
+    with Image.open(path) as image:
+        jpeg, has_alpha, alpha = image.format == "JPEG", "A" in image.getbands(), None
+        if has_alpha and image.size == values.shape[1::-1]:
+            alpha = np.array(ImageOps.exif_transpose(image.getchannel("A")))
+    constant = alpha is None or (alpha == alpha.flat[0]).all()
+    return MaskFile(values, False, None, None if constant else alpha, has_alpha, jpeg)
+
+
+def _read_palette(path: Path) -> np.ndarray | None:
+    """Colors (K, 3) uint8 of the values; None without a palette, or where value v is the gray v."""
+    with Image.open(path) as image:
+        colors = image.getpalette("RGB") if image.mode == "P" else None
+    if colors is None:
+        return None
+    palette = np.array(colors, np.uint8).reshape(-1, 3)
+    return None if (palette == np.arange(len(palette))[:, None]).all() else palette
+
+
+def _read_numbers(path: Path) -> np.ndarray | None:
+    """(H, W) uint16 of a TIFF of whole numbers in 32 or 64 bits, floats included; None for any other file."""
+    with suppress(*DECODE_ERRORS), tifffile.TiffFile(io.BytesIO(read_bytes(path, "mask", ""))) as file:
+        numbers = file.pages[0].asarray()
+        if numbers.ndim == 2 and numbers.dtype.itemsize >= 4:
+            whole = (numbers >= 0).all() and (numbers <= 65535).all() and (numbers == numbers.round()).all()
+            return numbers.astype(np.uint16) if whole else None
+    return None
+
+
+def number_objects(values: np.ndarray) -> np.ndarray:
+    """Numbers of objects (H, W), any whole numbers, 0 outside → 1, 2, … without 255: uint8 if they fit."""
+    found, places = np.unique(values, return_inverse=True)
+    numbers = np.arange(len(found)) + (found[0] != 0)
+    # 255 means ignored, so no object has this number.
+    numbers += numbers >= IGNORE_INDEX
+    dtype = np.uint8 if numbers[-1] < IGNORE_INDEX else np.uint16
+    return numbers.astype(dtype)[places].reshape(values.shape)
+
+
+def read_objects(path: Path) -> np.ndarray:
+    """(H, W) uint8 or uint16, a number per object; 0 and 255 are none. Raises UserError."""
+    file = read_mask_file(path)
+    return file.values if file.plain or file.values.dtype == np.uint16 else read_mask(path)
+
+
+def write_objects(path: Path, objects: np.ndarray) -> None:
+    """Write numbers of objects (H, W): uint8 as masks are written, uint16 as a gray PNG of 16 bits."""
+    if objects.dtype != np.uint16:
+        write_mask(path, objects)
+        return
+    with replacing(path) as temporary:
+        Image.fromarray(objects).save(temporary)
