@@ -12,7 +12,9 @@ from utils.importing.stacks import import_stack
 from utils.importing.tree import Tree
 from utils.voc.folder import VocFolder
 
-Name = Literal["auto", "coco", "yolo", "labelme", "sbd", "voc", "stack", "pairs"]
+Name = Literal[
+    "auto", "coco", "yolo", "cvat", "via", "label-studio", "labelme", "sbd", "voc", "stack", "pairs"
+]
 
 
 @dataclass

@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from utils.core.console import UserError, counted
 from utils.images.palette import IGNORE_INDEX
 from utils.images.rle import Segmentation
 from utils.importing.dataset import Dataset, Entry, Request, Size, unique_names, with_background
-from utils.importing.regions import Region, paint_regions
+from utils.importing.regions import Painter, Region, paint_regions
 
 
 @dataclass(frozen=True)
@@ -18,19 +20,20 @@ class Drawn:
     """A region with its class. label: None for one that does not count. place, layer: see Region."""
 
     label: str | None
-    segmentation: Segmentation
+    segmentation: Segmentation | Painter
     place: str
-    layer: int = 0
+    layer: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """An annotated picture. stated: its path or name in the file `source`; size: what the file states."""
+    """An annotated picture. size, split: as the file `source` states. stated: paths or names, best first."""
 
     source: Path
-    stated: str
+    stated: tuple[str, ...]
     drawn: list[Drawn]
     size: Size | None = None
+    split: str | None = None
 
 
 @dataclass
@@ -70,17 +73,31 @@ def to_dataset(request: Request, sheets: Iterable[Sheet], names: Iterable[str], 
         regions = [Region(index[one.label], one.segmentation, one.place, one.layer) for one in drawn]
         first = joined[picture][0]
         labels = partial(paint_regions, regions, request.instances, first.source)
-        split = request.tree.split_of(first.source) or request.tree.split_of(picture)
+        split = first.split or request.tree.split_of(first.source) or request.tree.split_of(picture)
         entries.append(Entry(name, first.source, picture, labels, size=first.size, split=split))
     remarks = tally.lines()
     if missing:
         remarks.append(f"{counted(len(missing), 'picture')} not found, such as {missing[0]}: left out")
     empty = sum(not any(sheet.drawn for sheet in one) for one in joined.values())
     if empty:
-        remarks.append(f"{counted(empty, 'picture')} without an object: all background")
+        remark = "all background. Remove those that are not annotated yet"
+        remarks.append(f"{counted(empty, 'picture')} without an object: {remark}")
     return Dataset(class_names, entries, remarks)
 
 
 def box(left: float, top: float, right: float, bottom: float) -> list[list[float]]:
     """A rectangle as polygons."""
     return [[left, top, right, top, right, bottom, left, bottom]]
+
+
+def ellipse(x: float, y: float, radius_x: float, radius_y: float) -> list[list[float]]:
+    """An ellipse as polygons of 72 corners."""
+    angles = np.linspace(0, 2 * np.pi, 72, endpoint=False)
+    return [np.stack([x + radius_x * np.cos(angles), y + radius_y * np.sin(angles)], 1).ravel().tolist()]
+
+
+def turned(polygons: list[list[float]], degrees: float, x: float, y: float) -> list[list[float]]:
+    """Polygons turned clockwise, as pictures show it, about a point."""
+    angle = np.deg2rad(degrees)
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    return [((np.reshape(one, (-1, 2)) - (x, y)) @ turn + (x, y)).ravel().tolist() for one in polygons]

@@ -81,4 +81,4 @@ def read_file(path: Path, content: dict, sheets: list[Sheet], names: list[str], 
         drawn[one["image_id"]].append(Drawn(label, segmentation, place))
     for one in content["images"]:
         size = (int(one["height"]), int(one["width"])) if one.get("height") else None
-        sheets.append(Sheet(path, str(one["file_name"]), drawn[one["id"]], size))
+        sheets.append(Sheet(path, (str(one["file_name"]),), drawn[one["id"]], size))

@@ -10,12 +10,15 @@ from tifffile import TiffFile
 
 from utils.core.console import UserError, counted
 from utils.importing.coco import read_coco, recognise_coco
+from utils.importing.cvat import read_cvat, recognise_cvat
 from utils.importing.dataset import Dataset, Request, fill
+from utils.importing.label_studio import read_label_studio, recognise_label_studio
 from utils.importing.labelme_files import convert_labelme
 from utils.importing.pairs import bare_name, import_pairs
 from utils.importing.sbd import import_sbd
 from utils.importing.stacks import TIFF_ERRORS, import_stack
 from utils.importing.tree import Tree
+from utils.importing.via import read_via, recognise_via
 from utils.importing.yolo import read_yolo, recognise_yolo
 from utils.voc.folder import VocFolder
 from utils.voc.names import list_some, match_names
@@ -158,6 +161,9 @@ def convert_pairs(request: Request) -> list[str]:
 FORMATS = {
     "coco": Format("COCO JSON", recognise_coco, reader(read_coco)),
     "yolo": Format("YOLO segmentation text", recognise_yolo, reader(read_yolo)),
+    "cvat": Format("CVAT for images 1.1", recognise_cvat, reader(read_cvat)),
+    "via": Format("VGG Image Annotator", recognise_via, reader(read_via)),
+    "label-studio": Format("Label Studio", recognise_label_studio, reader(read_label_studio)),
     "labelme": Format("labelme files", recognise_labelme, convert_labelme_files),
     "sbd": Format("Semantic Boundaries Dataset", recognise_sbd, convert_sbd),
     "voc": Format("VOC folder", recognise_voc, refuse_voc),

@@ -1,15 +1,16 @@
 """Painting annotated regions into masks: the one painter of all formats but labelme's."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from utils.core.console import UserError
 from utils.images.palette import IGNORE_INDEX
-from utils.images.rle import Segmentation, decode
+from utils.images.rle import Box, Segmentation, decode
 from utils.importing.dataset import Labels, Size
 
+Painter = Callable[[Size], tuple[np.ndarray, Box]]
 MAX_OBJECTS = 254  # per picture, as masks have 8 bits
 
 
@@ -17,13 +18,14 @@ MAX_OBJECTS = 254  # per picture, as masks have 8 bits
 class Region:
     """An object of a class, whose index is `value`; 255 for a region that does not count, such as a crowd.
 
-    place: what messages call it. layer: higher ones cover lower ones.
+    segmentation: as COCO has it, or a function from the picture's size to what `decode` returns. place: what
+    messages call it. layer: higher ones cover lower ones.
     """
 
     value: int
-    segmentation: Segmentation
+    segmentation: Segmentation | Painter
     place: str
-    layer: int = 0
+    layer: tuple[int, ...] = ()
 
 
 def paint_regions(regions: Sequence[Region], instances: bool, source: object, size: Size) -> Labels:
@@ -34,7 +36,8 @@ def paint_regions(regions: Sequence[Region], instances: bool, source: object, si
     painted = []
     for region in regions:
         try:
-            pixels, box = decode(region.segmentation, size)
+            paint = region.segmentation
+            pixels, box = paint(size) if callable(paint) else decode(paint, size)
         except (ValueError, TypeError, KeyError, IndexError) as error:
             expected = "a polygon of three points or more, or runs of the picture's size"
             remedy = "correct the object in the program that drew it, and export again"

@@ -4,7 +4,7 @@ import json
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache, cached_property
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from urllib.parse import unquote
@@ -61,22 +61,24 @@ class Tree:
             found[path.stem.lower()].append(path)
         return found
 
-    def find_picture(self, stated: str, source: Path, missing: list[str]) -> Path | None:
-        """The picture that an annotation file `source` names, by a path of any system or a URL.
+    def find_picture(self, stated: Sequence[str], source: Path, missing: list[str]) -> Path | None:
+        """The picture that an annotation file `source` names, by paths of any system or URLs, the best first.
 
         Of several with this name, the one whose folders agree best with the stated path, then with those of
         the annotation file. None, and its name added to `missing`, if there is none. Raises UserError for two
         that fit equally well.
         """
-        parts = PureWindowsPath(unquote(stated.split("?")[0])).parts or ("",)
-        candidates = self._by_stem.get(PurePosixPath(parts[-1]).stem.lower(), [])
+        for name in stated:
+            parts = PureWindowsPath(unquote(name)).parts or ("",)
+            if candidates := self._by_stem.get(PurePosixPath(parts[-1]).stem.lower(), []):
+                break
         ranked = sorted(((self._agreement(path, parts, source), path) for path in candidates), reverse=True)
         if not ranked:
-            missing.append(stated)
+            missing.append(stated[0])
             return None
         if len(ranked) > 1 and ranked[0][0] == ranked[1][0]:
             found = f"two pictures of this name: {ranked[0][1]} and {ranked[1][1]}"
-            expected, remedy = f"one picture {stated}, which {source} names", "remove one of them"
+            expected, remedy = f"one picture {stated[0]}, which {source} names", "remove one of them"
             raise UserError("picture-twice", self.root, found, expected, remedy)
         return ranked[0][1]
 
