@@ -19,6 +19,7 @@ from scripts import run, snapshot
 from json_to_dataset import Config, main
 from utils.core.console import UserError
 from utils.images.reading import read_mask
+from utils.importing.labelme_record import RECORD_NAME
 from utils.labelme.annotation import IGNORE_LABEL
 from utils.voc.folder import VocFolder
 
@@ -139,6 +140,7 @@ def test_masks_without_class_names_are_left_alone(tmp_path):
 def test_other_mask_or_picture_of_the_same_name_is_kept(tmp_path):
     write_json(tmp_path / "in" / "a.json", labelme_content(shape_entry()))
     main(settings(tmp_path))
+    (tmp_path / "voc" / RECORD_NAME).unlink()
     points, image = [[0, 0], [9, 0], [9, 9]], picture_bytes(size=(HEIGHT, WIDTH + 1))
     write_json(tmp_path / "in" / "a.json", labelme_content(shape_entry(points=points), image=image))
     write_json(tmp_path / "in" / "b.json", labelme_content(shape_entry("new")))
@@ -162,6 +164,7 @@ def test_other_object_mask_is_kept(tmp_path):
     config = settings(tmp_path, instances=True)
     write_json(tmp_path / "in" / "a.json", labelme_content(box("cell", 0, 3), box("cell", 5, 8)))
     main(config)
+    (tmp_path / "voc" / RECORD_NAME).unlink()
     write_json(tmp_path / "in" / "a.json", labelme_content(box("cell", 0, 3, 1), box("cell", 5, 8, 1)))
     errors = refused(tmp_path, main, config)
     objects = tmp_path / "voc" / "SegmentationObject" / "a.png"
@@ -202,14 +205,14 @@ def test_full_disk_leaves_nothing(tmp_path, monkeypatch):
     assert not (tmp_path / "voc").exists()
 
 
-@pytest.mark.parametrize("step", ["rasterise", "write_lines"])
+@pytest.mark.parametrize("step", ["labelme_files.rasterise", "labelme_update.write_lines"])
 def test_interruption_leaves_nothing(tmp_path, monkeypatch, step):
     def interrupt(*arguments):
         assert any((tmp_path / "voc").rglob("*.png"))
         raise KeyboardInterrupt
 
     write_json(tmp_path / "in" / "a.json", labelme_content(shape_entry()))
-    monkeypatch.setattr(f"utils.importing.labelme_files.{step}", interrupt)
+    monkeypatch.setattr(f"utils.importing.{step}", interrupt)
     with pytest.raises(KeyboardInterrupt):
         main(settings(tmp_path))
     assert not (tmp_path / "voc").exists()
@@ -222,12 +225,13 @@ def test_remains_of_a_killed_run_are_removed(tmp_path, monkeypatch):
         patch.setattr("utils.importing.transfer.Staging.move", refuse)
         with pytest.raises(OSError, match="No space"):
             main(settings(tmp_path))
-    assert len(snapshot(tmp_path / "voc")) == 3  # class names, and a picture and a mask that wait
+    assert len(snapshot(tmp_path / "voc")) == 4  # class names, the record, a picture and a mask that wait
     main(settings(tmp_path))
     assert sorted(snapshot(tmp_path / "voc")) == [
         "JPEGImages/a.png",
         "SegmentationClass/a.png",
         "class_names.txt",
+        RECORD_NAME,
     ]
 
 

@@ -11,6 +11,7 @@ from scripts import ROOT, run
 
 from json_to_dataset import Config, main
 from utils.images.reading import read_image, read_mask
+from utils.importing.labelme_record import RECORD_NAME
 from utils.labelme.annotation import BACKGROUND_LABEL, IGNORE_LABEL
 from utils.labelme.reading import read_annotation
 from utils.voc.folder import VocFolder
@@ -108,7 +109,7 @@ def test_samples_end_to_end(converted):
 def test_samples_end_to_end_output(converted):
     voc_root, result = converted
     lines = result.stdout.splitlines()
-    assert lines[0] == "2 labelme files: 4 files written, 0 there already"
+    assert lines[0] == "2 labelme files: 2 added, 0 updated, 0 unchanged"
     assert lines[-1] == f'next: python voc2unet.py --voc-root "{voc_root}"'
     rows = {line.split()[4]: line.split()[:3] for line in lines if line.strip()[:1].isdigit() and "%" in line}
     masks = np.stack([read_mask(path) for path in sorted((voc_root / "SegmentationClass").iterdir())])
@@ -122,7 +123,7 @@ def test_twice_is_once(converted):
     voc_root, _ = converted
     before = files_and_times(voc_root)
     main(Config(input=SAMPLES, voc_root=voc_root))
-    assert len(before) == 5
+    assert len(before) == 6
     assert files_and_times(voc_root) == before
 
 
@@ -142,10 +143,10 @@ def test_files_are_read_and_pictures_decoded_once(tmp_path, monkeypatch):
     write_json(tmp_path / "in" / "a.json", labelme_content(shape_entry()))
     write_json(tmp_path / "in" / "b.json", labelme_content(shape_entry(), imageData=None))
     (tmp_path / "in" / "a.png").write_bytes(picture_bytes())
-    parsed = count_calls(monkeypatch, "json.loads")
+    parsed = count_calls(monkeypatch, "utils.importing.labelme_files.read_annotation")
     embedded = count_calls(monkeypatch, "utils.labelme.reading.decode_image")
     beside = count_calls(monkeypatch, "utils.labelme.reading.read_image")
-    compared = count_calls(monkeypatch, "utils.importing.labelme_files.has_pixels")
+    compared = count_calls(monkeypatch, "utils.importing.labelme_update.has_pixels")
     for run_number in (1, 2):
         convert(tmp_path, instances=True)
         assert (len(parsed), len(embedded), len(beside)) == (2 * run_number, run_number, run_number)
@@ -261,7 +262,7 @@ def test_layout_of_paddleseg_in_place(tmp_path, capsys):
     convert(tmp_path, layout="paddleseg", instances=True)
     written = sorted(set(files_and_times(tmp_path / "in")) - {"a.json", "b.json", "c.json", "a.jpg", "b.png"})
     masks = [f"{part}/{name}.png" for part in ("SegmentationObject", "annotations") for name in "abc"]
-    assert written == [*masks, "c.png", "class_names.txt"]
+    assert written == [*masks, "c.png", "class_names.txt", RECORD_NAME]
     names = (tmp_path / "in" / "class_names.txt").read_text(encoding="utf-8")
     assert names == "_background_\n细胞\nnucleus\n"
     assert (read_mask(tmp_path / "in" / "annotations" / "c.png") == 2).sum() == 100

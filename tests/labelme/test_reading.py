@@ -4,6 +4,7 @@ import io
 import os
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from labelme_content import (
@@ -20,7 +21,10 @@ from labelme_content import (
 from PIL import Image
 
 from utils.core.console import UserError
+from utils.labelme.painting import rasterise
 from utils.labelme.reading import read_annotation
+
+TILTED = [[20, 5], [35, 15], [25, 30], [10, 20]]
 
 
 def test_reads_what_a_shape_says(tmp_path):
@@ -86,6 +90,67 @@ def test_other_size_in_the_file_is_a_remark_with_both_sizes(tmp_path):
     assert all(size in remark for size in ("480×640", "40×60"))
 
 
+XANYLABELING_SHAPE = {
+    "label": "cell",
+    "score": None,
+    "group_id": None,
+    "description": "",
+    "difficult": False,
+    "flags": {},
+    "attributes": {},
+    "kie_linking": [],
+}
+
+
+@pytest.mark.parametrize(
+    ("entry", "shape_type", "points"),
+    [
+        ({"shape_type": "rectangle", "points": SQUARE}, "rectangle", [SQUARE[0], SQUARE[2]]),
+        ({"shape_type": "rectangle", "points": SQUARE[::2]}, "rectangle", SQUARE[::2]),
+        ({"shape_type": "rectangle", "points": TILTED}, "oriented_rectangle", TILTED),
+        ({"shape_type": "rotation", "points": TILTED, "direction": 0.5}, "oriented_rectangle", TILTED),
+        ({"shape_type": "quadrilateral", "points": TILTED}, "oriented_rectangle", TILTED),
+    ],
+)
+def test_dialect_of_xanylabeling(tmp_path, entry, shape_type, points):
+    """Fields as X-AnyLabeling 2.4 and 3 write them; heights and widths of -1 stand for unknown ones."""
+    more = {"version": "3.2.1", "checked": False, "description": "", "imageHeight": -1, "imageWidth": -1}
+    content = labelme_content(XANYLABELING_SHAPE | entry, **more)
+    annotation = read_annotation(write_json(tmp_path / "a.json", content))
+    (shape,) = annotation.shapes
+    assert (shape.label, shape.shape_type, shape.points.tolist()) == ("cell", shape_type, points)
+    assert annotation.remarks == ()
+    mask = rasterise([shape], (HEIGHT, WIDTH), {"cell": 1})
+    # labelme's rectangle is the polygon of its corners, the rim included.
+    polygon = points if len(points) == 4 else SQUARE
+    expected = cv2.fillPoly(np.zeros((HEIGHT, WIDTH), np.uint8), [np.array(polygon)], 1)
+    assert (mask != expected).mean() < 0.01
+
+
+def test_faulty_shapes_are_left_out_when_asked(tmp_path):
+    content = labelme_content(shape_entry(points=SQUARE[:2]), shape_entry("nucleus"), {"points": SQUARE})
+    path, skipped = write_json(tmp_path / "a.json", content), []
+    assert [shape.label for shape in read_annotation(path, skipped).shapes] == ["nucleus"]
+    subjects = [f"{path}, shape 1 (cell)", f"{path}, shape 3"]
+    assert [(one.code, one.subject) for one in skipped] == list(
+        zip(["point-count", "label-missing"], subjects, strict=True)
+    )
+
+
+def test_picture_of_another_file_beside_that_of_the_own_name(tmp_path):
+    """The shapes may belong to either: a.json names b.png, and a.png is there as well."""
+    content = labelme_content(shape_entry(), imagePath="b.png", imageData=None)
+    path = write_json(tmp_path / "a.json", content)
+    (tmp_path / "b.png").write_bytes(picture_bytes())
+    assert read_annotation(path).picture == picture_bytes()
+    (tmp_path / "a.png").write_bytes(picture_bytes(size=(HEIGHT, WIDTH + 1)))
+    with pytest.raises(UserError) as caught:
+        read_annotation(path)
+    assert (caught.value.code, caught.value.subject) == ("labelme-two-pictures", str(path))
+    (tmp_path / "a.png").write_bytes(picture_bytes())  # a copy leaves no doubt
+    assert read_annotation(path).remarks == ()
+
+
 @pytest.mark.parametrize("orientation", range(2, 9))
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 def test_turned_embedded_picture_is_annotated_as_stored(tmp_path, orientation, mode):
@@ -113,9 +178,10 @@ BAD_CONTENT = {
     "no points": (bad_shape(points=None), "point-count", "shape 1 (cell)"),
     "unknown type": (bad_shape(shape_type="cuboid"), "shape-type", "shape 1 (cell)"),
     "circle": (bad_shape(points=SQUARE[:3], shape_type="circle"), "point-count", "shape 1 (cell)"),
-    "rectangle": (bad_shape(shape_type="rectangle"), "point-count", "shape 1 (cell)"),
+    "rectangle": (bad_shape(points=SQUARE[:3], shape_type="rectangle"), "point-count", "shape 1 (cell)"),
     "line": (bad_shape(shape_type="line"), "point-count", "shape 1 (cell)"),
     "point": (bad_shape(shape_type="point"), "point-count", "shape 1 (cell)"),
+    "rotation": (bad_shape(points=SQUARE[:2], shape_type="rotation"), "point-count", "shape 1 (cell)"),
     "oriented": (bad_shape(points=SQUARE[:3], shape_type="oriented_rectangle"), "point-count", "(cell)"),
     "triples": (bad_shape(points=[[1, 2, 3]] * 3), "point-form", "(cell)"),
     "ragged": (bad_shape(points=[[1, 2], [3], [4, 5]]), "point-form", "(cell)"),

@@ -10,8 +10,9 @@ import numpy as np
 
 from utils.core.console import UserError, progress
 from utils.core.threads import map_ahead
-from utils.doctor.originals import RepairedMask, digest
+from utils.doctor.originals import RepairedMask
 from utils.doctor.repair import ColoredMaskError, MaskRepair, Pair
+from utils.images.arrays import digest
 from utils.images.palette import IGNORE_INDEX
 from utils.images.reading import read_image
 from utils.voc.colors import BUILT_IN, color_shares

@@ -4,14 +4,12 @@ import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from pathlib import Path
-
-import numpy as np
 
 from utils.core.console import UserError, counted, progress, quoted
 from utils.core.files import read_record, remove, replacing, write_lines
 from utils.doctor.repair import MaskRepair, Pair
+from utils.images.arrays import digest
 from utils.images.reading import read_mask
 from utils.images.writing import write_mask
 from utils.voc.folder import VocFolder
@@ -25,12 +23,6 @@ class RepairedMask:
     steps: tuple[str, ...]
     digest: str
     size: tuple[int, int]
-
-
-def digest(array: np.ndarray) -> str:
-    """A name for the pixels of an array, its shape and dtype included."""
-    key = f"{array.shape}{array.dtype}".encode()
-    return blake2b(np.ascontiguousarray(array), key=key, digest_size=16).hexdigest()
 
 
 def read_mask_map(folder: VocFolder) -> dict[str, dict]:

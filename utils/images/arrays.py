@@ -1,5 +1,7 @@
 """Picture arrays: gray or colour, the channels that a network takes, 8-bit RGB for showing."""
 
+from hashlib import blake2b
+
 import numpy as np
 
 
@@ -31,3 +33,9 @@ def to_uint8_rgb(image: np.ndarray, limits: tuple[float, float] | None = None) -
         low, high = limits or np.percentile(image, (0.1, 99.9))
         image = np.clip((image - low) * (255 / max(high - low, 1)), 0, 255).astype(np.uint8)
     return to_channels(image, 3)
+
+
+def digest(array: np.ndarray) -> str:
+    """A name for the pixels of an array, its shape and dtype included."""
+    key = f"{array.shape}{array.dtype}".encode()
+    return blake2b(np.ascontiguousarray(array), key=key, digest_size=16).hexdigest()

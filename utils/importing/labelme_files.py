@@ -1,19 +1,23 @@
-"""labelme files → VOC folder: pictures, index masks and class_names.txt."""
+"""labelme files → VOC folder: pictures, index masks and class_names.txt; what changed since is updated."""
 
 from collections import Counter
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from utils.core.console import UserError, progress, warn
-from utils.core.files import read_lines, replacing, write_lines
-from utils.images.palette import IGNORE_INDEX
-from utils.images.reading import read_image
-from utils.images.writing import write_image, write_mask
-from utils.importing.transfer import Staging, content_differs, has_pixels, raise_together, stage
-from utils.labelme.annotation import BACKGROUND_LABEL, IGNORE_LABEL, Annotation, Shape
+from utils.core.console import UserError, note, progress, warn
+from utils.importing.labelme_classes import (
+    Classes,
+    choose_class_names,
+    find_alike,
+    follow_renamed_classes,
+    merge_labels,
+)
+from utils.importing.labelme_record import RECORD_NAME, read_labelme_record
+from utils.importing.labelme_update import Drawing, Update, output_name
+from utils.importing.transfer import raise_together, stage
 from utils.labelme.painting import number_objects, paint, rasterise
 from utils.labelme.reading import read_annotation
 from utils.voc.folder import VocFolder
@@ -28,54 +32,130 @@ class PaddleSegFolder(VocFolder):
 
 
 @dataclass(frozen=True)
-class Drawing:
-    """What is kept of a labelme file after its picture has been decoded. size: (height, width)."""
-
-    path: Path
-    size: tuple[int, int]
-    shapes: tuple[Shape, ...]
-
-
-@dataclass(frozen=True)
 class Conversion:
-    """pixel_counts: (256,) int64, pixels per mask value. order_source: where the class order comes from."""
+    """What was done. pixel_counts: (256,) int64, pixels per mask value.
 
-    class_names: list[str]
-    order_source: str
-    shape_counts: Counter[str]
+    outcomes: pair → added, updated or unchanged. gone: pairs that left the set with their labelme files.
+    edited: files that were changed since by other means, and stay. aside: where copies of replaced files are.
+    skipped: faults that were left out. repair: the command that
+    mapped the masks before, if new ones need it.
+    """
+
+    classes: Classes
     pixel_counts: np.ndarray
-    files: int
-    written: int
+    outcomes: dict[str, str]
+    gone: list[str]
+    edited: list[Path]
+    aside: Path | None
+    skipped: list[UserError]
+    repair: str | None
 
 
-def convert_labelme(source: Path, folder: VocFolder, labels: Path | None, instances: bool) -> Conversion:
-    """Fill `folder` from the labelme files directly in `source`. instances: write SegmentationObject too.
+def convert_labelme(
+    source: Path,
+    folder: VocFolder,
+    labels: Path | None = None,
+    instances: bool = False,
+    overwrite: bool = False,
+    skip_faulty: bool = False,
+    merge: Sequence[str] = (),
+) -> Conversion:
+    """Bring `folder` to what the labelme files directly in `source` say now.
+
+    instances: write SegmentationObject too. overwrite: also replace files that no conversion wrote.
+    skip_faulty: leave out faulty shapes and files. merge: OLD:NEW, labels to merge, which is remembered.
 
     Each file is read and decoded once. Then only its shapes stay in memory. New pictures and masks wait in a
-    staging folder until all is checked. Raises UserError, with nothing written, for faulty files, for class
-    names that do not fit, and for existing pictures and masks with other content.
+    staging folder until all is checked. Pairs whose labelme files are gone leave the set. Copies of their
+    files, and of other people's work that is replaced, stay in set_aside. Raises UserError, with nothing
+    written, for faulty files, for class names that do not fit, and for files that no conversion wrote.
     """
     with stage(folder.root) as staging:
-        drawings = read_drawings(source, folder, instances, staging)
-        shape_counts = Counter(shape.label for drawing in drawings for shape in drawing.shapes)
-        names, order_source = choose_class_names(folder, labels, list(shape_counts))
-        class_index = {name: index for index, name in enumerate(names)}
-        pixel_counts = np.zeros(256, np.int64)
-        for drawing in progress(drawings, "painting", "file"):
-            name, shapes = output_name(drawing.path), drawing.shapes
-            mask = rasterise(shapes, drawing.size, class_index)
-            pixel_counts += np.bincount(mask.ravel(), minlength=256)
-            stage_mask(staging, folder.mask_path(name), mask, drawing.path)
-            if instances:
-                # The first class may be called otherwise than labelme's background.
-                objects = paint(shapes, number_objects(drawing.path, shapes, names[0]), drawing.size)
-                stage_mask(staging, folder.objects_path(name), objects, drawing.path)
-        raise_together(folder.root, staging.differing)
-        # Class names first: masks without them would have no meaning if the run were interrupted.
-        if folder.read_class_names() != names:
-            write_lines(folder.class_names_path, names)
-        staging.move()
-    return Conversion(names, order_source, shape_counts, pixel_counts, len(drawings), len(staging.targets))
+        update = Update(folder, read_labelme_record(folder), staging, overwrite)
+        record, skipped = update.record, [] if skip_faulty else None
+        drawings = read_drawings(source, update, skipped)
+        update.gone = record.gone(folder, source, map(output_name, find_annotations(source)))
+        classes = settle_classes(update, drawings, labels, merge)
+        drawings = [merge_shapes(drawing, record.merged) for drawing in drawings]
+        pixel_counts = paint_drawings(update, drawings, classes.names, instances)
+        raise_together(folder.root, update.differing)
+        aside = update.finish(classes)
+    return Conversion(
+        classes,
+        pixel_counts,
+        update.outcomes,
+        update.gone,
+        update.edited,
+        aside,
+        skipped or [],
+        update.repair_command(),
+    )
+
+
+def settle_classes(
+    update: Update, drawings: Sequence[Drawing], labels: Path | None, merge: Sequence[str]
+) -> Classes:
+    """The classes of all masks, noted in the record. Raises UserError for masks without names."""
+    folder, record = update.folder, update.record
+    existing, converted = folder.read_class_names(), {drawing.name for drawing in drawings}
+    others = {path.stem for path in folder.masks_dir.glob("*.png")} - converted - {*update.gone}
+    if existing is None and others:
+        remedy = f"write {folder.class_names_path} (background first), or choose another --voc-root"
+        found, expected = "masks, but no class_names.txt", "names of the classes in the masks"
+        raise UserError("class-names-missing", folder.masks_dir, found, expected, remedy)
+    update.repaired = any(update.kept_original(name).is_file() for name in converted)
+    if not update.repaired:
+        follow_renamed_classes(record, existing)
+    counts = Counter(shape.label for drawing in drawings for shape in drawing.shapes)
+    record.merged = merge_labels(record.merged, merge, [*counts])
+    merged: Counter[str] = Counter()
+    for label, count in counts.items():
+        merged[record.merged.get(label, label)] += count
+    # Masks that voc2unet.py mapped keep the classes that its map starts from.
+    before = record.classes if update.repaired and record.classes else existing
+    pinned = bool(others or update.repaired)
+    names, origin = choose_class_names(before, labels, [*merged], record, pinned)
+    new = [] if labels else [name for name in names[1:] if name not in (before or ())]
+    record.from_labels = [name for name in names[1:] if name in {*record.from_labels, *new}]
+    record.classes = names
+    write = existing in (None, before) and names != existing
+    return Classes(names, origin, merged, find_alike(names, merged), record.merged, len(others), write)
+
+
+def merge_shapes(drawing: Drawing, merged: Mapping[str, str]) -> Drawing:
+    """The drawing with the class that each label becomes."""
+    shapes = (replace(shape, label=merged.get(shape.label, shape.label)) for shape in drawing.shapes)
+    return replace(drawing, shapes=tuple(shapes))
+
+
+def paint_drawings(
+    update: Update, drawings: Sequence[Drawing], names: Sequence[str], instances: bool
+) -> np.ndarray:
+    """Stage the masks that differ, and the object masks. Returns pixels per mask value, (256,) int64.
+
+    Object masks of an earlier conversion follow their class masks without --instances too.
+    """
+    class_index = {name: index for index, name in enumerate(names)}
+    pixel_counts, faults, folder = np.zeros(256, np.int64), [], update.folder
+    for drawing in progress(drawings, "painting", "file"):
+        mask = rasterise(drawing.shapes, drawing.size, class_index)
+        pixel_counts += np.bincount(mask.ravel(), minlength=256)
+        update.add_mask(drawing, folder.mask_path(drawing.name), mask)
+        path = folder.objects_path(drawing.name)
+        stale = path.is_file() and (
+            update.record.wrote(folder, path) or update.outcomes[drawing.name] == "updated"
+        )
+        if not (instances or stale):
+            continue
+        try:
+            # The first class may be called otherwise than labelme's background.
+            numbers = number_objects(drawing.path, drawing.shapes, names[0])
+        except UserError as fault:
+            faults.append(fault)
+            continue
+        update.add_mask(drawing, path, paint(drawing.shapes, numbers, drawing.size))
+    raise_together(folder.root, faults)
+    return pixel_counts
 
 
 def find_annotations(folder: Path) -> list[Path]:
@@ -85,7 +165,7 @@ def find_annotations(folder: Path) -> list[Path]:
         raise UserError("folder-missing", folder, "no such folder", expected, "pass --input FOLDER")
     # Hidden files are no annotations: macOS leaves a `._x.json` beside each x.json on foreign disks.
     files = (path for path in folder.glob("[!.]*.[jJ][sS][oO][nN]") if path.is_file())
-    paths = sorted(files, key=lambda path: path.name)
+    paths = sorted((path for path in files if path.name != RECORD_NAME), key=lambda path: path.name)
     if not paths:
         raise UserError("labelme-files-missing", folder, "no .json file", expected, "save them here")
     name, count = Counter(map(output_name, paths)).most_common(1)[0]
@@ -95,114 +175,26 @@ def find_annotations(folder: Path) -> list[Path]:
     return paths
 
 
-def output_name(path: Path) -> str:
-    """The name of a labelme file's picture and mask: without blanks around, as split files need it."""
-    return path.stem.strip()
+def read_drawings(source: Path, update: Update, skipped: list[UserError] | None) -> list[Drawing]:
+    """Read all files, stage new pictures, print the remarks.
 
-
-def read_drawings(source: Path, folder: VocFolder, instances: bool, staging: Staging) -> list[Drawing]:
-    """Read all files, stage new pictures, print the remarks. Raises one UserError for all faulty files."""
+    skipped: takes the faults of shapes and files that are left out. Without it, raises one UserError for all.
+    """
     drawings, faults, remarks = [], [], []
     for path in progress(find_annotations(source), "checking", "file"):
         try:
-            annotation = read_annotation(path)
-            if instances:
-                number_objects(path, annotation.shapes)
+            annotation = read_annotation(path, skipped)
         except UserError as fault:
-            faults.append(fault)
+            (faults if skipped is None else skipped).append(fault)
             continue
         drawings.append(Drawing(path, annotation.image.shape[:2], annotation.shapes))
         remarks.extend(annotation.remarks)
         if not faults:
-            stage_picture(staging, folder, annotation)
+            update.add_picture(annotation)
         del annotation  # One picture in memory at a time.
     for remark in remarks:
         warn(remark)
-    raise_together(source, faults)
+    if faults:
+        note("--skip-faulty leaves out faulty shapes and files, and lists them")
+    raise_together(source, faults or ([] if drawings else skipped))
     return drawings
-
-
-def stage_picture(staging: Staging, folder: VocFolder, annotation: Annotation) -> None:
-    name = output_name(annotation.path)
-    existing = folder.images_if_any().get(name)
-    if existing is not None:
-        if not has_picture(existing, annotation):
-            staging.differing.append(content_differs(existing, annotation.path))
-        return
-    waiting = staging.place(folder.images_dir / f"{name}{annotation.suffix}")
-    if annotation.picture is None:
-        write_image(waiting, annotation.image)
-    else:
-        with replacing(waiting) as temporary:
-            temporary.write_bytes(annotation.picture)
-
-
-def has_picture(path: Path, annotation: Annotation) -> bool:
-    with suppress(UserError, OSError):
-        if path.read_bytes() == annotation.picture:
-            return True
-        if path.parent.resolve() == annotation.path.parent.resolve():
-            # labelme may have encoded anew what it embedded, so the last bits of one in place may differ.
-            return read_image(path).shape[:2] == annotation.image.shape[:2]
-        return has_pixels(path, annotation.image, is_mask=False)
-    return False
-
-
-def stage_mask(staging: Staging, target: Path, mask: np.ndarray, source: Path) -> None:
-    if not target.is_file():
-        write_mask(staging.place(target), mask)
-    elif not has_pixels(target, mask, is_mask=True):
-        staging.differing.append(content_differs(target, source))
-
-
-def choose_class_names(folder: VocFolder, labels: Path | None, used: list[str]) -> tuple[list[str], str]:
-    """Class names, background first, and where their order comes from. used: labels by first appearance.
-
-    Existing names keep their order, so that masks made with them stay valid. New names follow them. Raises
-    UserError for a file `labels` that orders them otherwise, for masks without names, and for too few or
-    too many classes.
-    """
-    listed = [label for label in used if label not in (BACKGROUND_LABEL, IGNORE_LABEL)]
-    origin = "first appearance over the files sorted by name"
-    if labels:
-        listed, origin = read_labels(labels, listed), f"the lines of {labels}"
-    names, existing = [BACKGROUND_LABEL, *listed], folder.read_class_names()
-    if existing is None and any(folder.masks_dir.glob("*.png")):
-        remedy = f"write {folder.class_names_path} (background first), or choose another --voc-root"
-        found, expected = "masks, but no class_names.txt", "names of the classes in the masks"
-        raise UserError("class-names-missing", folder.masks_dir, found, expected, remedy)
-    if existing:
-        if labels and any(one != other for one, other in zip(existing[1:], listed, strict=False)):
-            found, expected = (
-                f"the order {', '.join(listed)}",
-                f"{', '.join(existing[1:])}, as existing masks have it",
-            )
-            remedy = "leave out --labels, or choose another --voc-root"
-            raise UserError("class-order", labels, found, expected, remedy)
-        added = [name for name in listed if name not in existing]
-        names = existing + added
-        origin = f"{folder.class_names_path} as it stood; added after it: {', '.join(added) or 'nothing'}"
-    subject = "labels of the shapes"
-    if len(names) < 2:
-        found = f"no class besides {BACKGROUND_LABEL} and {IGNORE_LABEL}"
-        raise UserError("classes-missing", subject, found, "at least one", "label the objects in labelme")
-    if len(names) > IGNORE_INDEX:
-        found = f"{len(names)} classes with the background, from {names[1]!r} to {names[-1]!r}"
-        remedy = "merge labels; number objects of one class by labelme's group_id, not in the label"
-        raise UserError("class-count", subject, found, f"at most {IGNORE_INDEX} in masks of 8 bits", remedy)
-    return names, origin
-
-
-def read_labels(path: Path, used: list[str]) -> list[str]:
-    """Class names from a text file, without labelme's special ones. Raises UserError if it lacks a label."""
-    lines = map(str.strip, read_lines(path, "check the path given by --labels"))
-    names = [line for line in lines if line and line not in (BACKGROUND_LABEL, IGNORE_LABEL)]
-    twice = ", ".join(name for name, count in Counter(names).items() if count > 1)
-    if twice:
-        remedy = "remove the repetition"
-        raise UserError("class-name-twice", path, f"more than once: {twice}", "each class name once", remedy)
-    unlisted = ", ".join(label for label in used if label not in names)
-    if unlisted:
-        remedy = "add them to the file, or correct them in labelme"
-        raise UserError("label-unlisted", path, f"missing: {unlisted}", "every label of the shapes", remedy)
-    return names

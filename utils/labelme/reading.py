@@ -1,7 +1,8 @@
-"""Reading labelme's JSON, of any labelme version."""
+"""Reading labelme's JSON, of any labelme version, and that of X-AnyLabeling."""
 
 import base64
 import binascii
+import filecmp
 import io
 import json
 from pathlib import Path, PureWindowsPath
@@ -22,6 +23,8 @@ DRAW_AGAIN = "open the file in labelme, delete the shape and draw it again"
 # Shape type → number of points.
 EXACT_POINTS = {"rectangle": 2, "oriented_rectangle": 4, "circle": 2, "line": 2, "point": 1, "mask": 2}
 LEAST_POINTS = {"polygon": 3, "linestrip": 2, "points": 1}
+# Shapes of X-AnyLabeling that labelme calls otherwise. Its rectangles have four corners since version 2.2.
+FOUR_CORNERS = {"rotation", "quadrilateral", "rectangle"}
 
 # First bytes of the picture formats that are kept as they are (others become PNG) → file ending.
 PICTURE_SIGNATURES = {
@@ -34,8 +37,11 @@ PICTURE_SIGNATURES = {
 }
 
 
-def read_annotation(path: Path) -> Annotation:
-    """Read and check a labelme file and its picture. Raises UserError for whatever labelme would not draw."""
+def read_annotation(path: Path, skipped: list[UserError] | None = None) -> Annotation:
+    """Read and check a labelme file and its picture. Raises UserError for whatever labelme would not draw.
+
+    skipped: a list that takes the errors of faulty shapes, which are then left out.
+    """
     content = _read_json(path)
     remarks: list[str] = []
     if content.get("imageData"):
@@ -45,18 +51,25 @@ def read_annotation(path: Path) -> Annotation:
     else:
         beside = _find_picture(path, content.get("imagePath"), remarks)
         image, picture = read_image(beside), beside.read_bytes()
-    numbered = enumerate(content["shapes"], 1)
-    shapes = tuple(_parse_shape(f"{path}, shape {number}", raw) for number, raw in numbered)
+    shapes = []
+    for number, raw in enumerate(content["shapes"], 1):
+        try:
+            shapes.append(_parse_shape(f"{path}, shape {number}", raw))
+        except UserError as fault:
+            if skipped is None:
+                raise
+            skipped.append(fault)
     if not shapes:
-        remarks.append("the list of shapes is empty; the mask is all background")
+        remarks.append("there are no shapes; the mask is all background")
     height, width = image.shape[:2]
     stated = (content.get("imageHeight") or height, content.get("imageWidth") or width)
-    if stated != (height, width):
+    # X-AnyLabeling states -1 where it does not know.
+    if stated not in ((height, width), (-1, -1)):
         sizes = f"{stated[0]}×{stated[1]} (height×width) is stated, but the picture has {height}×{width}"
         remarks.append(f"{sizes}. The picture's size is used; check whether the shapes fit")
     suffix = next((suffix for start, suffix in PICTURE_SIGNATURES.items() if picture.startswith(start)), None)
-    remarks = [f"{path}: {remark}" for remark in remarks]
-    return Annotation(path, image, picture if suffix else None, suffix or ".png", shapes, tuple(remarks))
+    remarks = tuple(f"{path}: {remark}" for remark in remarks)
+    return Annotation(path, image, picture if suffix else None, suffix or ".png", tuple(shapes), remarks)
 
 
 def _read_json(path: Path) -> dict:
@@ -109,15 +122,26 @@ def _decode_base64(subject: str, text: object) -> bytes:
 
 
 def _find_picture(path: Path, image_path: object, remarks: list[str]) -> Path:
-    """The picture that `imagePath` names, or else one with the JSON file's own name."""
+    """The picture that `imagePath` names, or else one with the JSON file's own name.
+
+    Raises UserError for none, and where both are there but differ: the shapes may belong to either.
+    """
     named = PureWindowsPath(image_path if isinstance(image_path, str) else "").as_posix()
     own_stem = [path.stem + ending for suffix in IMAGE_SUFFIXES for ending in (suffix, suffix.upper())]
-    for name in (named, PureWindowsPath(named).name, *own_stem):
+    own = next((path.parent / name for name in own_stem if (path.parent / name).is_file()), None)
+    for name in (named, PureWindowsPath(named).name):
         picture = path.parent / name
         if picture.suffix.lower() != ".json" and picture.is_file():
+            if own and picture.stem != path.stem and not filecmp.cmp(own, picture, shallow=False):
+                found = f"two pictures: imagePath names {image_path}, and {own.name} has the name of the file"
+                remedy = "write the right one into imagePath, or move the other one to another folder"
+                raise UserError("labelme-two-pictures", path, found, "the picture that was annotated", remedy)
             if name != named:
                 remarks.append(f"no picture {image_path!r} (imagePath); {name} is used instead")
             return picture
+    if own:
+        remarks.append(f"no picture {image_path!r} (imagePath); {own.name} is used instead")
+        return own
     found = f"no imageData, no picture {image_path!r} (imagePath), and no {path.stem}.jpg/.png/…"
     expected, remedy = "the picture, embedded or beside the JSON", f"copy the picture to {path.parent}"
     raise UserError("labelme-picture-missing", path, found, expected, remedy)
@@ -132,12 +156,26 @@ def _parse_shape(subject: str, raw: object) -> Shape:
     subject = f"{subject} ({label})"
     # The first versions knew only polygons and did not write the type.
     shape_type = str(raw.get("shape_type") or "polygon")
+    points = raw.get("points")
+    four = isinstance(points, list) and len(points) == 4
+    if shape_type in FOUR_CORNERS and (four or shape_type != "rectangle"):
+        corners = _parse_points(subject, "oriented_rectangle", points)
+        return _four_corners(label, corners, shape_type, raw.get("group_id"))
     if shape_type not in EXACT_POINTS | LEAST_POINTS:
         found, expected = f"shape type {shape_type!r}", f"one of {' '.join(EXACT_POINTS | LEAST_POINTS)}"
         raise UserError("shape-type", subject, found, expected, DRAW_AGAIN)
-    points = _parse_points(subject, shape_type, raw.get("points"))
+    points = _parse_points(subject, shape_type, points)
     mask = _parse_mask(subject, points, raw.get("mask")) if shape_type == "mask" else None
     return Shape(label, points, shape_type, raw.get("group_id"), mask)
+
+
+def _four_corners(label: str, points: np.ndarray, shape_type: str, group_id: object) -> Shape:
+    """A shape of X-AnyLabeling. Its rectangles are upright; corners that are not tell of another program."""
+    corners = np.array([points.min(axis=0), points.max(axis=0)])
+    upright = (np.abs(points[:, None] - corners).min(axis=1) < 1).all()
+    if shape_type == "rectangle" and upright:
+        return Shape(label, corners, "rectangle", group_id)
+    return Shape(label, points, "oriented_rectangle", group_id)
 
 
 def _parse_points(subject: str, shape_type: str, raw: object) -> np.ndarray:
