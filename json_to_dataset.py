@@ -7,10 +7,9 @@ from typing import Literal
 from utils.core.console import counted, note, quoted, run_script, warn
 from utils.doctor.repair import changed_flags
 from utils.images.palette import IGNORE_INDEX
-from utils.importing.labelme_files import Conversion, PaddleSegFolder, convert_labelme
+from utils.importing.labelme_files import Conversion, PaddleSegFolder, convert_labelme, report_conversion
 from utils.labelme.annotation import BACKGROUND_LABEL, IGNORE_LABEL
 from utils.voc.folder import VocFolder
-from utils.voc.names import list_some
 
 
 @dataclass
@@ -30,52 +29,14 @@ def main(config: Config) -> None:
     folder = PaddleSegFolder(config.input) if paddleseg else VocFolder(config.voc_root)
     settings = config.labels, config.instances, config.overwrite, config.skip_faulty, config.merge
     result = convert_labelme(config.input, folder, *settings)
-    print_outcomes(config, result)
-    print(f"class order: {result.classes.origin}\n")
+    command = f"python json_to_dataset.py {changed_flags(replace(config, merge=()))}".strip()
+    print("\n".join(report_conversion(result, config.input, command)), end="\n\n")
     print_classes(result)
-    if result.classes.alike:
-        merge = tuple(f"{old}:{new}" for old, new in result.classes.alike.items())
-        command = f"python json_to_dataset.py {changed_flags(replace(config, merge=()))}".strip()
-        same = ", ".join(f"{old} and {new}" for old, new in result.classes.alike.items())
-        words = " ".join(map(quoted, merge))
-        warn(f"classes of nearly one name: {same}. If they mean the same: {command} --merge {words}")
     parts = [folder.images_dir] * (not paddleseg) + [folder.masks_dir]
     parts += [folder.objects_dir] * config.instances + [folder.class_names_path]
     print(f"\nwritten to {folder.root}: {', '.join(part.name for part in parts)}")
     folders = f"--images {quoted(config.input)} --voc-root {quoted(config.voc_root)}"
     print(f"next: {f'python import_dataset.py {folders}' if paddleseg else next_command(folder, result)}")
-
-
-def print_outcomes(config: Config, result: Conversion) -> None:
-    """What was added, updated, left and taken away, and what deserves a look."""
-    by_outcome = {
-        outcome: [name for name, one in result.outcomes.items() if one == outcome]
-        for outcome in ("added", "updated", "unchanged")
-    }
-    counts = ", ".join(f"{len(names)} {outcome}" for outcome, names in by_outcome.items())
-    gone = f"; {len(result.gone)} no longer present" * bool(result.gone)
-    print(f"{counted(len(result.outcomes), 'labelme file')}: {counts}{gone}")
-    if by_outcome["updated"]:
-        print(f"updated: {list_some(by_outcome['updated'])}")
-    if result.gone:
-        warn(
-            f"{counted(len(result.gone), 'pair')} left the set, because the labelme files are gone from "
-            f"{config.input}: {list_some(result.gone)}. To have them back, put the files there again, or "
-            "convert the folder where they are now (--input)"
-        )
-    if result.edited:
-        some = list_some(result.edited)
-        note(f"changed since by other means, and kept: {some}. --overwrite writes them anew")
-    if result.aside:
-        note(f"copies of what was taken away or replaced: {result.aside}")
-    if result.classes.others:
-        note(f"{counted(result.classes.others, 'mask')} of other origin stay in the set, with their classes")
-    if result.classes.merged:
-        merged = [f"{old} → {new}" for old, new in result.classes.merged.items()]
-        note(f"merged labels: {list_some(merged)} (--merge OLD:OLD takes one out again)")
-    if result.skipped:
-        faults = "".join(f"\n  {fault.subject}: {fault.found}" for fault in result.skipped)
-        warn(f"left out: {counted(len(result.skipped), 'faulty shape or file')}{faults}")
 
 
 def next_command(folder: VocFolder, result: Conversion) -> str:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from tifffile import TiffFile
 
-from utils.core.console import UserError, counted
+from utils.core.console import UserError, counted, quoted
 from utils.importing.coco import read_coco, recognise_coco
 from utils.importing.cvat import read_cvat, recognise_cvat
 from utils.importing.dataset import Dataset, Request, fill
 from utils.importing.label_studio import read_label_studio, recognise_label_studio
-from utils.importing.labelme_files import convert_labelme
+from utils.importing.labelme_files import convert_labelme, report_conversion
 from utils.importing.pairs import bare_name, import_pairs
 from utils.importing.sbd import import_sbd
 from utils.importing.stacks import TIFF_ERRORS, import_stack
@@ -56,11 +56,11 @@ def recognise_labelme(tree: Tree) -> str | None:
 
 
 def convert_labelme_files(request: Request) -> list[str]:
-    result = convert_labelme(request.tree.root, request.folder, None, request.instances)
-    return [
-        f"{counted(result.files, 'labelme file')}: {counted(result.written, 'file')} written",
-        f"classes: {', '.join(result.class_names)} (python json_to_dataset.py has more settings)",
-    ]
+    source, folder = request.tree.root, request.folder
+    result = convert_labelme(source, folder, None, request.instances)
+    command = f"python json_to_dataset.py --input {quoted(source)} --voc-root {quoted(folder.root)}"
+    classes = f"classes: {', '.join(result.classes.names)} (python json_to_dataset.py has more settings)"
+    return [*report_conversion(result, source, command), classes]
 
 
 def recognise_sbd(tree: Tree) -> str | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.core.console import UserError, note, progress, warn
+from utils.core.console import UserError, counted, note, progress, quoted, warn
 from utils.importing.labelme_classes import (
     Classes,
     choose_class_names,
@@ -21,6 +21,7 @@ from utils.importing.transfer import raise_together, stage
 from utils.labelme.painting import number_objects, paint, rasterise
 from utils.labelme.reading import read_annotation
 from utils.voc.folder import VocFolder
+from utils.voc.names import list_some
 
 
 class PaddleSegFolder(VocFolder):
@@ -90,6 +91,40 @@ def convert_labelme(
         skipped or [],
         update.repair_command(),
     )
+
+
+def report_conversion(result: Conversion, source: Path, command: str) -> list[str]:
+    """Lines that say what was done. Prints what deserves a look. command: converts again, lacks --merge."""
+    classes, outcomes = result.classes, ("added", "updated", "unchanged")
+    counts = Counter(result.outcomes.values())
+    gone = f"; {len(result.gone)} no longer present" * bool(result.gone)
+    each = ", ".join(f"{counts[outcome]} {outcome}" for outcome in outcomes)
+    lines = [f"{counted(len(result.outcomes), 'labelme file')}: {each}{gone}"]
+    if updated := [name for name, outcome in result.outcomes.items() if outcome == "updated"]:
+        lines.append(f"updated: {list_some(updated)}")
+    if result.gone:
+        warn(
+            f"{counted(len(result.gone), 'pair')} left the set, because the labelme files are gone from "
+            f"{source}: {list_some(result.gone)}. To have them back, put the files there again, or convert "
+            "the folder where they are now"
+        )
+    if result.edited:
+        note(f"changed by other means, and kept (--overwrite writes it anew): {list_some(result.edited)}")
+    if result.aside:
+        note(f"copies of what was taken away or replaced: {result.aside}")
+    if classes.others:
+        note(f"{counted(classes.others, 'mask')} of other origin stay in the set, with their classes")
+    if classes.merged:
+        merged = [f"{old} → {new}" for old, new in classes.merged.items()]
+        note(f"merged labels: {list_some(merged)} (--merge OLD:OLD takes one out again)")
+    if result.skipped:
+        faults = "".join(f"\n  {fault.subject}: {fault.found}" for fault in result.skipped)
+        warn(f"left out: {counted(len(result.skipped), 'fault')}{faults}")
+    if classes.alike:
+        same = ", ".join(f"{old} and {new}" for old, new in classes.alike.items())
+        words = " ".join(quoted(f"{old}:{new}") for old, new in classes.alike.items())
+        warn(f"classes of nearly one name: {same}. If they mean the same: {command} --merge {words}")
+    return [*lines, f"class order: {classes.origin}"]
 
 
 def settle_classes(
