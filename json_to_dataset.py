@@ -44,9 +44,10 @@ def next_command(folder: VocFolder, result: Conversion) -> str:
     if result.repair:
         warn("voc2unet.py mapped the masks before; those added or updated now need the same command")
         return result.repair
-    splits = [folder.read_split_if_any(path.stem) for path in folder.splits_dir.glob("*.txt")]
-    unlisted = [name for name in result.outcomes if all(name not in names for names in splits)]
-    if not splits or not unlisted:
+    splits = {split: folder.read_split_if_any(split) for split in ("train", "val", "test")}
+    listed = {name for names in splits.values() for name in names}
+    unlisted = [name for name in result.outcomes if name not in listed]
+    if not unlisted or not (splits["train"] or splits["val"]):
         return folder.doctor()
     such = f"{counted(len(unlisted), 'pair')} in no split, such as {unlisted[0]}"
     note(f"{such}: --overwrite draws the split anew. Without it they are not used")
