@@ -101,7 +101,7 @@ def one_class_name(folder):
 
 
 def class_names_in_another_code(folder):
-    folder.class_names_path.write_bytes("背景\n细胞\n细胞核\n".encode("gb18030"))
+    folder.class_names_path.write_bytes("fond\nnaïve\nnoyau\n".encode("latin-1"))
     return folder.class_names_path
 
 

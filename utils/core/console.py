@@ -2,7 +2,8 @@
 
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import tyro
 from tqdm import tqdm
@@ -30,6 +31,21 @@ class UserError(Exception):
     def __str__(self) -> str:
         lines = f"found:    {self.found}", f"expected: {self.expected}", f"to do:    {self.remedy}"
         return "\n  ".join((self.subject, *lines))
+
+
+def list_faults(faults: Sequence[UserError]) -> str:
+    """Many mistakes in few lines: for each code how many, three of the files, and what to do."""
+    groups = defaultdict(list)
+    for fault in faults:
+        groups[fault.code].append(fault)
+    return "\n\n".join(map(_list_group, groups.values()))
+
+
+def _list_group(group: Sequence[UserError]) -> str:
+    files = "".join(f"  {fault.subject}: {fault.found}\n" for fault in group[:3])
+    more = f"  … and {len(group) - 3} more\n" if len(group) > 3 else ""
+    first = f"  expected: {group[0].expected}\n  to do:    {group[0].remedy}"
+    return f"{group[0].code}: {len(group)}\n{files}{more}{first}"
 
 
 def run_script(

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from utils.core.console import UserError, counted, warn
+from utils.core.console import UserError, counted, list_faults, warn
 from utils.voc.folder import VocFolder
 
 WARNINGS = {
@@ -52,13 +52,5 @@ def report_faults(folder: VocFolder, faults: Sequence[UserError], pairs: int) ->
     if groups:
         found = f"{len(stopping)} faults of {len(groups)} kinds in {counted(pairs, 'pair')} (listed below)"
         expected = "pictures and masks that can be read, belong together and hold class indices"
-        listed = "\n\n".join(map(_list_group, groups.values()))
-        remedy = f"correct these and run this again; nothing was written\n\n{listed}"
+        remedy = f"correct these and run this again; nothing was written\n\n{list_faults(stopping)}"
         raise FolderFaultsError(stopping, "folder-faults", folder.root, found, expected, remedy)
-
-
-def _list_group(group: Sequence[UserError]) -> str:
-    files = "".join(f"  {fault.subject}: {fault.found}\n" for fault in group[:3])
-    more = f"  … and {len(group) - 3} more\n" if len(group) > 3 else ""
-    first = f"  expected: {group[0].expected}\n  to do:    {group[0].remedy}"
-    return f"{group[0].code}: {len(group)}\n{files}{more}{first}"

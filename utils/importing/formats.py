@@ -1,6 +1,5 @@
 """The table of formats that import_dataset.py reads: how each is recognised and converted."""
 
-import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,20 +13,14 @@ from utils.importing.cvat import read_cvat, recognise_cvat
 from utils.importing.dataset import Dataset, Request, fill
 from utils.importing.label_studio import read_label_studio, recognise_label_studio
 from utils.importing.labelme_files import convert_labelme, report_conversion
-from utils.importing.pairs import bare_name, import_pairs
+from utils.importing.pairs import import_pairs, tell_apart
 from utils.importing.sbd import import_sbd
 from utils.importing.stacks import TIFF_ERRORS, import_stack
 from utils.importing.tree import Tree
 from utils.importing.via import read_via, recognise_via
 from utils.importing.yolo import read_yolo, recognise_yolo
-from utils.voc.folder import VocFolder
-from utils.voc.names import list_some, match_names
-
-MASK_WORDS = re.compile(
-    r"(?:^|[-_. ])(?:masks?|gt|labels?|labelids|seg(?:mentation)?s?|"
-    r"anno(?:tation)?s?|(?:ground)?truth|targets?)(?:$|[-_. ])",
-    re.IGNORECASE,
-)
+from utils.voc.folder import VocFolder, is_image
+from utils.voc.names import core_name, list_some, match_names, names_masks
 
 
 @dataclass(frozen=True)
@@ -123,38 +116,17 @@ def convert_stacks(request: Request) -> list[str]:
     return lines
 
 
-def names_masks(name: str) -> bool:
-    """Whether a word in the name of a file or folder says that it holds masks."""
-    return MASK_WORDS.search(name) is not None
-
-
-def find_pair_folders(tree: Tree) -> tuple[Path, Path] | None:
-    """Folders of pictures and of masks: the only two, one named after masks, or one for both."""
-    folders = list(dict.fromkeys(path.parent for path in tree.pictures))
-    masks = [path for path in folders if path != tree.root and names_masks(path.name)]
-    if len(folders) == 2 and len(masks) == 1:
-        (images,) = (path for path in folders if path not in masks)
-        return images, masks[0]
-    stems = {path.stem for path in tree.pictures}
-    if len(folders) == 1 and any(bare_name(stem) in stems for stem in stems):
-        return folders[0], folders[0]
-    return None
-
-
 def recognise_pairs(tree: Tree) -> str | None:
-    if (found := find_pair_folders(tree)) is None:
+    """Masks by the names of files or folders. A folder of pictures alone is none, nor are masks alone."""
+    if tree.annotations:
         return None
-    images, masks = found
-    return (
-        f"masks beside their pictures in {images}"
-        if images == masks
-        else f"pictures in {images}, masks in {masks}"
-    )
+    pictures, masks = tell_apart([path for path in tree.files if is_image(path)], tree.root)
+    shared = {core_name(path.stem) for path in pictures} & {core_name(path.stem) for path in masks}
+    return f"{counted(len(shared), 'picture')} with a mask of the same name" if shared else None
 
 
 def convert_pairs(request: Request) -> list[str]:
-    images, masks = find_pair_folders(request.tree)
-    return import_pairs(request.folder, images, masks, request.link)
+    return import_pairs(request.folder, request.tree.root, None, request.link)
 
 
 # In the order in which messages list them. The names are those of --format.

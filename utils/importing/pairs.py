@@ -1,103 +1,246 @@
-"""Pictures with masks beside them → VOC folder."""
+"""Pictures with masks beside them, in one folder, in two, or in folders of official splits → VOC folder."""
 
 import re
-from collections.abc import Sequence
-from functools import partial
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import Image
 
 from utils.core.console import UserError, counted, note, warn
 from utils.images.reading import DECODE_ERRORS, read_image, read_mask
-from utils.importing.transfer import Item, check_all, transfer
-from utils.voc.folder import VocFolder, check_size, list_images
+from utils.importing.dataset import join_splits
+from utils.importing.transfer import Item, check_all, raise_together, transfer
+from utils.importing.tree import SPLIT_NAMES, walk
+from utils.voc.class_files import BACKGROUND_NAMES, find_class_file, read_class_file
+from utils.voc.folder import VocFolder, check_size, is_image, list_images
+from utils.voc.names import AFFIX, core_name, list_some, match, names_masks
 
-MASK_SUFFIXES = "_mask _gt _label _labels _seg _annotation"  # in any case
+# Drawings of masks for people, which lie beside the masks themselves.
+VIEW = re.compile(r"(?:^|[-_. ])(?:colou?rs?|instanceids|overlays?|viz)(?:$|[-_. ])", re.IGNORECASE)
+# Modes of gray values without loss, which are the classes. Palettes are left for voc2unet.py to see.
+PLAIN = ("L", "1")
+TURNED = (5, 6, 7, 8)  # EXIF orientations that swap height and width
+
+
+class FoundPair(NamedTuple):
+    """split: train, val or test, where folders beside each other are named so."""
+
+    name: str
+    picture: Path
+    mask: Path
+    split: str | None
 
 
 def import_pairs(folder: VocFolder, images_dir: Path, masks_dir: Path | None, link: bool) -> list[str]:
     """Write pictures and the masks that `find_pairs` finds for them into a VOC folder. Returns a summary.
 
-    masks_dir None: images_dir/annotations, or else images_dir. A class_names.txt beside them is copied.
-    Raises UserError before anything is written.
+    Masks that are no plain index masks are copied as they are: voc2unet.py mends them. Class names and
+    official splits come along. Raises UserError before anything is written.
     """
-    if masks_dir is None:
-        masks_dir = images_dir / "annotations" if (images_dir / "annotations").is_dir() else images_dir
     pairs = find_pairs(images_dir, masks_dir)
-    check_all(masks_dir, [partial(check_pair, *pair) for pair in pairs.values()], "pair")
-    items, coloured = [], []
-    for name, (picture, mask) in pairs.items():
-        items.append(Item(folder.images_dir / f"{name}{picture.suffix}", picture, "picture"))
-        kind, pixels = "mask", partial(read_mask, mask)
-        if is_coloured(mask):
-            coloured.append(mask)
-            kind, pixels = "colours", None if mask.suffix.lower() == ".png" else partial(read_image, mask)
-        items.append(Item(folder.mask_path(name), mask, kind, pixels))
-    # PaddleSeg's converter puts class_names.txt beside the pictures, or above the masks.
-    listed = (VocFolder(path).read_class_names() for path in (images_dir, masks_dir, masks_dir.parent))
-    class_names = next(filter(None, listed), None)
-    texts = {folder.class_names_path: class_names} if class_names else {}
-    summary = transfer(folder, items, texts, link)
-    if coloured:
-        found = f"{counted(len(coloured), 'mask')} in RGB colours, such as {coloured[0]}: copied unchanged"
-        note(f"{found}. voc2unet.py lists the colours and converts them to class indices (--colors)")
-    return [f"{counted(len(pairs), 'pair')}: {summary}"]
+    check_all(masks_dir or images_dir, [partial(check_pair, one.picture, one.mask) for one in pairs], "pair")
+    items, unlike = [], []
+    for one in pairs:
+        items.append(Item(folder.images_dir / f"{one.name}{one.picture.suffix}", one.picture, "picture"))
+        items.append(make_mask_item(folder, one))
+        unlike += [one.mask] * (items[-1].kind != "mask")
+    texts = {}
+    if names := find_class_names(folder, [images_dir, masks_dir or images_dir]):
+        texts[folder.class_names_path] = names
+    splits = join_splits(folder, pairs) if any(one.split for one in pairs) else {}
+    texts |= {folder.splits_dir / f"{split}.txt": listed for split, listed in splits.items()}
+    lines = [f"{counted(len(pairs), 'pair')}: {transfer(folder, items, texts, link, grow=True)}"]
+    if unlike:
+        found = (
+            f"{counted(len(unlike), 'mask')} copied as they are, such as {unlike[0]}: no plain index masks"
+        )
+        note(f"{found}. voc2unet.py says what they are and proposes the command that mends them")
+    if splits:
+        sizes = ", ".join(f"{split} {len(listed)}" for split, listed in splits.items())
+        lines.append(f"split of the data set: {sizes}")
+    return lines
 
 
-def find_pairs(images_dir: Path, masks_dir: Path) -> dict[str, tuple[Path, Path]]:
-    """Name → picture and mask, which share the name or differ by a suffix of masks. Warns of single files.
+def find_pairs(images_dir: Path, masks_dir: Path | None = None) -> list[FoundPair]:
+    """Pictures and masks in and below the folders, whose names and folders agree but for affixes.
 
-    Raises UserError for two files of one name, or no pair.
+    masks_dir None: masks are told from pictures by words such as mask in the names of folders or else files.
+    Warns of single files. Raises UserError for several files of one name, or no pair.
     """
-    files, candidates = list_images(images_dir), list_images(masks_dir)
-    if images_dir.resolve() == masks_dir.resolve():
-        stems = {path.stem for path in files}
-        candidates = [path for path in files if bare_name(path.stem) in stems]
-        files = sorted({*files} - {*candidates})
-    pictures = by_name([(path.stem.strip(), path) for path in files], "pictures")
-    named = [(path.stem.strip(), path) for path in candidates]
-    named = [(name if name in pictures else bare_name(name), path) for name, path in named]
-    masks = by_name([(name, path) for name, path in named if name in pictures], "masks")
-    single = {
-        "pictures without a mask": [path for name, path in pictures.items() if name not in masks],
-        "masks without a picture": [path for name, path in named if name not in pictures],
-    }
+    files = list_below(images_dir)
+    if masks_dir is None or masks_dir.resolve() == images_dir.resolve():
+        pictures, masks = tell_apart(files, images_dir)
+        masks_dir = images_dir
+    else:
+        masks = list_below(masks_dir)
+        pictures = sorted({*files} - {*masks})
+    roots = {**dict.fromkeys(pictures, images_dir), **dict.fromkeys(masks, masks_dir)}
+
+    @cache
+    def place(path: Path) -> tuple[str, ...]:
+        return folder_key(path, roots[path])
+
+    masks = leave_out_views(masks, place)
+    rules: list[Callable[[Path], object]] = [
+        lambda path: (place(path), path.stem.strip()),
+        lambda path: (place(path), core_name(path.stem)),
+    ]
+    if not any(map(place, masks)) or not any(map(place, pictures)):
+        rules += [lambda path: path.stem.strip(), lambda path: core_name(path.stem)]
+    found = match(pictures, masks, rules)
+    refuse_rivals(pictures, masks, found, rules[1])
+    pictures_of, single = set(found.values()), {}
+    single["pictures without a mask"] = [path for path in pictures if path not in pictures_of]
+    single["masks without a picture"] = [path for path in masks if path not in found]
     for kind, paths in single.items():
-        if paths:
+        if paths and found:
             warn(f"{kind} are left out: {len(paths)}, such as {paths[0]}")
+    if not found:
+        what = counted(len(pictures), "picture")
+        seen = f"no mask whose name fits one of the {what} in {images_dir}"
+        expected = "the picture's name, or that with a word such as _mask, -label, _GT, seg_"
+        raise UserError("no-pairs", masks_dir, seen, expected, "rename them, or pass --images and --masks")
+    splits = cache(partial(official_split, root=images_dir))
+    names = name_pictures([found[mask] for mask in found], place)
+    pairs = [
+        FoundPair(names[picture], picture, mask, splits(picture.parent)) for mask, picture in found.items()
+    ]
+    return sorted(pairs, key=lambda pair: pair.picture)
+
+
+def list_below(folder: Path) -> list[Path]:
+    """Pictures in and below a folder, sorted. Raises UserError if it is missing."""
+    list_images(folder)
+    return sorted(path for path in walk(folder) if is_image(path))
+
+
+def tell_apart(files: Sequence[Path], root: Path) -> tuple[list[Path], list[Path]]:
+    """Pictures and masks: by the names of folders below the root, or else of the files."""
+
+    def in_mask_folder(path: Path) -> bool:
+        return any(names_masks(part) or part.endswith("annot") for part in path.relative_to(root).parts[:-1])
+
+    masks = [path for path in files if in_mask_folder(path)]
     if not masks:
-        found = f"no mask whose name fits one of the {counted(len(pictures), 'picture')} in {images_dir}"
-        expected = f"the picture's name, or that with one of {MASK_SUFFIXES} after it"
-        raise UserError("no-pairs", masks_dir, found, expected, "rename them, or pass --images and --masks")
-    return {name: (pictures[name], mask) for name, mask in masks.items()}
+        masks = [path for path in files if names_masks(path.stem)]
+    return sorted({*files} - {*masks}), masks
 
 
-def bare_name(stem: str) -> str | None:
-    """The picture's name in that of a mask, such as x in x_GT. None without a suffix of masks."""
-    match = re.fullmatch(rf"(.+?)\s*({MASK_SUFFIXES.replace(' ', '|')})", stem, re.IGNORECASE)
-    return match[1] if match else None
+def folder_key(path: Path, root: Path) -> tuple[str, ...]:
+    """The folders of a file below the root, without words for pictures and masks: train for train/masks."""
+    parts = (part.lower() for part in path.relative_to(root).parts[:-1])
+    bare = (re.sub(rf"^{AFFIX}(?:[-_. ]{AFFIX})*$|annot$", "", part) for part in parts)
+    return tuple(core_name(part) for part in bare if part)
 
 
-def by_name(named: Sequence[tuple[str, Path]], kind: str) -> dict[str, Path]:
-    paths: dict[str, Path] = {}
-    for name, path in named:
-        if paths.setdefault(name, path) != path:
-            found, expected = f"{paths[name].name} and {path.name}", f"one of the {kind} per name"
+def leave_out_views(masks: Sequence[Path], place: Callable[[Path], object]) -> list[Path]:
+    """The masks, without drawings of one that is there too, such as x_color.png beside x_labelIds.png."""
+    groups = defaultdict(list)
+    for path in masks:
+        groups[place(path), core_name(path.stem)].append(path)
+    kept, views = [], []
+    for paths in groups.values():
+        bare = [path for path in paths if not VIEW.search(path.stem)] or paths
+        kept += bare
+        views += [path for path in paths if path not in bare]
+    if views:
+        note(f"{counted(len(views), 'drawing')} of masks left out, such as {views[0]}")
+    return kept
+
+
+def refuse_rivals(
+    pictures: Sequence[Path], masks: Sequence[Path], found: dict[Path, Path], key: Callable[[Path], object]
+) -> None:
+    """Raises UserError where several pictures or masks share a name, so that a mask would be left out."""
+    groups = defaultdict(lambda: ([], []))
+    for side, paths in enumerate((pictures, masks)):
+        for path in paths:
+            groups[key(path)][side].append(path)
+    faults = []
+    for owners, rivals in groups.values():
+        left = [path for path in rivals if path not in found]
+        if (owners and left) or (len(owners) > 1 and not masks):
+            listed = list_some([path.name for path in (*owners, *rivals)])
             remedy = "rename or remove one, or put masks into a folder of their own (--masks)"
-            raise UserError("name-twice", path.parent, found, expected, remedy)
-    return paths
+            expected = "one picture and one mask per name"
+            faults.append(UserError("name-twice", owners[0].parent, listed, expected, remedy))
+    raise_together(pictures[0].parent if pictures else Path(), faults)
+
+
+def name_pictures(paths: Sequence[Path], place: Callable[[Path], tuple[str, ...]]) -> dict[Path, str]:
+    """Picture → its name, with the folders before it if pictures of several folders share names."""
+    stems = {path.stem.strip() for path in paths}
+    prefixes = len(stems) < len(paths)
+    return {path: "_".join([*place(path) * prefixes, path.stem.strip()]) for path in paths}
+
+
+def official_split(folder: Path, root: Path) -> str | None:
+    """The split that a folder is named after, down from the one that holds the root, beside that of another.
+
+    A folder `test` alone is nobody's test split.
+    """
+    for place in (folder, *folder.parents):
+        split = split_word(place.name)
+        if split and any(split_word(other.name) not in (None, split) for other in place.parent.glob("*/")):
+            return split
+        if place == root.parent:
+            break
+    return None
+
+
+def split_word(name: str) -> str | None:
+    words = re.split(r"[-_. 0-9]+", name.lower())
+    return next((SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES), None)
+
+
+def find_class_names(folder: VocFolder, places: Sequence[Path]) -> list[str] | None:
+    """Names from class_names.txt, or a file of another program, in or above the places. Raises UserError."""
+    places = list(dict.fromkeys([*places, *(place.parent for place in places)]))
+    for place in places:
+        if names := VocFolder(place).read_class_names():
+            return names
+    if folder.class_names_path.is_file() or not (path := find_class_file(places)):
+        return None
+    names = read_class_file(path)
+    # Ultralytics numbers the classes without a background.
+    if path.suffix in (".yaml", ".yml") and names[0].lower() not in BACKGROUND_NAMES:
+        names = ["background", *names]
+    note(f"class names from {path}: {list_some([f'{value} {name}' for value, name in enumerate(names)])}")
+    return names
+
+
+def make_mask_item(folder: VocFolder, pair: FoundPair) -> Item:
+    """A plain mask and colours without loss become PNG; other files keep all that they hold."""
+    target, mode = folder.mask_path(pair.name), mode_of(pair.mask)
+    if mode in PLAIN:
+        return Item(target, pair.mask, "mask", partial(read_mask, pair.mask))
+    if mode == "RGB" or pair.mask.suffix.lower() == ".png":
+        pixels = None if pair.mask.suffix.lower() == ".png" else partial(read_image, pair.mask)
+        return Item(target, pair.mask, "as it is", pixels)
+    return Item(target.with_name(f"{pair.name}{pair.mask.suffix}"), pair.mask, "as it is")
 
 
 def check_pair(picture: Path, mask: Path) -> None:
-    """Raises UserError: unreadable, a mask without class indices or lossless colours, different sizes."""
-    pixels = (read_image if is_coloured(mask) else read_mask)(mask)
-    check_size(mask, pixels, picture, read_image(picture).shape[:2])
+    """Raises UserError for files that cannot be read, and for a mask of another size."""
+    pixels = (read_mask if mode_of(mask) in PLAIN else read_image)(mask)
+    size = read_image(picture).shape[:2]
+    if not (pixels.shape[:2] == size[::-1] and is_turned(picture)):
+        check_size(mask, pixels, picture, size)
 
 
-def is_coloured(mask: Path) -> bool:
-    """Whether a mask has RGB colours in a lossless format. JPEGs do not count: `read_mask` refuses them."""
+def is_turned(picture: Path) -> bool:
+    """Whether EXIF swaps height and width: voc2unet.py turns such a mask too."""
+    with Image.open(picture) as image:
+        return image.getexif().get(0x0112) in TURNED
+
+
+def mode_of(mask: Path) -> str:
+    """Pillow's mode of a mask file, JPEG for any JPEG; that of a plain mask if it cannot be read."""
     try:
         with Image.open(mask) as image:
-            return image.mode in ("RGB", "RGBA") and image.format != "JPEG"
+            return "JPEG" if image.format == "JPEG" else image.mode
     except (*DECODE_ERRORS, Image.DecompressionBombError):
-        return False
+        return PLAIN[0]

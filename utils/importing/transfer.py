@@ -6,16 +6,17 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from utils.core.console import UserError, progress
+from utils.core.console import UserError, list_faults, progress
 from utils.core.files import read_lines, replacing, write_lines
 from utils.images.reading import read_image, read_mask
 from utils.images.writing import write_image, write_mask
-from utils.voc.folder import VocFolder
+from utils.voc.folder import VocFolder, is_image
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Item:
 
     target: Path
     source: Path
-    kind: Literal["picture", "mask", "colours"]  # colours: a mask that does not yet hold class indices
+    kind: Literal["picture", "mask", "as it is"]  # as it is: a mask that voc2unet.py has yet to mend
     pixels: Callable[[], np.ndarray] | None = None
 
 
@@ -35,13 +36,14 @@ class ManyErrors(UserError):
 
 
 def raise_together(subject: Path, errors: Sequence[UserError]) -> None:
-    """Raise nothing, the one error, or ManyErrors."""
+    """Raise nothing, the one error, or ManyErrors, which prints a few of each kind."""
     if len(errors) == 1:
         raise errors[0]
     if errors:
-        found = f"{len(errors)} faults:\n\n" + "\n\n".join(map(str, errors)) + "\n"
-        remedy = "follow the remedy of each fault; nothing has been written"
-        many = ManyErrors("many-faults", subject, found, "none of these", remedy)
+        codes = {error.code for error in errors}
+        found = f"{len(errors)} faults" + f" of {len(codes)} kinds" * (len(codes) > 1)
+        remedy = f"correct these and run this again; nothing was written\n\n{list_faults(errors)}"
+        many = ManyErrors("many-faults", subject, found, "none", remedy)
         many.errors = list(errors)
         raise many
 
@@ -82,13 +84,15 @@ def transfer(
             missing_texts.append(path)
         elif existing != lines:
             errors.append(content_differs(path, "the imported data set"))
-    pictures = folder.images_if_any()
+    listing = cache(lambda place: {path.stem: path for path in place.glob("*") if is_image(path)})
     for item in progress(items, "comparing", "file"):
-        # A picture with another ending would share the name.
-        existing = pictures.get(item.target.stem, item.target) if item.kind == "picture" else item.target
+        existing = item.target if item.target.exists() else original_of(item)
+        if not existing.exists():
+            # A file with another ending would share the name.
+            existing = listing(item.target.parent).get(item.target.stem, item.target)
         if not existing.exists():
             missing.append(item)
-        elif existing != item.target or not is_imported(item):
+        elif not is_imported(item):
             errors.append(content_differs(existing, item.source))
     raise_together(folder.root, errors)
     for path in missing_texts:
@@ -99,10 +103,15 @@ def transfer(
     return f"{written} files written, {len(items) + len(texts) - written} there already"
 
 
+def original_of(item: Item) -> Path:
+    """Where voc2unet.py keeps a mask that it has repaired. Pictures have no such place."""
+    folder = item.target.parent
+    return folder.with_name(f"{folder.name}.orig") / item.target.name
+
+
 def is_imported(item: Item) -> bool:
     """Whether the target has the item's content, or had it before voc2unet.py repaired it."""
-    original = item.target.parent.with_name(f"{item.target.parent.name}.orig") / item.target.name
-    places = (item.target,) if item.kind == "picture" else (item.target, original)
+    places = (item.target, original_of(item))
     if item.pixels is not None:
         pixels = item.pixels()
         return any(has_pixels(path, pixels, item.kind == "mask") for path in places)

@@ -1,18 +1,25 @@
 """The one rule for names: which mask name belongs to which picture name, their order, lists of them."""
 
 import re
+import unicodedata
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from pathlib import PureWindowsPath
+from typing import TypeVar
 
 from utils.images.reading import IMAGE_SUFFIXES
 
-# What programs and people add to the name of a picture for its mask, or to that of a picture that has one.
-AFFIX = (
-    "(?:masks?|gt|labels?|labelids|labeltrainids|seg(?:mentation)?|anno(?:tation)?s?|truth|ground[-_ ]?truth|"
-    "target|trimap|colou?rs?|images?|img|pictures?|pic|sat|raw)"
+Item = TypeVar("Item", bound=Hashable)
+# What programs and people add to the name of a picture for its mask, …
+MASK_WORD = (
+    "masks?|gt|labels?|labelids|labeltrainids|seg(?:mentation)?s?|anno(?:tation)?s?|truth|ground[-_ ]?truth|"
+    "targets?|trimaps?|colou?rs?|instanceids|overlays?|viz"
 )
+# … or to that of a picture that has one.
+PICTURE_WORD = "images?|img|pictures?|pic|sat|raw|leftimg8bit|gtfine|gtcoarse"
+AFFIX = f"(?:{MASK_WORD}|{PICTURE_WORD})"
 AFFIXES = re.compile(rf"^(?:{AFFIX}[-_. ]+)+|(?:[-_. ]+{AFFIX})+$")
+NAMES_MASKS = re.compile(rf"(?:^|[-_. ])(?:{MASK_WORD})(?:$|[-_. ])", re.IGNORECASE)
 
 
 def list_some(items: Sequence, at_most: int = 12) -> str:
@@ -25,18 +32,36 @@ def natural_key(name: str) -> list[tuple[int, int, str]]:
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name)]
 
 
+def names_masks(name: str) -> bool:
+    """Whether a word in the name of a file or folder says that it holds masks."""
+    return NAMES_MASKS.search(name) is not None
+
+
 def core_name(name: str) -> str:
-    """A name in lower case without affixes: `x` for `x_GT`, `7` for `img-7`."""
-    return AFFIXES.sub("", name.lower())
+    """A name in lower case without affixes: `x` for `x_GT`, `x.jpg_mask` and `X`, `7` for `img-7`."""
+    # macOS stores accents apart from their letters.
+    return drop_ending(AFFIXES.sub("", unicodedata.normalize("NFC", name).lower().strip())).rstrip()
 
 
 def match_names(pictures: Sequence[str], masks: Sequence[str]) -> dict[str, str]:
     """Mask name → picture name where both have the same core name, and no third name has it."""
-    by_core: dict[str, tuple[list[str], list[str]]] = defaultdict(lambda: ([], []))
-    for side, names in enumerate((pictures, masks)):
-        for name in names:
-            by_core[core_name(name)][side].append(name)
-    return {labels[0]: images[0] for images, labels in by_core.values() if len(images) == len(labels) == 1}
+    return match(pictures, masks, [core_name])
+
+
+def match(
+    pictures: Sequence[Item], masks: Sequence[Item], rules: Sequence[Callable[[Item], Hashable]]
+) -> dict[Item, Item]:
+    """Mask → picture for which a rule gives the same key, and no third item has it; the first rule wins."""
+    found: dict[Item, Item] = {}
+    for rule in rules:
+        by_key: dict[Hashable, tuple[list, list]] = defaultdict(lambda: ([], []))
+        taken = {*found, *found.values()}
+        for side, items in enumerate((pictures, masks)):
+            for item in items:
+                if item not in taken:
+                    by_key[rule(item)][side].append(item)
+        found |= {own[0]: other[0] for other, own in by_key.values() if len(other) == len(own) == 1}
+    return found
 
 
 def drop_ending(name: str) -> str:
