@@ -13,7 +13,19 @@ from utils.importing.tree import Tree
 from utils.voc.folder import VocFolder
 
 Name = Literal[
-    "auto", "coco", "yolo", "cvat", "via", "label-studio", "labelme", "sbd", "voc", "stack", "pairs"
+    "auto",
+    "coco",
+    "yolo",
+    "cvat",
+    "via",
+    "label-studio",
+    "nnunet",
+    "nifti",
+    "labelme",
+    "sbd",
+    "voc",
+    "stack",
+    "pairs",
 ]
 
 
@@ -26,7 +38,7 @@ class Config:
     sbd: Path | None = None  # sbd: the data set's folder with cls, img, train.txt and val.txt
     voc: Path | None = None  # sbd: a VOC2012 folder to join with it; its own masks win
     voc_root: Path = Path("VOCdevkit/VOC2007")  # VOC folder to fill; existing files are never overwritten
-    scaling: Path | None = None  # stack of floats to predict on: scaling.json of the training data
+    scaling: Path | None = None  # floats to predict on: scaling.json of the training data
     instances: bool = False  # write SegmentationObject too, where the format tells objects apart
     link: bool = False  # hard links to pictures instead of copies (same disk only)
 
@@ -37,9 +49,16 @@ def main(config: Config) -> None:
     print("\n".join(lines))
     with_masks = folder.masks_dir.is_dir()
     print(f"written to {folder.root}: JPEGImages{', SegmentationClass' * with_masks}")
-    # Neighbouring slices look alike.
-    doctor = folder.doctor("--split contiguous" * (name == "stack"))
+    doctor = folder.doctor(split_flags(name, folder))
     print(f"next: {doctor if with_masks else f'annotate them: labelme {quoted(folder.images_dir)}'}")
+
+
+def split_flags(name: str, folder: VocFolder) -> str:
+    """Neighbouring slices look alike: those of a volume stay on one side, of one volume in one piece."""
+    if name not in ("stack", "nnunet", "nifti"):
+        return ""
+    volumes = {picture.rpartition("_")[0] for picture in folder.images_if_any()}
+    return '--group "^.*_"' if len(volumes) > 1 else "--split contiguous"
 
 
 def convert(config: Config, folder: VocFolder) -> tuple[str, list[str]]:

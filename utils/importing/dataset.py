@@ -16,6 +16,7 @@ from utils.importing.transfer import Item, check_all, transfer
 from utils.importing.tree import Tree
 from utils.voc.class_files import BACKGROUND_NAMES
 from utils.voc.folder import VocFolder, check_size
+from utils.voc.scaling import record_scaling
 
 Size = tuple[int, int]  # height, width
 
@@ -44,26 +45,29 @@ class Labels:
 class Entry:
     """A picture and how to get its labels.
 
-    source: the file of the annotation. labels: from the picture's size. picture: reads it where no file can
-    be copied. size: what the annotation states. split: train, val or test, where the data set has them.
+    source: the file of the annotation. labels: from the picture's size; None for a picture alone. picture:
+    reads it where no file can be copied, to be written with the ending `suffix`. size: what the annotation
+    states. split: train, val or test, where the data set has them.
     """
 
     name: str
     source: Path
     picture_path: Path
-    labels: Callable[[Size], Labels]
+    labels: Callable[[Size], Labels] | None
     picture: Callable[[], np.ndarray] | None = None
+    suffix: str = ".png"
     size: Size | None = None
     split: str | None = None
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """class_names: background first. remarks: what of the annotations is left out or was assumed."""
+    """class_names: background first. remarks: what is left out or was assumed. scaling: see scaling.json."""
 
     class_names: list[str]
     entries: list[Entry]
     remarks: list[str] = field(default_factory=list)
+    scaling: dict[str, dict] = field(default_factory=dict)
 
 
 def fill(request: Request, dataset: Dataset) -> list[str]:
@@ -79,7 +83,8 @@ def fill(request: Request, dataset: Dataset) -> list[str]:
         raise UserError("no-pictures", request.tree.root, found, "annotations with their pictures", remedy)
     for remark in dataset.remarks:
         note(remark)
-    names = join_class_names(folder, dataset.class_names)
+    with_labels = any(entry.labels for entry in dataset.entries)
+    names = join_class_names(folder, dataset.class_names) if with_labels else dataset.class_names
     lookup = np.arange(256, dtype=np.uint8)
     lookup[: len(dataset.class_names)] = [0, *map(names.index, dataset.class_names[1:])]
     check_names(dataset.entries)
@@ -88,9 +93,11 @@ def fill(request: Request, dataset: Dataset) -> list[str]:
     check_all(folder.root, checks, "picture")
     items = []
     for entry in dataset.entries:
-        suffix = ".png" if entry.picture else entry.picture_path.suffix
+        suffix = entry.suffix if entry.picture else entry.picture_path.suffix
         target = folder.images_dir / f"{entry.name}{suffix}"
         items.append(Item(target, entry.picture_path, "picture", entry.picture))
+        if entry.labels is None:
+            continue
         labels = partial(entry.labels, found[entry.name].size)
         mask = partial(take_mask, labels, lookup)
         items.append(Item(folder.mask_path(entry.name), entry.source, "mask", mask))
@@ -99,11 +106,14 @@ def fill(request: Request, dataset: Dataset) -> list[str]:
             items.append(Item(folder.objects_path(entry.name), entry.source, "mask", objects))
     splits = join_splits(folder, dataset.entries)
     texts = {folder.splits_dir / f"{split}.txt": listed for split, listed in splits.items()}
-    summary = transfer(folder, items, {folder.class_names_path: names, **texts}, request.link, grow=True)
+    texts |= {folder.class_names_path: names} if with_labels else {}
+    summary = transfer(folder, items, texts, request.link, grow=True)
+    record_scaling(folder.root / "scaling.json", dataset.scaling)
     counts = sum(one.counts for one in found.values())
     shares = [f"{name} {counts[index] / counts.sum():.2%}" for index, name in enumerate(dataset.class_names)]
     shares += [f"ignored {counts[IGNORE_INDEX] / counts.sum():.2%}"] * bool(counts[IGNORE_INDEX])
-    lines = [f"{counted(len(dataset.entries), 'picture')}: {summary}", f"classes: {', '.join(shares)}"]
+    lines = [f"{counted(len(dataset.entries), 'picture')}: {summary}"]
+    lines += [f"classes: {', '.join(shares)}"] * with_labels
     if splits:
         sizes = (f"{split} {len(listed)}" for split, listed in splits.items())
         lines.append(f"split of the data set: {', '.join(sizes)}")
@@ -123,7 +133,7 @@ def check_entry(entry: Entry, classes: int, checked: dict[str, Checked]) -> None
         expected = f"{entry.size[0]}×{entry.size[1]}, as {entry.source} states for it"
         remedy = "put the picture that was annotated there; a resized or turned copy does not fit"
         raise UserError("picture-size", entry.picture_path, found, expected, remedy)
-    mask = entry.labels(size).mask
+    mask = entry.labels(size).mask if entry.labels else np.zeros(size, np.uint8)
     check_size(entry.source, mask, entry.picture_path, size)
     counts = np.bincount(mask.ravel(), minlength=256)
     beyond = [value for value in np.flatnonzero(counts).tolist() if classes <= value != IGNORE_INDEX]

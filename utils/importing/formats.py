@@ -18,6 +18,7 @@ from utils.importing.sbd import import_sbd
 from utils.importing.stacks import TIFF_ERRORS, import_stack
 from utils.importing.tree import Tree
 from utils.importing.via import read_via, recognise_via
+from utils.importing.volumes import read_nifti, read_nnunet, recognise_nifti, recognise_nnunet
 from utils.importing.yolo import read_yolo, recognise_yolo
 from utils.voc.folder import VocFolder, is_image
 from utils.voc.names import core_name, list_some, match_names, names_masks
@@ -136,6 +137,8 @@ FORMATS = {
     "cvat": Format("CVAT for images 1.1", recognise_cvat, reader(read_cvat)),
     "via": Format("VGG Image Annotator", recognise_via, reader(read_via)),
     "label-studio": Format("Label Studio", recognise_label_studio, reader(read_label_studio)),
+    "nnunet": Format("nnU-Net", recognise_nnunet, reader(read_nnunet)),
+    "nifti": Format("NIfTI volumes", recognise_nifti, reader(read_nifti)),
     "labelme": Format("labelme files", recognise_labelme, convert_labelme_files),
     "sbd": Format("Semantic Boundaries Dataset", recognise_sbd, convert_sbd),
     "voc": Format("VOC folder", recognise_voc, refuse_voc),

@@ -63,16 +63,22 @@ def choose_range(images: Path, values: np.ndarray, scaling: Path, like: Path | N
     """
     if like:
         return widest_range(like)
-    low, high = np.percentile(values, (0.1, 99.9)).tolist()
     if not read_record(scaling):
-        reach = REACH * (high - low) or np.inf
-        return max(float(values.min()), low - reach), min(float(values.max()), high + reach)
+        return usual_range(values)
+    low, high = np.percentile(values, (0.1, 99.9)).tolist()
     lowest, highest = widest_range(scaling)
     if not lowest <= low <= high <= highest:
         found, expected = f"values of {low:g} … {high:g}", f"{lowest:g} … {highest:g}, as in {scaling}"
         remedy = "import the stack with the widest range first, or each into its own folder (--voc-root)"
         raise UserError("stack-range", images, found, expected, remedy)
     return lowest, highest
+
+
+def usual_range(values: np.ndarray) -> tuple[float, float]:
+    """All values but outliers."""
+    low, high = np.percentile(values, (0.1, 99.9)).tolist()
+    reach = REACH * (high - low) or np.inf
+    return max(float(values.min()), low - reach), min(float(values.max()), high + reach)
 
 
 @contextmanager

@@ -1,9 +1,17 @@
 """How pictures of floats became 16 bits: scaling.json of a VOC folder."""
 
+import json
 from pathlib import Path
 
 from utils.core.console import UserError
-from utils.core.files import read_record
+from utils.core.files import read_record, write_lines
+
+
+def record_scaling(path: Path, entries: dict[str, dict]) -> None:
+    """Add entries to a scaling.json: name → low, high, to."""
+    record = read_record(path)
+    if record != {**record, **entries}:
+        write_lines(path, [json.dumps({**record, **entries}, indent=1, ensure_ascii=False)])
 
 
 def widest_range(path: Path) -> tuple[float, float]:

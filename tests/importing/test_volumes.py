@@ -1,0 +1,139 @@
+"""Importing NIfTI volumes and nnU-Net's folders; nibabel writes the samples."""
+
+import json
+
+import nibabel
+import numpy as np
+import pytest
+from refusal import refused
+from scripts import save_as
+
+from import_dataset import Config, main
+from utils.images.reading import read_image, read_mask
+from utils.voc.folder import VocFolder
+
+RNG = np.random.default_rng(0)
+HU = RNG.integers(-1000, 1500, (16, 12, 3), dtype=np.int16)
+LABELS = RNG.integers(0, 3, (16, 12, 3), dtype=np.uint8)
+
+
+def save(path, values, affine=np.eye(4)):  # noqa: B008
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nibabel.save(nibabel.Nifti1Image(values, affine), path)
+
+
+def write_labels(root, labels, **more):
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "dataset.json").write_text(json.dumps({"labels": labels, **more}), encoding="utf-8")
+
+
+def convert(tmp_path, **settings):
+    main(Config(input=tmp_path / "in", voc_root=tmp_path / "voc", **settings))
+    return VocFolder(tmp_path / "voc")
+
+
+def test_nnunet_as_nibabel_reads_it(tmp_path, capsys):
+    for case in ("liver_2", "liver_10"):
+        save(tmp_path / "in" / "imagesTr" / f"{case}_0000.nii.gz", HU + len(case))
+        save(tmp_path / "in" / "labelsTr" / f"{case}.nii.gz", LABELS)
+    save(tmp_path / "in" / "imagesTs" / "liver_3_0000.nii.gz", HU)
+    write_labels(tmp_path / "in", {"background": 0, "肝": 1, "tumor": 2})
+    for _ in range(2):
+        folder = convert(tmp_path)
+    assert folder.read_class_names() == ["background", "肝", "tumor"]
+    assert sorted(folder.images) == [
+        f"liver_{case}_{number:03d}" for case in ("10", "2") for number in range(3)
+    ]
+    foreign = nibabel.load(tmp_path / "in" / "imagesTr" / "liver_10_0000.nii.gz").get_fdata()
+    labels = nibabel.load(tmp_path / "in" / "labelsTr" / "liver_10.nii.gz").get_fdata()
+    for number in range(3):
+        picture = read_image(folder.images[f"liver_10_{number:03d}"])
+        assert picture.dtype == np.uint16
+        np.testing.assert_array_equal(picture.astype(float) - 32768, foreign[..., number].T)
+        np.testing.assert_array_equal(
+            read_mask(folder.mask_path(f"liver_10_{number:03d}")), labels[..., number].T
+        )
+    assert not folder.splits_dir.exists()
+    output = capsys.readouterr().out
+    assert "6 pictures: 0 files written, 13 there already" in output
+    assert '--group "^.*_"' in output
+
+
+def test_official_test_cases_stay_apart(tmp_path):
+    for part, case in {"Tr": "a", "Ts": "b"}.items():
+        save(tmp_path / "in" / f"images{part}" / f"{case}_0000.nii.gz", HU)
+        save(tmp_path / "in" / f"labels{part}" / f"{case}.nii.gz", LABELS)
+    folder = convert(tmp_path)
+    assert folder.read_split("test") == ["b_000", "b_001", "b_002"]
+    assert folder.read_class_names() == ["background", "class_1", "class_2"]
+
+
+def test_two_dimensional_nnunet_with_an_ignored_label(tmp_path):
+    picture = RNG.integers(0, 256, (12, 16, 3), dtype=np.uint8)
+    save_as(tmp_path / "in" / "imagesTr" / "a_0000.png", picture)
+    save_as(tmp_path / "in" / "labelsTr" / "a.png", LABELS[..., 0].T.copy())
+    write_labels(tmp_path / "in", {"background": 0, "cell": 1, "ignore": 2}, file_ending=".png")
+    folder = convert(tmp_path)
+    np.testing.assert_array_equal(read_image(folder.images["a"]), picture)
+    np.testing.assert_array_equal(
+        read_mask(folder.mask_path("a")), np.array([0, 1, 255], np.uint8)[LABELS[..., 0].T]
+    )
+    assert folder.read_class_names() == ["background", "cell"]
+
+
+@pytest.mark.parametrize("names", [("x.nii", "x_seg.nii"), ("images/x.nii.gz", "labels/x.nii.gz")])
+def test_pairs_of_volumes(tmp_path, names):
+    floats = RNG.normal(0, 1, (16, 12, 3))
+    save(tmp_path / "in" / names[0], floats)
+    save(tmp_path / "in" / names[1], LABELS.astype(np.float64))
+    folder = convert(tmp_path)
+    assert sorted(folder.images) == ["x_000", "x_001", "x_002"]
+    record = json.loads((tmp_path / "voc" / "scaling.json").read_text(encoding="utf-8"))
+    (limits,) = record.values()
+    picture = read_image(folder.images["x_001"]) / 65535 * (limits["high"] - limits["low"]) + limits["low"]
+    np.testing.assert_allclose(picture, floats[..., 1].T, atol=1e-3)
+    np.testing.assert_array_equal(read_mask(folder.mask_path("x_001")), LABELS[..., 1].T)
+    # A second volume, beyond the range of the first.
+    save(tmp_path / "in" / names[0], floats * 1000)
+    (error,) = refused(tmp_path, main, Config(input=tmp_path / "in", voc_root=tmp_path / "voc"))
+    assert error.code == "stack-range"
+
+
+def test_volumes_alone_become_pictures(tmp_path, capsys):
+    save(tmp_path / "in" / "x.nii.gz", HU.astype(np.uint16))
+    folder = convert(tmp_path)
+    np.testing.assert_array_equal(read_image(folder.images["x_000"]), HU.astype(np.uint16)[..., 0].T)
+    assert not folder.masks_dir.exists()
+    assert "annotate them: labelme" in capsys.readouterr().out
+
+
+FLIPPED = np.diag([-1.0, 1, 1, 1])
+
+
+@pytest.mark.parametrize(
+    ("labels", "affine", "code"),
+    [
+        (LABELS[1:], np.eye(4), "volume-shape"),
+        (LABELS, FLIPPED, "volume-axes"),
+        (LABELS + 0.5, np.eye(4), "label-values"),
+        (LABELS.astype(np.int16) * 200, np.eye(4), "label-values"),
+        (LABELS + np.uint8(5), np.eye(4), "mask-value"),
+    ],
+)
+def test_faults_of_volumes(tmp_path, labels, affine, code):
+    save(tmp_path / "in" / "imagesTr" / "a_0000.nii.gz", HU)
+    save(tmp_path / "in" / "labelsTr" / "a.nii.gz", labels, affine)
+    write_labels(tmp_path / "in", {"0": "background", "1": "a", "2": "b"})
+    errors = refused(tmp_path, main, Config(input=tmp_path / "in", voc_root=tmp_path / "voc"))
+    assert {error.code for error in errors} == {code}
+
+
+def test_damaged_volume_and_missing_package(tmp_path, monkeypatch):
+    save(tmp_path / "in" / "x.nii.gz", HU)
+    path = tmp_path / "in" / "x.nii.gz"
+    path.write_bytes(path.read_bytes()[:300])
+    (error,) = refused(tmp_path, main, Config(input=tmp_path / "in", voc_root=tmp_path / "voc"))
+    assert (error.code, error.subject) == ("volume-damaged", str(path))
+    monkeypatch.setitem(__import__("sys").modules, "nibabel", None)
+    (error,) = refused(tmp_path, main, Config(input=tmp_path / "in", voc_root=tmp_path / "voc"))
+    assert (error.code, error.remedy) == ("package-missing", "pip install nibabel")
