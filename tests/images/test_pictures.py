@@ -1,8 +1,10 @@
 """Pictures: every kind of file that people have, and every way in which one can be broken."""
 
 import struct
+import sys
 import warnings
 
+import imagecodecs
 import numpy as np
 import pytest
 from hypothesis import given
@@ -25,6 +27,7 @@ from PIL import Image
 
 from utils.core.console import UserError
 from utils.images.reading import decode_image, image_to_array, read_image, read_mask
+from utils.voc.folder import is_image
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Corrupt EXIF data:UserWarning"),
@@ -55,6 +58,42 @@ def test_jpeg_colours(mode, colour, expected, tmp_path):
     image = read_image(path)
     assert image.shape == ((24, 40) if mode == "L" else (24, 40, 3))
     assert np.abs(image.astype(int) - expected).max() <= 3
+
+
+@pytest.mark.parametrize("ending", ["jfif", "jp2", "j2k", "avif"])
+def test_pictures_of_newer_formats(ending, tmp_path):
+    smooth = np.dstack([np.add.outer(np.arange(24), np.arange(40)) * np.uint8(2)] * 3).astype(np.uint8)
+    kind = {"jfif": "JPEG", "avif": "AVIF"}.get(ending, "JPEG2000")
+    path = save(tmp_path, pillow(Image.fromarray(smooth), kind), f"photo.{ending}")
+    assert is_image(path)
+    assert np.abs(read_image(path).astype(int) - smooth).max() <= 12
+
+
+def test_jpeg_2000_of_16_bits_keeps_them(tmp_path):
+    path = save(tmp_path, imagecodecs.jpeg2k_encode(RGB16, level=0), "photo.jp2")
+    np.testing.assert_array_equal(read_image(path), RGB16)
+
+
+def test_heic_is_read_upright_or_names_its_package(tmp_path, monkeypatch):
+    heif = pytest.importorskip("pillow_heif")
+    photo = Image.fromarray(np.kron(np.array([[0, 255], [90, 30]], np.uint8), np.ones((32, 64), np.uint8)))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    heif.from_pillow(photo.convert("RGB")).save(tmp_path / "photo.heic", quality=-1, exif=exif.tobytes())
+    expected = np.rot90(np.asarray(photo), -1)
+    assert np.abs(read_image(tmp_path / "photo.heic")[..., 0].astype(int) - expected).max() <= 6
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(UserError) as error:
+        read_image(tmp_path / "photo.heic")
+    assert (error.value.code, error.value.remedy) == ("package-missing", "pip install pillow-heif")
+
+
+@pytest.mark.parametrize(("name", "word"), [("x.dcm", "DICOM"), ("x.NII.gz", "NIfTI"), ("x.npy", "NumPy")])
+def test_types_that_are_not_read_are_named_with_a_way_out(name, word, tmp_path):
+    with pytest.raises(UserError) as error:
+        read_image(save(tmp_path, bytes(128) + b"no picture", name))
+    assert error.value.code == "picture-type"
+    assert word in error.value.found
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -21,14 +21,19 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from utils.core.console import UserError
 from utils.core.files import read_bytes
+from utils.core.packages import optional_package
+from utils.images.foreign_types import foreign_type
 
 Picture = str | Path | Image.Image | np.ndarray
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".ppm", ".pgm")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".ppm", ".pgm", ".jfif")
+IMAGE_SUFFIXES += (".jp2", ".j2k", ".avif", ".heic", ".heif")
 # What Pillow and tifffile raise for damaged files of one format or another.
 DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, struct.error, zlib.error)
 MODES = {"RGB": "colours", "RGBA": "colours with alpha", "LA": "gray with alpha", "I;16": "16-bit values"}
 PNG = b"\x89PNG\r\n\x1a\n"
+HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 MASK_FORM = "an 8-bit PNG with one channel or a palette, whose pixel values are the class indices"
+JPEG_2000 = b"\0\0\0\x0cjP  \r\n\x87\n"
 DEFLATE_RATIO = 1032  # bytes that deflate makes of one at most
 _PIXEL_LIMIT = threading.RLock()
 
@@ -68,11 +73,18 @@ def _decode(data: bytes, subject: str | Path, floats: bool) -> np.ndarray:
         return tifffile.imread(io.BytesIO(data), key=0)
     if _is_deep_colour(data) or (tiff and tiff.channels > 1 and tiff.bits > 8):
         return _decode_deep_colour(data, subject, tiff)
-    with Image.open(io.BytesIO(data)) as image:
+    with _open_heif(data, subject) or Image.open(io.BytesIO(data)) as image:
         array = image_to_array(ImageOps.exif_transpose(image), subject, floats)
     # Where zero is white, Pillow inverts 8 bits, but not 16.
     white_is_zero = tiff and (tiff.bits, tiff.kind, tiff.photometric) == (16, 1, 0)
     return 65535 - array if white_is_zero else array
+
+
+def _open_heif(data: bytes, subject: str | Path) -> Image.Image | None:
+    """The picture in a HEIC file, upright; None for any other file. Raises UserError without pillow-heif."""
+    if data[4:8] != b"ftyp" or data[8:12] not in HEIF_BRANDS:
+        return None
+    return optional_package("pillow_heif", "pillow-heif", subject).open_heif(data).to_pillow()
 
 
 def allow_large(decode: Callable[[], np.ndarray], data: bytes, subject: str | Path) -> np.ndarray:
@@ -180,9 +192,13 @@ def _read_file(path: Path, kind: str) -> bytes:
 
 
 def _is_deep_colour(data: bytes) -> bool:
-    """16 bits that Pillow would cut to 8: PNG with colour or alpha (by its IHDR), netpbm's P6."""
+    """16 bits that Pillow would cut to 8: PNG with colour or alpha (by its IHDR), JPEG 2000, netpbm's P6."""
     if data.startswith(PNG):
         return data[24:25] == b"\x10" and data[25:26] in (b"\2", b"\4", b"\6")
+    if data.startswith(JPEG_2000):
+        # Height, width, number of channels, bits less one.
+        channels, bits = struct.unpack_from(">HB", data, data.index(b"ihdr") + 12)
+        return channels > 1 and bits > 7
     header = re.match(rb"P6(?:\s+(?:#[^\n]*\n\s*)*(\d+)){3}\s", data[:1000])
     return header is not None and int(header[1]) > 255
 
@@ -228,9 +244,14 @@ def _decode_deep_colour(data: bytes, subject: str | Path, tiff: _TiffForm | None
 def _not_a_picture(subject: str | Path, data: bytes) -> UserError:
     if tiff := _tiff_form(data):
         return _unusual_tiff(subject, tiff)
+    if known := foreign_type("x.dcm" if data[128:132] == b"DICM" else subject):
+        return UserError("picture-type", subject, f"a {known[0]} file", _expected(), known[1])
     found = f"{len(data)} bytes that are no picture (they begin with {data[:8]!r})"
-    expected = f"a picture: {' '.join(IMAGE_SUFFIXES)}"
-    return UserError("picture-format", subject, found, expected, "export it again as PNG")
+    return UserError("picture-format", subject, found, _expected(), "export it again as PNG")
+
+
+def _expected() -> str:
+    return f"a picture: {' '.join(IMAGE_SUFFIXES)}"
 
 
 def damaged_picture(subject: str | Path, reason: object) -> UserError:

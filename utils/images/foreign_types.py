@@ -1,0 +1,29 @@
+"""Types of picture files that are not read, and what to do with them."""
+
+from pathlib import Path
+
+IMPORT = "import the folder: python import_dataset.py --input FOLDER"
+RAW = "develop them to TIFF or JPEG, as the camera's program does"
+MICROSCOPE = "open them in ImageJ (Bio-Formats) and save them as TIFF"
+DRAWING = "export them as PNG"
+# Ending → type, and the way out.
+FOREIGN_TYPES: dict[str, tuple[str, str]] = {
+    **dict.fromkeys((".dcm", ".dicom", ".ima"), ("DICOM", IMPORT)),
+    **dict.fromkeys((".nii", ".nii.gz"), ("NIfTI", IMPORT)),
+    **dict.fromkeys(
+        (".mha", ".mhd", ".nrrd"), ("ITK volume", f"convert them to NIfTI (.nii.gz), then {IMPORT}")
+    ),
+    **dict.fromkeys((".npy", ".npz"), ("NumPy array", 'tifffile.imwrite("x.tif", numpy.load("x.npy"))')),
+    ".mat": ("MATLAB array", 'imwrite(uint8(x), "x.png") in MATLAB'),
+    **dict.fromkeys((".cr2", ".cr3", ".nef", ".arw", ".dng", ".orf", ".rw2", ".raf"), ("camera raw", RAW)),
+    **dict.fromkeys((".czi", ".lif", ".nd2", ".oib", ".oif", ".vsi", ".lsm"), ("microscope", MICROSCOPE)),
+    **dict.fromkeys((".svs", ".ndpi", ".mrxs", ".scn"), ("slide scan", "export regions as TIFF, in QuPath")),
+    **dict.fromkeys((".psd", ".xcf", ".svg", ".eps", ".pdf", ".ai"), ("drawing or document", DRAWING)),
+    **dict.fromkeys((".exr", ".hdr"), ("high dynamic range", "export them as 16-bit TIFF")),
+}
+
+
+def foreign_type(path: str | Path) -> tuple[str, str] | None:
+    """The type of a file and what to do with it; None for a picture that is read, and for what is none."""
+    name = Path(path).name.lower()
+    return next((FOREIGN_TYPES[ending] for ending in FOREIGN_TYPES if name.endswith(ending)), None)
