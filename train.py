@@ -24,7 +24,7 @@ from utils.images.palette import voc_palette
 from utils.models.checkpoint import Checkpoint, config_to_dict
 from utils.models.weights import resolve_network_settings
 from utils.scoring.confusion import Scores
-from utils.scoring.verdict import warn_about_scores
+from utils.scoring.verdict import note_found_classes, warn_about_scores
 from utils.training.augmentation import parse_augmentation
 from utils.training.border_weights import BorderWeights, make_temporary_folder
 from utils.training.data import Data, load_data
@@ -156,7 +156,8 @@ def main(config: Config) -> None:
             val_loss, scores = evaluate(unet.logits, val_loader, loss_of, unet.num_classes, unet.device)
             lr, seconds = trainer.optimizer.param_groups[-1]["lr"], time.perf_counter() - began
             speed = trained.crops / trained.seconds
-            run.record(Row(epoch + 1, lr, trained.loss, val_loss, scores.miou, seconds, speed), trainer)
+            row = Row(epoch + 1, lr, trained.loss, val_loss, scores.miou, seconds, speed)
+            run.record(row, scores, trainer)
             epochs.append(trained)
             pictures.draw_if_due()
             if schedule.budget:
@@ -327,10 +328,12 @@ def print_plan(
 
 
 def print_result(config: Config, run: Run, scores: Scores, data: Data, epochs: list[Epoch]) -> None:
-    """Where everything is, what looks wrong, and what to do next."""
-    warn_about_scores(data.class_names, scores)
+    """Where everything is, what looks wrong, and what to do next. scores: of the last epoch."""
     rows, folder = run.history.rows, run.folder
     best, length = max(rows, key=lambda row: row.miou), counted(len(rows), "epoch")
+    warn_about_scores(data.class_names, run.best_scores or scores)
+    if run.best_scores:
+        note_found_classes(data.class_names, run.best_scores, scores, best.epoch)
     waited = sum(epoch.waited for epoch in epochs) / sum(epoch.seconds for epoch in epochs)
     duration = f"{run.history.seconds:.0f} s for {length}, {waited:.1%} of the training waiting for pictures"
     print(f"\nbest mIoU {best.miou:.2%} in epoch {best.epoch}; {duration}")

@@ -1,8 +1,10 @@
 """train.py: runs that are resumed, and those that cannot be."""
 
 import json
+import math
 import re
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -40,6 +42,49 @@ def test_an_interrupted_run_resumes_as_if_nothing_had_happened(tmp_path, monkeyp
     assert scores_of(logs / "broken") == scores_of(logs / "whole")
     for name in ("last.pth", "best.pth"):
         assert not differing(weights_of(logs / "whole" / name), weights_of(logs / "broken" / name))
+
+
+@pytest.mark.parametrize("last_file", ["history.csv", "best.pth", "last.pth"])
+def test_no_row_is_lost_in_a_crash_between_two_files(tmp_path, monkeypatch, last_file):
+    """The crash comes right after one of the files of epoch 2 was written."""
+    folder, logs = make_voc(tmp_path / "voc", count=5), tmp_path / "logs"
+    main(tiny(folder, logs, run_name="whole", epochs=3))
+    save, add = utils.training.run_folder.save_checkpoint, utils.training.run_folder.History.add
+
+    def save_and_crash(path, checkpoint):
+        save(path, checkpoint)
+        if path.name == last_file and checkpoint.scores["epoch"] == 2:
+            raise KeyboardInterrupt
+
+    def add_and_crash(history, row):
+        add(history, row)
+        if last_file == "history.csv" and row.epoch == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(utils.training.run_folder, "save_checkpoint", save_and_crash)
+        patch.setattr(utils.training.run_folder.History, "add", add_and_crash)
+        # A first epoch of no score lets the second improve it.
+        patch.setattr(utils.training.run_folder, "math", SimpleNamespace(isnan=lambda _: True, nan=math.nan))
+        main(tiny(folder, logs, run_name="broken", epochs=3))
+    main(tiny(folder, logs, epochs=3, resume=logs / "broken" / "last.pth"))
+    assert scores_of(logs / "broken") == scores_of(logs / "whole")
+
+
+def test_history_that_was_locked_until_the_crash_is_written_anew(finished, tmp_path):
+    folder, run_dir = finished
+    copy = shutil.copytree(run_dir, tmp_path / "run")
+    (copy / "history.csv").unlink()
+    main(tiny(folder, tmp_path, epochs=4, lr=1e-2, resume=copy / "last.pth"))
+    assert scores_of(copy)[:3] == scores_of(run_dir)
+    # An older release kept the rows in the table alone.
+    content = torch.load(run_dir / "last.pth", weights_only=True)
+    del content["training"]["history"], content["training"]["best_matrix"]
+    copy = shutil.copytree(run_dir, tmp_path / "older" / "run")
+    torch.save(content, copy / "last.pth")
+    main(tiny(folder, tmp_path / "older", epochs=4, lr=1e-2, resume=copy / "last.pth"))
+    assert scores_of(copy)[:3] == scores_of(run_dir)
+    assert len(scores_of(copy)) == 4
 
 
 def test_resuming_an_older_checkpoint_keeps_the_best_one(finished, tmp_path):

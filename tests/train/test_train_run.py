@@ -237,13 +237,13 @@ def test_every_epoch_sees_other_crops(folder, logs):
 def test_history_that_another_program_holds_is_written_later(folder, logs, monkeypatch, capsys):
     record = Run.record
 
-    def lock_in_epoch_1(run, row, trainer):
+    def lock_in_epoch_1(run, row, *others):
         history = run.folder / "history.csv"
         if row.epoch == 1:
             history.mkdir()
         elif history.is_dir():
             history.rmdir()
-        record(run, row, trainer)
+        record(run, row, *others)
 
     monkeypatch.setattr(Run, "record", lock_in_epoch_1)
     main(tiny(folder, logs))

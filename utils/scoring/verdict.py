@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from utils.core.console import warn
+from utils.core.console import note, warn
 from utils.scoring.confusion import Scores
 
 
@@ -19,3 +19,15 @@ def warn_about_scores(class_names: Sequence[str], scores: Scores) -> None:
                 f"class {name} is in the truth but no pixel of it was found: it is too rare, or training "
                 "was too short. Train longer, or check the masks (python voc2unet.py)"
             )
+
+
+def note_found_classes(class_names: Sequence[str], best: Scores, last: Scores, best_epoch: int) -> None:
+    """Say which classes the last epoch found and the best one did not, or the other way round."""
+    both = list(zip(class_names, best.recall, last.recall, strict=True))
+    found = [name for name, before, after in both if before == 0 and after > 0]
+    lost = [name for name, before, after in both if before > 0 and after == 0]
+    if found:
+        what = f"found {', '.join(found)}, which epoch {best_epoch} (best.pth) did not"
+        note(f"the last epoch {what}: last.pth has its weights")
+    if lost:
+        note(f"the last epoch found no pixel of {', '.join(lost)}; epoch {best_epoch} (best.pth) did")

@@ -4,7 +4,7 @@ import csv
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from utils.images.normalisation import Normalisation
 from utils.images.plots import draw_curves, draw_samples
 from utils.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from utils.models.weights import has_imagenet_weights, load_matching, load_pretrained, read_model
+from utils.scoring.confusion import Scores
 from utils.training.data import Data
 from utils.training.engine import Trainer
 from utils.voc.scaling import widest_range
@@ -77,11 +78,10 @@ class Row:
 
 
 class History:
-    """history.csv of a run folder. Of an earlier part of the run the first `keep_epochs` rows are kept."""
+    """history.csv of a run folder, which begins with the rows of an earlier part of the run."""
 
-    def __init__(self, path: Path, keep_epochs: int = 0):
-        self.path = path
-        self.rows = [row for row in read_history(path) if row.epoch <= keep_epochs] if keep_epochs else []
+    def __init__(self, path: Path, rows: Sequence[Row] = ()):
+        self.path, self.rows = path, [*rows]
 
     @property
     def seconds(self) -> float:
@@ -130,16 +130,18 @@ class Run:
     history: History
     done: int = 0  # epochs of earlier parts of the run
     best: float = math.nan  # highest mIoU
+    best_scores: Scores | None = None  # of that epoch; None: it is of an older release's part of the run
 
     def __post_init__(self) -> None:
         self.board = SummaryWriter(str(self.folder))
 
-    def record(self, row: Row, trainer: Trainer) -> None:
-        """Write the checkpoints, the history and the TensorBoard events of an epoch, and print its line."""
+    def record(self, row: Row, scores: Scores, trainer: Trainer) -> None:
+        """Write the history, the checkpoints and the TensorBoard events of an epoch, and print its line."""
         improved = math.isnan(self.best) or row.miou > self.best
-        self.best = row.miou if improved else self.best
-        self._save(row, trainer, improved)
+        if improved:
+            self.best, self.best_scores = row.miou, scores
         self.history.add(row)
+        self._save(row, trainer, improved)
         self.board.add_scalar("loss/training", row.train_loss, row.epoch)
         self.board.add_scalar("loss/validation", row.val_loss, row.epoch)
         self.board.add_scalar("mIoU", row.miou, row.epoch)
@@ -157,7 +159,11 @@ class Run:
         checkpoint.training = None
         if improved:
             save_checkpoint(self.folder / "best.pth", checkpoint)
-        checkpoint.training = {"epoch": row.epoch, "best": self.best, **trainer.state()}
+        # The rows too: history.csv may be of another epoch than this file after a crash, or locked.
+        rows = [astuple(row) for row in self.history.rows]
+        matrix = None if self.best_scores is None else self.best_scores.matrix.tolist()
+        progress = {"epoch": row.epoch, "best": self.best, "best_matrix": matrix, "history": rows}
+        checkpoint.training = {**progress, **trainer.state()}
         save_checkpoint(self.folder / "last.pth", checkpoint)
 
 
@@ -182,6 +188,7 @@ def resume_run(path: Path, last: Checkpoint, checkpoint: Checkpoint, trainer: Tr
     if done >= epochs:
         found = f"a run that has done its {counted(done, 'epoch')}"
         raise UserError("run-finished", path, found, "epochs left to do", "raise --epochs")
+    rows = earlier_rows(path, last)
     trainer.load_state(last.training, last.model)
     # The folder stays. An older release may not have known these settings; then the defaults hold.
     kept = {name: last.settings[name] for name in ("save_dir", "run_name") if name in last.settings}
@@ -194,8 +201,16 @@ def resume_run(path: Path, last: Checkpoint, checkpoint: Checkpoint, trainer: Tr
         note(f"from epoch {done + 1} on, other settings than before:{changes}")
         earlier[f"epoch {done + 1}"] = before
     write_config(path.parent, checkpoint.settings | ({"before": earlier} if earlier else {}))
-    history = History(path.with_name("history.csv"), done)
-    return Run(path.parent, checkpoint, history, done, last.training["best"])
+    history, matrix = History(path.with_name("history.csv"), rows), last.training.get("best_matrix")
+    scores = None if matrix is None else Scores(np.array(matrix, np.int64))
+    return Run(path.parent, checkpoint, history, done, last.training["best"], scores)
+
+
+def earlier_rows(path: Path, last: Checkpoint) -> list[Row]:
+    """Rows up to the epoch of the checkpoint at `path`. It holds them, unless an older release wrote it."""
+    kept = [Row(*row) for row in last.training.get("history", ())]
+    rows = kept or read_history(path.with_name("history.csv"))
+    return [row for row in rows if row.epoch <= last.training["epoch"]]
 
 
 def refuse_other_run(path: Path, last: Checkpoint, checkpoint: Checkpoint) -> None:
