@@ -21,6 +21,10 @@ Name = Literal[
     "label-studio",
     "nnunet",
     "nifti",
+    "objects",
+    "cityscapes",
+    "camvid",
+    "cvat-mask",
     "labelme",
     "sbd",
     "voc",
@@ -49,7 +53,8 @@ def main(config: Config) -> None:
     print("\n".join(lines))
     with_masks = folder.masks_dir.is_dir()
     print(f"written to {folder.root}: JPEGImages{', SegmentationClass' * with_masks}")
-    doctor = folder.doctor(split_flags(name, folder))
+    numbered = "--instances" * (config.instances and name == "pairs")
+    doctor = folder.doctor(split_flags(name, folder) or numbered)
     print(f"next: {doctor if with_masks else f'annotate them: labelme {quoted(folder.images_dir)}'}")
 
 

@@ -103,7 +103,7 @@ def test_masks_are_those_of_pycocotools(tmp_path, capsys):
     expected[found[1]] = 2
     np.testing.assert_array_equal(read_mask(folder.mask_path("train2017_a")), expected)
     objects = read_mask(folder.objects_path("train2017_a"))
-    np.testing.assert_array_equal(np.unique(objects), [0, 1, 2, 3, 255])
+    np.testing.assert_array_equal(np.unique(objects), [0, 1, 2, 3])
     np.testing.assert_array_equal(objects == 3, RING)
     assert not read_mask(folder.mask_path("b")).any()
     assert (folder.read_split("train"), folder.read_split("val")) == (["train2017_a", "b"], ["val2017_a"])

@@ -35,7 +35,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Labels:
-    """mask: (H, W) uint8 indices of the data set's classes; objects: (H, W) uint8 numbers, or None."""
+    """mask: (H, W) uint8 indices of the data set's classes; objects: (H, W) numbers in up to 16 bits."""
 
     mask: np.ndarray
     objects: np.ndarray | None = None
@@ -103,7 +103,7 @@ def fill(request: Request, dataset: Dataset) -> list[str]:
         items.append(Item(folder.mask_path(entry.name), entry.source, "mask", mask))
         if instances:
             objects = partial(take_objects, labels)
-            items.append(Item(folder.objects_path(entry.name), entry.source, "mask", objects))
+            items.append(Item(folder.objects_path(entry.name), entry.source, "objects", objects))
     splits = join_splits(folder, dataset.entries)
     texts = {folder.splits_dir / f"{split}.txt": listed for split, listed in splits.items()}
     texts |= {folder.class_names_path: names} if with_labels else {}
@@ -169,6 +169,13 @@ def join_class_names(folder: VocFolder, names: Sequence[str]) -> list[str]:
         remedy = f"write {folder.class_names_path} (background first), or choose another --voc-root"
         found, expected = "masks, but no class_names.txt", "names of the classes in the masks"
         raise UserError("class-names-missing", folder.masks_dir, found, expected, remedy)
+    if (
+        existing
+        and existing[0] != names[0]
+        and not {existing[0].lower(), names[0].lower()} <= {*BACKGROUND_NAMES}
+    ):
+        found, expected = f"{existing[0]!r} in line 1, the value 0", f"{names[0]!r}, as the new data have it"
+        raise UserError("class-order", folder.class_names_path, found, expected, "choose another --voc-root")
     listed = existing or list(names)
     joined = listed + [name for name in names[1:] if name not in listed]
     if len(joined) > IGNORE_INDEX:

@@ -13,6 +13,17 @@ from utils.importing.cvat import read_cvat, recognise_cvat
 from utils.importing.dataset import Dataset, Request, fill
 from utils.importing.label_studio import read_label_studio, recognise_label_studio
 from utils.importing.labelme_files import convert_labelme, report_conversion
+from utils.importing.layouts import (
+    find_labelmap,
+    read_camvid,
+    read_cityscapes,
+    read_labelmap_folder,
+    read_objects,
+    recognise_camvid,
+    recognise_cityscapes,
+    recognise_labelmap,
+    recognise_objects,
+)
 from utils.importing.pairs import import_pairs, tell_apart
 from utils.importing.sbd import import_sbd
 from utils.importing.stacks import TIFF_ERRORS, import_stack
@@ -66,7 +77,8 @@ def convert_sbd(request: Request) -> list[str]:
 
 
 def recognise_voc(tree: Tree) -> str | None:
-    return "JPEGImages and SegmentationClass" if tree.has("JPEGImages", "SegmentationClass") else None
+    is_voc = tree.has("JPEGImages", "SegmentationClass") and not find_labelmap(tree)
+    return "JPEGImages and SegmentationClass" if is_voc else None
 
 
 def refuse_voc(request: Request) -> list[str]:
@@ -139,6 +151,10 @@ FORMATS = {
     "label-studio": Format("Label Studio", recognise_label_studio, reader(read_label_studio)),
     "nnunet": Format("nnU-Net", recognise_nnunet, reader(read_nnunet)),
     "nifti": Format("NIfTI volumes", recognise_nifti, reader(read_nifti)),
+    "objects": Format("one file per object", recognise_objects, reader(read_objects)),
+    "cityscapes": Format("Cityscapes", recognise_cityscapes, reader(read_cityscapes)),
+    "camvid": Format("CamVid", recognise_camvid, reader(read_camvid)),
+    "cvat-mask": Format("CVAT masks with labelmap.txt", recognise_labelmap, reader(read_labelmap_folder)),
     "labelme": Format("labelme files", recognise_labelme, convert_labelme_files),
     "sbd": Format("Semantic Boundaries Dataset", recognise_sbd, convert_sbd),
     "voc": Format("VOC folder", recognise_voc, refuse_voc),

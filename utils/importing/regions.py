@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from utils.core.console import UserError
+from utils.images.masks import number_objects
 from utils.images.palette import IGNORE_INDEX
 from utils.images.rle import Box, Segmentation, decode
 from utils.importing.dataset import Labels, Size
 
 Painter = Callable[[Size], tuple[np.ndarray, Box]]
-MAX_OBJECTS = 254  # per picture, as masks have 8 bits
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Region:
 def paint_regions(regions: Sequence[Region], instances: bool, source: object, size: Size) -> Labels:
     """Ignored regions first, then by layer, large objects before small ones, which therefore stay visible.
 
-    Raises UserError, which names `source`, for a region that is none, and for 255 objects with `instances`.
+    Objects are numbered in this order. Raises UserError, which names `source`, for a region that is none.
     """
     painted = []
     for region in regions:
@@ -47,14 +47,9 @@ def paint_regions(regions: Sequence[Region], instances: bool, source: object, si
         painted.append((order, region.value, pixels, box))
     painted.sort(key=lambda one: one[0])
     mask = np.zeros(size, np.uint8)
-    objects = np.zeros(size, np.uint8) if instances else None
-    number = 0
-    for _, value, pixels, (top, bottom, left, right) in painted:
+    objects = np.zeros(size, np.uint16) if instances else None
+    for number, (_, value, pixels, (top, bottom, left, right)) in enumerate(painted, 1):
         mask[top:bottom, left:right][pixels] = value
         if objects is not None:
-            number += 0 < value < IGNORE_INDEX
-            if number > MAX_OBJECTS:
-                found, expected = f"{len(painted)} objects", f"at most {MAX_OBJECTS} in masks of 8 bits"
-                raise UserError("object-count", source, found, expected, "leave out --instances")
-            objects[top:bottom, left:right][pixels] = value if value in (0, IGNORE_INDEX) else number
-    return Labels(mask, objects)
+            objects[top:bottom, left:right][pixels] = number if 0 < value < IGNORE_INDEX else 0
+    return Labels(mask, None if objects is None else number_objects(objects))

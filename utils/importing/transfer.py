@@ -14,7 +14,8 @@ import numpy as np
 
 from utils.core.console import UserError, list_faults, progress
 from utils.core.files import read_lines, replacing, write_lines
-from utils.images.reading import read_image, read_mask
+from utils.images.masks import read_objects, write_objects
+from utils.images.reading import read_image
 from utils.images.writing import write_image, write_mask
 from utils.voc.folder import VocFolder, is_image
 
@@ -25,7 +26,8 @@ class Item:
 
     target: Path
     source: Path
-    kind: Literal["picture", "mask", "as it is"]  # as it is: a mask that voc2unet.py has yet to mend
+    # objects: numbers, in up to 16 bits; as it is: a mask that voc2unet.py has yet to mend
+    kind: Literal["picture", "mask", "objects", "as it is"]
     pixels: Callable[[], np.ndarray] | None = None
 
 
@@ -114,22 +116,25 @@ def is_imported(item: Item) -> bool:
     places = (item.target, original_of(item))
     if item.pixels is not None:
         pixels = item.pixels()
-        return any(has_pixels(path, pixels, item.kind == "mask") for path in places)
+        return any(has_pixels(path, pixels, item.kind in WRITERS) for path in places)
     existing = [path for path in places if path.exists()]
     return any(path.samefile(item.source) or filecmp.cmp(item.source, path, False) for path in existing)
+
+
+WRITERS = {"mask": write_mask, "objects": write_objects}
 
 
 def has_pixels(path: Path, pixels: np.ndarray, is_mask: bool) -> bool:
     """Whether a picture or mask file has exactly these pixels. One that is missing or unreadable has not."""
     try:
-        return np.array_equal((read_mask if is_mask else read_image)(path), pixels)
+        return np.array_equal((read_objects if is_mask else read_image)(path), pixels)
     except UserError:
         return False
 
 
 def write_item(item: Item, link: bool) -> None:
     if item.pixels is not None:
-        (write_mask if item.kind == "mask" else write_image)(item.target, item.pixels())
+        WRITERS.get(item.kind, write_image)(item.target, item.pixels())
     elif not link:
         with replacing(item.target) as temporary:
             shutil.copyfile(item.source, temporary)
