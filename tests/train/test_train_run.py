@@ -71,7 +71,7 @@ def test_history_has_a_row_for_every_epoch(finished):
     for row in rows:
         assert 0 < row.lr <= 1e-2
         assert 0 < row.miou <= 1
-        assert row.images_per_second >= 4 / row.seconds
+        assert row.images_per_second > 2.99 / row.seconds  # three crops
 
 
 def test_tensorboard_shows_the_history(finished):
