@@ -13,16 +13,15 @@ from annotated_types import Ge
 from utils.core.console import UserError, counted, progress, quoted, run_script
 from utils.core.files import replacing
 from utils.core.settings import check_settings
+from utils.images.arrays import count_channels, is_photo
 from utils.images.masks import write_objects
-from utils.images.normalisation import stretch, unstretch
+from utils.images.normalisation import Range, stretch, unstretch
 from utils.images.palette import IGNORE_INDEX
 from utils.images.reading import read_image, read_mask
 from utils.images.writing import write_image, write_mask
 from utils.training.augmentation import Augmentation, augment, draw_map, parse_augmentation, resample
 from utils.voc.folder import VocFolder
 from utils.voc.survey import survey_pairs
-
-Limits = tuple[int, int] | None
 
 
 @dataclass
@@ -74,7 +73,7 @@ def main(config: Config) -> None:
 
 
 def write_copies(
-    source: VocFolder, target: VocFolder, name: str, settings: Augmentation, seeds: list, limits: Limits
+    source: VocFolder, target: VocFolder, name: str, settings: Augmentation, seeds: list, limits: Range | None
 ) -> None:
     """Copies NAME_aug1, NAME_aug2, … of a picture, its mask and its objects, one per seed.
 
@@ -86,7 +85,8 @@ def write_copies(
     for copy, seed in enumerate(seeds, 1):
         new_name = f"{name}_aug{copy}"
         new_image, new_mask = augment(image, mask, mask.shape, settings, np.random.default_rng(seed))
-        write_image(target.images_dir / f"{new_name}.png", unstretch(new_image, limits))
+        ending = ".png" if is_photo(count_channels(image)) else ".tif"
+        write_image(target.images_dir / f"{new_name}{ending}", unstretch(new_image, limits))
         write_mask(target.mask_path(new_name), new_mask)
         if objects is not None:
             # The same seed gives the same warp.

@@ -16,7 +16,8 @@ from utils.core.console import UserError, counted, note, run_script, warn
 from utils.core.device import device_of_process, gather, this_process
 from utils.core.heap import keep_freed_memory
 from utils.core.settings import check_settings
-from utils.images.reading import read_image
+from utils.images.arrays import check_channels, is_photo
+from utils.images.reading import as_array
 from utils.inference.ensemble import find_class
 from utils.inference.folder import Share, list_sources, predict_share
 from utils.inference.outputs import FolderTables, ResultSettings, Source, refuse_overwrite, refuse_same_folder
@@ -243,6 +244,8 @@ def report_shares(config: Config, unet: Unet, shares: list[Share]) -> None:
 def predict_video(config: Config, unet: Unet) -> None:
     """Predict the frames of a video or a camera and write them as a video."""
     source = require_input(config, "a video file, or the number of a camera", "video.mp4")
+    for member in unet.members:
+        check_channels(source, 3, member.in_channels, f"in the training of {member.path}")
     refuse_same_folder(source.parent, config.output)
     target = video_target(source, config.output)
     if not config.overwrite:
@@ -269,10 +272,7 @@ def predict_video(config: Config, unet: Unet) -> None:
 
 def measure_speed(config: Config, unet: Unet) -> None:
     """Time single predictions, from a picture in memory to its mask in memory."""
-    if config.input:
-        image = read_image(config.input, floats=True)
-    else:
-        image = np.random.default_rng(0).integers(0, 256, (*unet.input_shape, 3), dtype=np.uint8)
+    image = as_array(config.input) if config.input else make_noise(unet)
     keep_freed_memory()
     seconds = unet.time_predictions(image, config.speed.repeats)
     mean, median = statistics.mean(seconds), statistics.median(seconds)
@@ -280,6 +280,13 @@ def measure_speed(config: Config, unet: Unet) -> None:
         f"{image.shape[0]}×{image.shape[1]}, batch 1, {config.speed.repeats} times after warm-up: "
         f"mean {mean * 1000:.1f} ms, median {median * 1000:.1f} ms, {1 / mean:.2f} pictures per second"
     )
+
+
+def make_noise(unet: Unet) -> np.ndarray:
+    """A picture of random values with the channels that the first network takes."""
+    channels = unet.members[0].in_channels
+    shape = (*unet.input_shape, 3 if is_photo(channels) else channels)
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
 
 def export(config: Config, unet: Unet) -> None:
@@ -294,8 +301,10 @@ def export(config: Config, unet: Unet) -> None:
         raise UserError("export-of-ensemble", "--model-path", "several models", "one model", remedy)
     if not config.overwrite:
         refuse_overwrite([path])
-    image = read_image(config.input or Path(__file__).with_name("img") / "cells_a.png")
     exact = Unet(unet.model_path, "cpu", "fp32")
+    example = Path(__file__).with_name("img") / "cells_a.png"
+    photo = is_photo(unet.members[0].in_channels)
+    image = exact.open(as_array(config.input) if config.input else example if photo else make_noise(unet))
     export_onnx(path, exact.net, exact.checkpoint, config.speed.argmax)
     exported = Unet(path, config.device)
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, opset {OPSET}, {exported.net.extra_repr()}")

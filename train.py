@@ -19,6 +19,7 @@ from utils.core.console import UserError, counted, note, progress, quoted, run_s
 from utils.core.device import Precision, choose_device, choose_precision, set_determinism
 from utils.core.heap import return_freed_memory
 from utils.core.settings import check_settings
+from utils.images.arrays import check_channels
 from utils.images.normalisation import Normalisation
 from utils.images.palette import voc_palette
 from utils.models.checkpoint import Checkpoint, config_to_dict
@@ -204,7 +205,8 @@ def read_data(config: Config) -> Data:
 
 def resolve_settings(config: Config, data: Data, start: Start) -> Config:
     """The settings, with those left to the program chosen by the data, the optimizer and the weights."""
-    in_channels = config.network.in_channels or data.pictures.channels
+    in_channels, pictures = config.network.in_channels or data.pictures.channels, f"in {config.voc_root}"
+    check_channels(f"--in-channels {in_channels}", in_channels, data.pictures.channels, pictures)
     network = replace(config.network, in_channels=in_channels, num_classes=len(data.class_names))
     if start.weights:
         network = resolve_network_settings(network, start.weights.network, start.path)

@@ -14,9 +14,8 @@ from torch import Tensor, nn
 from nets.geometry import measure_geometry
 from utils.core.console import UserError, progress
 from utils.core.device import Precision
-from utils.images.arrays import to_uint8_rgb
+from utils.images.arrays import check_channels, to_uint8_rgb
 from utils.images.large import TiffWindows, open_picture
-from utils.images.normalisation import floats_to_uint16
 from utils.images.palette import voc_palette
 from utils.images.reading import Picture, as_array
 from utils.inference.ensemble import (
@@ -104,7 +103,7 @@ class Unet:
 
     @torch.inference_mode()
     def logits(self, images: Tensor) -> Tensor:
-        """(N, 1 or 3, H, W) uint8 or uint16 → (N, num_classes, H, W) float32 on `device`."""
+        """(N, C, H, W) uint8 or uint16 → (N, num_classes, H, W) float32 on `device`."""
         size = images.shape[-2:]
         grid = plan_tiles(self.members, size, len(images), self.tile_size)
         readers = [member.read_batch(images) for member in self.members]
@@ -139,21 +138,24 @@ class Unet:
             yield tuple(arrays)
 
     def open(self, image: Picture) -> np.ndarray | TiffWindows:
-        """A path (a large TIFF by windows), PIL picture or array (H, W) or (H, W, 3) as uint8 or uint16.
+        """A path (a large TIFF by windows), PIL picture or array as (H, W) or (H, W, C), uint8 or uint16.
 
-        Floats (H, W) become uint16 as in training. Raises UserError if the network learnt from none.
+        Floats (H, W) stay as they are, because each network scales them as in its training. Raises UserError
+        if one learnt from none, or from other channels.
         """
         known = isinstance(image, (str, Path))
-        picture = open_picture(image) if known else as_array(image)
-        if not isinstance(picture, np.ndarray) or picture.dtype.kind != "f":
-            return picture
-        limits, subject = self.normalisation.range_float, image if known else "picture"
-        if limits is None:
-            found = f"floating-point values between {np.nanmin(picture):g} and {np.nanmax(picture):g}"
-            expected = "8 or 16 bits per channel, as in training"
-            remedy = "convert it as those pictures were; import_dataset.py --format stack prepares floats"
-            raise UserError("floats-unknown", subject, found, expected, remedy)
-        return floats_to_uint16(picture, *limits)
+        picture, subject = open_picture(image) if known else as_array(image), image if known else "picture"
+        channels = picture.shape[2] if len(picture.shape) == 3 else 1
+        for member in self.members:
+            model = member.path or "the network"
+            check_channels(subject, channels, member.in_channels, f"in the training of {model}")
+            floats = isinstance(picture, np.ndarray) and picture.dtype.kind == "f"
+            if floats and member.normalisation.range_float is None:
+                found = f"floating-point values between {np.nanmin(picture):g} and {np.nanmax(picture):g}"
+                expected = f"8 or 16 bits per channel, as in the training of {model}"
+                remedy = "convert it as those pictures were; import_dataset.py --format stack prepares floats"
+                raise UserError("floats-unknown", subject, found, expected, remedy)
+        return picture
 
     def predict(self, image: Picture) -> np.ndarray:
         """Class indices (H, W) uint8. image: see `open`."""

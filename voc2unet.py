@@ -101,7 +101,7 @@ def propose_settings(folder: VocFolder, examination: Examination, statistics: St
     records = [report.record for report in examination.reports if report.record.name in train]
     return propose(
         [record.size for record in records],
-        all(record.gray for record in records),
+        1 if all(record.gray for record in records) else max(record.channels for record in records),
         {one.name: one.share for one in statistics.classes if one.pixels},
         [(one.object_median, one.object_large) for one in statistics.classes if one.objects],
     )

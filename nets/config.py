@@ -11,7 +11,7 @@ class NetworkConfig:
     """Settings of the network."""
 
     num_classes: int | None = None  # classes, the background counted; None: those of the data
-    in_channels: Literal[1, 3] | None = None  # 3: RGB, 1: gray; None: 1 if all pictures of the data are gray
+    in_channels: int | None = None  # 3: RGB, 1: gray; None: those of the data, 1 if all pictures are gray
     backbone: Literal[("plain", *BACKBONES)] = "plain"  # encoder; plain: the U-Net's own
     base_channels: int = 16  # plain: width of the first level, doubled at every level; 64 in the paper
     depth: int = 4  # plain: number of times the resolution is halved

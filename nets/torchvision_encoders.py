@@ -30,7 +30,8 @@ class StageEncoder(Encoder):
     def rename(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         """Weights under torchvision's names (`features.0.weight`, `layer1.0.conv1.weight`) → under ours.
 
-        The classifier's are left out. Gray input takes the sum over RGB of the first convolution.
+        The classifier's are left out. Gray input takes the sum over RGB of the first convolution. Other
+        numbers of channels take red, green and blue in turn, scaled to the same sum.
         """
         own, renamed = self.state_dict(), {}
         level_of = {name: i for i, level in enumerate(self.levels) for name, _ in level.named_children()}
@@ -41,8 +42,12 @@ class StageEncoder(Encoder):
             if stage not in level_of or (key != name) != stage.isdecimal():
                 continue
             target = f"levels.{level_of[stage]}.{name}"
-            if target in own and own[target].ndim == 4 and own[target].shape[1] == 1 and value.shape[1] == 3:
-                value = value.sum(1, keepdim=True)
+            if target in own and own[target].ndim == 4 and own[target].shape[1] != value.shape[1] == 3:
+                channels = own[target].shape[1]
+                colours = (
+                    value.sum(1, keepdim=True) if channels == 1 else value[:, torch.arange(channels) % 3]
+                )
+                value = colours if channels == 1 else colours * (3 / channels)
             renamed[target] = value
         return renamed
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 from doctor_folder import MASK, noise
+from picture_files import tiff
 from PIL import Image
 from scripts import recode, save_as
 
@@ -18,6 +19,18 @@ from utils.voc.folder import VocFolder
 def replace_picture(folder: VocFolder, ending: str, content: bytes) -> None:
     (folder.images_dir / "b.png").unlink()
     (folder.images_dir / f"b{ending}").write_bytes(content)
+
+
+def save_tiff(array: np.ndarray, names: str = "abcd", **options: object) -> Callable[[VocFolder], None]:
+    """The pictures of `names` as TIFFs of these samples or pages."""
+
+    def spoil(folder: VocFolder) -> None:
+        for name in names:
+            (folder.images_dir / f"{name}.png").unlink()
+            pixels = (array + ord(name) % 7).astype(array.dtype)
+            (folder.images_dir / f"{name}.tif").write_bytes(tiff(pixels, **options))
+
+    return spoil
 
 
 def truncate_picture(folder: VocFolder) -> None:

@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import cases as c
 from catalogue_runs import AS_IS, MESSAGES, OK, format_messages, make_base, run_all
 from doctor_folder import MASK, add
+from picture_files import CONTIGUOUS, axes
 from scripts import cut_off, recode, save_as
 
 from utils.images.palette import voc_palette
@@ -216,8 +217,25 @@ REMARKS = [
     Row("gray and color", c.save_picture(c.noise("b", 3, 4, 3)), says("picture-color", OK)),
     Row("two bit depths", c.save_picture(c.noise("b").astype(np.uint16) * 257), says("picture-16-bit", OK)),
 ]
+FIVE = c.noise("b", 3, 4, 5)
+TWO, NONE = FIVE[..., :2], {"photometric": "minisblack"}
+PAGES, PLANES = np.moveaxis(FIVE, 2, 0).copy(), {"photometric": "minisblack", "planarconfig": "separate"}
+CYX, ZYX = ({**axes(names), "imagej": True} for names in ("CYX", "ZYX"))
+# Pages and channels of TIFFs.
+CHANNELS = [
+    Row("pages of no name", c.save_tiff(PAGES, "b", **NONE), says("picture-pages", "remark", OK)),
+    Row("slices", c.save_tiff(PAGES, "b", **ZYX), says("picture-pages", "remark", OK)),
+    Row("five channels in pages", c.save_tiff(PAGES, **CYX), says(OK, OK, "picture-channels")),
+    Row("five channels in planes", c.save_tiff(PAGES, **PLANES), says(OK, OK, "picture-channels")),
+    Row("two samples", c.save_tiff(TWO, **CONTIGUOUS), says(OK, OK, "picture-channels")),
+    Row("one picture of two samples", c.save_tiff(TWO, "b", **CONTIGUOUS), says("picture-channels")),
+    Row("one picture of four channels", c.save_tiff(PAGES[:4], "b", **CYX), says("picture-channels")),
+    Row("twenty channels", c.save_tiff(np.tile(PAGES, (4, 1, 1)), **PLANES), says("picture-channels")),
+    Row("channels of floats", c.save_tiff(PAGES.astype(np.float32), **CYX), says("tiff-form")),
+    Row("gray with alpha in a TIFF", c.save_tiff(TWO, "b", **CONTIGUOUS, extrasamples=[2]), says(OK)),
+]
 # One list for each subject, so that rows are easily found and added.
-ROWS = [*FOLDERS, *NAMES, *SIZES, *CODING, *DAMAGED, *CLASSES, *SPLITS, *REMARKS]
+ROWS = [*FOLDERS, *NAMES, *SIZES, *CODING, *DAMAGED, *CLASSES, *SPLITS, *REMARKS, *CHANNELS]
 
 
 if __name__ == "__main__" and "--write" in sys.argv:

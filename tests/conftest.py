@@ -16,6 +16,7 @@ from scripts import SHARED
 
 from utils.core.files import write_lines
 from utils.images.writing import write_image, write_mask
+from utils.inference.tiling import make_grid
 from utils.voc.demo import CLASS_NAMES, draw_sample
 from utils.voc.folder import VocFolder
 
@@ -97,3 +98,16 @@ def without_drawing(monkeypatch):
     """voc2unet.py without its two pictures, which take a second."""
     for name in ("draw_statistics", "draw_contact_sheet"):
         monkeypatch.setattr(f"voc2unet.{name}", lambda *_: None)
+
+
+@pytest.fixture
+def small_is_large(monkeypatch):
+    """Pictures above 1,000 pixels go band by band, above 2,000 into TIFFs."""
+    for module in ("images.large", "inference.ensemble", "inference.rendering", "inference.results"):
+        monkeypatch.setattr(f"utils.{module}.LARGE_PIXELS", 1000)
+    monkeypatch.setattr("utils.inference.results.PNG_PIXELS", 2000)
+
+    def make_small_grid(size, side, stride, reach, exact):
+        return make_grid(size, 24, 4, 0, exact=True)
+
+    monkeypatch.setattr("utils.inference.ensemble.make_grid", make_small_grid)

@@ -23,6 +23,12 @@ BITS = np.where(GRAY > 127, 255, 0).astype(np.uint8)
 PALETTED = Image.fromarray(RGB).quantize(16)
 CLASSES = RNG.integers(0, 4, (20, 30)).astype(np.uint8)
 
+FIVE = RNG.integers(0, 256, (20, 30, 5), np.uint8)
+FIVE16 = FIVE * np.uint16(200)
+PAGES, PAGES16 = (np.moveaxis(each, 2, 0).copy() for each in (FIVE, FIVE16))
+CONTIGUOUS = {"photometric": "minisblack", "planarconfig": "contig"}
+PLANES = {"photometric": "minisblack", "planarconfig": "separate"}
+
 
 def pillow(image: Image.Image | np.ndarray, file_format: str = "PNG", **options: object) -> bytes:
     stream = io.BytesIO()
@@ -43,6 +49,10 @@ def tiff(image: np.ndarray, orientation: int = 1, **options: object) -> bytes:
         stream, image, **{"photometric": photometric, "extratags": tags, "metadata": None, **options}
     )
     return stream.getvalue()
+
+
+def axes(names: str, **options: object) -> dict[str, object]:
+    return {"metadata": {"axes": names}, "photometric": "minisblack", **options}
 
 
 def png16(image: np.ndarray, colour_type: int, exif: bytes = b"") -> bytes:
@@ -118,6 +128,35 @@ EXACT = {
     "TIFF 16-bit RGBA": (tiff(np.dstack([RGB16, GRAY16]), extrasamples=["unassalpha"]), RGB16),
     "BigTIFF 16-bit RGB": (tiff(RGB16, bigtiff=True), RGB16),
     "TIFF stack": (tiff(np.stack([GRAY, GRAY[::-1]]), photometric="minisblack"), GRAY),
+    "TIFF 16-bit planes": (tiff(RGB16.transpose(2, 0, 1).copy(), planarconfig="separate"), RGB16),
+    "TIFF RGB with an unnamed sample": (tiff(FIVE[..., :4], extrasamples=["unspecified"]), FIVE[..., :4]),
+    "TIFF of 2 samples": (tiff(FIVE[..., :2], **CONTIGUOUS), FIVE[..., :2]),
+    "TIFF gray with alpha": (tiff(FIVE[..., :2], **CONTIGUOUS, extrasamples=["unassalpha"]), FIVE[..., 0]),
+    "TIFF of 5 samples": (tiff(FIVE, **CONTIGUOUS), FIVE),
+    "TIFF of 5 samples, compressed": (tiff(FIVE, **CONTIGUOUS, compression="lzw", predictor=True), FIVE),
+    "TIFF of 5 planes, big-endian": (tiff(PAGES, byteorder=">", **PLANES), FIVE),
+    "TIFF of 5 planes in tiles": (tiff(PAGES, **PLANES, tile=(16, 16), compression="zlib"), FIVE),
+    "TIFF of 5 inverted samples": (tiff(FIVE, **{**CONTIGUOUS, "photometric": "miniswhite"}), 255 - FIVE),
+    "ImageJ channels": (tiff(PAGES16, **axes("CYX", imagej=True)), FIVE16),
+    "ImageJ slices of channels": (
+        tiff(
+            np.stack([PAGES16, PAGES16 // 2]),
+            imagej=True,
+            metadata={"axes": "ZCYX"},
+            photometric="minisblack",
+        ),
+        FIVE16,
+    ),
+    "ImageJ slices": (tiff(PAGES, **axes("ZYX", imagej=True)), PAGES[0]),
+    "OME channels of slices": (
+        tiff(
+            np.stack([PAGES, PAGES[::-1]], axis=1),
+            ome=True,
+            metadata={"axes": "CZYX"},
+            photometric="minisblack",
+        ),
+        FIVE,
+    ),
     "BMP": (pillow(RGB, "BMP"), RGB),
     "GIF": (pillow(GRAY, "GIF"), np.repeat(GRAY[..., None], 3, axis=2)),
     "PPM": (pillow(RGB, "PPM"), RGB),

@@ -210,8 +210,8 @@ def test_missing_files_are_user_errors(unet, tmp_path):
     [
         np.zeros((4, 4, 3), np.float64),
         np.zeros((4, 4), bool),
-        np.zeros((4, 4, 4), np.uint8),
-        np.zeros((4, 4, 2), np.uint8),
+        np.zeros((4, 4, 1), np.uint8),
+        np.zeros((4, 4, 17), np.uint8),
         np.zeros(4, np.uint8),
         np.zeros((0, 4), np.uint8),
         np.zeros((1, 4, 4, 3), np.uint8),

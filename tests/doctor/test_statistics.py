@@ -252,8 +252,8 @@ def test_a_name_that_the_file_does_not_list(folder):
 
 
 def report_of(values, name):
-    record = PairRecord(name, (8, 8), values, True, 8, np.zeros((4, 2)))
-    return PairReport(record, None, 1, name, b"", RepairedMask((), "", (8, 8)))
+    record = PairRecord(name, (8, 8), values, True, 1, 8, np.zeros((4, 2)))
+    return PairReport(record, None, name, b"", RepairedMask((), "", (8, 8)))
 
 
 @given(st.integers(1, 80), st.integers(2, 12))

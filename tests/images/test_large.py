@@ -22,6 +22,7 @@ from utils.images.writing import row_writer
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (70, 93, 3), np.uint8)
 GRAY = RGB[..., 0].copy()
+PAGES = np.moveaxis(np.dstack([RGB, 255 - GRAY]), 2, 0).copy()
 BANDS = (0, 1, 30, 31, 64, 70)
 WRITTEN = {
     "tiles": (RGB, {"tile": (16, 32)}),
@@ -42,6 +43,9 @@ WRITTEN = {
         {"photometric": "palette", "colormap": RNG.integers(0, 256, (3, 256)).astype(np.uint16) * 257},
     ),
     "CMYK": (np.dstack([RGB, GRAY]), {"photometric": "separated", "tile": (32, 32)}),
+    "4 samples": (np.dstack([RGB, GRAY]), {"extrasamples": ["unspecified"], "photometric": "rgb"}),
+    "5 samples": (np.dstack([RGB, RGB[..., :2]]), {"planarconfig": "contig", "photometric": "minisblack"}),
+    "5 planes": (np.stack([GRAY, *PAGES]), {"planarconfig": "separate", "tile": (32, 32)}),
     "BigTIFF": (RGB, {"bigtiff": True, "tile": (16, 16)}),
 }
 
@@ -63,6 +67,24 @@ def test_windows_of_a_tiff_are_the_rows_of_the_picture(name, tmp_path):
         band = windows[top:bottom]
         assert band.dtype == whole.dtype
         np.testing.assert_array_equal(band, whole[top:bottom])
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib"}], ids=["plain", "deflated"])
+@pytest.mark.parametrize("axes", ["CYX", "ZCYX", "TZCYX"])
+def test_windows_of_pages_that_are_channels(axes, options, orientation, tmp_path):
+    pages = PAGES.reshape(*[1] * (len(axes) - 3), *PAGES.shape)
+    for axis in range(pages.ndim - 3):
+        pages = np.concatenate([pages, pages + 1], axis)
+    path, tags = tmp_path / "a.tif", [(274, 3, 1, orientation, True)]
+    settings = {"imagej": True, "metadata": {"axes": axes}, "extratags": tags, **options}
+    tifffile.imwrite(path, pages, photometric="minisblack", **settings)
+    expected = np.dstack(list(PAGES))
+    expected = np.rot90(expected, -1) if orientation == 6 else expected
+    np.testing.assert_array_equal(read_image(path), expected)
+    windows = open_windows(path, above=0)
+    assert windows.shape == expected.shape
+    np.testing.assert_array_equal(np.concatenate([windows[:31], windows[31:]]), expected)
 
 
 def save_odd_tiff(path, values, bits, photometric, tiled):
@@ -265,10 +287,33 @@ def test_a_bomb_stays_refused(tmp_path, monkeypatch):
 
 
 def test_pages_beyond_the_first_are_told(tmp_path, capsys):
-    pages = np.arange(3 * 8 * 8, dtype=np.uint8).reshape(3, 8, 8)
-    tifffile.imwrite(tmp_path / "stack.tif", pages, photometric="minisblack")
-    assert open_picture(tmp_path / "stack.tif")[0, 1] == 1
-    assert "3 pages" in capsys.readouterr().err
+    tifffile.imwrite(tmp_path / "stack.tif", PAGES, photometric="minisblack")
+    np.testing.assert_array_equal(open_picture(tmp_path / "stack.tif"), PAGES[0])
+    told = capsys.readouterr().err
+    assert "4 pages" in told and "--format stack" in told
+    slices = {"imagej": True, "metadata": {"axes": "ZCYX"}}
+    tifffile.imwrite(tmp_path / "slices.tif", np.stack([PAGES] * 3), photometric="minisblack", **slices)
+    assert open_picture(tmp_path / "slices.tif").shape == (70, 93, 4)
+    told = capsys.readouterr().err
+    assert "3 slices" in told and "docs/data.md" in told
+
+
+def test_what_holds_one_picture_is_read_without_a_word(tmp_path, capsys):
+    with tifffile.TiffWriter(tmp_path / "pyramid.tif") as writer:
+        writer.write(RGB, photometric="rgb")
+        writer.write(RGB[::2, ::2], photometric="rgb", subfiletype=1)
+    options = {"imagej": True, "metadata": {"axes": "CYX"}, "photometric": "minisblack"}
+    tifffile.imwrite(tmp_path / "channels.tif", PAGES, **options)
+    for path in tmp_path.iterdir():
+        open_picture(path)
+    assert not capsys.readouterr().err
+
+
+def test_frames_beyond_the_first_are_told(tmp_path, capsys):
+    frames = [Image.fromarray(each) for each in PAGES]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    open_picture(tmp_path / "a.gif")
+    assert "4 frames" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from picture_files import (
     EXACT,
     GRAY,
     GRAY16,
+    PLANES,
     RGB,
     RGB16,
     assert_helpful,
@@ -140,11 +141,15 @@ BROKEN = {
     "64-bit float TIFF": (tiff(GRAY.astype(np.float64)), "tiff-form"),
     "signed TIFF": (tiff(GRAY.astype(np.int16) - 100), "picture-32-bit"),
     "32-bit TIFF": (tiff(GRAY.astype(np.uint32) * 1000), "picture-32-bit"),
-    "five channels": (
-        tiff(np.dstack([RGB, RGB[..., :2]]), photometric="minisblack", planarconfig="contig"),
+    "floats in channels": (
+        tiff(np.stack([GRAY.astype(np.float32)] * 2), metadata={"axes": "CYX"}, photometric="minisblack"),
         "tiff-form",
     ),
-    "16-bit planes": (tiff(RGB16.transpose(2, 0, 1).copy(), planarconfig="separate"), "tiff-form"),
+    "17 channels": (tiff(np.stack([GRAY] * 17), **PLANES), "picture-channels"),
+    "channels of a bomb": (
+        tiff(np.zeros((4, 3000, 3000), np.uint16), **PLANES, compression="zstd"),
+        "picture-damaged",
+    ),
 }
 
 

@@ -5,8 +5,8 @@ import pytest
 from utils.training.recipe import propose
 
 
-def propose_flags(sizes, gray=True, shares=None, objects=()):
-    return " ".join(one.flags for one in propose(sizes, gray, shares or {"cell": 0.5}, objects))
+def propose_flags(sizes, channels=1, shares=None, objects=()):
+    return " ".join(one.flags for one in propose(sizes, channels, shares or {"cell": 0.5}, objects))
 
 
 @pytest.mark.parametrize(
@@ -30,14 +30,15 @@ def test_sizes_proposed(size, count, objects, flags):
 
 def test_channels_and_weights_proposed():
     sizes = [(64, 64)] * 2
-    assert "--in-channels 3" in propose_flags(sizes, gray=False)
+    for channels in (3, 5):
+        assert f"--in-channels {channels}" in propose_flags(sizes, channels)
     assert "--class-weights balanced" in propose_flags(sizes, shares={"a": 0.97, "b": 0.03})
     assert "--class-weights none" in propose_flags(sizes, shares={"a": 0.8, "b": 0.2})
 
 
 def test_only_what_training_would_not_choose_is_needed():
     def needed(size, objects, shares):
-        return [one.needed for one in propose([size] * 40, True, shares, objects) if one.needed]
+        return [one.needed for one in propose([size] * 40, 1, shares, objects) if one.needed]
 
     assert needed((256, 256), [(400, 900)], {"a": 0.5, "b": 0.5}) == []
     assert needed((2000, 3000), [(90_000, 4e6)], {"a": 0.97, "b": 0.03}) == [

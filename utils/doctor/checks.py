@@ -9,6 +9,7 @@ from utils.core.console import UserError
 from utils.doctor.examination import Examination, PairReport
 from utils.doctor.faults import warning
 from utils.doctor.repair import MaskRepair
+from utils.images.arrays import check_channels
 from utils.images.palette import IGNORE_INDEX
 from utils.voc.classes import check_classes, looks_like_0_255, resolve_class_names
 from utils.voc.names import list_some
@@ -76,7 +77,7 @@ def _check_single_values(examination: Examination, repair: MaskRepair, black_whi
 
 
 def check_pictures(reports: Sequence[PairReport]) -> list[UserError]:
-    """Warnings: pictures that are copies of others; gray among color; 8 among 16 bits."""
+    """Pictures of other channels than most. Warnings: copies of others; gray among color; 8 among 16 bits."""
     first: dict[str, PairReport] = {}
     faults = []
     for report in reports:
@@ -84,6 +85,12 @@ def check_pictures(reports: Sequence[PairReport]) -> list[UserError]:
         if other is not report:
             found = f"the same pixels as {other.picture.name}"
             faults.append(warning("picture-copy", report.picture, found, "remove one of each"))
+    usual = Counter(report.record.channels for report in reports).most_common(1)
+    for report in reports:
+        try:
+            check_channels(report.picture, report.record.channels, usual[0][0], "most of the pictures")
+        except UserError as error:
+            faults.append(error)
     colors = ["picture-gray" if report.record.gray else "picture-color" for report in reports]
     depths = [f"picture-{report.record.bits}-bit" for report in reports]
     for codes in (colors, depths):

@@ -14,7 +14,7 @@ from utils.doctor.originals import RepairedMask
 from utils.doctor.repair import ColoredMaskError, MaskRepair, Pair
 from utils.images.arrays import digest
 from utils.images.palette import IGNORE_INDEX
-from utils.images.reading import read_image
+from utils.images.reading import find_unread, read_image
 from utils.voc.colors import BUILT_IN, color_shares
 from utils.voc.copies import look_of
 from utils.voc.survey import THREADS, PairRecord, make_record
@@ -24,11 +24,10 @@ SIZE_BINS = 8  # of object sizes, per octave
 
 @dataclass(frozen=True, slots=True)
 class PairReport:
-    """What one pair holds. channels: of the picture's file; digest, look: of the picture's pixels."""
+    """What one pair holds. digest, look: of the picture's pixels."""
 
     record: PairRecord
     picture: Path
-    channels: int
     digest: str
     look: bytes
     repaired: RepairedMask
@@ -94,6 +93,7 @@ def _examine_pair(
     image, mask, errors = None, None, []
     try:
         image = read_image(pair.picture)
+        errors += [unread] if (unread := find_unread(pair.picture)) else []
     except UserError as error:
         errors.append(error)
     try:
@@ -104,9 +104,8 @@ def _examine_pair(
         return errors, None, None, {}
     record, histograms = make_record(pair.name, image, mask)
     repaired = RepairedMask(tuple(steps), digest(mask) if repair.active else "", mask.shape)
-    channels = 1 if image.ndim == 2 else 3
-    report = PairReport(record, pair.picture, channels, digest(image), look_of(image), repaired)
-    return errors, report, histograms[4], _measure_objects(mask, record.values)
+    report = PairReport(record, pair.picture, digest(image), look_of(image), repaired)
+    return errors, report, histograms[-1], _measure_objects(mask, record.values)
 
 
 def _measure_objects(mask: np.ndarray, values: dict[int, int]) -> dict[int, np.ndarray]:

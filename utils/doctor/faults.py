@@ -17,6 +17,7 @@ WARNINGS = {
     "picture-color": "pictures are in color, unlike the others",
     "picture-copy": "pictures are the same as another",
     "picture-gray": "pictures are gray, unlike the others",
+    "picture-pages": "files hold several pictures",
     "picture-without-mask": "pictures without a mask are left out",
 }
 

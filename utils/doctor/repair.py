@@ -127,6 +127,11 @@ class MaskRepair:
                 codes = read_image(path)
             except UserError:
                 raise error from None
+            if codes.ndim == 3 and codes.shape[2] in (2, 4):
+                # An extra sample of a TIFF that is not called alpha.
+                codes = codes[..., 0] if codes.shape[2] == 2 else codes[..., :3]
+            if codes.ndim == 3 and codes.shape[2] != 3:
+                raise error from None
         if codes.ndim == 3 and codes.dtype == np.uint16:
             codes = (codes >> 8).astype(np.uint8)
         chosen = self.values is not None or (self.table is not None and codes.ndim == 3)

@@ -9,6 +9,7 @@ import numpy as np
 
 from utils.core.console import counted
 from utils.doctor.examination import Examination
+from utils.images.arrays import name_channels
 from utils.images.palette import IGNORE_INDEX
 
 PERCENTILES = (0.1, 1, 25, 50, 75, 99, 99.9)
@@ -55,8 +56,7 @@ def describe(examination: Examination, class_names: Sequence[str]) -> Statistics
         pictures=len(reports),
         sizes=_most_common(f"{record.size[0]}×{record.size[1]}" for record in records),
         channels=_most_common(
-            "RGB" if not report.record.gray else "gray" if report.channels == 1 else "RGB, all equal"
-            for report in reports
+            name_channels(one.channels) + ", all equal" * (one.gray and one.channels > 1) for one in records
         ),
         bits=_most_common(str(record.bits) for record in records),
         intensity_percentiles={f"{p:g}": float(place) for p, place in zip(PERCENTILES, places, strict=True)},

@@ -5,16 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
-from PIL import Image
 from tifffile import COMPRESSION, PHOTOMETRIC, TiffPage
 
-from utils.core.console import quoted, warn
-from utils.images.reading import DECODE_ERRORS, damaged_picture, read_image
+from utils.core.console import warn
+from utils.images.reading import TIFF_ERRORS, damaged_picture, find_unread, read_image
+from utils.images.tiff import MOST_CHANNELS, orientation_of, read_layout, to_picture, turn_of, upright
 
 LARGE_PIXELS = 1 << 25  # pictures above are predicted band by band
 STRIP_BYTES = 1 << 26  # a compressed strip or tile that is larger gains nothing from windows
-TIFF_ERRORS = (tifffile.TiffFileError, RuntimeError, *DECODE_ERRORS)
-GRAY = (PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.MINISWHITE)
 JPEG = {COMPRESSION.OJPEG, COMPRESSION.JPEG, COMPRESSION.JPEG_LOSSY, COMPRESSION.ALT_JPEG}
 # Bits per value that are read by windows. Other TIFFs are left to `read_image`.
 BITS = {
@@ -28,7 +26,12 @@ BITS = {
 
 
 def open_picture(path: str | Path) -> "np.ndarray | TiffWindows":
-    """`read_image`, or for a large TIFF what reads its rows when they are asked for. Raises UserError."""
+    """`read_image`, or for a large TIFF what reads its rows when they are asked for. Raises UserError.
+
+    Warns of pages that are not read.
+    """
+    if unread := find_unread(path):
+        warn(f"{path}: {unread.found}; {unread.remedy}")
     windows = open_windows(Path(path), LARGE_PIXELS)
     return read_image(path, floats=True) if windows is None else windows
 
@@ -38,16 +41,14 @@ def open_windows(path: Path, above: int) -> "TiffWindows | None":
     try:
         with tifffile.TiffFile(path) as file:
             page = file.pages.first
-            if len(file.pages) > 1:
-                command = "python import_dataset.py --format stack --voc-root VOCdevkit/stack"
-                found = f"{path} has {len(file.pages)} pages; only the first is read"
-                warn(f"{found}. A picture of each: {command} --images {quoted(path)}")
             if page.imagelength * page.imagewidth <= above or not can_be_windowed(page):
                 return None
-            orientation = int(page.tags.valueof("Orientation", default=1))
+            layout, orientation = read_layout(file), orientation_of(page)
+            if layout.channels > MOST_CHANNELS:
+                return None
             height, width = (page.imagelength, page.imagewidth)[:: -1 if orientation >= 5 else 1]
-            shape = (height, width) if page.photometric in GRAY else (height, width, 3)
-            return TiffWindows(path, shape, orientation)
+            shape = (height, width) if layout.channels == 1 else (height, width, layout.channels)
+            return TiffWindows(path, shape, orientation, layout.pages)
     except TIFF_ERRORS:
         # `read_image` reports what is wrong with it.
         return None
@@ -68,30 +69,28 @@ def can_be_windowed(page: TiffPage) -> bool:
 class TiffWindows:
     """Rows of a large TIFF on demand: `windows[top:bottom]` equals `read_image(path)[top:bottom]`.
 
-    shape: (H, W) or (H, W, 3), upright; orientation: the EXIF code, 1 to 8.
+    shape: (H, W) or (H, W, channels), upright; orientation: the EXIF code, 1 to 8; pages: see `Layout`.
     """
 
     path: Path
     shape: tuple[int, ...]
     orientation: int = 1
+    pages: tuple[int, ...] = (0,)
 
     def __getitem__(self, rows: slice) -> np.ndarray:
         """Raises UserError where the file is damaged, or its compression is not installed."""
         top, bottom, _ = rows.indices(self.shape[0])
-        transposed = self.orientation >= 5
-        down = -1 if self.orientation in (3, 4, 7, 8) else 1
-        across = -1 if self.orientation in (2, 3, 6, 7) else 1
+        transposed, down, _ = turn_of(self.orientation)
         if down < 0:
             top, bottom = self.shape[0] - bottom, self.shape[0] - top
-        box = slice(top, bottom), slice(None)
+        box = (slice(top, bottom), slice(None))[:: -1 if transposed else 1]
         try:
             with tifffile.TiffFile(self.path) as file:
-                page = file.pages.first
-                pixels = to_picture(read_box(page, *box[:: -1 if transposed else 1]), page)
+                pages = [file.pages[number] for number in self.pages]
+                planes = [to_picture(read_box(page, *box), page) for page in pages]
         except TIFF_ERRORS as error:
             raise damaged_picture(self.path, error) from None
-        upright = pixels.swapaxes(0, 1) if transposed else pixels
-        return np.ascontiguousarray(upright[::down, ::across])
+        return upright(planes[0] if len(planes) == 1 else np.dstack(planes), self.orientation)
 
 
 def read_box(page: TiffPage, rows: slice, columns: slice) -> np.ndarray:
@@ -105,7 +104,7 @@ def read_box(page: TiffPage, rows: slice, columns: slice) -> np.ndarray:
     handle = page.parent.filehandle
     if page.is_memmappable:
         # Mapped anew for each box, because mapped pages count as memory in use.
-        stored = tifffile.memmap(handle.path, page=0, mode="r").view(np.ndarray)
+        stored = tifffile.memmap(handle.path, page=page.index, mode="r").view(np.ndarray)
         stored = np.moveaxis(stored, page.axes.index("S"), -1) if "S" in page.axes else stored[..., None]
         return stored[top:bottom, left:right].astype(page.dtype)
     out = np.zeros((bottom - top, right - left, page.samplesperpixel), page.dtype)
@@ -128,16 +127,3 @@ def read_box(page: TiffPage, rows: slice, columns: slice) -> np.ndarray:
             h, w, samples = inside.shape
             out[max(y - top, 0) :, max(x - left, 0) :, plane:][:h, :w, :samples] = inside
     return out
-
-
-def to_picture(values: np.ndarray, page: TiffPage) -> np.ndarray:
-    """Stored values (h, w, samples) → (h, w) gray or (h, w, 3) RGB, uint8 or uint16, as from `read_image`."""
-    if page.photometric == PHOTOMETRIC.PALETTE:
-        return (page.colormap >> 8).astype(np.uint8).T[values[..., 0].astype(np.uint16)]
-    if page.photometric == PHOTOMETRIC.SEPARATED:
-        return np.asarray(Image.fromarray(np.ascontiguousarray(values[..., :4]), "CMYK").convert("RGB"))
-    if page.photometric not in GRAY:
-        return values[..., :3]
-    gray = values[..., 0]
-    gray = gray * np.uint8(255 // (2**page.bitspersample - 1)) if page.bitspersample < 8 else gray
-    return np.iinfo(gray.dtype).max - gray if page.photometric == PHOTOMETRIC.MINISWHITE else gray

@@ -10,19 +10,22 @@ from torch import Tensor
 # The full range of each integer type becomes 0…1; float pictures are taken to be in 0…1 already.
 FULL_SCALE = {torch.uint8: 255.0, torch.uint16: 65535.0}
 
+Range = tuple[int, int] | tuple[tuple[int, int], ...]
+
 
 @dataclass(frozen=True)
 class Normalisation:
     """(value / full scale − mean) / std. mean, std: one number per channel, in units of the full scale.
 
-    range_16bit: (low, high) values that `stretch` maps to the full scale of 16-bit pictures; None: none.
+    range_16bit: (low, high) values that `stretch` maps to the full scale of 16-bit pictures, or one such pair
+    for each channel; None: none.
     range_float: the values that became 0 and 65535 when float pictures were imported, and do in prediction;
     wide of what is trained on; None: there were none.
     """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    range_16bit: tuple[int, int] | None = None
+    range_16bit: Range | None = None
     range_float: tuple[float, float] | None = None
 
     def to_dict(self) -> dict[str, list[float] | list[int] | None]:
@@ -58,18 +61,20 @@ def floats_to_uint16(values: np.ndarray, low: float, high: float) -> np.ndarray:
     return (np.clip(scaled, 0, 1) * 65535 + 0.5).astype(np.uint16)
 
 
-def stretch(image: np.ndarray, limits: Sequence[int] | None) -> np.ndarray:
-    """A uint16 picture with `limits` (low, high) mapped to 0 … 65535, clipped; any other as it is."""
+def stretch(image: np.ndarray, limits: Sequence | None) -> np.ndarray:
+    """A uint16 picture with `limits` mapped to 0 … 65535, clipped; any other as it is. See `range_16bit`."""
     if image.dtype != np.uint16 or limits is None:
         return image
+    if np.ndim(limits) == 2:
+        return np.dstack([stretch(image[..., i], each) for i, each in enumerate(limits)])
     low, high = limits
     table = np.clip((np.arange(65536) - low) / max(high - low, 1), 0, 1) * 65535
     return np.round(table).astype(np.uint16)[image]
 
 
-def unstretch(image: np.ndarray, limits: Sequence[int] | None) -> np.ndarray:
+def unstretch(image: np.ndarray, limits: Sequence | None) -> np.ndarray:
     """The way back from `stretch`, but for what was clipped."""
     if image.dtype != np.uint16 or limits is None:
         return image
-    low, high = limits
-    return np.round(low + image * (max(high - low, 1) / 65535)).astype(np.uint16)
+    low, high = np.array(limits).T
+    return np.round(low + image * (np.maximum(high - low, 1) / 65535)).astype(np.uint16)

@@ -19,10 +19,11 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.ExifTags import Base
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from utils.core.console import UserError
+from utils.core.console import UserError, quoted
 from utils.core.files import read_bytes
 from utils.core.packages import optional_package
 from utils.images.foreign_types import foreign_type
+from utils.images.tiff import MOST_CHANNELS, Layout, read_channels, read_layout
 
 Picture = str | Path | Image.Image | np.ndarray
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".ppm", ".pgm", ".jfif")
@@ -34,19 +35,44 @@ PNG = b"\x89PNG\r\n\x1a\n"
 HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 MASK_FORM = "an 8-bit PNG with one channel or a palette, whose pixel values are the class indices"
 JPEG_2000 = b"\0\0\0\x0cjP  \r\n\x87\n"
+TIFF_ERRORS = (RuntimeError, ArithmeticError, AttributeError, AssertionError, *DECODE_ERRORS)
 DEFLATE_RATIO = 1032  # bytes that deflate makes of one at most
 _PIXEL_LIMIT = threading.RLock()
 
 
 def read_image(path: str | Path, floats: bool = False) -> np.ndarray:
-    """A picture as (H, W) gray or (H, W, 3) RGB, uint8 or uint16, turned upright by its EXIF orientation.
+    """A picture as (H, W) gray or (H, W, C), uint8 or uint16, turned upright by its EXIF orientation.
 
-    Gray with alpha, RGBA, CMYK, palette and 1-bit pictures are converted, and alpha is dropped. Of several
-    frames the first is read. floats: gray pictures of floats keep them. Raises UserError for a file that is
-    missing, empty, truncated, no picture, or holds 32-bit numbers.
+    C is 3 for RGB, and 2 … 16 for the channels of a TIFF. Gray with alpha, RGBA, CMYK, palette and 1-bit
+    pictures are converted, and alpha is dropped. Of several frames the first is read, see `find_unread`.
+    floats: gray pictures of floats keep them. Raises UserError for a file that is missing, empty, truncated,
+    no picture, or holds 32-bit numbers.
     """
     path = Path(path)
     return decode_image(_read_file(path, "picture"), path, own=True, floats=floats)
+
+
+def find_unread(path: str | Path) -> UserError | None:
+    """A remark on what `read_image` leaves out of a file of several pictures; None for all others."""
+    path, left_out = Path(path), ""
+    # A damaged file is reported by `read_image`.
+    with suppress(*TIFF_ERRORS, Image.DecompressionBombError):
+        if path.suffix.lower() in (".tif", ".tiff"):
+            with tifffile.TiffFile(path) as file:
+                left_out, channels = (layout := read_layout(file)).left_out, len(layout.pages)
+        elif path.suffix.lower() in (".gif", ".webp"):
+            with Image.open(path) as image:
+                left_out, channels = f"{image.n_frames} frames" * (image.n_frames > 1), 0
+    if not left_out:
+        return None
+    remedy = "save each as a file of its own (docs/data.md, Channels and pages)"
+    if channels == 1:
+        command = (
+            f"python import_dataset.py --format stack --voc-root VOCdevkit/stack --images {quoted(path)}"
+        )
+        remedy = f"a picture of each: {command}; if they are channels of one picture, see docs/data.md"
+    found = f"{left_out}, of which the first is read"
+    return UserError("picture-pages", path, found, "one picture per file", remedy)
 
 
 def decode_image(data: bytes, subject: str | Path, own: bool = False, floats: bool = False) -> np.ndarray:
@@ -68,6 +94,9 @@ def decode_image(data: bytes, subject: str | Path, own: bool = False, floats: bo
 
 def _decode(data: bytes, subject: str | Path, floats: bool) -> np.ndarray:
     tiff = _tiff_form(data)
+    layout = _channel_layout(data, subject) if tiff and not tiff.is_plain else None
+    if layout:
+        return _decode_channels(data, subject, tiff, layout)
     if floats and tiff and (tiff.channels, tiff.kind) == (1, 3) and tiff.bits != 32:
         # Floats of 16 and 64 bits, which Pillow does not know.
         return tifffile.imread(io.BytesIO(data), key=0)
@@ -101,14 +130,14 @@ def allow_large(decode: Callable[[], np.ndarray], data: bytes, subject: str | Pa
             usual, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, DEFLATE_RATIO * len(data)
             try:
                 with Image.open(io.BytesIO(data)) as image:
-                    _check_memory(*image.size, subject)
+                    _check_memory(image.height, image.width, subject)
                 return decode()
             finally:
                 Image.MAX_IMAGE_PIXELS = usual
 
 
-def _check_memory(width: int, height: int, subject: str | Path) -> None:
-    needed, free = 6 * height * width, psutil.virtual_memory().available
+def _check_memory(height: int, width: int, subject: str | Path, bytes_per_pixel: int = 6) -> None:
+    needed, free = bytes_per_pixel * height * width, psutil.virtual_memory().available
     if needed > free:
         found = f"a picture of {height}×{width}, which needs {needed / 1e9:.1f} GB of memory"
         remedy = "save it as a tiled TIFF, which is read piece by piece, or cut it into smaller pictures"
@@ -132,7 +161,7 @@ def image_to_array(image: Image.Image, subject: str | Path = "picture", floats: 
 
 
 def as_array(image: Picture) -> np.ndarray:
-    """A path, PIL picture or array as (H, W) or (H, W, 3), uint8 or uint16, or (H, W) floats.
+    """A path, PIL picture or array as (H, W) or (H, W, C), uint8 or uint16, or (H, W) floats.
 
     Raises ValueError for arrays of another shape or type.
     """
@@ -140,14 +169,11 @@ def as_array(image: Picture) -> np.ndarray:
         return read_image(image, floats=True)
     if isinstance(image, Image.Image):
         return image_to_array(ImageOps.exif_transpose(image), floats=True)
-    gray_or_rgb = image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)
+    channels = image.ndim == 2 or (image.ndim == 3 and 2 <= image.shape[2] <= MOST_CHANNELS)
     known = image.dtype in (np.uint8, np.uint16) or (image.dtype.kind == "f" and image.ndim == 2)
-    if not gray_or_rgb or not known or not image.size:
-        found, expected = (
-            f"array of shape {image.shape}, {image.dtype}",
-            "(H, W) or (H, W, 3), uint8 or uint16",
-        )
-        raise ValueError(f"{found}; expected {expected}")
+    if not channels or not known or not image.size:
+        found = f"array of shape {image.shape}, {image.dtype}"
+        raise ValueError(f"{found}; expected (H, W) or (H, W, 2 … {MOST_CHANNELS}), uint8 or uint16")
     return image
 
 
@@ -209,6 +235,13 @@ class _TiffForm(NamedTuple):  # TIFF 6.0, sections 8 and 19
     kind: int  # 1 unsigned, 2 signed, 3 floating point
     photometric: int  # 2 is RGB
     planar: int  # 1: the channels of a pixel side by side
+    pages: bool  # whether there are more of them
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is a single gray or RGB picture, without a look at its other tags."""
+        colours = self.channels == 3 and self.photometric == 2 and (self.planar == 1 or self.bits == 8)
+        return not self.pages and (self.channels == 1 or colours)
 
 
 def _tiff_form(data: bytes) -> _TiffForm | None:
@@ -221,13 +254,43 @@ def _tiff_form(data: bytes) -> _TiffForm | None:
         tags.load(file)
         photometric, planar = tags[Base.PhotometricInterpretation], tags.get(Base.PlanarConfiguration, 1)
         bits, kinds = tags[Base.BitsPerSample], tags.get(Base.SampleFormat, (1,))
-        return _TiffForm(tags.get(Base.SamplesPerPixel, 1), max(bits), max(kinds), photometric, planar)
+        samples, more = tags.get(Base.SamplesPerPixel, 1), bool(tags.next)
+        return _TiffForm(samples, max(bits), max(kinds), photometric, planar, more)
     except DECODE_ERRORS:
         return None
 
 
+def _channel_layout(data: bytes, subject: str | Path) -> Layout | None:
+    """Of a TIFF of channels that Pillow and OpenCV do not read; None for any other. Raises UserError."""
+    try:
+        with tifffile.TiffFile(io.BytesIO(data)) as file:
+            layout = read_layout(file)
+            return None if layout.is_usual(file.pages.first) else layout
+    except TIFF_ERRORS as error:
+        raise damaged_picture(subject, error) from None
+
+
+def _decode_channels(data: bytes, subject: str | Path, tiff: _TiffForm, layout: Layout) -> np.ndarray:
+    if layout.channels > MOST_CHANNELS:
+        expected, remedy = f"at most {MOST_CHANNELS}", "save the pages as a stack, or fewer channels"
+        raise UserError("picture-channels", subject, f"{layout.channels} channels", expected, remedy)
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        page = file.pages.first
+        if page.dtype not in (np.uint8, np.uint16):
+            raise _unusual_tiff(subject, tiff._replace(channels=layout.channels))
+        size, bytes_per_pixel = (page.imagelength, page.imagewidth), layout.channels * page.dtype.itemsize
+    if bytes_per_pixel * size[0] * size[1] > DEFLATE_RATIO * len(data):
+        found = f"{size[0]}×{size[1]} pixels of {layout.channels} channels in {len(data)} bytes"
+        raise damaged_picture(subject, found)
+    _check_memory(*size, subject, bytes_per_pixel)
+    try:
+        return read_channels(io.BytesIO(data), layout.pages)
+    except TIFF_ERRORS as error:
+        raise damaged_picture(subject, error) from None
+
+
 def _decode_deep_colour(data: bytes, subject: str | Path, tiff: _TiffForm | None) -> np.ndarray:
-    if tiff and tiff[1:] != (16, 1, 2, 1):
+    if tiff and tiff[1:5] != (16, 1, 2, 1):
         raise _unusual_tiff(subject, tiff)
     image = None
     with suppress(cv2.error):
@@ -263,5 +326,5 @@ def damaged_picture(subject: str | Path, reason: object) -> UserError:
 def _unusual_tiff(subject: str | Path, tiff: _TiffForm) -> UserError:
     kind = {2: "signed ", 3: "floating-point "}.get(tiff.kind, "")
     found = f"a TIFF form that is not read ({tiff.channels} channels of {kind}{tiff.bits}-bit values)"
-    expected = "gray or RGB with 8 or 16 bits per channel"
-    return UserError("tiff-form", subject, found, expected, "export the picture as 8-bit or 16-bit PNG")
+    remedy = "export it as 8-bit or 16-bit PNG, several channels as TIFF"
+    return UserError("tiff-form", subject, found, "8 or 16 bits per channel", remedy)

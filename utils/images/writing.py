@@ -23,9 +23,15 @@ LEVEL = 6  # of deflate
 
 
 def write_image(path: str | Path, image: np.ndarray) -> None:
-    """Write (H, W), (H, W, 3) or (H, W, 4) uint8, or (H, W) or (H, W, 3) uint16, in the suffix's format."""
+    """Write (H, W), (H, W, 3) or (H, W, 4) uint8, or (H, W) or (H, W, 3) uint16, in the suffix's format.
+
+    Other channels, and four in a .tif, need a TIFF.
+    """
     with replacing(Path(path)) as temporary:
-        if image.dtype == np.uint16 and image.ndim == 3:
+        if temporary.suffix == ".tif" and image.ndim == 3 and image.shape[2] != 3:
+            options = {"photometric": "minisblack", "planarconfig": "contig", "compression": "zlib"}
+            tifffile.imwrite(temporary, image, metadata=None, predictor=True, **options)
+        elif image.dtype == np.uint16 and image.ndim == 3:
             # Pillow has no colours of 16 bits.
             temporary.write_bytes(cv2.imencode(temporary.suffix, image[..., ::-1])[1].tobytes())
         else:

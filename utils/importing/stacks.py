@@ -14,6 +14,7 @@ from utils.core.console import UserError, counted, progress
 from utils.core.files import read_record, write_lines
 from utils.images.normalisation import floats_to_uint16
 from utils.images.reading import DECODE_ERRORS
+from utils.images.tiff import check_pages
 from utils.importing.transfer import Item, transfer
 from utils.voc.folder import VocFolder, check_size
 from utils.voc.scaling import widest_range
@@ -91,11 +92,7 @@ def open_stack(path: Path) -> Iterator[list[TiffPage]]:
     with stack:
         with tiff_errors(path):
             pages = list(stack.pages)
-            # tifffile ends a list of pages where it breaks. A whole one ends with 0 (TIFF 6.0, section 2).
-            stack.filehandle.seek(stack.pages.next_page_offset)
-            end = stack.filehandle.read(stack.tiff.offsetsize)
-            if not pages or end != bytes(stack.tiff.offsetsize):
-                raise TiffFileError(f"its directory is broken after page {len(pages)}")
+            check_pages(stack)
             if len(pages) == 1 and stack.is_imagej and len(stack.series[0].shape) > pages[0].ndim:
                 raise TiffFileError(
                     "one directory for all pages, as ImageJ writes beyond 4 GB: save it in parts"

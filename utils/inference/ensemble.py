@@ -17,7 +17,7 @@ from utils.core.device import choose_device, choose_precision
 from utils.images.arrays import to_channels
 from utils.images.large import LARGE_PIXELS
 from utils.images.letterbox import letterbox_bands, undo_letterbox
-from utils.images.normalisation import Normalisation, stretch, to_device, to_tensor
+from utils.images.normalisation import Normalisation, floats_to_uint16, stretch, to_device, to_tensor
 from utils.inference.tiling import Grid, make_grid, tile_side, tiled
 from utils.models.checkpoint import newest_checkpoint
 from utils.models.compiling import compiled_by_size
@@ -47,7 +47,7 @@ class Member:
             self.geometry = replace(self.geometry, stride=1, reach=0, exact=True, values_per_pixel=values)
 
     def read_batch(self, images: Tensor) -> Reader:
-        """What reads tiles of pictures (N, 1 or 3, H, W) uint8 or uint16, as this network takes them."""
+        """What reads tiles of pictures (N, C, H, W) uint8 or uint16, as this network takes them."""
         if images.shape[1] != self.in_channels:
             arrays = images.movedim(1, 3).numpy(force=True)
             arrays = np.stack([to_channels(array, self.in_channels) for array in arrays])
@@ -56,10 +56,13 @@ class Member:
         return lambda rows, columns: images[..., rows, columns]
 
     def read_picture(self, read_rows: Callable[[int, int], np.ndarray]) -> Reader:
-        """What reads tiles of a picture; read_rows(top, bottom): (h, W) or (h, W, 3), uint8 or uint16."""
+        """What reads tiles of a picture; read_rows(top, bottom): (h, W[, C]), uint8, uint16 or floats."""
 
         def read(rows: slice, columns: slice) -> Tensor:
-            values = stretch(read_rows(rows.start, rows.stop)[:, columns], self.normalisation.range_16bit)
+            values = read_rows(rows.start, rows.stop)[:, columns]
+            if values.dtype.kind == "f":
+                values = floats_to_uint16(values, *self.normalisation.range_float)
+            values = stretch(values, self.normalisation.range_16bit)
             tensor = to_tensor(np.ascontiguousarray(to_channels(values, self.in_channels)))
             return to_device(tensor.unsqueeze(0), self.precision.device)
 

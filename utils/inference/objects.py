@@ -9,7 +9,7 @@ import numpy as np
 from skimage.measure import perimeter_crofton, regionprops_table
 
 from utils.core.console import UserError
-from utils.images.arrays import to_channels
+from utils.images.arrays import count_channels, is_photo, to_channels
 from utils.inference.postprocess import fill_holes
 
 UNITS = ("nm", "um", "µm", "μm", "mm", "cm", "m", "km")
@@ -55,24 +55,29 @@ def measure_objects(
 ) -> Objects:
     """Find and measure the objects of `classes` in a mask (H, W) uint8 by scikit-image's regionprops.
 
-    image: (H, W) or (H, W, 3), uint8 or uint16; certainty: (H, W) uint8, 255 is certain. Column `class` holds
-    indices. Area counts the object's own pixels, so a cell's is without its nucleus; the equivalent diameter
-    is that of a disk of this area. Perimeter and circularity, 4π·enclosed area/perimeter² (1 for a disk), are
-    of the outer outline. Centroids and boxes count from the middle and the corner of the top left pixel,
-    (0, 0). Intensity is that of the gray picture (ITU-R 601) in its own values; certainty 0…1. With a pixel
-    size, lengths and areas follow in its unit.
+    image: (H, W) or (H, W, C), uint8, uint16 or floats; certainty: (H, W) uint8, 255 is certain. Column
+    `class` holds indices. Area counts the object's own pixels, so a cell's is without its nucleus; the
+    equivalent diameter is that of a disk of this area. Perimeter and circularity, 4π·enclosed
+    area/perimeter² (1 for a disk), are of the outer outline. Centroids and boxes count from the middle and
+    the corner of the top left pixel, (0, 0). Intensity is that of the gray picture (ITU-R 601) in its own
+    values, or of each channel where they are neither gray nor RGB; certainty 0…1. With a pixel size, lengths
+    and areas follow in its unit.
 
     2,700 objects on 2000×2000 pixels take 0.9 s on two cores, with code of our own 0.4 s.
     """
     labels, class_of_object = label_objects(mask, classes)
+    values = to_channels(image, 1) if is_photo(count_channels(image)) else image
+    channels = values.shape[2]
     table = regionprops_table(
         labels,
-        np.dstack([to_channels(image, 1), certainty]),
+        np.dstack([values, certainty]),
         properties=("area", "bbox", "centroid", "equivalent_diameter_area", "intensity_mean"),
         extra_properties=(outer_outline,),
     )
     top, left, bottom, right = (table[f"bbox-{number}"] for number in range(4))
     perimeter, enclosed = table["outer_outline-0"], table["outer_outline-1"]
+    numbers = [""] if channels == 1 else [f"_{number}" for number in range(1, channels + 1)]
+    intensities = {f"mean_intensity{each}": table[f"intensity_mean-{i}"] for i, each in enumerate(numbers)}
     lengths = {
         "perimeter": perimeter,
         "centroid_x": table["centroid-1"],
@@ -89,8 +94,8 @@ def measure_objects(
         "width_px": right - left,
         "height_px": bottom - top,
         "circularity": 4 * np.pi * enclosed / perimeter**2,
-        "mean_intensity": table["intensity_mean-0"],
-        "mean_certainty": table["intensity_mean-1"] / 255,
+        **intensities,
+        "mean_certainty": table[f"intensity_mean-{channels}"] / 255,
     }
     if pixel_size:
         columns[f"area_{pixel_size.unit}2"] = table["area"] * pixel_size.value**2

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from utils.images.arrays import Limits, display_limits
 from utils.images.large import LARGE_PIXELS, TiffWindows
 from utils.images.palette import blend, cutout
 from utils.images.plots import draw_numbered, with_legend
@@ -49,17 +50,9 @@ class Drawing:
         return with_legend(drawn, self.class_names, self.palette) if self.legend else drawn
 
 
-def display_range(picture: np.ndarray | TiffWindows) -> tuple[float, float] | None:
-    """The values that become black and white in a 16-bit picture (0.1 and 99.9 percentile); None for 8 bits.
-
-    Of a large picture they are taken from 16 of its rows.
-    """
+def display_range(picture: np.ndarray | TiffWindows) -> Limits | None:
+    """`display_limits` of a picture; of a large one they are taken from 16 of its rows."""
     if picture.shape[0] * picture.shape[1] <= LARGE_PIXELS:
-        values = picture[:]
-    else:
-        rows = np.linspace(0, picture.shape[0] - 1, 16).astype(int)
-        values = np.concatenate([picture[y : y + 1] for y in rows])
-    if values.dtype != np.uint16:
-        return None
-    low, high = np.percentile(values, (0.1, 99.9))
-    return float(low), float(high)
+        return display_limits(picture[:])
+    rows = np.linspace(0, picture.shape[0] - 1, 16).astype(int)
+    return display_limits(np.concatenate([picture[y : y + 1] for y in rows]))

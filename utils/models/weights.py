@@ -14,6 +14,7 @@ from nets.inference import fold_batch_norm, fuse_relu
 from nets.unet import UNet, build
 from utils.core.console import UserError, note, warn
 from utils.core.device import Precision
+from utils.images.arrays import is_photo
 from utils.images.normalisation import Normalisation
 from utils.images.palette import numbered_classes, voc_palette
 from utils.models.checkpoint import (
@@ -112,7 +113,8 @@ def adopt_foreign(foreign: ForeignWeights, path: Path) -> Checkpoint:
 def resolve_network_settings(wanted: NetworkConfig, start: NetworkConfig, path: Path) -> NetworkConfig:
     """The settings of the weights at `path`, with a note of those that differ from the `wanted` ones.
 
-    The number of classes stays as wanted, and deep supervision may be added to weights trained without it.
+    The number of classes stays as wanted, and so do channels that are neither gray nor RGB. Deep supervision
+    may be added to weights trained without it.
     Raises UserError for another backbone.
     """
     if start.backbone != wanted.backbone:
@@ -120,7 +122,10 @@ def resolve_network_settings(wanted: NetworkConfig, start: NetworkConfig, path: 
         remedy = f"train with --backbone {start.backbone}, or without --model-path"
         raise UserError("backbone-differs", path, found, expected, remedy)
     deep_supervision = wanted.deep_supervision or start.deep_supervision
-    found = replace(start, num_classes=wanted.num_classes, deep_supervision=deep_supervision)
+    photos = is_photo(start.in_channels) and is_photo(wanted.in_channels)
+    channels = start.in_channels if photos else wanted.in_channels
+    same = {"num_classes": wanted.num_classes, "in_channels": channels}
+    found = replace(start, **same, deep_supervision=deep_supervision)
     differing = [
         f"{name} {value} instead of {getattr(wanted, name)}"
         for name, value in vars(found).items()
@@ -147,8 +152,11 @@ def has_imagenet_weights(backbone: str) -> bool:
     return backbone in BACKBONES and BACKBONES[backbone].imagenet is not None
 
 
-def load_pretrained(net: UNet, backbone: str, in_channels: int) -> Normalisation:
-    """Load ImageNet weights into the encoder. Returns the normalisation that they need. Raises UserError."""
+def load_pretrained(net: UNet, backbone: str, in_channels: int) -> Normalisation | None:
+    """Load ImageNet weights into the encoder. Returns the normalisation that they need. Raises UserError.
+
+    None for channels that are neither gray nor RGB: they have no mean of ImageNet's.
+    """
     from nets.torchvision_encoders import weights_url
 
     url = weights_url(BACKBONES[backbone].imagenet)
@@ -160,4 +168,4 @@ def load_pretrained(net: UNet, backbone: str, in_channels: int) -> Normalisation
     if in_channels == 1:
         # The first convolution was summed over RGB, so gray is normalised like the mean of the three.
         return Normalisation((sum(IMAGENET_MEAN) / 3,), (sum(IMAGENET_STD) / 3,))
-    return Normalisation(IMAGENET_MEAN, IMAGENET_STD)
+    return Normalisation(IMAGENET_MEAN, IMAGENET_STD) if in_channels == 3 else None

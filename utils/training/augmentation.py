@@ -10,6 +10,7 @@ from annotated_types import Ge, Interval
 
 from utils.core.console import UserError
 from utils.core.settings import find_faults
+from utils.images.arrays import count_channels, is_photo
 from utils.images.palette import IGNORE_INDEX
 
 _REMAP_MARGIN = 2  # neighbours that the interpolation reads beyond the coordinates
@@ -87,7 +88,7 @@ def augment(
 ) -> tuple[np.ndarray, ...]:
     """A random crop of `size` (height, width), warped and changed in its gray values.
 
-    image (H, W) or (H, W, 3), uint8 or uint16; mask (H, W) uint8; weights (H, W) float32, if any. All come
+    image (H, W) or (H, W, C), uint8 or uint16; mask (H, W) uint8; weights (H, W) float32, if any. All come
     back in `size` and in their own type: the mask resampled by nearest neighbour, the others linearly (the
     image cubically if `cubic`), what lies outside mirrored (as in the paper), or ignored in the mask.
     """
@@ -170,12 +171,17 @@ def _draw_factor(spread: float, rng: Rng) -> float:
 def resample(
     array: np.ndarray, map_x: np.ndarray, map_y: np.ndarray, interpolation: int, outside: int | None = None
 ) -> np.ndarray:
-    """(H, W) or (H, W, 3) at source coordinates (h, w) float32; beyond: mirrored, or the value `outside`."""
+    """(H, W) or (H, W, C) at source coordinates (h, w) float32; beyond: mirrored, or the value `outside`."""
     window_x, window_y = _window(map_x, array.shape[1]), _window(map_y, array.shape[0])
     # Only the part that the crop needs: a picture of any size costs the same, below cv2's 32767 pixels.
     part, map_x, map_y = array[window_y, window_x], map_x - window_x.start, map_y - window_y.start
     border = cv2.BORDER_REFLECT if outside is None else cv2.BORDER_CONSTANT
-    return cv2.remap(part, map_x, map_y, interpolation, borderMode=border, borderValue=outside or 0)
+    options = {"interpolation": interpolation, "borderMode": border, "borderValue": outside or 0}
+    if part.ndim == 2 or part.shape[2] <= 4:
+        return cv2.remap(part, map_x, map_y, **options)
+    # OpenCV interpolates no more than 4 channels cubically.
+    fours = (np.ascontiguousarray(part[..., i : i + 4]) for i in range(0, part.shape[2], 4))
+    return np.dstack([cv2.remap(four, map_x, map_y, **options) for four in fours])
 
 
 def _window(coordinate: np.ndarray, length: int) -> slice:
@@ -186,13 +192,17 @@ def _window(coordinate: np.ndarray, length: int) -> slice:
 
 
 def change_values(image: np.ndarray, settings: Augmentation, rng: Rng) -> np.ndarray:
-    """Tone, colour, light, blur, noise, compression, erasing of (H, W) or (H, W, 3), uint8 or uint16."""
+    """Tone, colour, light, blur, noise, compression, erasing of (H, W) or (H, W, C), uint8 or uint16.
+
+    Colour and compression are for RGB, compression for gray, too.
+    """
     top = np.iinfo(image.dtype).max
-    channels = 1 if image.ndim == 2 else image.shape[2]
-    values = tone_curve(top, sum(cv2.mean(image)) / channels / top, settings, rng)
+    photo = is_photo(count_channels(image))
+    mean = sum(cv2.mean(image)) / count_channels(image) if photo else image.mean()
+    values = tone_curve(top, mean / top, settings, rng)
     # A table does in one pass what three powers and products would do pixel by pixel.
     changed = cv2.LUT(image, values) if image.dtype == np.uint8 else values[image]
-    if image.ndim == 3 and (settings.saturation or settings.hue):
+    if image.ndim == 3 and photo and (settings.saturation or settings.hue):
         changed = cv2.transform(changed, _draw_colour_matrix(settings, rng))
     if settings.illumination:
         changed *= _draw_light(changed.shape, settings.illumination, rng)
@@ -201,7 +211,7 @@ def change_values(image: np.ndarray, settings: Augmentation, rng: Rng) -> np.nda
     if settings.noise or settings.shot:
         changed = add_noise(changed, top, settings, rng)
     changed = np.clip(changed + 0.5, 0, top, out=changed).astype(image.dtype)
-    if settings.jpeg and image.dtype == np.uint8:
+    if settings.jpeg and photo and image.dtype == np.uint8:
         quality = int(rng.integers(settings.jpeg, 101))
         file = cv2.imencode(".jpg", changed, (cv2.IMWRITE_JPEG_QUALITY, quality))[1]
         changed = cv2.imdecode(file, cv2.IMREAD_UNCHANGED)

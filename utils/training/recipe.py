@@ -22,11 +22,11 @@ class Proposal:
 
 def propose(
     sizes: Sequence[tuple[int, int]],
-    gray: bool,
+    channels: int,
     shares: Mapping[str, float],
     objects: Sequence[tuple[float, float]],
 ) -> list[Proposal]:
-    """Settings for pictures of these sizes (height, width), all gray or not.
+    """Settings for pictures of these sizes (height, width) and channels, 1 if all are gray.
 
     shares: of the pixels, by class name, of the classes that have any. objects: for each class with objects,
     pixels of the median object and of one that 95 % do not exceed.
@@ -36,9 +36,9 @@ def propose(
     crops = len(sizes) if fit.needed else count_crops(sizes, height * width)
     steps = f"{counted(-(-crops // batch), 'step')} of {batch * height * width / 1e6:.2g} M pixels"
     batches = Proposal(f"--batch-size {batch}", f"about {counted(crops, 'crop')} per epoch: {steps}")
-    colors = "all pictures are gray" if gray else "there are pictures in color"
-    channels = Proposal(f"--in-channels {1 if gray else 3}", colors)
-    return [fit, batches, channels, propose_class_weights(shares)]
+    colors = {1: "all pictures are gray", 3: "there are pictures in color"}
+    reason = colors.get(channels, f"pictures of {channels} channels")
+    return [fit, batches, Proposal(f"--in-channels {channels}", reason), propose_class_weights(shares)]
 
 
 def propose_fit(sizes: Sequence[tuple[int, int]], objects: Sequence[tuple[float, float]]) -> Proposal:

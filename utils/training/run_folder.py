@@ -52,15 +52,17 @@ def load_start(
     float_range = widest_range(scaling) if scaling.is_file() else None
     if start.weights and not start.last:
         load_matching(net, start.weights, start.path)
-    if known := start.last or start.weights:
+    known = start.last or start.weights
+    if known and len(known.normalisation["mean"]) == in_channels:
         normalisation = Normalisation(**known.normalisation)
         other_scale = float_range and tuple(normalisation.range_float or ()) != float_range
         if normalisation.range_16bit is None or other_scale:
             normalisation = replace(normalisation, range_16bit=range_16bit)
-    elif pretrained and has_imagenet_weights(backbone):
-        normalisation = replace(load_pretrained(net, backbone, in_channels), range_16bit=range_16bit)
     else:
         normalisation = data.pictures.normalisation(in_channels)
+        if pretrained and not known and has_imagenet_weights(backbone):
+            needed = load_pretrained(net, backbone, in_channels)
+            normalisation = replace(needed, range_16bit=range_16bit) if needed else normalisation
     return replace(normalisation, range_float=float_range) if float_range else normalisation
 
 

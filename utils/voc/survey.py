@@ -9,16 +9,16 @@ from hashlib import blake2b
 import cv2
 import numpy as np
 
-from utils.core.console import UserError, counted, progress
+from utils.core.console import UserError, counted, progress, warn
 from utils.core.files import write_lines
 from utils.core.threads import map_ahead
-from utils.images.arrays import is_gray, to_channels
-from utils.images.normalisation import Normalisation, stretch
-from utils.images.reading import read_image, read_mask
+from utils.images.arrays import check_channels, count_channels, is_gray, is_photo, to_channels
+from utils.images.normalisation import Normalisation, Range, stretch
+from utils.images.reading import find_unread, read_image, read_mask
 from utils.voc.folder import VocFolder, check_size
 from utils.voc.names import list_some
 
-FORMAT = 1  # of dataset.json
+FORMAT = 2  # of dataset.json
 THREADS = min(32, (os.cpu_count() or 1) + 4)  # of reading, because decoding releases Python's lock
 BAND = 1 << 22  # pixels whose luminance is computed at once, which bounds the memory for large pictures
 
@@ -27,14 +27,16 @@ BAND = 1 << 22  # pixels whose luminance is computed at once, which bounds the m
 class PairRecord:
     """What one pair holds. size: (height, width); values: mask value → pixels; gray: all channels are equal.
 
-    moments: (4, 2) int64, sum and sum of squares of red, green, blue and luminance; zeros for 16 bits, whose
-    values are stretched by a range that depends on the other pictures.
+    channels: of the picture's file; moments: (C + 1, 2) int64, sum and sum of squares of each channel (C is 3
+    for gray, too) and of the luminance; zeros for 16 bits, whose values are stretched by a range that depends
+    on the other pictures.
     """
 
     name: str
     size: tuple[int, int]
     values: dict[int, int]
     gray: bool
+    channels: int
     bits: int
     moments: np.ndarray = field(repr=False)
 
@@ -50,19 +52,20 @@ class PairRecord:
 class PictureStatistics:
     """What training needs of the training pictures. range_16bit: 0.1 and 99.9 percentile of 16-bit ones.
 
-    moments: (4, 2) float64, sum and sum of squares of red, green, blue and luminance (ITU-R 601), scaled to
-    0…1 after 16-bit pictures were stretched from `range_16bit`. The luminance of 16-bit colors is stretched
-    as such, not channel by channel, which differs only where a channel is clipped.
+    moments: (C + 1, 2) float64, as in `PairRecord` (luminance: ITU-R 601), scaled to 0…1 after 16-bit
+    pictures were stretched from `range_16bit`. The luminance of 16-bit colors is stretched as such, not
+    channel by channel, which differs only where a channel is clipped. Channels that are neither gray nor RGB
+    have a range each.
     """
 
     channels: int  # 1 if all pictures are gray
-    range_16bit: tuple[int, int] | None
+    range_16bit: Range | None
     pixels: int
     moments: np.ndarray = field(repr=False)
 
     def normalisation(self, in_channels: int) -> Normalisation:
-        """Mean and standard deviation of each of 1 or 3 channels over all pixels."""
-        total, squares = self.moments[3:].T if in_channels == 1 else self.moments[:3].T
+        """Mean and standard deviation of each channel over all pixels."""
+        total, squares = self.moments[3:].T if in_channels == 1 else self.moments[:-1].T
         mean = total / self.pixels
         # Constant pictures have no spread to divide by; one gray step of 8 bits is the least.
         std = np.sqrt(np.maximum(squares / self.pixels - mean**2, (1 / 255) ** 2))
@@ -78,18 +81,23 @@ class Survey:
 
 
 def survey_pairs(folder: VocFolder, train: Sequence[str], others: Sequence[str] = ()) -> Survey:
-    """Read and check every pair once, in bounded memory.
+    """Read and check every pair once, in bounded memory. Warns of files of several pictures.
 
     Raises UserError for names without a picture or a mask, all of them together, else for the first fault.
     """
     names = [*train, *others]
     _check_files(folder, names)
     pairs = map_ahead(lambda name: read_pair(folder, name), names, THREADS, 2 * THREADS)
-    records, counts_16bit = [], np.zeros((5, 65536), np.int64)
+    records, counts_16bit = [], np.zeros((1, 65536), np.int64)
     for record, counts in progress(pairs, "checking pairs", "pair", len(names)):
-        if record.bits == 16 and len(records) < len(train):
-            counts_16bit += counts
         records.append(record)
+        path, first = folder.image_path(record.name), folder.image_path(records[0].name).name
+        check_channels(path, record.channels, records[0].channels, first)
+        if record.bits == 16 and len(records) <= len(train):
+            counts_16bit = counts_16bit + counts
+    if unread := [one for one in map(find_unread, map(folder.image_path, names)) if one]:
+        files = f"{counted(len(unread), 'file')} of several pictures, such as {unread[0].subject}"
+        warn(f"{files}: {unread[0].found}; {unread[0].remedy}")
     return Survey(records, summarise_pictures(records[: len(train)], counts_16bit))
 
 
@@ -123,21 +131,24 @@ def make_record(name: str, image: np.ndarray, mask: np.ndarray) -> tuple[PairRec
     """The record of a picture (H, W[, 3]) and its mask (H, W), and `count_values` of the picture."""
     pixels, counts = np.bincount(mask.ravel(), minlength=256), count_values(image)
     values = {int(value): int(pixels[value]) for value in np.flatnonzero(pixels)}
-    levels = np.arange(256)
-    deep = image.dtype != np.uint8
-    moments = np.zeros((4, 2), np.int64) if deep else counts[:4] @ np.stack([levels, levels**2], axis=1)
-    return PairRecord(name, image.shape[:2], values, is_gray(image), 8 * image.itemsize, moments), counts
+    moments = np.zeros((len(counts) - 1, 2), np.int64)
+    if image.dtype == np.uint8:
+        moments = counts[:-1] @ np.stack([np.arange(256), np.arange(256) ** 2], axis=1)
+    kind = is_gray(image), count_channels(image), 8 * image.itemsize
+    return PairRecord(name, image.shape[:2], values, *kind, moments), counts
 
 
 def count_values(image: np.ndarray) -> np.ndarray:
-    """(5, 256 or 65536) int64 pixels of each value: red, green, blue, luminance, and all channels together.
+    """(C + 2, 256 or 65536) int64 pixels of each value: each channel, luminance, all channels together.
 
-    A picture of one channel counts alike in all rows.
+    A gray picture counts as three channels, alike in all rows. Only RGB has a luminance.
     """
     levels = np.iinfo(image.dtype).max + 1
     if image.ndim == 2:
         return np.tile(_count(image, levels), (5, 1))
-    colors = [_count(np.ascontiguousarray(image[..., channel]), levels) for channel in range(3)]
+    colors = [_count(np.ascontiguousarray(channel), levels) for channel in np.moveaxis(image, 2, 0)]
+    if len(colors) != 3:
+        return np.stack([*colors, np.zeros(levels, np.int64), sum(colors)])
     bands = np.array_split(image, -(-image[..., 0].size // BAND))
     luminance = sum(_count(to_channels(band, 1)[..., 0], levels) for band in bands)
     return np.stack([*colors, luminance, sum(colors)])
@@ -151,14 +162,19 @@ def _count(values: np.ndarray, levels: int) -> np.ndarray:
 
 
 def summarise_pictures(records: Sequence[PairRecord], counts_16bit: np.ndarray) -> PictureStatistics:
-    """Statistics of the pictures. counts_16bit: (5, 65536), `count_values` of those of 16 bits, summed."""
-    limits = find_range(counts_16bit[4])
-    values = stretch(np.arange(65536, dtype=np.uint16), limits) / 65535
-    moments = counts_16bit[:4] @ np.stack([values, values**2], axis=1)
-    for record in records:
-        moments += record.moments / (255, 255**2)
+    """Statistics of the pictures. counts_16bit: (C + 2, 65536), `count_values` of those of 16 bits, summed;
+    (1, 65536) zeros without any.
+    """
+    moments = sum(record.moments / (255, 255**2) for record in records)
+    channels = 1 if all(record.gray for record in records) else max(record.channels for record in records)
+    limits = find_range(counts_16bit[-1])
+    if limits:
+        ranges = [limits] * 4 if is_photo(channels) else tuple(map(find_range, counts_16bit[:channels]))
+        limits = limits if is_photo(channels) else ranges
+        for row, counts, each in zip(moments, counts_16bit, ranges, strict=False):
+            values = stretch(np.arange(65536, dtype=np.uint16), each) / 65535
+            row += counts @ np.stack([values, values**2], axis=1)
     pixels = sum(height * width for height, width in (record.size for record in records))
-    channels = 1 if all(record.gray for record in records) else 3
     return PictureStatistics(channels, limits, pixels, moments)
 
 
@@ -181,7 +197,8 @@ def write_dataset_file(folder: VocFolder, content: Mapping, records: Sequence[Pa
         values = [f"{value}:{pixels}" for value, pixels in one.values.items()]
         pairs[one.name] = " ".join([f"{one.size[0]}×{one.size[1]}", *values])
         moments = [f"{total}:{squares}" for total, squares in one.moments.tolist()]
-        pictures[one.name] = " ".join(["gray" if one.gray else "RGB", str(one.bits), *moments])
+        kind = "gray" if one.gray else "color"
+        pictures[one.name] = " ".join([kind, str(one.channels), str(one.bits), *moments])
     fingerprint = _fingerprint(folder, list(pairs))
     content = {"format": FORMAT, "fingerprint": fingerprint, **content, "pairs": pairs, "pictures": pictures}
     write_lines(folder.root / "dataset.json", [json.dumps(content, ensure_ascii=False, indent=1)])
@@ -204,16 +221,16 @@ def read_survey(folder: VocFolder, train: Sequence[str], others: Sequence[str] =
     measured = records[: len(train)]
     if any(record.bits == 16 for record in measured):
         return None
-    return Survey(records, summarise_pictures(measured, np.zeros((5, 65536), np.int64)))
+    return Survey(records, summarise_pictures(measured, np.zeros((1, 65536), np.int64)))
 
 
 def _parse_record(name: str, pair: str, picture: str) -> PairRecord:
     size, *values = pair.split()
-    kind, bits, *moments = picture.split()
+    kind, channels, bits, *moments = picture.split()
     height, width = map(int, size.split("×"))
     values = dict(tuple(map(int, value.split(":"))) for value in values)
     moments = np.array([list(map(int, moment.split(":"))) for moment in moments])
-    return PairRecord(name, (height, width), values, kind == "gray", int(bits), moments.reshape(4, 2))
+    return PairRecord(name, (height, width), values, kind == "gray", int(channels), int(bits), moments)
 
 
 def _fingerprint(folder: VocFolder, names: Sequence[str]) -> str:
