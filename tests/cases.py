@@ -27,7 +27,7 @@ def save_tiff(array: np.ndarray, names: str = "abcd", **options: object) -> Call
     def spoil(folder: VocFolder) -> None:
         for name in names:
             (folder.images_dir / f"{name}.png").unlink()
-            pixels = (array + ord(name) % 7).astype(array.dtype)
+            pixels = np.random.default_rng(ord(name)).permutation(array.ravel()).reshape(array.shape)
             (folder.images_dir / f"{name}.tif").write_bytes(tiff(pixels, **options))
 
     return spoil
