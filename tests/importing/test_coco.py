@@ -71,6 +71,7 @@ def make_coco(root):
         annotation(3, 10, 7, TWO_RINGS),
         annotation(4, 10, 7, uncompressed(disc(40, 35, 9)), iscrowd=1),
         annotation(5, 10, 7, []),
+        *(annotation(number, 11, 7, POLYGON) for number in range(6, 20)),
     ]
     write_coco(root / "annotations" / "instances_train2017.json", {10: "a.jpg", 11: "b.jpg"}, train)
     write_coco(root / "annotations" / "instances_val2017.json", {5: "a.jpg"}, [annotation(1, 5, 7, POLYGON)])
@@ -105,7 +106,6 @@ def test_masks_are_those_of_pycocotools(tmp_path, capsys):
     objects = read_mask(folder.objects_path("train2017_a"))
     np.testing.assert_array_equal(np.unique(objects), [0, 1, 2, 3])
     np.testing.assert_array_equal(objects == 3, RING)
-    assert not read_mask(folder.mask_path("b")).any()
     assert (folder.read_split("train"), folder.read_split("val")) == (["train2017_a", "b"], ["val2017_a"])
     output = capsys.readouterr()
     assert "1 × crowd" in output.err
@@ -113,6 +113,22 @@ def test_masks_are_those_of_pycocotools(tmp_path, capsys):
     before = snapshot(tmp_path / "voc")
     main(Config(input=tmp_path / "in", voc_root=tmp_path / "voc", instances=True))
     assert snapshot(tmp_path / "voc") == before
+
+
+def test_masks_that_cvat_calls_crowds_are_objects(tmp_path, capsys):
+    save_as(tmp_path / "in" / "a.jpg", PICTURE)
+    masks = [
+        annotation(1, 1, 7, uncompressed(RING), iscrowd=1),
+        annotation(2, 1, 7, encode(disc(40, 35, 5)), ignore=1),
+    ]
+    write_coco(tmp_path / "in" / "a.json", {1: "a.jpg", 2: "gone.jpg"}, masks)
+    main(Config(input=tmp_path / "in", voc_root=tmp_path / "voc"))
+    mask = read_mask(tmp_path / "voc" / "SegmentationClass" / "a.png")
+    np.testing.assert_array_equal(mask == 1, RING)
+    np.testing.assert_array_equal(mask == 255, disc(40, 35, 5))
+    output = capsys.readouterr().err
+    assert "1 × mask with iscrowd=1" in output
+    assert "gone.jpg" in output
 
 
 def test_one_file_with_its_pictures_elsewhere(tmp_path):

@@ -40,6 +40,12 @@ def test_labelmap_has_colors(tmp_path):
     assert table.indices.tolist() == [0, IGNORE_INDEX, 1]
 
 
+def test_labelmap_of_datumaro_has_the_colors_of_voc(tmp_path):
+    path = tmp_path / "labelmap.txt"
+    path.write_text("# label:color_rgb:parts:actions\nbackground:::\ncell:::\nb:::\n", encoding="utf-8")
+    assert read_labelmap(path).colors.tolist() == [[0, 0, 0], [128, 0, 0], [0, 128, 0]]
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [

@@ -13,6 +13,7 @@ from utils.importing.dataset import Dataset, Request
 from utils.importing.tree import Tree
 
 KEYS = ("images", "annotations", "categories")
+MOST_CROWDS = 0.1  # of the annotations; COCO has 0.012. CVAT and datumaro call every mask a crowd
 BOXES = "box without a region: its pixels are ignored (255)"
 
 
@@ -59,7 +60,10 @@ def read_coco(request: Request) -> Dataset:
 
 
 def read_file(path: Path, content: dict, sheets: list[Sheet], names: list[str], tally: Tally) -> None:
-    """Add the pictures and class names of a file. Crowds and boxes without a region do not count (255)."""
+    """Add the pictures and class names of a file. Crowds and boxes without a region do not count (255).
+
+    `ignore` is a key that pycocotools knows, and export_dataset.py writes.
+    """
     categories = {one["id"]: str(one["name"]).strip() for one in content["categories"]}
     used = {one["category_id"] for one in content["annotations"]}
     # Roboflow lists the name of the project as a class of its own, above the others.
@@ -67,7 +71,8 @@ def read_file(path: Path, content: dict, sheets: list[Sheet], names: list[str], 
     project = [one["id"] for one in content["categories"] if one.get("supercategory") == "none"]
     project = [number for number in project if number not in used and categories[number] in above]
     names += [name for number, name in categories.items() if number not in project]
-    drawn = defaultdict(list)
+    crowds = sum(bool(one.get("iscrowd") and not one.get("ignore")) for one in content["annotations"])
+    masks, drawn = crowds > MOST_CROWDS * len(content["annotations"]), defaultdict(list)
     for one in content["annotations"]:
         place, label = f"annotation {one.get('id')}", categories[one["category_id"]]
         segmentation = one.get("segmentation")
@@ -75,9 +80,11 @@ def read_file(path: Path, content: dict, sheets: list[Sheet], names: list[str], 
             tally.add(BOXES)
             left, top, width, height = map(float, one["bbox"])
             label, segmentation = None, box(left, top, left + width, top + height)
-        elif one.get("iscrowd"):
+        elif one.get("ignore") or (one.get("iscrowd") and not masks):
             tally.add("crowd region: its pixels are ignored (255)")
             label = None
+        elif one.get("iscrowd"):
+            tally.add("mask with iscrowd=1, which CVAT writes for all its masks: taken as an object")
         drawn[one["image_id"]].append(Drawn(label, segmentation, place))
     for one in content["images"]:
         size = (int(one["height"]), int(one["width"])) if one.get("height") else None

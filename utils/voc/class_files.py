@@ -9,7 +9,7 @@ import yaml
 
 from utils.core.console import UserError
 from utils.core.files import read_lines
-from utils.images.palette import IGNORE_INDEX
+from utils.images.palette import IGNORE_INDEX, voc_palette
 from utils.voc.colors import ColorTable
 
 BACKGROUND_NAMES = ("background", "_background_", "__background__")
@@ -25,6 +25,9 @@ def read_labelmap(path: Path) -> ColorTable:
     for line in _content(path):
         name, _, rest = line.partition(":")
         numbers = rest.split(":")[0].split(",")
+        if rest.startswith(":"):
+            # datumaro leaves colors out where they are those of VOC.
+            numbers = [str(one) for one in voc_palette(len(names) + 1)[-1]]
         if len(numbers) != 3 or not all(one.strip().isdecimal() and int(one) < 256 for one in numbers):
             raise UserError("class-file", path, repr(line), "name:r,g,b:parts:actions", REMEDY)
         names.append(name.strip())
