@@ -1,0 +1,30 @@
+"""Write a VOC folder, or masks predicted for its pictures, in formats of other programs: COCO and YOLO."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from utils.core.console import run_script
+from utils.exporting.coco import export_coco
+from utils.exporting.source import open_source
+from utils.exporting.yolo import export_yolo
+from utils.voc.folder import VocFolder
+
+
+@dataclass
+class Config:
+    voc_root: Path = Path("VOCdevkit/VOC2007")  # VOC folder, with pictures and class names
+    format: Literal["coco", "yolo"] = "coco"  # coco: JSON with exact masks; yolo: a polygon per object
+    masks: Path | None = None  # folder of masks that predict.py or get_miou.py wrote; None: SegmentationClass
+    output: Path = Path("exported")  # folder to write to; nothing in it is written over
+
+
+def main(config: Config) -> None:
+    source = open_source(VocFolder(config.voc_root), config.masks)
+    source.check()
+    export = export_coco if config.format == "coco" else export_yolo
+    print("\n".join(export(source, config.output)))
+
+
+if __name__ == "__main__":
+    run_script(main, Config, __doc__)

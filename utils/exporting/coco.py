@@ -1,0 +1,66 @@
+"""A VOC folder, or predicted masks of its pictures, as COCO JSON. Masks are exact: regions are runs."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from utils.core.console import UserError, counted, progress
+from utils.core.files import replacing
+from utils.exporting.objects import find_objects
+from utils.exporting.source import Source
+from utils.images.palette import IGNORE_INDEX
+from utils.images.rle import encode
+
+
+def export_coco(source: Source, output: Path) -> list[str]:
+    """Write output/instances_SPLIT.json. Pictures stay where they are. Raises UserError for existing files.
+
+    Ignored pixels (255) are a crowd of every class of the picture, with `ignore` set.
+    """
+    paths = {split: output / f"instances_{split}.json" for split in source.splits}
+    for path in paths.values():
+        if path.exists():
+            expected, remedy = (
+                "no file, because nothing is written over",
+                "move it away, or choose another --output",
+            )
+            raise UserError("output-exists", path, "a file", expected, remedy)
+    numbers = {name: number for number, name in enumerate(source.masks, 1)}
+    lines = []
+    for split, path in paths.items():
+        images, annotations = [], []
+        for name in progress(source.splits[split], f"{split}", "picture"):
+            mask, objects = source.read(name)
+            picture = source.folder.images[name].name
+            images.append(
+                {"id": numbers[name], "file_name": picture, "height": mask.shape[0], "width": mask.shape[1]}
+            )
+            annotations += [{"image_id": numbers[name], **one} for one in list_annotations(mask, objects)]
+        annotations = [{"id": number, **one} for number, one in enumerate(annotations, 1)]
+        categories = [{"id": index, "name": name} for index, name in enumerate(source.class_names) if index]
+        content = {"images": images, "annotations": annotations, "categories": categories}
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+        lines.append(f"{path}: {counted(len(images), 'picture')}, {counted(len(annotations), 'region')}")
+    return [*lines, f"their pictures: {source.folder.images_dir}"]
+
+
+def list_annotations(mask: np.ndarray, objects: np.ndarray | None) -> list[dict]:
+    found = [(one.value, one.full(mask.shape), 0) for one in find_objects(mask, objects)]
+    ignored = mask == IGNORE_INDEX
+    if ignored.any():
+        # Without an object, one class is as good as another.
+        found += [(value, ignored, 1) for value in sorted({value for value, _, _ in found}) or [1]]
+    annotations = []
+    for value, pixels, crowd in found:
+        rows, columns = np.flatnonzero(pixels.any(axis=1)), np.flatnonzero(pixels.any(axis=0))
+        box = [columns[0], rows[0], columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1]
+        annotation = {
+            "category_id": value,
+            "segmentation": encode(pixels),
+            "area": int(np.count_nonzero(pixels)),
+        }
+        annotation |= {"bbox": [int(side) for side in box], "iscrowd": crowd}
+        annotations.append(annotation | ({"ignore": 1} if crowd else {}))
+    return annotations
