@@ -43,6 +43,19 @@ def rename_mask(folder: VocFolder, name: str) -> None:
     save_as(folder.masks_dir / name, MASK)
 
 
+def rename_picture(name: str) -> Callable[[VocFolder], object]:
+    return lambda folder: folder.image_path("b").rename(folder.images_dir / name)
+
+
+def rename_mask_file(folder: VocFolder, name: str) -> None:
+    folder.mask_path("b").rename(folder.masks_dir / name)
+
+
+def move_picture_below(folder: VocFolder) -> None:
+    (folder.images_dir / "more").mkdir()
+    folder.image_path("b").rename(folder.images_dir / "more" / "b.png")
+
+
 def turn_by_exif(folder: VocFolder) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6

@@ -96,6 +96,15 @@ NAMES = [
     ),
     Row("two masks of one name", lambda f: save_as(f.masks_dir / "b.tif", MASK), says("mask-name-twice", OK)),
     Row("two pictures of one name", lambda f: add(f, "b", None, ".BMP"), says("picture-name-twice")),
+    Row("DICOM picture", c.rename_picture("b.dcm"), says("file-unread", "picture-missing")),
+    Row("NIfTI picture", c.rename_picture("b.nii.gz"), says("file-unread", "picture-missing")),
+    Row("NumPy mask", lambda f: c.rename_mask_file(f, "b.npy"), says("file-unread", "mask-missing")),
+    Row(
+        "camera raw beside pictures",
+        lambda f: (f.images_dir / "e.cr2").write_bytes(b"II"),
+        says("file-left-out", OK),
+    ),
+    Row("pictures in a subfolder", c.move_picture_below, says("file-unread", "picture-missing")),
     Row("name with a blank at its end", c.end_name_in_blank, says("name-blank", "picture-missing")),
 ]
 SIZES = [

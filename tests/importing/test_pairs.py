@@ -354,3 +354,41 @@ def test_class_names_with_an_empty_line_are_refused_instead_of_moving_up(tmp_pat
     (tmp_path / "masks" / "class_names.txt").write_text("background\n\ncell\nnucleus\n", encoding="utf-8")
     (error,) = refused(tmp_path, main, pairs(tmp_path, masks=tmp_path / "masks"))
     assert error.subject == str(tmp_path / "masks" / "class_names.txt")
+
+
+@pytest.mark.parametrize("name", ["a.dcm", "a.nii.gz", "a.npy", "a.czi"])
+def test_types_that_are_not_read_are_named(tmp_path, name, capsys):
+    save_as(tmp_path / "in" / "a_mask.png", MASK)
+    (tmp_path / "in" / name).write_bytes(b"\0" * 200)
+    (error,) = refused(tmp_path, main, pairs(tmp_path))
+    assert error.code == "no-pairs" and name in error.remedy
+    save_as(tmp_path / "in" / "b.png", PICTURE)
+    save_as(tmp_path / "in" / "b_mask.png", MASK)
+    main(pairs(tmp_path))
+    assert name in capsys.readouterr().err
+
+
+def test_names_that_folders_do_not_tell_apart(tmp_path):
+    for path in ("a/b/x", "a_b/x", "c/x"):
+        save_as(tmp_path / "in" / f"{path}.png", PICTURE)
+        save_as(tmp_path / "in" / f"{path}_mask.png", MASK)
+    (error,) = refused(tmp_path, main, pairs(tmp_path))
+    assert error.code == "name-twice" and "a_b_x" in error.found
+
+
+def test_masks_of_the_shape_of_their_pictures_are_brought_to_the_doctor(tmp_path):
+    save_as(tmp_path / "in" / "x.png", np.kron(PICTURE, np.ones((4, 4, 1), np.uint8)))
+    save_as(tmp_path / "in" / "x_mask.png", np.kron(MASK, np.ones((2, 2), np.uint8)))
+    main(pairs(tmp_path))
+    assert read_mask(tmp_path / "voc" / "SegmentationClass" / "x.png").shape == (24, 32)
+
+
+def test_masks_that_an_earlier_version_wrote_are_known(tmp_path):
+    save_as(tmp_path / "in" / "x.png", PICTURE)
+    write_mask(tmp_path / "in" / "x_mask.png", MASK)
+    save_as(tmp_path / "voc" / "JPEGImages" / "x.png", PICTURE)
+    save_as(tmp_path / "voc" / "SegmentationClass" / "x.png", MASK)
+    (tmp_path / "voc" / "JPEGImages" / "x.png").write_bytes((tmp_path / "in" / "x.png").read_bytes())
+    before = snapshot(tmp_path)
+    main(pairs(tmp_path))
+    assert snapshot(tmp_path) == before

@@ -8,6 +8,7 @@ from utils.core.console import UserError, counted, list_faults, warn
 from utils.voc.folder import VocFolder
 
 WARNINGS = {
+    "file-left-out": "files of other types or in subfolders are left out",
     "mask-0-255": "masks hold 0 and 255 only, beside masks with classes",
     "mask-background": "masks hold background only",
     "mask-ignored": "masks hold nothing but 255 (ignored)",

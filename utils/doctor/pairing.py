@@ -9,8 +9,11 @@ from utils.core.console import UserError, quoted
 from utils.doctor.faults import warning
 from utils.doctor.originals import find_changed_masks
 from utils.doctor.repair import MaskRepair, Pair
+from utils.images.foreign_types import foreign_type
+from utils.images.reading import IMAGE_SUFFIXES
 from utils.voc.folder import VocFolder, files_by_name, is_image, list_images
 from utils.voc.names import match_names, natural_key
+from utils.voc.strangers import pictures_below
 
 
 def list_pairs(folder: VocFolder, repair: MaskRepair) -> tuple[list[Pair], list[UserError]]:
@@ -31,11 +34,37 @@ def list_pairs(folder: VocFolder, repair: MaskRepair) -> tuple[list[Pair], list[
         for name, path in pictures.items()
         if name != name.strip()
     ]
+    faults += _find_strangers(folder)
     masks, mask_faults = _find_masks(folder, repair, pictures)
     pairs = [Pair(name, pictures[name], masks[name]) for name in sorted(masks, key=natural_key)]
     faults += mask_faults
     faults += [warning("picture-without-mask", path) for name, path in pictures.items() if name not in masks]
     return pairs, faults + (find_changed_masks(folder, pairs) if repair.active else [])
+
+
+def _find_strangers(folder: VocFolder) -> list[UserError]:
+    """Files that are not read: faults where a mask or a picture waits for one of that name, else warnings."""
+    faults = []
+    move = f"--images {quoted(folder.images_dir)} --masks {quoted(folder.masks_dir)} --voc-root NEW"
+    for place, other in ((folder.images_dir, folder.masks_dir), (folder.masks_dir, folder.images_dir)):
+        waiting = {path.stem for path in other.glob("*")} - {path.stem for path in list_images(place)}
+        for path in _strangers(place):
+            kind, way_out = foreign_type(path) or ("picture or mask", "")
+            found = f"a {kind} in a subfolder" if path.parent != place else f"a {kind} file"
+            remedy = f"put all into one folder: python import_dataset.py {move}" * (path.parent != place)
+            expected = f"a picture directly in {place.name}: {' '.join(IMAGE_SUFFIXES)}"
+            code = "file-unread" if _bare_stem(path) in waiting else "file-left-out"
+            faults.append(UserError(code, path, found, expected, remedy or way_out))
+    return faults
+
+
+def _strangers(place: Path) -> list[Path]:
+    return pictures_below(place) + sorted(path for path in place.iterdir() if foreign_type(path))
+
+
+def _bare_stem(path: Path) -> str:
+    """`a` for `a.nii.gz`."""
+    return path.name.split(".")[0] if foreign_type(path) else path.stem
 
 
 def _find_masks(
@@ -62,10 +91,12 @@ def _find_masks(
         near = match_names([name for name in pictures if name not in masks], single)
         masks |= {name: found[other] for other, name in near.items()}
         if source == folder.masks_dir:
+            # A picture that is not read has a fault of its own.
+            unread = {*map(_bare_stem, _strangers(folder.images_dir))}
             faults += [
                 _mask_without_picture(found[name], near.get(name), sorted(pictures), repair)
                 for name in single
-                if name not in near or not repair.active
+                if (name not in near or not repair.active) and name not in unread
             ]
     return masks, faults
 

@@ -1,28 +1,25 @@
 """Pictures with masks beside them, in one folder, in two, or in folders of official splits → VOC folder."""
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image
-
 from utils.core.console import UserError, counted, note, warn
-from utils.images.reading import DECODE_ERRORS, read_image, read_mask
+from utils.images.masks import read_mask_file
+from utils.images.reading import read_image, read_mask
 from utils.importing.dataset import join_splits
 from utils.importing.transfer import Item, check_all, raise_together, transfer
 from utils.importing.tree import SPLIT_NAMES, walk
 from utils.voc.class_files import BACKGROUND_NAMES, find_class_file, read_class_file
-from utils.voc.folder import VocFolder, check_size, is_image, list_images
+from utils.voc.folder import VocFolder, check_size, is_image, list_images, same_shape
 from utils.voc.names import AFFIX, core_name, list_some, match, names_masks
+from utils.voc.strangers import describe_strangers
 
 # Drawings of masks for people, which lie beside the masks themselves.
 VIEW = re.compile(r"(?:^|[-_. ])(?:colou?rs?|instanceids|overlays?|viz)(?:$|[-_. ])", re.IGNORECASE)
-# Modes of gray values without loss, which are the classes. Palettes are left for voc2unet.py to see.
-PLAIN = ("L", "1")
-TURNED = (5, 6, 7, 8)  # EXIF orientations that swap height and width
 
 
 class FoundPair(NamedTuple):
@@ -41,12 +38,13 @@ def import_pairs(folder: VocFolder, images_dir: Path, masks_dir: Path | None, li
     official splits come along. Raises UserError before anything is written.
     """
     pairs = find_pairs(images_dir, masks_dir)
-    check_all(masks_dir or images_dir, [partial(check_pair, one.picture, one.mask) for one in pairs], "pair")
-    items, unlike = [], []
+    masks: dict[str, tuple[Item, bool]] = {}
+    check_all(masks_dir or images_dir, [partial(check_pair, folder, one, masks) for one in pairs], "pair")
+    items = []
     for one in pairs:
-        items.append(Item(folder.images_dir / f"{one.name}{one.picture.suffix}", one.picture, "picture"))
-        items.append(make_mask_item(folder, one))
-        unlike += [one.mask] * (items[-1].kind != "mask")
+        picture = folder.images_dir / f"{one.name}{one.picture.suffix}"
+        items += [Item(picture, one.picture, "picture"), masks[one.name][0]]
+    unlike = [one.mask for one in pairs if not masks[one.name][1]]
     texts = {}
     if names := find_class_names(folder, [images_dir, masks_dir or images_dir]):
         texts[folder.class_names_path] = names
@@ -98,11 +96,15 @@ def find_pairs(images_dir: Path, masks_dir: Path | None = None) -> list[FoundPai
     for kind, paths in single.items():
         if paths and found:
             warn(f"{kind} are left out: {len(paths)}, such as {paths[0]}")
+    strangers = describe_strangers(path for folder in {images_dir, masks_dir} for path in walk(folder))
+    for line in strangers if found else ():
+        warn(line)
     if not found:
         what = counted(len(pictures), "picture")
         seen = f"no mask whose name fits one of the {what} in {images_dir}"
         expected = "the picture's name, or that with a word such as _mask, -label, _GT, seg_"
-        raise UserError("no-pairs", masks_dir, seen, expected, "rename them, or pass --images and --masks")
+        remedy = "; ".join(strangers) or "rename them, or pass --images and --masks"
+        raise UserError("no-pairs", masks_dir, seen, expected, remedy)
     splits = cache(partial(official_split, root=images_dir))
     names = name_pictures([found[mask] for mask in found], place)
     pairs = [
@@ -171,10 +173,18 @@ def refuse_rivals(
 
 
 def name_pictures(paths: Sequence[Path], place: Callable[[Path], tuple[str, ...]]) -> dict[Path, str]:
-    """Picture → its name, with the folders before it if pictures of several folders share names."""
-    stems = {path.stem.strip() for path in paths}
-    prefixes = len(stems) < len(paths)
-    return {path: "_".join([*place(path) * prefixes, path.stem.strip()]) for path in paths}
+    """Picture → its name, with the folders before it if pictures of several folders share names.
+
+    Raises UserError if that does not tell them apart.
+    """
+    prefixes = len({path.stem.strip() for path in paths}) < len(paths)
+    names = {path: "_".join([*place(path) * prefixes, path.stem.strip()]) for path in paths}
+    for name, count in Counter(names.values()).items():
+        if count > 1:
+            one, other = [path for path in paths if names[path] == name][:2]
+            found, expected = f"{one} and {other} under the name {name}", "one picture per name"
+            raise UserError("name-twice", one.parent, found, expected, "rename one of them")
+    return names
 
 
 def official_split(folder: Path, root: Path) -> str | None:
@@ -212,35 +222,22 @@ def find_class_names(folder: VocFolder, places: Sequence[Path]) -> list[str] | N
     return names
 
 
-def make_mask_item(folder: VocFolder, pair: FoundPair) -> Item:
-    """A plain mask and colours without loss become PNG; other files keep all that they hold."""
-    target, mode = folder.mask_path(pair.name), mode_of(pair.mask)
-    if mode in PLAIN:
-        return Item(target, pair.mask, "mask", partial(read_mask, pair.mask))
-    if mode == "RGB" or pair.mask.suffix.lower() == ".png":
-        pixels = None if pair.mask.suffix.lower() == ".png" else partial(read_image, pair.mask)
-        return Item(target, pair.mask, "as it is", pixels)
-    return Item(target.with_name(f"{pair.name}{pair.mask.suffix}"), pair.mask, "as it is")
+def check_pair(folder: VocFolder, pair: FoundPair, masks: dict[str, tuple[Item, bool]]) -> None:
+    """Add to `masks`, by name, what is to be written, and whether it is an index mask.
 
-
-def check_pair(picture: Path, mask: Path) -> None:
-    """Raises UserError for files that cannot be read, and for a mask of another size."""
-    pixels = (read_mask if mode_of(mask) in PLAIN else read_image)(mask)
-    size = read_image(picture).shape[:2]
-    if not (pixels.shape[:2] == size[::-1] and is_turned(picture)):
-        check_size(mask, pixels, picture, size)
-
-
-def is_turned(picture: Path) -> bool:
-    """Whether EXIF swaps height and width: voc2unet.py turns such a mask too."""
-    with Image.open(picture) as image:
-        return image.getexif().get(0x0112) in TURNED
-
-
-def mode_of(mask: Path) -> str:
-    """Pillow's mode of a mask file, JPEG for any JPEG; that of a plain mask if it cannot be read."""
-    try:
-        with Image.open(mask) as image:
-            return "JPEG" if image.format == "JPEG" else image.mode
-    except (*DECODE_ERRORS, Image.DecompressionBombError):
-        return PLAIN[0]
+    Raises UserError for files that cannot be read, and for a mask of another shape than its picture.
+    """
+    file, size = read_mask_file(pair.mask), read_image(pair.picture).shape[:2]
+    # voc2unet.py turns and resizes.
+    if not any(same_shape(file.values.shape[:2], one) for one in (size, size[::-1])):
+        check_size(pair.mask, file.values, pair.picture, size)
+    target, ending = folder.mask_path(pair.name), pair.mask.suffix.lower()
+    if file.plain and file.palette is None:
+        item = Item(target, pair.mask, "mask", partial(read_mask, pair.mask))
+    elif ending == ".png" or (file.values.ndim == 3 and not file.jpeg and not file.has_alpha):
+        # Colours without loss keep all that they hold in a PNG.
+        pixels = None if ending == ".png" else partial(read_image, pair.mask)
+        item = Item(target, pair.mask, "as it is", pixels)
+    else:
+        item = Item(target.with_name(pair.name + ending), pair.mask, "as it is")
+    masks[pair.name] = item, file.plain and item.target == target

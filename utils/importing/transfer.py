@@ -118,7 +118,16 @@ def is_imported(item: Item) -> bool:
         pixels = item.pixels()
         return any(has_pixels(path, pixels, item.kind in WRITERS) for path in places)
     existing = [path for path in places if path.exists()]
-    return any(path.samefile(item.source) or filecmp.cmp(item.source, path, False) for path in existing)
+    if any(path.samefile(item.source) or filecmp.cmp(item.source, path, False) for path in existing):
+        return True
+    # Earlier versions wrote masks with a palette anew.
+    return item.kind == "as it is" and any(same_mask(item.source, path) for path in existing)
+
+
+def same_mask(one: Path, other: Path) -> bool:
+    with suppress(UserError):
+        return has_pixels(other, read_mask(one), is_mask=True)
+    return False
 
 
 WRITERS = {"mask": write_mask, "objects": write_objects}

@@ -178,3 +178,11 @@ def check_size(subject: object, mask: np.ndarray, picture: object, size: tuple[i
         expected = f"the size of its picture {picture}: {size[0]}×{size[1]}"
         remedy = "export the mask in the picture's size; class indices must not be interpolated"
         raise UserError("mask-size", subject, found, expected, remedy)
+
+
+def same_shape(shape: tuple[int, int], size: tuple[int, int]) -> bool:
+    """Whether both (height, width) have one aspect, to within two pixels and 5 %."""
+    (height, width), (tall, wide) = shape, size
+    scale = ((height / tall) * (width / wide)) ** 0.5
+    apart = max(abs(height - scale * tall), abs(width - scale * wide))
+    return apart <= min(2 * max(scale, 1), 0.05 * min(shape))
