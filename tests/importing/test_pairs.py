@@ -256,7 +256,8 @@ def test_official_splits_stay_splits(tmp_path, layout):
                 save_as(path, array, "PNG" if path.suffix != ".jpg" else None)
     if layout == "Cityscapes":
         save_as(tmp_path / "in" / "gtFine/train/town/a_gtFine_color.png", COLOURS)
-    main(Config(input=tmp_path / "in", voc_root=tmp_path / "voc"))
+    format = "pairs" if layout == "Cityscapes" else "auto"
+    main(Config(input=tmp_path / "in", format=format, voc_root=tmp_path / "voc"))
     folder, tail = VocFolder(tmp_path / "voc"), "_leftImg8bit" * (layout == "Cityscapes")
     found = {split: [n.removesuffix(tail) for n in folder.read_split(split)] for split in named}
     assert found == named

@@ -15,6 +15,7 @@ from utils.importing.tree import Tree
 from utils.voc.class_files import read_labelmap
 from utils.voc.colors import BUILT_IN, ColorTable, color_shares, pack
 from utils.voc.folder import VocFolder
+from utils.voc.names import core_name
 
 # The 19 classes of the benchmark in its order, by the ids of cityscapesScripts/helpers/labels.py.
 CITYSCAPES = {
@@ -32,8 +33,11 @@ def find_objects(tree: Tree) -> dict[Path, list[Path]]:
         by_folder.setdefault(path.parent, []).append(path)
     found = {}
     for folder, paths in by_folder.items():
-        if folder.name.lower() == "images" and len(paths) == 1 and folder.with_name("masks") in by_folder:
-            found[paths[0]] = by_folder[folder.with_name("masks")]
+        masks = by_folder.get(folder.with_name("masks"), [])
+        if folder.name.lower() == "images" and len(paths) == 1 and masks:
+            # One mask of the picture's name holds all objects.
+            if len(masks) > 1 or core_name(masks[0].stem) != core_name(paths[0].stem):
+                found[paths[0]] = masks
         else:
             nested = {path: by_folder.get(folder.with_name("masks") / path.stem) for path in paths}
             found |= {path: masks for path, masks in nested.items() if masks}

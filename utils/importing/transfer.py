@@ -126,7 +126,7 @@ def is_imported(item: Item) -> bool:
 
 def same_mask(one: Path, other: Path) -> bool:
     with suppress(UserError):
-        return has_pixels(other, read_mask(one), is_mask=True)
+        return has_pixels(other, read_objects(one), is_mask=True)
     return False
 
 
