@@ -66,6 +66,18 @@ def make_stacks(root):
         tifffile.imwrite(root / f"{name}.tif", np.stack([MASK, MASK]), photometric="minisblack")
 
 
+def make_stacks_of_one_name(root):
+    root.mkdir()
+    for name in ("x", "x_labels"):
+        tifffile.imwrite(root / f"{name}.tif", np.stack([MASK, MASK]), photometric="minisblack")
+
+
+def make_channels(root):
+    save_as(root / "a_mask.png", MASK)
+    axes = {"imagej": True, "metadata": {"axes": "CYX"}}
+    tifffile.imwrite(root / "a.tif", np.stack([MASK, MASK]), photometric="minisblack", **axes)
+
+
 def make_pair_folders(root):
     save_as(root / "pictures" / "a.png", PICTURE)
     save_as(root / "my masks" / "a.png", MASK)
@@ -81,6 +93,8 @@ def make_one_folder(root):
     [
         (make_labelme, "labelme", ["a"]),
         (make_stacks, "stack", ["train-volume_000", "train-volume_001"]),
+        (make_stacks_of_one_name, "stack", ["x_000", "x_001"]),
+        (make_channels, "pairs", ["a"]),
         (make_pair_folders, "pairs", ["a"]),
         (make_one_folder, "pairs", ["a"]),
     ],

@@ -99,6 +99,28 @@ def test_pairs_of_volumes(tmp_path, names):
     assert error.code == "stack-range"
 
 
+@pytest.mark.parametrize("decathlon", [False, True])
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+def test_channels(tmp_path, decathlon, dtype):
+    """Two files of a case, or a fourth axis: pictures of two channels, each with its own range of floats."""
+    channels = [HU.astype(dtype), (HU // 7).astype(dtype)]
+    if decathlon:
+        save(tmp_path / "in" / "imagesTr" / "a.nii.gz", np.stack(channels, axis=3))
+    else:
+        for number, values in enumerate(channels):
+            save(tmp_path / "in" / "imagesTr" / f"a_{number:04d}.nii.gz", values)
+    save(tmp_path / "in" / "labelsTr" / "a.nii.gz", LABELS)
+    for _ in range(2):
+        folder = convert(tmp_path)
+    assert folder.images["a_002"].suffix == ".tif"
+    picture = read_image(folder.images["a_002"])
+    assert (picture.shape, picture.dtype) == ((12, 16, 2), np.uint16)
+    record = json.loads((tmp_path / "voc" / "scaling.json").read_text(encoding="utf-8"))
+    for number, (limits, values) in enumerate(zip(record.values(), channels, strict=True)):
+        back = picture[..., number] / 65535 * (limits["high"] - limits["low"]) + limits["low"]
+        np.testing.assert_allclose(back, values[..., 2].T, atol=0.1)
+
+
 def test_volumes_alone_become_pictures(tmp_path, capsys):
     save(tmp_path / "in" / "x.nii.gz", HU.astype(np.uint16))
     folder = convert(tmp_path)

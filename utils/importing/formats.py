@@ -8,6 +8,7 @@ from pathlib import Path
 from tifffile import TiffFile
 
 from utils.core.console import UserError, counted, quoted
+from utils.images.tiff import read_layout
 from utils.importing.coco import read_coco, recognise_coco
 from utils.importing.cvat import read_cvat, recognise_cvat
 from utils.importing.dataset import Dataset, Request, fill
@@ -90,17 +91,17 @@ def refuse_voc(request: Request) -> list[str]:
 
 
 def find_stacks(tree: Tree) -> list[Path]:
-    """TIFFs of several pages directly in the root, or the one that is the input."""
+    """TIFFs of several slices directly in the root, or the one that is the input. Channels are no slices."""
     paths = [path for path in tree.with_suffix(".tif", ".tiff") if path.parent == tree.root]
-    return [path for path in paths if count_pages(path) > 1]
+    return [path for path in paths if has_slices(path)]
 
 
-def count_pages(path: Path) -> int:
+def has_slices(path: Path) -> bool:
     try:
         with TiffFile(path) as file:
-            return len(file.pages)
+            return bool(read_layout(file).left_out)
     except TIFF_ERRORS:
-        return 0
+        return False
 
 
 def recognise_stack(tree: Tree) -> str | None:
@@ -131,7 +132,7 @@ def convert_stacks(request: Request) -> list[str]:
 
 def recognise_pairs(tree: Tree) -> str | None:
     """Masks by the names of files or folders. A folder of pictures alone is none, nor are masks alone."""
-    if tree.annotations:
+    if tree.annotations or find_stacks(tree):
         return None
     pictures, masks = tell_apart([path for path in tree.files if is_image(path)], tree.root)
     shared = {core_name(path.stem) for path in pictures} & {core_name(path.stem) for path in masks}
