@@ -7,12 +7,13 @@ from typing import Literal
 import numpy as np
 
 from unet import Unet
-from utils.core.console import UserError, counted, progress, run_script
+from utils.core.console import UserError, counted, progress, run_script, warn
 from utils.core.heap import keep_freed_memory
 from utils.images.palette import numbered_classes
 from utils.images.plots import draw_class_bars, draw_confusion_matrix
 from utils.images.reading import read_mask
 from utils.images.writing import write_mask
+from utils.models.checkpoint import Checkpoint
 from utils.scoring.confusion import ConfusionMatrix, Scores
 from utils.scoring.tables import print_scores, write_scores
 from utils.scoring.verdict import warn_about_scores
@@ -27,7 +28,7 @@ class Config:
 
     model_path: list[Path] | None = None  # checkpoint, or several to average; None: newest logs/*/best.pth
     voc_root: Path | None = None  # VOC folder; None: the one that the model was trained on
-    split: str = "val"  # split file in ImageSets/Segmentation: val, test, train, trainval
+    split: str | None = None  # split file: val, test, train, trainval, …; None: val, or that of the fold
     output: Path = Path("miou_out")  # folder for metrics.csv, confusion_matrix.csv, the plots and masks/
     device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # number format of the network
@@ -38,18 +39,20 @@ class Config:
 def main(config: Config) -> None:
     unet = Unet(config.model_path, config.device, config.precision, config.tta, config.close_gaps)
     folder = find_folder(config, unet)
-    names = folder.read_split(config.split)
+    split = config.split or choose_split(folder, unet)
+    names = folder.read_split(split)
     adopt_class_names(folder, unet)
     check_split(folder, names, unet)
+    warn_of_training_pictures(folder, split, names, unet)
     matrix = ConfusionMatrix(unet.num_classes)
     keep_freed_memory()
-    for name in progress(names, f"scoring {config.split}", "picture"):
+    for name in progress(names, f"scoring {split}", "picture"):
         mask = unet.predict(folder.image_path(name))
         matrix.update(read_mask(folder.mask_path(name)), mask)
         write_mask(config.output / "masks" / f"{name}.png", mask)
     scores = matrix.scores()
     print(f"model    {unet.origin}, {unet.precision}")
-    print(f"data     {folder.root}, split {config.split}: {counted(len(names), 'picture')}\n")
+    print(f"data     {folder.root}, split {split}: {counted(len(names), 'picture')}\n")
     print_scores(unet.class_names, scores)
     write_scores(config.output, unet.class_names, scores)
     plots = draw_plots(config.output, unet.class_names, scores)
@@ -64,6 +67,29 @@ def find_folder(config: Config, unet: Unet) -> VocFolder:
         expected, remedy = "the VOC folder to score on", "pass --voc-root VOCdevkit/VOC2007"
         raise UserError("voc-root-missing", folder.root, "no such folder", expected, remedy)
     return folder
+
+
+def was_trained_on(folder: VocFolder, checkpoint: Checkpoint) -> bool:
+    """Whether it is the folder of the training, or may be it under another name."""
+    trained = Path(checkpoint.settings.get("voc_root", ""))
+    return not trained.is_dir() or trained.resolve() == folder.root.resolve()
+
+
+def choose_split(folder: VocFolder, unet: Unet) -> str:
+    """The validation pictures of the training: val, or those of its fold."""
+    folds = {member.checkpoint.settings.get("fold") for member in unet.members}
+    fold = folds.pop() if len(folds) == 1 and was_trained_on(folder, unet.checkpoint) else None
+    return "val" if fold is None else f"fold{fold}_val"
+
+
+def warn_of_training_pictures(folder: VocFolder, split: str, names: list[str], unet: Unet) -> None:
+    for member in unet.members:
+        seen = set(names) & set(member.checkpoint.trained_on)
+        if seen and was_trained_on(folder, member.checkpoint):
+            shown = f"{len(seen)} of the {counted(len(names), 'picture')} of {split}, such as {min(seen)}"
+            own = choose_split(folder, unet)
+            remedy = f". Pictures that it has not seen: --split {own}" * (own != split)
+            warn(f"{member.path} was trained on {shown}: the scores are too good{remedy}")
 
 
 def adopt_class_names(folder: VocFolder, unet: Unet) -> None:

@@ -127,6 +127,7 @@ def main(config: Config) -> None:
     wanted_crop, config = config.input_shape, resolve_settings(config, data, start)
     net, normalisation = make_network(config, data, start)
     checkpoint = describe_run(config, data, net.stride, normalisation)
+    checkpoint.trained_on = start.trained_on(data)
     sampling = resolve_sampling(config, net.margin)
     train_loader, val_loader = make_loaders(data, checkpoint, sampling, precision.device)
     crops, batches = train_loader.dataset, train_loader.batch_sampler
@@ -174,9 +175,7 @@ def check_config(config: Config) -> None:
     parse_augmentation(config.augmentation)
     conflict = partial(UserError, "settings-conflict", "settings")
     if config.deterministic and config.max_minutes:
-        raise conflict(
-            "--deterministic with --max-minutes", "a rate independent of the clock", "use --epochs"
-        )
+        raise conflict("--deterministic with --max-minutes", "a rate free of the clock", "use --epochs")
     if config.compile and config.save_memory:
         expected, remedy = "one way to keep fewer maps", "leave one out; the compiler chooses what to keep"
         raise conflict("--compile with --save-memory", expected, remedy)
@@ -343,8 +342,7 @@ def print_result(config: Config, run: Run, scores: Scores, data: Data, epochs: l
     print(f"pictures    {folder / 'train_batch.png'}, val_epoch.png, loss.png, miou.png")
     print("next        score it, then look at a picture:")
     weights, picture = quoted(folder / "best.pth"), quoted(data.folder.image_path(data.val[0]))
-    split = "" if config.fold is None else f" --split fold{config.fold}_val"
-    print(f"  python get_miou.py --model-path {weights} --voc-root {quoted(config.voc_root)}{split}")
+    print(f"  python get_miou.py --model-path {weights} --voc-root {quoted(config.voc_root)}")
     print(f"  python predict.py --model-path {weights} --input {picture}")
 
 

@@ -6,12 +6,14 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
-from scripts import make_voc
+from scripts import make_voc, tiny
 
 import train
 from nets.config import NetworkConfig
 from unet import Unet
 from utils.images.letterbox import inner_box, letterbox, letterbox_bands, letterbox_mask, undo_letterbox
+from utils.images.reading import read_image
+from utils.training.engine import Trainer
 from utils.training.samples import letterbox_pair
 
 
@@ -114,3 +116,27 @@ def test_a_letterboxed_run_predicts_at_the_pictures_own_size(tmp_path):
     assert unet.checkpoint.fit == "letterbox" and unet.input_shape == (32, 48)
     for size in ((40, 60), (61, 33), (7, 90)):
         assert unet.predict(np.zeros((*size, 3), np.uint8)).shape == size
+
+
+def test_a_letterboxed_run_without_padding_trains_at_the_scale_that_it_predicts(tmp_path, monkeypatch):
+    folder = make_voc(tmp_path / "voc", 3, [(100, 150), (80, 200), (120, 120)])
+    settings = {"fit": "letterbox", "input_shape": (48, 64), "augmentation": "none", "padding": "valid"}
+    trained, predicted, step = [], [], Trainer.step
+
+    def record(self, number, batch, criterion):
+        trained.extend(batch[0])
+        return step(self, number, batch, criterion)
+
+    monkeypatch.setattr(Trainer, "step", record)
+    train.main(tiny(folder, tmp_path, epochs=1, **settings))
+    unet = Unet(tmp_path / "run" / "best.pth", "cpu", "fp32")
+    margin = unet.net.margin
+    member = unet.members[0]
+    logits = member.logits
+    monkeypatch.setattr(member, "logits", lambda images: predicted.extend(images) or logits(images))
+    for name in ("cells_0", "cells_1"):
+        unet.predict(read_image(folder.image_path(name)))
+    assert margin and trained[0].shape[-2:] == (48 + 2 * margin, 64 + 2 * margin)
+    inner = [each[:, margin:-margin, margin:-margin] for each in trained]
+    assert len(predicted) == len(inner) == 2
+    assert all(any(torch.equal(one, seen) for one in inner) for seen in predicted)

@@ -1,5 +1,6 @@
 """train.py: classes, splits, the demo set, and faulty data."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -15,6 +16,7 @@ from unet import Unet
 from utils.core.console import UserError
 from utils.images.reading import read_mask
 from utils.images.writing import write_mask
+from utils.models.checkpoint import load_checkpoint
 from utils.voc.demo import CLASS_NAMES
 
 
@@ -52,13 +54,34 @@ def test_a_fold_is_trained_on_and_scored(folder, logs, capsys):
     main(tiny(folder, logs, fold=1, epochs=1))
     output = capsys.readouterr().out
     assert "2 pictures to train, 1 to validate" in output
-    assert f"--voc-root {folder.root} --split fold1_val\n" in output
-    get_miou.main(get_miou.Config(logs / "run/best.pth", split="fold1_val", output=logs / "miou"))
+    assert f"--voc-root {folder.root}\n" in output
+    score = get_miou.Config(logs / "run/best.pth", output=logs / "miou")
+    get_miou.main(score)
     assert [path.name for path in (logs / "miou/masks").iterdir()] == ["cells_1.png"]
+    assert "trained on" not in capsys.readouterr().err
+    # val.txt has cells_2, on which this fold was trained.
+    get_miou.main(replace(score, split="val"))
+    told = capsys.readouterr().err
+    assert "trained on 1 of the 1 picture of val" in told and "--split fold1_val" in told
     with pytest.raises(
         UserError, match=r"one of: fold1_train, fold1_val, .*\n.*voc2unet.py --voc-root .* --folds 5"
     ):
         main(tiny(folder, logs, fold=2))
+
+
+def test_pictures_of_earlier_trainings_are_remembered(folder, logs, capsys):
+    main(tiny(folder, logs, epochs=1))
+    folder.write_split("train", ["cells_2"])
+    folder.write_split("val", ["cells_0"])
+    main(tiny(folder, logs, epochs=1, run_name="tuned", model_path=logs / "run/best.pth"))
+    assert load_checkpoint(logs / "tuned/best.pth").trained_on == ["cells_0", "cells_1", "cells_2"]
+    capsys.readouterr()
+    get_miou.main(get_miou.Config(logs / "tuned/best.pth", output=logs / "miou"))
+    assert "cells_0: the scores are too good" in capsys.readouterr().err
+    # The pictures of another folder may have the same names.
+    other = make_voc(logs / "other")
+    get_miou.main(get_miou.Config(logs / "tuned/best.pth", other.root, "train", output=logs / "miou"))
+    assert "trained on" not in capsys.readouterr().err
 
 
 def test_masks_of_background_only_are_a_warning(folder, logs, capsys):

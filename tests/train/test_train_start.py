@@ -21,17 +21,44 @@ def test_fine_tuning_keeps_what_fits(finished, folder, tmp_path, logs, capsys):
     write_lines(folder.class_names_path, ["background", "object"])
     # Steps too small to move a weight.
     main(tiny(folder, logs, model_path=start, base_channels=32, lr=1e-12, weight_decay=0.0))
-    warning = capsys.readouterr().err
-    assert "3 classes" in warning
-    assert "start afresh" in warning
+    told = capsys.readouterr().err
+    assert "start afresh: object; left out: cell, nucleus" in told
     before, after = load_checkpoint(start).model, load_checkpoint(logs / "run" / "last.pth").model
-    fresh = [name for name in after if after[name].shape != before[name].shape]
-    assert len(fresh) == 2
-    assert all(name in warning for name in fresh)
-    learnt = [name for name in after if name not in fresh and not re.search("running|num_batches", name)]
+    heads = [name for name in after if after[name].shape != before[name].shape]
+    assert sorted(heads) == ["head.bias", "head.weight"]
+    for name in heads:
+        assert torch.allclose(after[name][0], before[name][0], atol=1e-6)
+        assert not torch.isclose(after[name][1], before[name][1:], atol=1e-6).any()
+    learnt = [name for name in after if name not in heads and not re.search("running|num_batches", name)]
     assert learnt
     for name in learnt:
         assert torch.allclose(after[name], before[name], atol=1e-6), name
+
+
+def test_classes_are_matched_by_name(folder, logs, capsys):
+    main(tiny(folder, logs, epochs=1, run_name="first", deep_supervision=True))
+    before = load_checkpoint(logs / "first" / "last.pth").model
+    names = ["ground", "nucleus", "debris", "cell"]
+    write_lines(folder.class_names_path, names)
+    recode(folder, {1: 3, 2: 1})
+    capsys.readouterr()
+    still = {"lr": 1e-12, "weight_decay": 0.0, "epochs": 1}
+    main(tiny(folder, logs, model_path=logs / "first" / "last.pth", **still))
+    assert "ground, nucleus, cell; start afresh: debris" in capsys.readouterr().err
+    after = load_checkpoint(logs / "run" / "last.pth").model
+    heads = [name for name in after if "head" in name]
+    assert len(heads) == 4
+    for name in heads:
+        for row, place in ((0, 0), (1, 2), (3, 1)):
+            assert torch.allclose(after[name][row], before[name][place], atol=1e-6), name
+        assert not torch.isclose(after[name][2], before[name], atol=1e-6).any()
+
+
+def test_classes_without_names_are_taken_by_their_place(folder, logs, tmp_path):
+    start = save_untrained(tmp_path / "a.pth", ["class_0", "class_1", "class_2"])
+    main(tiny(folder, logs, model_path=start, epochs=1, lr=1e-12, weight_decay=0.0))
+    before, after = (load_checkpoint(path).model for path in (start, logs / "run" / "last.pth"))
+    assert torch.allclose(after["head.weight"], before["head.weight"], atol=1e-6)
 
 
 def test_fine_tuning_with_the_same_classes_takes_everything(finished, logs, capsys):

@@ -155,7 +155,7 @@ def test_numbered_objects_are_letterboxed_with_their_mask(voc_folder):
     numbers = np.where(mask > 0, 1 + (np.arange(mask.shape[1]) > mask.shape[1] // 2), 0).astype(np.uint8)
     write_mask(folder.objects_path("cells_0"), numbers)
     border, size = BorderWeights(w0=4.0, sigma=3.0), (80, 64)
-    options = {"augmentation": STRENGTHS["none"], "border": border, "letterboxed": True}
+    options = {"augmentation": STRENGTHS["none"], "border": border, "box": size}
     data = SegmentationDataset(folder, ["cells_0"], 3, crop=size, **options)
     boxed = [letterbox_mask(torch.from_numpy(x), size).numpy() for x in (mask, numbers)]
     np.testing.assert_allclose(data[0][2].numpy(), border(*boxed), atol=1e-5)

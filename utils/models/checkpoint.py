@@ -26,7 +26,8 @@ class Checkpoint:
     network: plain values in the file, where settings that it lacks have their defaults; normalisation: see
     `utils.images.normalisation.Normalisation`; palette: one [r, g, b] per class; fit: how pictures are fitted
     to the network ("crop": native resolution); scores: on the validation split; settings: the run's
-    configuration; training: optimizer, step and epoch, in last.pth only.
+    configuration; training: optimizer, step and epoch, in last.pth only; trained_on: names of the training
+    pictures in settings["voc_root"], none in the files of earlier releases.
     """
 
     model: dict[str, Tensor] = field(repr=False)
@@ -39,6 +40,7 @@ class Checkpoint:
     scores: dict[str, float] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict, repr=False)
     training: dict[str, Any] | None = field(default=None, repr=False)
+    trained_on: list[str] = field(default_factory=list, repr=False)
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -67,7 +69,7 @@ def parse_checkpoint(content: Any, path: str | Path) -> Checkpoint:
     if (version := content.get("version")) != VERSION:
         remedy = "use the release that wrote it, or update this one"
         raise UserError("checkpoint-version", path, f"version {version}", f"version {VERSION}", remedy)
-    names = [f.name for f in fields(Checkpoint)]
+    names, content = [f.name for f in fields(Checkpoint)], {"trained_on": [], **content}
     if missing := [name for name in names if name not in content]:
         found, remedy = f"a checkpoint without {', '.join(missing)}", "train again or use a backup"
         raise UserError("checkpoint-incomplete", path, found, "all fields of the format", remedy)

@@ -19,7 +19,7 @@ from utils.models.checkpoint import Checkpoint, first_line, parse_network
 OPSET = 18
 EXPORT = "python predict.py --mode export_onnx"
 # Fields of a checkpoint that the file holds beside stride and margin.
-METADATA = [f.name for f in fields(Checkpoint) if f.name not in ("model", "training")]
+METADATA = [f.name for f in fields(Checkpoint) if f.name not in ("model", "training", "trained_on")]
 INPUT_TYPES = {"tensor(uint8)": torch.uint8, "tensor(uint16)": torch.uint16}
 
 

@@ -1,5 +1,6 @@
 """Weight files as networks: checkpoints of ours, weights of other repositories, ONNX files."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -136,16 +137,42 @@ def resolve_network_settings(wanted: NetworkConfig, start: NetworkConfig, path: 
     return found
 
 
-def load_matching(net: UNet, start: Checkpoint, path: Path) -> None:
-    """Load every weight of the same name and shape, and report the others."""
+def load_matching(net: UNet, start: Checkpoint, path: Path, class_names: Sequence[str]) -> None:
+    """Load every weight of the same name and shape, those of the classes by name, and report the others."""
     own = net.state_dict()
-    fitting = {k: v for k, v in start.model.items() if k in own and own[k].shape == v.shape}
+    given = start.model | match_classes(own, start, class_names)
+    fitting = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape}
     net.load_state_dict(fitting, strict=False)
     print(f"weights  from {path}")
-    if table := list_misfits(own, start.model):
+    if table := list_misfits(own, given):
         count, wanted = start.network.num_classes, net.head.out_channels
         classes = f"it has {count} classes, the data have {wanted}: " if count != wanted else ""
         warn(f"{classes}these layers start afresh, or are not used\n{table}")
+
+
+def match_classes(own: dict[str, Tensor], start: Checkpoint, class_names: Sequence[str]) -> dict[str, Tensor]:
+    """The heads of `start` with a row for each of `class_names`; new classes keep the row of `own`.
+
+    Class 0 is the background whatever it is called. Classes that are only numbered are taken by their place:
+    then the result is empty.
+    """
+    before, names = start.class_names, list(class_names)
+    if before == names or numbered_classes(len(before)) == before or numbered_classes(len(names)) == names:
+        return {}
+    rows = {names.index(name): place for place, name in enumerate(before) if name in names}
+    if 0 not in rows and 0 not in rows.values():
+        rows[0] = 0
+    heads = {}
+    for key in own.keys() & start.model.keys():
+        if key.startswith(("head.", "side_heads.")) and own[key].shape[1:] == start.model[key].shape[1:]:
+            heads[key] = own[key].clone()
+            heads[key][list(rows)] = start.model[key][list(rows.values())]
+    new = [name for place, name in enumerate(names) if place not in rows]
+    gone = [name for place, name in enumerate(before) if place not in rows.values()]
+    kept = ", ".join(names[place] for place in sorted(rows))
+    others = f"; start afresh: {', '.join(new)}" * bool(new) + f"; left out: {', '.join(gone)}" * bool(gone)
+    note(f"classes are matched by name: {kept}{others}")
+    return heads
 
 
 def has_imagenet_weights(backbone: str) -> bool:

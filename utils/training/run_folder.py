@@ -33,6 +33,12 @@ class Start:
     weights: Checkpoint | None = None
     last: Checkpoint | None = None
 
+    def trained_on(self, data: Data) -> list[str]:
+        """Names of the pictures of this folder that the weights will have seen, in earlier runs, too."""
+        before = self.last or self.weights
+        same = before and Path(before.settings.get("voc_root", "")).resolve() == data.folder.root.resolve()
+        return sorted({*data.train, *(before.trained_on if same else ())})
+
 
 def read_start(model_path: Path | None, resume: Path | None) -> Start:
     """Read each checkpoint once. Raises UserError if one is missing or damaged."""
@@ -51,7 +57,7 @@ def load_start(
     # The numbers that became 0 and 65535 when pictures of floats were imported.
     float_range = widest_range(scaling) if scaling.is_file() else None
     if start.weights and not start.last:
-        load_matching(net, start.weights, start.path)
+        load_matching(net, start.weights, start.path, data.class_names)
     known = start.last or start.weights
     if known and len(known.normalisation["mean"]) == in_channels:
         normalisation = Normalisation(**known.normalisation)

@@ -41,7 +41,7 @@ class SegmentationDataset(Dataset):
     crops_per_picture: int = 1
     augmentation: Augmentation | None = None
     seed: int = 0
-    letterboxed: bool = False  # whole pictures are scaled to `crop` instead of being cut
+    box: tuple[int, int] | None = None  # whole pictures are scaled to this height and width before the crop
     border: BorderWeights | None = None
     range_16bit: Sequence[int] | None = None
     cache_bytes: int = CACHE_BYTES
@@ -83,10 +83,10 @@ class SegmentationDataset(Dataset):
         image = stretch(read_image(self.folder.image_path(name)), self.range_16bit)
         mask = read_mask(self.folder.mask_path(name))
         objects = self.folder.read_objects(name, mask.shape) if self.border else None
-        if self.letterboxed:
-            image, mask = letterbox_pair(image, mask, self.crop)
+        if self.box:
+            image, mask = letterbox_pair(image, mask, self.box)
             if objects is not None:
-                objects = letterbox_mask(torch.from_numpy(objects), self.crop).numpy()
+                objects = letterbox_mask(torch.from_numpy(objects), self.box).numpy()
         return (image, mask, self.border.of_picture(number, mask, objects)) if self.border else (image, mask)
 
 
@@ -160,7 +160,7 @@ def make_loaders(
         crops_per_picture=data.crops_per_picture((height, width)) if cropped else 1,
         augmentation=sampling.augmentation,
         seed=sampling.seed,
-        letterboxed=not cropped,
+        box=None if cropped else (height, width),
         border=sampling.border,
     )
     batches = EpochBatches(len(train), sampling.batch_size, sampling.seed)
