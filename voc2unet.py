@@ -44,7 +44,6 @@ def main(config: Config) -> None:
     pairs, faults = list_pairs(folder, repair)
     examination = examine(pairs, repair)
     class_names = find_class_names(repair)
-    faults += examination.faults
     faults += check_values(examination, class_names, repair) + check_pictures(examination.reports)
     if not pairs:
         found, expected = "no pair of picture and mask", "pictures and masks of the same names"
@@ -76,7 +75,11 @@ def find_class_names(repair: MaskRepair) -> list[str] | None:
     """Names from class_names.txt or else from the color table; None without either. Raises UserError."""
     folder, table = repair.folder, repair.table
     names = folder.read_class_names()
-    if table and names and names != table.class_names:
+    if repair.settings.instances and len(names or "01") != 2:
+        found, expected = list_some(names, 8), "two classes: the background and that of the objects"
+        remedy = "keep two lines, or leave out --instances if the values of the masks are classes"
+        raise UserError("instances-classes", folder.class_names_path, found, expected, remedy)
+    if table and not table.may_name(names):
         expected = f"the classes of {table.name}: {list_some(table.class_names, 8)}"
         remedy = "remove the file, which is then written from the table, or use a table of these classes"
         raise UserError("class-names-table", folder.class_names_path, list_some(names, 8), expected, remedy)

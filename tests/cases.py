@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Callable
 
 import numpy as np
-from doctor_folder import MASK, noise
+from doctor_folder import MASK, draw_objects, noise
 from picture_files import tiff
 from PIL import Image
 from scripts import recode, save_as
@@ -68,21 +68,30 @@ def draw_jpeg_masks(folder: VocFolder) -> None:
         save_as(folder.mask_path(name), np.kron(MASK > 0, np.full((8, 8), 255, np.uint8)), "JPEG")
 
 
-def number_300_objects(folder: VocFolder) -> None:
-    write_image(folder.images_dir / "b.png", noise("b", 15, 20))
-    save_as(folder.mask_path("b"), np.arange(300, dtype=np.uint16).reshape(15, 20))
+def draw(folder: VocFolder, masks: dict[str, np.ndarray], names: bool = True) -> None:
+    """Other masks, as they are given, and pictures of their sizes."""
+    for name, mask in masks.items():
+        write_image(folder.images_dir / f"{name}.png", noise(name, *mask.shape[:2]))
+        save_as(folder.mask_path(name), mask)
+    if not names:
+        folder.class_names_path.unlink()
+
+
+def number_objects(dtype: type, *counts: int) -> dict[str, np.ndarray]:
+    """Masks a … d of so many numbered objects."""
+    return {name: draw_objects(count).astype(dtype) for name, count in zip("abcd", counts, strict=True)}
+
+
+def draw_smooth(levels: int = 4, top: int = 255) -> np.ndarray:
+    """A disc (24, 24) uint8 of value `top`, whose smooth edges have up to `levels` − 1 values between."""
+    y, x = np.mgrid[:24, : 24 * levels]
+    inside = np.hypot(y - 11.5, x / levels - 11.5) < 8
+    return (inside.reshape(24, 24, levels).mean(2) * top).astype(np.uint8)
 
 
 def use_without_names(folder: VocFolder, codes: dict[int, int]) -> None:
     folder.class_names_path.unlink()
     recode(folder, codes)
-
-
-def draw_gray_levels(folder: VocFolder) -> None:
-    folder.class_names_path.unlink()
-    for name in "abcd":
-        write_image(folder.images_dir / f"{name}.png", noise(name, 10, 10))
-        write_mask(folder.mask_path(name), np.linspace(0, 255, 100).astype(np.uint8).reshape(10, 10))
 
 
 def end_name_in_blank(folder: VocFolder) -> None:

@@ -131,12 +131,6 @@ CODING = [
     ),
     Row("16 bits", c.save_mask(MASK.astype(np.uint16)), says("mask-16-bit", "mask-channels"), masks()),
     Row(
-        "300 objects",
-        c.number_300_objects,
-        says("mask-16-bit", "mask-channels"),
-        masks((np.arange(300).reshape(15, 20) > 0).astype(np.uint8), BINARY),
-    ),
-    Row(
         "black and white",
         lambda f: recode(f, {1: 255, 2: 255}),
         says("masks-black-white"),
@@ -152,13 +146,7 @@ CODING = [
         "gaps and 255",
         lambda f: c.use_without_names(f, {1: 128, 2: 255}),
         says("mask-gaps", "remark", "mask-value"),
-        masks(np.where(MASK == 2, 255, MASK), np.where(MASK == 2, 255, MASK)),
-    ),
-    Row(
-        "gray levels",
-        c.draw_gray_levels,
-        says("mask-gray-levels", "remark", "mask-value"),
-        masks(*[(np.linspace(0, 255, 100).astype(np.uint8) > 127).astype(np.uint8).reshape(10, 10)] * 2),
+        masks(),
     ),
     Row("value beyond the classes", c.save_mask(MASK * 2), says("mask-value")),
     Row(
@@ -221,7 +209,7 @@ REMARKS = [
     Row("one class", c.fill_mask(2), says("mask-one-class", OK)),
     Row("background only", c.fill_mask(0), says("mask-background", OK)),
     Row("nothing but 255", c.fill_mask(255), says("mask-ignored", OK)),
-    Row("one mask in black and white", c.save_mask(BINARY * np.uint8(255)), says("mask-0-255", OK)),
+    Row("a mask in 0 and 255, three classes", c.save_mask(BINARY * np.uint8(255)), says("masks-mixed")),
     Row("copy in train and val", c.copy_into_val, says("picture-copy, remark", OK)),
     Row("gray and color", c.save_picture(c.noise("b", 3, 4, 3)), says("picture-color", OK)),
     Row("two bit depths", c.save_picture(c.noise("b").astype(np.uint16) * 257), says("picture-16-bit", OK)),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tyro
 from scripts import snapshot
 
 import voc2unet
@@ -69,11 +70,24 @@ def command(folder: VocFolder, *flags: str) -> str:
 
 def obey(folder: VocFolder, remedy: str) -> None:
     """Do what the first command in a message says."""
+    check(VocFolder(folder.root), **flags_of(folder, remedy))
+
+
+def flags_of(folder: VocFolder, remedy: str) -> dict[str, object]:
+    """The settings that the first command in a message gives."""
     words = shlex.split(remedy.split("   (")[0].split("   or   ")[0])
     assert words[:4] == ["python", "voc2unet.py", "--voc-root", str(folder.root)]
-    assert len(words) in (5, 6)
-    flags = {words[4].removeprefix("--"): True if len(words) == 5 else words[5]}
-    check(VocFolder(folder.root), **flags)
+    config = tyro.cli(voc2unet.Config, args=words[2:])
+    changed = {one.name: getattr(config.repair, one.name) for one in fields(RepairSettings)}
+    return {name: value for name, value in changed.items() if value != getattr(RepairSettings(), name)}
+
+
+def draw_objects(count: int) -> np.ndarray:
+    """Squares of 4×4 pixels in a grid (100, 100), numbered from 1: uint16."""
+    tiles = np.zeros(400, np.uint16)
+    tiles[:count] = np.arange(1, count + 1)
+    inside = np.pad(np.ones((4, 4), np.uint16), ((0, 1), (0, 1)))
+    return np.kron(tiles.reshape(20, 20), inside)
 
 
 def write_pair(

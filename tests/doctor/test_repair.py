@@ -2,9 +2,21 @@
 
 import numpy as np
 import pytest
-from doctor_folder import MASK, add, check, command, find_fault, make_folder, obey
-from PIL import Image
-from scripts import save_as
+from doctor_folder import (
+    CLASS_NAMES,
+    MASK,
+    add,
+    check,
+    command,
+    draw_objects,
+    find_fault,
+    flags_of,
+    make_folder,
+    noise,
+    obey,
+)
+from PIL import Image, ImageDraw
+from scripts import save_as, snapshot
 
 from utils.core.files import write_lines
 from utils.doctor.mask_map import parse_map
@@ -12,6 +24,7 @@ from utils.images.palette import voc_palette
 from utils.images.reading import read_image, read_mask
 from utils.images.writing import write_image, write_mask
 from utils.voc.colors import load_table
+from utils.voc.folder import VocFolder
 
 
 @pytest.fixture
@@ -115,7 +128,7 @@ def test_black_and_white_in_three_channels(folder):
     for name in "abc":
         save_as(folder.mask_path(name), np.dstack([(MASK > 0) * np.uint8(255)] * 3))
     error = find_fault(folder)
-    assert error.remedy == command(folder, "--map", "0:0,255:1")
+    assert error.code == "masks-black-white"
     obey(folder, error.remedy)
     assert np.array_equal(read_mask(folder.mask_path("a")), MASK > 0)
 
@@ -183,23 +196,53 @@ def test_masks_of_16_bits_that_fit_8(folder, values):
     assert np.array_equal(read_mask(folder.mask_path("a")), MASK)
 
 
-def test_masks_with_300_labels(folder):
-    labels = np.zeros((3, 301), np.uint16)
-    labels[1] = np.arange(301)
+@pytest.mark.parametrize("counts", [(300, 280, 320), (9, 12, 7)], ids=["16 bits", "8 bits"])
+def test_masks_of_object_numbers(folder, counts):
+    folder.class_names_path.unlink()
+    numbers = {name: draw_objects(count) for name, count in zip("abc", counts, strict=True)}
+    for name, values in numbers.items():
+        write_image(folder.image_path(name), noise(name, *values.shape))
+        save_as(folder.mask_path(name), values if max(counts) > 255 else values.astype(np.uint8))
+    error = find_fault(folder)
+    assert error.code == "mask-objects"
+    obey(folder, error.remedy)
+    for name, values in numbers.items():
+        assert np.array_equal(read_mask(folder.mask_path(name)), values > 0)
+        objects = folder.read_objects(name, values.shape)
+        # Each number is one object, as before, and 255 is none.
+        assert len(np.unique(objects)) == len(np.unique(values)) == len(np.unique(objects * 1000.0 + values))
+        assert 255 not in objects
+    before = snapshot(folder.root)
+    check(folder, instances=True)
+    assert snapshot(folder.root) == before
+    check(VocFolder(folder.root))
+
+
+def test_classes_of_one_part_each_are_no_object_numbers(folder):
+    """As many in every picture, as organs are: classes."""
+    folder.class_names_path.unlink()
     for name in "abc":
-        save_as(
-            folder.images_dir / f"{name}.png",
-            np.random.default_rng(ord(name)).integers(0, 256, labels.shape, np.uint8),
-        )
-        save_as(folder.mask_path(name), labels)
-    error = find_fault(folder, fix=True)
-    assert [fault.code for fault in error.faults] == ["mask-16-bit"] * 3
-    assert command(folder, "--map", '"0:0,*:1"') in error.remedy
-    error = find_fault(folder, map="0:0,1:1")
-    assert error.code == "mask-unmapped"
-    assert "256, 257" in error.found
-    check(folder, map="0:0,*:1")
-    assert np.array_equal(read_mask(folder.mask_path("a")), labels > 0)
+        values = np.roll(draw_objects(6).astype(np.uint8), ord(name) % 3, axis=1)
+        write_image(folder.image_path(name), noise(name, *values.shape))
+        write_mask(folder.mask_path(name), values)
+    check(folder)
+    assert np.array_equal(np.unique(read_mask(folder.mask_path("a"))), np.arange(7))
+
+
+def test_objects_that_are_there_already_are_not_replaced(folder):
+    folder.class_names_path.unlink()
+    for name, count in zip("abc", (9, 12, 7), strict=True):
+        write_image(folder.image_path(name), noise(name, *draw_objects(count).shape))
+        write_mask(folder.mask_path(name), draw_objects(count))
+    write_mask(folder.objects_path("b"), draw_objects(11))
+    assert find_fault(folder, instances=True).code == "objects-differ"
+
+
+@pytest.mark.parametrize(
+    ("settings", "code"), [({}, "instances-classes"), ({"map": "0:0"}, "instances-and-map")]
+)
+def test_instances_give_one_class(folder, settings, code):
+    assert find_fault(folder, instances=True, **settings).code == code
 
 
 def test_16_bit_codes_by_map(folder):
@@ -226,20 +269,56 @@ def test_gray_masks_with_alpha(folder):
     np.testing.assert_array_equal(read_mask(folder.mask_path("b")), MASK)
 
 
-def test_gray_levels_without_class_names_are_no_classes(folder):
+def draw_smooth(level: float, scale: int = 4) -> np.ndarray:
+    """Two discs (40, 60) uint8 of a level, drawn large and reduced, so that their edges are smooth."""
+    large = Image.new("L", (60 * scale, 40 * scale))
+    for x, y, radius in ((15, 15, 9), (40, 22, 12)):
+        box = [scale * (x - radius), scale * (y - radius), scale * (x + radius), scale * (y + radius)]
+        ImageDraw.Draw(large).ellipse(box, fill=255)
+    return (np.array(large).reshape(40, scale, 60, scale).mean(axis=(1, 3)) / 255 * level).astype(np.uint8)
+
+
+@pytest.mark.parametrize(("level", "scale"), [(255, 2), (255, 8), (200, 4)])
+@pytest.mark.parametrize("named", [False, True])
+def test_smooth_edges_are_no_classes(folder, level, scale, named):
     folder.class_names_path.unlink()
-    levels = np.linspace(0, 255, 100).astype(np.uint8).reshape(10, 10)
+    if named:
+        write_lines(folder.class_names_path, ["background", "cell"])
+    drawn = draw_smooth(level, scale)
     for name in "abc":
-        write_image(
-            folder.image_path(name),
-            np.random.default_rng(list(name.encode())).integers(0, 256, (10, 10), np.uint8),
-        )
-        write_mask(folder.mask_path(name), levels)
+        write_image(folder.image_path(name), noise(name, 40, 60))
+        write_mask(folder.mask_path(name), drawn)
     error = find_fault(folder)
-    assert error.code == "mask-gray-levels"
-    assert command(folder, "--map", "0:0,255:1", "--nearest", "127") in str(error)
-    check(folder, map="0:0,255:1", nearest=127)
-    np.testing.assert_array_equal(read_mask(folder.mask_path("a")), levels > 127)
+    assert error.code == "mask-smooth-edges"
+    check(folder, **flags_of(folder, error.remedy))
+    np.testing.assert_array_equal(read_mask(folder.mask_path("a")), drawn >= level / 2)
+    check(VocFolder(folder.root))
+
+
+def test_one_thin_value_may_be_a_class(folder):
+    folder.class_names_path.unlink()
+    drawn = draw_smooth(255)
+    for name in "abc":
+        write_image(folder.image_path(name), noise(name, 40, 60))
+        write_mask(folder.mask_path(name), np.where((drawn > 0) & (drawn < 255), 128, drawn))
+    error = find_fault(folder)
+    assert error.code == "mask-smooth-edges"
+    assert "python" not in error.remedy
+    assert "0:0,128:1,255:2" in error.remedy
+
+
+def test_photograph_in_the_place_of_a_mask(folder):
+    photograph = np.random.default_rng(0).integers(0, 60, (40, 60)).astype(np.uint8)
+    write_image(folder.image_path("a"), noise("a", 40, 60))
+    for picture in (photograph, np.dstack([photograph, photograph[::-1], photograph]), photograph + 100):
+        for names in (CLASS_NAMES, None):
+            save_as(folder.mask_path("a"), picture)
+            folder.class_names_path.unlink(missing_ok=True)
+            if names:
+                write_lines(folder.class_names_path, names)
+            error = find_fault(folder)
+            assert (error.code, error.subject) == ("mask-photograph", str(folder.mask_path("a")))
+            assert "--map" not in error.remedy
 
 
 def test_map_to_the_nearest_value():

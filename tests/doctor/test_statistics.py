@@ -17,6 +17,7 @@ import voc2unet
 from utils.core.console import UserError
 from utils.core.files import write_lines
 from utils.doctor.examination import Objects, PairReport, examine
+from utils.doctor.fitting import Fit
 from utils.doctor.originals import RepairedMask
 from utils.doctor.pairing import list_pairs
 from utils.doctor.repair import RepairSettings, prepare_repair
@@ -253,7 +254,7 @@ def test_a_name_that_the_file_does_not_list(folder):
 
 def report_of(values, name):
     record = PairRecord(name, (8, 8), values, True, 1, 8, np.zeros((4, 2)))
-    return PairReport(record, None, name, b"", RepairedMask((), "", (8, 8)))
+    return PairReport(record, None, name, b"", RepairedMask((), "", (8, 8), Fit()), None, {})
 
 
 @given(st.integers(1, 80), st.integers(2, 12))

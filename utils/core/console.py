@@ -1,6 +1,8 @@
 """The console: the exception for mistakes of the user, warnings, progress bars, the start of every script."""
 
+import os
 import re
+import shlex
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -103,10 +105,18 @@ def note(message: str) -> None:
     print(f"note: {message}", file=sys.stderr)
 
 
-def quoted(path: object) -> str:
-    """A path that can be pasted into a shell, on Windows too: in double quotes where it holds blanks."""
-    text = str(path)
-    return f'"{text}"' if any(c in text for c in " &()'") else text
+def quoted(text: object, windows: bool = os.name == "nt") -> str:
+    """A path or value as it is pasted into the shell of this system: bash, or Windows' cmd.
+
+    In double quotes, which both have, unless bash would read something inside them.
+    """
+    text = str(text)
+    plain = r"[\w.,:/\\+=@-]+" if windows else r"[\w.,:/+=@-]+"
+    if re.fullmatch(plain, text):
+        return text
+    if not windows and re.search(r'[$`"\\!]', text):
+        return shlex.quote(text)
+    return f'"{text}"'
 
 
 def counted(number: int, thing: str) -> str:

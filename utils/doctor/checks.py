@@ -1,65 +1,134 @@
 """Checks of what an examination found: the values of the masks, and pictures that stand out."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 import numpy as np
 
 from utils.core.console import UserError
+from utils.doctor.coding import (
+    find_beyond,
+    judge_colors,
+    judge_palettes,
+    judge_photographs,
+    judge_smeared,
+    judge_unmapped,
+    judge_values,
+)
 from utils.doctor.examination import Examination, PairReport
 from utils.doctor.faults import warning
-from utils.doctor.repair import MaskRepair
+from utils.doctor.repair import CodedMaskError, MaskRepair
 from utils.images.arrays import check_channels
 from utils.images.palette import IGNORE_INDEX
 from utils.voc.classes import check_classes, looks_like_0_255, resolve_class_names
 from utils.voc.names import list_some
 
+TURN_REMEDY = (
+    "look at contact_sheet.png; where a mask lies wrong, it was drawn on the picture as it is stored: remove "
+    "the orientation from the picture (exiftool -Orientation= FILE)"
+)
+
 
 def check_values(
     examination: Examination, class_names: Sequence[str] | None, repair: MaskRepair
 ) -> list[UserError]:
-    """Faults of the mask values. class_names: None where there is no class_names.txt."""
-    folder, counts = repair.folder, examination.counts
-    names = class_names or resolve_class_names(folder, counts)
-    records = [report.record for report in examination.reports]
-    black_white, beyond = looks_like_0_255(counts), set(range(len(names), IGNORE_INDEX))
-    suspects = [records] if black_white else [[one] for one in records if beyond & one.values.keys()]
-    faults = []
-    for some in suspects:
-        try:
-            check_classes(folder, some, names)
-        except UserError as error:
-            faults.append(error)
-    if class_names is None and not faults and not examination.faults:
-        faults += _check_gaps(counts, repair)
-    if repair.settings.map is not None:
-        subject, remedy = f"--map {repair.settings.map}", "correct the map; it starts from the original masks"
-        faults = [
-            UserError(one.code, subject, f"it would give {one.subject} {one.found}", one.expected, remedy)
-            for one in faults
-        ]
-    if records and not counts[:IGNORE_INDEX].any():
-        found, expected = "nothing but 255 (ignored) in all masks", "pixels of classes to learn from"
-        faults.append(UserError("mask-no-class", folder.masks_dir, found, expected, "export the masks again"))
+    """Faults of the coding of the masks, those of the examination included.
+
+    class_names: None where there is no class_names.txt. Faults that another one's command mends are left out.
+    """
+    reports, counts = examination.reports, examination.counts
+    black_white = looks_like_0_255(counts)
+    if repair.from_originals:
+        coding = _check_result(examination, class_names, repair)
+        faults = examination.faults + examination.forms + coding
+    else:
+        coding, others = _judge(examination, repair)
+        if not coding:
+            wrong = {fault.subject for fault in others if fault.code == "mask-photograph"}
+            coding = _check_indices(examination, class_names, repair, wrong)
+        mended = any("python voc2unet.py" in fault.remedy for fault in coding)
+        faults = others + coding + ([] if mended else examination.forms)
+    if reports and not coding and not counts[1:IGNORE_INDEX].any() and not counts[0] * counts[IGNORE_INDEX]:
+        found = (
+            "nothing but 255 (ignored) in all masks" if counts[IGNORE_INDEX] else "background in all masks"
+        )
+        expected = "pixels of classes to learn from"
+        masks_dir = repair.folder.masks_dir
+        faults.append(UserError("mask-no-class", masks_dir, found, expected, "export the masks again"))
     return faults + _check_single_values(examination, repair, black_white)
 
 
-def _check_gaps(counts: np.ndarray, repair: MaskRepair) -> list[UserError]:
-    """Gray levels, or gaps between the values of masks without class names. counts: (256,) pixels."""
-    values, masks_dir = np.flatnonzero(counts[:IGNORE_INDEX]).tolist(), repair.folder.masks_dir
-    if len(values) > 64:
-        found = f"{len(values)} different values and no class_names.txt: gray levels, or numbers of objects"
-        drawing, numbers = repair.command(map="0:0,255:1", nearest=127), repair.command(map="0:0,*:1")
-        remedy = f"{drawing}   (black and white drawings), or {numbers}   (numbers of objects of one class)"
-        return [UserError("mask-gray-levels", masks_dir, found, "class indices 0, 1, 2, …", remedy)]
-    if values == list(range(len(values))):
-        return []
-    mapping = ",".join(f"{value}:{index}" for index, value in enumerate(values))
-    found = f"the values {list_some(values)} and no class_names.txt"
-    expected = "class indices 0, 1, 2, … without gaps, or a class_names.txt that names every index"
-    white = f"255 means 'ignore'; where it is a class, add ,255:{len(values)}; "
-    remedy = f"{repair.command(map=mapping)}   ({white * bool(counts[IGNORE_INDEX])}or write class_names.txt)"
-    return [UserError("mask-gaps", masks_dir, found, expected, remedy)]
+def _judge(examination: Examination, repair: MaskRepair) -> tuple[list[UserError], list[UserError]]:
+    """Faults of the coding, and the other faults of the examination that they do not explain."""
+    plain = [report.evidence for report in examination.reports if report.evidence]
+    coded = [error for error in examination.faults if isinstance(error, CodedMaskError)]
+    others = [error for error in examination.faults if not isinstance(error, CodedMaskError)]
+    by_code = {code: [one for one in coded if one.code == code] for code in ("mask-colors", "mask-jpeg")}
+    deep = [error for error in coded if error.code == "mask-16-bit"]
+    smeared, colored = by_code["mask-jpeg"], [e for e in by_code["mask-colors"] if not e.evidence.photograph]
+    judge_smeared(smeared, plain, repair)
+    judge_colors(colored, repair)
+    masks = plain + [error.evidence for error in deep]
+    photographs = judge_photographs(find_beyond(masks + [e.evidence for e in by_code["mask-colors"]], repair))
+    pictures = {fault.subject for fault in photographs}
+    masks = [mask for mask in masks if str(mask.path) not in pictures]
+    palettes = {
+        report.evidence.path: report.palette
+        for report in examination.reports
+        if report.palette and report.evidence
+    }
+    coding = judge_palettes(palettes, masks, repair) or judge_unmapped(masks, repair)
+    coding = coding or judge_values(masks, repair)
+    left = [] if coding else [error for error in deep if error.subject not in pictures]
+    for error in left:
+        error.remedy = (
+            "choose a class for each value: --map OLD:NEW,… of voc2unet.py; * stands for all others"
+        )
+    return coding, others + photographs + smeared + colored + left
+
+
+def _check_indices(
+    examination: Examination,
+    class_names: Sequence[str] | None,
+    repair: MaskRepair,
+    without: Container[str] = (),
+) -> list[UserError]:
+    """Masks in black and white, and a fault for each mask with a value that is no class.
+
+    without: paths of masks that are left out.
+    """
+    names = class_names or resolve_class_names(repair.folder, examination.counts)
+    records = [report.record for report in examination.reports]
+    records = [one for one in records if str(repair.folder.mask_path(one.name)) not in without]
+    beyond = set(range(len(names), IGNORE_INDEX))
+    suspects = [[one] for one in records if beyond & one.values.keys()]
+    faults = []
+    for some in [records] if looks_like_0_255(examination.counts) else suspects:
+        try:
+            check_classes(repair.folder, some, names)
+        except UserError as error:
+            faults.append(error)
+    return faults
+
+
+def _check_result(
+    examination: Examination, class_names: Sequence[str] | None, repair: MaskRepair
+) -> list[UserError]:
+    """What would be wrong with the masks that --map, --colors or --instances gives."""
+    faults, values = (
+        _check_indices(examination, class_names, repair),
+        np.flatnonzero(examination.counts[:255]),
+    )
+    if class_names is None and not faults and values.tolist() != list(range(len(values))):
+        found, expected = f"the values {list_some(values.tolist())}", "class indices 0, 1, 2, … without gaps"
+        faults.append(UserError("mask-gaps", "masks of", found, expected, ""))
+    if repair.settings.map is None:
+        return faults
+    subject, remedy = f"--map {repair.settings.map}", "correct the map; it starts from the original masks"
+    return [
+        UserError(one.code, subject, f"it would give {one.subject} {one.found}", one.expected, remedy)
+        for one in faults
+    ]
 
 
 def _check_single_values(examination: Examination, repair: MaskRepair, black_white: bool) -> list[UserError]:
@@ -73,6 +142,9 @@ def _check_single_values(examination: Examination, repair: MaskRepair, black_whi
             faults.append(warning(codes.get(values.pop(), "mask-one-class"), path))
         elif values == {0, IGNORE_INDEX} and not black_white:
             faults.append(warning("mask-0-255", path, f"{record.values[255]} pixels of 255", remedy))
+    for report in examination.reports:
+        if report.repaired.fit.doubtful:
+            faults.append(warning("mask-turn-unknown", report.picture, "", TURN_REMEDY))
     return faults
 
 

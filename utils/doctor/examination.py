@@ -1,6 +1,6 @@
 """The examination of a VOC folder: each pair is read once, in threads."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,12 +10,13 @@ import numpy as np
 
 from utils.core.console import UserError, progress
 from utils.core.threads import map_ahead
+from utils.doctor.evidence import Evidence
 from utils.doctor.originals import RepairedMask
-from utils.doctor.repair import ColoredMaskError, MaskRepair, Pair
+from utils.doctor.repair import MaskReading, MaskRepair, Pair
 from utils.images.arrays import digest
+from utils.images.masks import read_objects
 from utils.images.palette import IGNORE_INDEX
 from utils.images.reading import find_unread, read_image
-from utils.voc.colors import BUILT_IN, color_shares
 from utils.voc.copies import look_of
 from utils.voc.survey import THREADS, PairRecord, make_record
 
@@ -31,6 +32,8 @@ class PairReport:
     digest: str
     look: bytes
     repaired: RepairedMask
+    evidence: Evidence | None
+    palette: dict[int, int]  # of the mask: value → packed color
 
 
 @dataclass
@@ -58,10 +61,14 @@ class Objects:
 
 @dataclass
 class Examination:
-    """What one reading of the folder found. histogram: (65536,) of all channels, 8 bits widened (· 257)."""
+    """What one reading of the folder found. histogram: (65536,) of all channels, 8 bits widened (· 257).
+
+    faults: of files that cannot be read as the settings say; forms: those that every repair mends.
+    """
 
     reports: list[PairReport] = field(default_factory=list)
     faults: list[UserError] = field(default_factory=list)
+    forms: list[UserError] = field(default_factory=list)
     counts: np.ndarray = field(default_factory=lambda: np.zeros(256, np.int64))
     histogram: np.ndarray = field(default_factory=lambda: np.zeros(65536))
     objects: dict[int, Objects] = field(default_factory=lambda: defaultdict(Objects))
@@ -71,41 +78,53 @@ def examine(pairs: Sequence[Pair], repair: MaskRepair) -> Examination:
     """Read every pair. Memory does not depend on the number of pictures."""
     examination = Examination()
     results = map_ahead(lambda pair: _examine_pair(pair, repair), pairs, THREADS, 2 * THREADS)
-    for errors, report, histogram, areas in progress(results, "checking pairs", "pair", len(pairs)):
+    for errors, forms, report, histogram, areas in progress(results, "checking pairs", "pair", len(pairs)):
         examination.faults += errors
+        examination.forms += forms
         if report:
             examination.reports.append(report)
             examination.counts += report.record.counts
             examination.histogram[:: 65535 // (len(histogram) - 1)] += histogram
             for label, sizes in areas.items():
                 examination.objects[label].add(sizes)
-    colored = [error for error in examination.faults if isinstance(error, ColoredMaskError)]
-    remedy = _color_remedy(colored, repair)
-    for error in colored:
-        error.remedy = remedy
     return examination
 
 
 def _examine_pair(
     pair: Pair, repair: MaskRepair
-) -> tuple[list[UserError], PairReport | None, np.ndarray | None, dict[int, np.ndarray]]:
-    """Errors, and unless picture or mask cannot be read: report, histogram, class → sizes of its objects."""
-    image, mask, errors = None, None, []
+) -> tuple[list[UserError], list[UserError], PairReport | None, np.ndarray | None, dict[int, np.ndarray]]:
+    """Errors, faults of the form; if both can be read: report, histogram, class → sizes of its objects."""
+    image, reading, errors = None, None, []
     try:
         image = read_image(pair.picture)
         errors += [unread] if (unread := find_unread(pair.picture)) else []
     except UserError as error:
         errors.append(error)
     try:
-        mask, steps = repair.read(pair, image.shape[:2] if image is not None else None)
+        reading = repair.read(pair, image.shape[:2] if image is not None else None, image)
+        _check_objects(repair, pair, reading)
     except UserError as error:
         errors.append(error)
-    if image is None or mask is None:
-        return errors, None, None, {}
+    forms = reading.faults if reading else []
+    if image is None or reading is None:
+        return errors, forms, None, None, {}
+    mask = reading.mask
     record, histograms = make_record(pair.name, image, mask)
-    repaired = RepairedMask(tuple(steps), digest(mask) if repair.active else "", mask.shape)
-    report = PairReport(record, pair.picture, digest(image), look_of(image), repaired)
-    return errors, report, histograms[-1], _measure_objects(mask, record.values)
+    done = digest(mask) if repair.active else ""
+    repaired = RepairedMask(tuple(reading.steps), done, mask.shape, reading.fit)
+    looks = digest(image), look_of(image)
+    report = PairReport(record, pair.picture, *looks, repaired, reading.evidence, reading.palette)
+    return errors, forms, report, histograms[-1], _measure_objects(mask, record.values)
+
+
+def _check_objects(repair: MaskRepair, pair: Pair, reading: MaskReading) -> None:
+    """Raises UserError if SegmentationObject has other numbers than --instances would write."""
+    path = repair.folder.objects_path(pair.name)
+    if reading.objects is None or not path.is_file():
+        return
+    if not np.array_equal(read_objects(path), reading.objects):
+        found, remedy = "other objects than --instances finds", "move the file away if the mask is right"
+        raise UserError("objects-differ", path, found, "the numbers of this mask", remedy)
 
 
 def _measure_objects(mask: np.ndarray, values: dict[int, int]) -> dict[int, np.ndarray]:
@@ -115,15 +134,3 @@ def _measure_objects(mask: np.ndarray, values: dict[int, int]) -> dict[int, np.n
         stats = cv2.connectedComponentsWithStats((mask == label).view(np.uint8))[2]
         areas[label] = stats[1:, cv2.CC_STAT_AREA]
     return areas
-
-
-def _color_remedy(errors: Sequence[ColoredMaskError], repair: MaskRepair) -> str:
-    """The commands whose table has every color found, and the folder's classes, or the table to write."""
-    colors: Counter = Counter()
-    for error in errors:
-        colors.update(error.counts)
-    names = repair.folder.read_class_names()
-    tables = {name: table for name, table in BUILT_IN.items() if names in (None, table.class_names)}
-    fitting = [name for name, table in tables.items() if set(colors) <= set(table.packed.tolist())]
-    found = color_shares(dict(colors.most_common()), colors.total())
-    return repair.color_command(fitting, f"for each of the colors {found}", repair.settings.nearest)

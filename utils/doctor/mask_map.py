@@ -9,6 +9,12 @@ from utils.core.console import UserError
 NO_CLASS = -1
 
 
+def named_values(text: str) -> set[int]:
+    """The old values that a map names; all of 16 bits where it has `*`. Raises UserError."""
+    named = _parse_entries(text)
+    return set(range(65536)) if "*" in named else set(map(int, named))
+
+
 def parse_map(text: str, nearest: int = 0) -> np.ndarray:
     """`OLD:NEW,…` as a table (65536,) int32 from old value to new. Raises UserError.
 

@@ -3,26 +3,32 @@
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from utils.core.console import UserError, counted, progress, quoted
 from utils.core.files import read_record, remove, replacing, write_lines
+from utils.doctor.fitting import Fit
 from utils.doctor.repair import MaskRepair, Pair
 from utils.images.arrays import digest
+from utils.images.masks import write_objects
 from utils.images.reading import read_mask
 from utils.images.writing import write_mask
+from utils.voc.classes import read_settings
 from utils.voc.folder import VocFolder
 from utils.voc.names import list_some
+
+CODING = ("map", "colors", "nearest", "instances")  # settings that say what values and colors mean
 
 
 @dataclass(frozen=True, slots=True)
 class RepairedMask:
-    """What is done to a mask, the digest of the resulting pixels, and the size of its upright picture."""
+    """What is done to a mask, the digest of the result, its (height, width), and how it is fitted to that."""
 
     steps: tuple[str, ...]
     digest: str
     size: tuple[int, int]
+    fit: Fit
 
 
 def read_mask_map(folder: VocFolder) -> dict[str, dict]:
@@ -60,10 +66,11 @@ def write_repaired(repair: MaskRepair, pairs: Sequence[Pair], plan: Sequence[Rep
     """Write the masks that change. After an interruption at any instant, running again completes the work."""
     folder, kept_dir = repair.folder, repair.folder.originals_dir
     changes = [(p, m) for p, m in zip(pairs, plan, strict=True) if m.steps or p.mask.parent == kept_dir]
+    if changes or repair.from_originals:
+        _keep_originals(repair, changes)
     if not changes:
         print("repaired nothing: no mask needs it")
         return
-    _keep_originals(repair, changes)
     rewritten = 0
     for pair, mask in progress(changes, "repairing masks", "mask"):
         target, kept = folder.mask_path(pair.name), kept_dir / pair.mask.name
@@ -71,8 +78,13 @@ def write_repaired(repair: MaskRepair, pairs: Sequence[Pair], plan: Sequence[Rep
         if leftover.exists() and leftover != target:
             remove(leftover)
         # Only what differs is written, so that running again leaves even the times of the files.
-        if pair.mask == target or not _holds(target, [mask.digest]):
-            write_mask(target, repair.read(Pair(pair.name, pair.picture, kept), mask.size)[0])
+        objects = repair.settings.instances and not folder.objects_path(pair.name).exists()
+        if pair.mask == target or objects or not _holds(target, [mask.digest]):
+            reading = repair.read(Pair(pair.name, pair.picture, kept), mask.size, fit=mask.fit)
+            # Before the mask: an interrupted run finds the mask as it was and begins again.
+            if reading.objects is not None:
+                write_objects(folder.objects_path(pair.name), reading.objects)
+            write_mask(target, reading.mask)
             rewritten += 1
     if not rewritten:
         print(f"repaired nothing: {counted(len(changes), 'mask')} in {folder.masks_dir} held this already")
@@ -94,5 +106,12 @@ def _keep_originals(repair: MaskRepair, changes: Sequence[tuple[Pair, RepairedMa
                 shutil.copyfile(pair.mask, temporary)
         written = dict.fromkeys([*known.get(pair.name, {}).get("written", []), mask.digest])
         known[pair.name] = {"original": pair.mask.name, "steps": mask.steps, "written": [*written]}
-    content = {"command": repair.command(fix=True), "originals": folder.originals_dir.name, "masks": known}
+    # By these a mask that is added later is read as well.
+    settings = {name: value for name, value in asdict(repair.settings).items() if name in CODING and value}
+    content = {
+        "command": repair.command(fix=True),
+        "settings": settings if repair.from_originals else read_settings(folder),
+        "originals": folder.originals_dir.name,
+        "masks": known,
+    }
     write_lines(folder.root / "mask_map.json", [json.dumps(content, ensure_ascii=False, indent=1)])

@@ -1,39 +1,40 @@
 """Reading masks that are no index masks yet, and turning them into such as far as the settings allow."""
 
-import re
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 from annotated_types import Ge
-from PIL import Image
 
-from utils.core.console import UserError
-from utils.doctor.mask_map import NO_CLASS, parse_map
-from utils.images.reading import read_image, read_mask
-from utils.voc.colors import BUILT_IN, ColorTable, color_shares, count_colors, load_table, main_colors, unpack
-from utils.voc.folder import VocFolder, check_size
+from utils.core.console import UserError, quoted
+from utils.doctor.evidence import Evidence, gather
+from utils.doctor.fitting import Fit, fit_mask
+from utils.doctor.mask_map import NO_CLASS, named_values, parse_map
+from utils.images.masks import MaskFile, number_objects, read_mask_file
+from utils.images.palette import voc_palette
+from utils.voc.colors import ColorTable, color_shares, count_colors, load_table, pack
+from utils.voc.folder import VocFolder
 from utils.voc.names import list_some
 
 EXPECTED = "an 8-bit PNG with one channel or a palette, whose pixel values are the class indices"
-# What brings a picture upright whose EXIF orientation (EXIF 2.3, tag 0x0112) swaps height and width.
-_TURN = Image.Transpose
-TURNS = {5: _TURN.TRANSPOSE, 6: _TURN.ROTATE_270, 7: _TURN.TRANSVERSE, 8: _TURN.ROTATE_90}
+PHOTO_COLORS = 64  # more of them under an alpha channel are a cut-out picture
 
 
 @dataclass(frozen=True)
 class RepairSettings:
     """Repair of the masks; SegmentationClass.orig keeps the originals, mask_map.json what was done."""
 
-    # repair what leaves no choice: names, file types, bit depth, EXIF; included in --map and --colors
+    # repair what leaves no choice: names, file types, bit depth, EXIF; included in the others
     fix: bool = False
     map: str | None = None  # mask values: OLD:NEW,…, such as 0:0,255:1; * stands for all others
-    colors: str | None = None  # colors to classes: voc, msrc2, camvid, or a text file of lines R G B NAME
+    # colors to classes: voc, msrc2, camvid, black-white, or a text file of lines R G B NAME
+    colors: str | None = None
     # how far a value or color may be from the nearest one that --map or --colors names
     nearest: Annotated[int, Ge(0)] = 0
+    instances: bool = False  # values are numbers of objects: one class, and SegmentationObject
+    resize: bool = False  # masks smaller or larger than their pictures: fit them by nearest neighbour
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,36 +46,57 @@ class Pair:
     mask: Path
 
 
-class ColoredMaskError(UserError):
-    """A mask in RGB colors without a table. counts: its most frequent colors, packed, and their pixels."""
+class CodedMaskError(UserError):
+    """A mask whose coding the folder as a whole explains: colors, JPEG or 16 bits. The remedy comes later.
 
-    def __init__(self, path: Path, found: str, counts: dict[int, int]):
-        super().__init__("mask-colors", path, found, EXPECTED, "")
-        self.counts = counts
+    counts: packed colors and their pixels, the most frequent first; none for 16 bits.
+    """
+
+    def __init__(self, code: str, found: str, evidence: Evidence, counts: dict[int, int]):
+        super().__init__(code, evidence.path, found, EXPECTED, "")
+        self.evidence, self.counts = evidence, counts
+
+
+@dataclass
+class MaskReading:
+    """A mask in class indices, or as near to them as the settings bring it.
+
+    mask: (H, W) uint8; objects: (H, W) uint8 or uint16, their numbers; palette: value → packed color of its
+    own palette; faults: of the form, which every repair mends; fit: how it was brought to its picture.
+    """
+
+    mask: np.ndarray = field(repr=False)
+    steps: list[str]
+    faults: list[UserError]
+    palette: dict[int, int]
+    evidence: Evidence | None = None
+    objects: np.ndarray | None = field(default=None, repr=False)
+    fit: Fit = field(default_factory=Fit)
 
 
 @dataclass(frozen=True)
 class MaskRepair:
-    """Reads masks. With nothing allowed in the settings, `read` raises for all that is no index mask."""
+    """Reads masks. With nothing allowed in the settings, faults of their form are listed."""
 
     folder: VocFolder
     settings: RepairSettings
     values: np.ndarray | None = field(repr=False)  # (65536,) int32 from --map
     table: ColorTable | None = field(repr=False)  # from --colors
+    class_names: list[str] | None = None  # in class_names.txt
 
     @property
     def active(self) -> bool:
-        return self.settings.fix or self.from_originals
+        return self.settings.fix or self.settings.resize or self.from_originals
 
     @property
     def from_originals(self) -> bool:
-        """A map or a color table always starts from the original masks."""
-        return self.values is not None or self.table is not None
+        """A map, a color table and numbers of objects always start from the original masks."""
+        return self.values is not None or self.table is not None or self.settings.instances
 
     def command(self, **changes: object) -> str:
         """The command that repairs as now, with other settings changed or added."""
         settings = replace(self.settings, **changes)
-        if settings.map or settings.colors:
+        if settings.map or settings.colors or settings.instances or settings.resize:
             settings = replace(settings, fix=False)
         return self.folder.doctor(changed_flags(settings))
 
@@ -86,122 +108,161 @@ class MaskRepair:
         command = self.command(colors="colors.txt", nearest=nearest)
         return f"{command}   after writing colors.txt, one line R G B NAME{order} {purpose}"
 
-    def read(self, pair: Pair, size: tuple[int, int] | None) -> tuple[np.ndarray, list[str]]:
-        """The mask (H, W) uint8 of a pair and what was done to it. Raises UserError.
+    def read(
+        self,
+        pair: Pair,
+        size: tuple[int, int] | None,
+        picture: np.ndarray | None = None,
+        fit: Fit | None = None,
+    ) -> MaskReading:
+        """The mask of a pair and what was done to it. Raises UserError.
 
-        size: (height, width) of the upright picture, None if that cannot be read.
+        size: (height, width) of the upright picture, None if that cannot be read; picture: its pixels, which
+        show which way a mask lies; fit: what an earlier reading found about that.
         """
-        steps = [f"file {pair.mask.name} → {pair.name}.png"] if pair.mask.name != f"{pair.name}.png" else []
-        codes, plain = self._read_codes(pair.mask)
-        if codes.ndim == 2 and codes.dtype == np.uint8 and not plain:
-            self._require_fix("mask-alpha", pair.mask, "a gray mask with an alpha channel")
-            steps.append("stored as plain gray")
-        if codes.ndim == 3:
-            codes = self._classify_colors(pair.mask, codes, steps)
-        if codes.dtype == np.uint16 and self.values is None:
-            codes = self._reduce_to_8_bits(pair.mask, codes, steps)
-        if self.values is not None:
-            codes = self._map_values(pair.mask, codes, steps)
-        if size and codes.shape != size:
-            codes = self._turn(pair, codes, size, steps)
-        # Where the name differs too, that is a fault of the name.
-        if steps and pair.mask.stem == pair.name:
-            found = f"a mask in a {pair.mask.suffix} file"
-            self._require_fix("mask-not-png", pair.mask, found, f"{pair.name}.png")
-        return codes, steps
+        file = read_mask_file(pair.mask)
+        reading = MaskReading(file.values, [], [], {})
+        if pair.mask.name != f"{pair.name}.png":
+            reading.steps.append(f"file {pair.mask.name} → {pair.name}.png")
+            # Where the name differs too, that is a fault of the name.
+            if pair.mask.stem == pair.name:
+                kind = f"a mask in a {pair.mask.suffix} file"
+                self._note_form(reading, "mask-not-png", pair.mask, kind, f"{pair.name}.png")
+        values = self._drop_alpha(file, pair.mask, reading)
+        self._check_smeared(file, values, pair.mask)
+        values = self._classify_colors(file, values, pair.mask, reading)
+        if values.dtype == np.uint16:
+            values = self._reduce_to_8_bits(values, pair.mask, reading)
+        reading.mask = self._code(values, pair.mask, reading)
+        if size:
+            reading.fit = fit or fit_mask(pair.picture, picture, reading.mask.shape, size, reading.mask)
+            self._fit(pair, size, reading)
+        return reading
 
-    def _require_fix(self, code: str, path: Path, found: str, expected: str = EXPECTED) -> None:
-        """Raises UserError, whose remedy is --fix, unless repairs are allowed."""
-        if not self.active:
-            raise UserError(code, path, found, expected, self.command(fix=True))
+    def _note_form(
+        self, reading: MaskReading, code: str, path: Path, found: str, expected: str = EXPECTED, **fix: bool
+    ) -> None:
+        """Note a fault that --fix mends, or the setting given, unless repairs are allowed."""
+        if not self.active or (fix and not getattr(self.settings, *fix)):
+            remedy = self.command(**(fix or {"fix": True}))
+            reading.faults.append(UserError(code, path, found, expected, remedy))
 
-    def _read_codes(self, path: Path) -> tuple[np.ndarray, bool]:
-        """(H, W) uint8 or uint16, or (H, W, 3) uint8, as in the file, and whether `read_mask` reads it.
+    def _drop_alpha(self, file: MaskFile, path: Path, reading: MaskReading) -> np.ndarray:
+        """The values without their alpha channel, or that channel where it is the mask."""
+        values = file.values
+        if file.alpha is not None:
+            hidden = file.alpha == 0
+            shown = values.copy()
+            shown[hidden] = 0
+            number = len(np.unique(pack(shown) if shown.ndim == 3 else shown))
+            if 1 < number <= PHOTO_COLORS:
+                values = shown
+                reading.steps.append("transparent → 0")
+            else:
+                values = file.alpha
+                reading.steps.append("alpha channel → mask")
+        if file.has_alpha and values.ndim == 2:
+            what = (
+                "a mask in the alpha channel" if values is file.alpha else "a gray mask with an alpha channel"
+            )
+            self._note_form(reading, "mask-alpha", path, what)
+            if file.alpha is None:
+                reading.steps.append("stored as plain gray")
+        return values
 
-        Raises UserError, also for a JPEG unless the settings say how to undo its compression.
-        """
-        try:
-            return read_mask(path), True
-        except UserError as error:
-            try:
-                codes = read_image(path)
-            except UserError:
-                raise error from None
-            if codes.ndim == 3 and codes.shape[2] in (2, 4):
-                # An extra sample of a TIFF that is not called alpha.
-                codes = codes[..., 0] if codes.shape[2] == 2 else codes[..., :3]
-            if codes.ndim == 3 and codes.shape[2] != 3:
-                raise error from None
-        if codes.ndim == 3 and codes.dtype == np.uint16:
-            codes = (codes >> 8).astype(np.uint8)
-        chosen = self.values is not None or (self.table is not None and codes.ndim == 3)
-        with path.open("rb") as file:
-            if file.read(2) != b"\xff\xd8" or (self.settings.nearest and chosen):
-                return codes, False
-        colored = codes.ndim == 3 and bool((codes != codes[..., :1]).any())
-        counts = count_colors(codes if colored else np.dstack([codes] * 3)[..., :3])
+    def _check_smeared(self, file: MaskFile, values: np.ndarray, path: Path) -> None:
+        """Raises CodedMaskError for a JPEG, unless the settings say how to undo its compression."""
+        chosen = self.values is not None or (self.table is not None and values.ndim == 3)
+        if not file.jpeg or (self.settings.nearest and chosen):
+            return
+        colored = values.ndim == 3 and bool((values != values[..., :1]).any())
+        counts = count_colors(values if values.ndim == 3 else np.dstack([values] * 3))
         what = f"{len(counts)} different {'colors' if colored else 'gray values'}"
         found = f"a JPEG ({what}: its compression smears class indices)"
-        command = self._smeared_command(main_colors(counts), colored)
-        remedy = (
-            f"export it as PNG from the program that drew it, or take the nearest value or color: {command}"
-        )
-        raise UserError("mask-jpeg", path, found, EXPECTED, remedy)
+        raise CodedMaskError("mask-jpeg", found, Evidence(path, {}, {}, {}), counts)
 
-    def _smeared_command(self, colors: Sequence[int], colored: bool) -> str:
-        """The command for a smeared mask whose most frequent colors, packed, are these, or all gray."""
-        if colored:
-            names, chosen = self.folder.read_class_names(), self.settings.colors
-            known = [name for name, table in BUILT_IN.items() if table.class_names == names]
-            listed = ", ".join(" ".join(map(str, unpack(color))) for color in colors)
-            purpose = f"per class (most frequent in this mask: {listed})"
-            return self.color_command([chosen] if chosen else known, purpose, nearest=60)
-        levels = sorted(unpack(gray)[0] for gray in colors)
-        values = [255 if level > 247 else level * (level > 8) for level in levels]
-        mapping = ",".join(f"{value}:{index}" for index, value in enumerate(values))
-        return self.command(
-            map=self.settings.map or (mapping if len(values) > 1 else "0:0,255:1"), nearest=60
-        )
+    def _classify_colors(
+        self, file: MaskFile, values: np.ndarray, path: Path, reading: MaskReading
+    ) -> np.ndarray:
+        """(H, W) class indices or values; colors without a table, those of a palette aside, are an error."""
+        if file.palette is not None and file.plain:
+            used = np.unique(values).tolist()
+            reading.palette = {value: int(pack(file.palette[value])) for value in used}
+        if self.table and (values.ndim == 3 or self._counts_colors(values, reading.palette)):
+            rgb = file.palette[values] if reading.palette else values
+            rgb = rgb if rgb.ndim == 3 else np.dstack([rgb] * 3)
+            return self._look_up(rgb, path, reading)
+        if reading.palette and self.values is not None:
+            # A map is about values, whatever their colors, so other colors than VOC's would only mislead.
+            reading.steps.append("its own palette → that of VOC")
+        if values.ndim == 2:
+            return values
+        counts = count_colors(values)
+        found = f"a mask of RGB colors: {color_shares(counts, values[..., 0].size)}"
+        if (values != values[..., :1]).any():
+            evidence = gather(path, pack(values), count_parts=False)
+            raise CodedMaskError("mask-colors", found, evidence, dict(list(counts.items())[:1000]))
+        self._note_form(reading, "mask-colors", path, found)
+        reading.steps.append("three equal channels → one")
+        return np.ascontiguousarray(values[..., 0])
 
-    def _classify_colors(self, path: Path, rgb: np.ndarray, steps: list[str]) -> np.ndarray:
+    def _counts_colors(self, values: np.ndarray, palette: dict[int, int]) -> bool:
+        """Whether the color table is about a mask (H, W): by its palette, or by gray levels.
+
+        Of masks in VOC's palette, as written here, the values count, unless the table has their colors.
+        """
+        colors = {*palette.values()} - {0}
+        standard = all(color == pack(voc_palette()[value]) for value, color in palette.items())
+        foreign = standard and not colors & {*self.table.packed.tolist()}
+        return (bool(palette) and not foreign) or self.table.holds_grays(values)
+
+    def _look_up(self, rgb: np.ndarray, path: Path, reading: MaskReading) -> np.ndarray:
         nearest = self.settings.nearest
-        if self.table:
-            mask, unknown = self.table.to_indices(rgb, nearest)
-            if unknown:
-                far = max(float(self.table.distances(color).min()) for color in unknown)
-                found = f"colors that are not in {self.table.name}: {color_shares(unknown, mask.size)}"
-                command = f"{self.command(nearest=int(np.ceil(far)))}   (the largest distance in this mask)"
-                remedy = f"add them to the table, or take the nearest color: {command}"
-                raise UserError("mask-color-unknown", path, found, EXPECTED, remedy)
-            how = f", nearest {nearest}" * bool(nearest)
-            steps.append(f"colors → class indices by {self.table.name}{how}")
-            return mask
-        gray = bool((rgb == rgb[..., :1]).all())
-        if gray and self.active:
-            steps.append("three equal channels → one")
-            return np.ascontiguousarray(rgb[..., 0])
-        counts = count_colors(rgb)
-        found = f"a mask of RGB colors: {color_shares(counts, rgb[..., 0].size)}"
-        if not gray:
-            raise ColoredMaskError(path, found, dict(list(counts.items())[:1000]))
-        black_white = {"map": "0:0,255:1"} if set(counts) <= {0, 0xFFFFFF} else {"fix": True}
-        raise UserError("mask-colors", path, found, EXPECTED, self.command(**black_white))
+        mask, unknown = self.table.to_indices(rgb, nearest)
+        if unknown:
+            far = max(float(self.table.distances(color).min()) for color in unknown)
+            found = f"colors that are not in {self.table.name}: {color_shares(unknown, mask.size)}"
+            command = f"{self.command(nearest=int(np.ceil(far)))}   (the largest distance in this mask)"
+            remedy = f"add them to the table, or take the nearest color: {command}"
+            raise UserError("mask-color-unknown", path, found, EXPECTED, remedy)
+        how = f", nearest {nearest}" * bool(nearest)
+        reading.steps.append(f"colors → class indices by {self.table.name}{how}")
+        return mask
 
-    def _reduce_to_8_bits(self, path: Path, codes: np.ndarray, steps: list[str]) -> np.ndarray:
-        values = np.unique(codes)
-        scaled = values[-1] > 255 and not (values % 257).any()
-        fits = values[-1] <= 255 or scaled
-        if fits and self.active:
-            steps.append("16 → 8 bits" + ", divided by 257" * bool(scaled))
-            return (codes // 257 if scaled else codes).astype(np.uint8)
-        found, remedy = f"{len(values)} different 16-bit values, up to {values[-1]}", self.command(fix=True)
-        if not fits:
-            hint = f"{self.command(map='0:0,*:1')}   (numbers of objects become one class)"
-            remedy = f"choose a class for each value (OLD:NEW; * for all others): {hint}"
-        raise UserError("mask-16-bit", path, found, EXPECTED, remedy)
+    def _reduce_to_8_bits(self, values: np.ndarray, path: Path, reading: MaskReading) -> np.ndarray:
+        """uint8 where the values fit, whole or divided by 257, and the map does not name larger ones."""
+        present = np.unique(values)
+        scaled = present[-1] > 255 and not (present % 257).any()
+        named = self.values is not None and max(named_values(self.settings.map)) > 255
+        if self.settings.instances or named or not (present[-1] <= 255 or scaled):
+            return values
+        self._note_form(
+            reading, "mask-16-bit", path, f"{len(present)} different 16-bit values, up to {present[-1]}"
+        )
+        reading.steps.append("16 → 8 bits" + ", divided by 257" * bool(scaled))
+        return (values // 257 if scaled else values).astype(np.uint8)
 
-    def _map_values(self, path: Path, codes: np.ndarray, steps: list[str]) -> np.ndarray:
-        present, nearest = np.unique(codes), self.settings.nearest
+    def _code(self, values: np.ndarray, path: Path, reading: MaskReading) -> np.ndarray:
+        """Class indices by the map, by numbers of objects, or as they are."""
+        if self.values is not None:
+            return self._map_values(values, path, reading)
+        if self.settings.instances:
+            reading.objects = number_objects(values)
+            reading.steps.append("numbers of objects → class 1, and SegmentationObject")
+            return (values > 0).astype(np.uint8)
+        if self.table is None:
+            reading.evidence = gather(path, values, self._may_be_numbers(values))
+        if values.dtype == np.uint16:
+            found = f"{len(np.unique(values))} different 16-bit values, up to {values.max()}"
+            raise CodedMaskError("mask-16-bit", found, reading.evidence or Evidence(path, {}, {}, {}), {})
+        return values
+
+    def _may_be_numbers(self, values: np.ndarray) -> bool:
+        """Whether values may number objects, so that it is worth the time to count connected parts."""
+        return int(values.max()) >= len(self.class_names or "01")
+
+    def _map_values(self, values: np.ndarray, path: Path, reading: MaskReading) -> np.ndarray:
+        present, nearest = np.unique(values), self.settings.nearest
         new = self.values[present]
         missing = present[new == NO_CLASS].tolist()
         if missing:
@@ -210,25 +271,25 @@ class MaskRepair:
             raise UserError("mask-unmapped", path, found, EXPECTED, remedy)
         if (new != present).any():
             listed = [f"{a} → {b}" for a, b in zip(present, new, strict=True) if a != b or not nearest]
-            steps.append(list_some(listed))
-        return self.values[codes].astype(np.uint8)
+            reading.steps.append(list_some(listed))
+        return self.values[values].astype(np.uint8)
 
-    def _turn(self, pair: Pair, mask: np.ndarray, size: tuple[int, int], steps: list[str]) -> np.ndarray:
-        """The mask of a picture that EXIF turns, if only this explains the sizes. Raises UserError."""
-        turn = None
-        if mask.shape == size[::-1]:
-            # A picture that is too large for Pillow is left as it is.
-            with suppress(Image.DecompressionBombError), Image.open(pair.picture) as picture:
-                turn = TURNS.get(picture.getexif().get(0x0112))
-        if turn is None:
-            check_size(pair.mask, mask, pair.picture.name, size)
-        found = (
-            f"a mask of {mask.shape[0]}×{mask.shape[1]} (height×width), as its picture before EXIF turns it"
-        )
-        expected = f"the size of {pair.picture.name} upright: {size[0]}×{size[1]}"
-        self._require_fix("mask-turned", pair.mask, found, expected)
-        steps.append("turned as the EXIF orientation of its picture says")
-        return np.array(Image.fromarray(mask).transpose(turn))
+    def _fit(self, pair: Pair, size: tuple[int, int], reading: MaskReading) -> None:
+        """Turn and resize the mask as `reading.fit` says. Raises UserError where it cannot fit."""
+        fit, shape = reading.fit, reading.mask.shape
+        if fit.turn is not None:
+            found = f"a mask of {shape[0]}×{shape[1]} (height×width), {fit.evidence}"
+            expected = f"a mask that lies as {pair.picture.name} does upright: {size[0]}×{size[1]}"
+            self._note_form(reading, "mask-turned", pair.mask, found, expected)
+            reading.steps.append("turned as the EXIF orientation of its picture says")
+        if fit.resize:
+            found = f"a mask of {shape[0]}×{shape[1]} (height×width), in the shape of its picture"
+            expected = f"the size of its picture {pair.picture.name}: {size[0]}×{size[1]}"
+            self._note_form(reading, "mask-size", pair.mask, found, expected, resize=True)
+            reading.steps.append("fitted to the picture by nearest neighbour")
+        reading.mask = fit.apply(pair, reading.mask, size)
+        if reading.objects is not None:
+            reading.objects = fit.apply(pair, reading.objects, size)
 
 
 def prepare_repair(folder: VocFolder, settings: RepairSettings) -> MaskRepair:
@@ -236,9 +297,12 @@ def prepare_repair(folder: VocFolder, settings: RepairSettings) -> MaskRepair:
     if settings.nearest and not (settings.map or settings.colors):
         found, expected = "neither --map nor --colors", "a map or a table of values or colors to be near to"
         raise UserError("nearest-alone", f"--nearest {settings.nearest}", found, expected, "add one of them")
+    if settings.instances and (settings.map is not None or settings.colors is not None):
+        found, expected = "--map or --colors too", "one way to read the values"
+        raise UserError("instances-and-map", "--instances", found, expected, "leave one of them out")
     values = parse_map(settings.map, settings.nearest) if settings.map is not None else None
     table = load_table(settings.colors) if settings.colors is not None else None
-    return MaskRepair(folder, settings, values, table)
+    return MaskRepair(folder, settings, values, table, folder.read_class_names())
 
 
 def changed_flags(settings: object) -> str:
@@ -247,8 +311,6 @@ def changed_flags(settings: object) -> str:
     for one in fields(settings):
         value, default = getattr(settings, one.name), None if one.default is MISSING else one.default
         if value != default:
-            # Patterns such as * and ^ mean something to some shells, on Windows too.
-            plain = re.fullmatch(r"[\w.,:/\\+=-]+", str(value))
             words.append(f"--{one.name.replace('_', '-')}")
-            words += [] if value is True else [str(value) if plain else f'"{value}"']
+            words += [] if value is True else [quoted(value)]
     return " ".join(words)

@@ -35,32 +35,47 @@ class MaskFile:
 def read_mask_file(path: Path) -> MaskFile:
     """Raises UserError for a file that is missing, damaged, no picture, or holds fractions."""
     try:
-        return MaskFile(read_mask(path), palette=_read_palette(path))
+        values = read_mask(path)
     except UserError as error:
         try:
-            if (numbers := _read_numbers(path)) is not None:
-                return MaskFile(numbers, plain=False)
-            values = read_image(path)
+            other = _read_other(path)
         except UserError:
+            other = None
+        if other is None:
             raise error from None
+        return other
+    return MaskFile(values, palette=_read_palette(path, np.unique(values)))
+
+
+def _read_other(path: Path) -> MaskFile | None:
+    """A mask that `read_mask` does not read; None for one of too many channels. Raises UserError."""
+    if (numbers := _read_numbers(path)) is not None:
+        return MaskFile(numbers, plain=False)
+    values = read_image(path)
+    if values.ndim == 3 and values.shape[2] in (2, 4):
+        # An extra sample of a TIFF that is not called alpha.
+        values = values[..., 0] if values.shape[2] == 2 else values[..., :3]
+    if values.ndim == 3 and values.shape[2] != 3:
+        return None
     if values.ndim == 3 and values.dtype == np.uint16:
         values = (values >> 8).astype(np.uint8)
-    with Image.open(path) as image:
-        jpeg, has_alpha, alpha = image.format == "JPEG", "A" in image.getbands(), None
+    jpeg, has_alpha, alpha = False, False, None
+    with suppress(*DECODE_ERRORS), Image.open(path) as image:
+        jpeg, has_alpha = image.format == "JPEG", "A" in image.getbands()
         if has_alpha and image.size == values.shape[1::-1]:
             alpha = np.array(ImageOps.exif_transpose(image.getchannel("A")))
     constant = alpha is None or (alpha == alpha.flat[0]).all()
     return MaskFile(values, False, None, None if constant else alpha, has_alpha, jpeg)
 
 
-def _read_palette(path: Path) -> np.ndarray | None:
-    """Colors (K, 3) uint8 of the values; None without a palette, or where value v is the gray v."""
+def _read_palette(path: Path, used: np.ndarray) -> np.ndarray | None:
+    """Colors (K, 3) uint8 of the values; None without a palette, or where each used value v is the gray v."""
     with Image.open(path) as image:
         colors = image.getpalette("RGB") if image.mode == "P" else None
     if colors is None:
         return None
     palette = np.array(colors, np.uint8).reshape(-1, 3)
-    return None if (palette == np.arange(len(palette))[:, None]).all() else palette
+    return None if (palette[used] == used[:, None]).all() else palette
 
 
 def _read_numbers(path: Path) -> np.ndarray | None:

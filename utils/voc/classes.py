@@ -1,10 +1,12 @@
 """The classes of a VOC folder: their names, and whether the masks hold them."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
 from utils.core.console import UserError
+from utils.core.files import read_record
 from utils.images.palette import IGNORE_INDEX, numbered_classes
 from utils.voc.folder import VocFolder
 from utils.voc.names import list_some
@@ -14,6 +16,29 @@ from utils.voc.survey import PairRecord
 def looks_like_0_255(counts: np.ndarray) -> bool:
     """Whether masks hold exactly the values 0 and 255: drawings, not class indices. counts: (256,)."""
     return set(np.flatnonzero(counts)) == {0, IGNORE_INDEX}
+
+
+def looks_mixed(masks: Sequence[Collection[int]], folder: VocFolder) -> bool:
+    """Whether some masks are drawn in 0 and 255 and the others hold class indices and nowhere 255.
+
+    masks: the values of each. No: where an earlier --map says that 255 stays 255.
+    """
+    drawn = [values for values in masks if {*values} == {0, IGNORE_INDEX}]
+    coded = [values for values in masks if {*values} - {0, IGNORE_INDEX}]
+    if not drawn or not coded or any(IGNORE_INDEX in values for values in coded):
+        return False
+    # Larger values are gray levels, as 255 is.
+    return max(map(max, coded)) < 64 and not keeps_white(read_settings(folder).get("map", ""))
+
+
+def keeps_white(mapping: str | None) -> bool:
+    """Whether a --map says that 255 is ignored."""
+    return re.search(r"(?:^|,)\s*255\s*:\s*255\s*(?:,|$)", mapping or "") is not None
+
+
+def read_settings(folder: VocFolder) -> dict:
+    """How voc2unet.py last gave the masks their classes, from mask_map.json. Raises UserError."""
+    return read_record(folder.root / "mask_map.json").get("settings", {})
 
 
 def resolve_class_names(folder: VocFolder, counts: np.ndarray) -> list[str]:
@@ -36,11 +61,18 @@ def check_classes(folder: VocFolder, records: Sequence[PairRecord], class_names:
         expected = "class indices 0, 1, …, because 255 is ignored and class 0 alone teaches nothing"
         remedy = f"{folder.doctor('--map 0:0,255:1')}   (black as class 1: --map 0:1,255:0)"
         raise UserError("masks-black-white", folder.masks_dir, found, expected, remedy)
+    if looks_mixed([record.values for record in records], folder):
+        found = "masks of 0 and 255 only beside masks in class indices, so that objects would be ignored"
+        expected = "one coding in all masks"
+        raise UserError("masks-mixed", folder.masks_dir, found, expected, f"{folder.doctor()} has the remedy")
     number, names = len(class_names), list_some(class_names, 8)
     for record in records:
         beyond = [f"{value} ({n} pixels)" for value, n in record.values.items() if number <= value < 255]
         if beyond:
             path, found = folder.mask_path(record.name), f"value {list_some(beyond, 5)} in the mask"
             expected = f"values 0 … {number - 1} for the {number} classes ({names}), or 255"
-            remedy = f"{folder.doctor('--map OLD:NEW,…')}, or complete {folder.class_names_path}"
+            value = next(value for value in record.values if number <= value < 255)
+            choices = [f"{value}:{index} for {name}" for index, name in enumerate(class_names)]
+            remedy = f"complete {folder.class_names_path}, or give each value a class by --map"
+            remedy += f" of voc2unet.py: {list_some(choices, 4)}, {value}:255 to ignore it"
             raise UserError("mask-value", path, found, expected, remedy)

@@ -13,6 +13,10 @@ from utils.images.palette import IGNORE_INDEX, voc_palette
 
 # Names in a table whose pixels count in no loss and no score.
 IGNORED_NAMES = ("void", "ignore", "ignored", "__ignore__", "unlabelled", "unlabeled")
+BLACK_WHITE = (
+    "black-white"  # the table of drawings in black and white, whose classes have no names of their own
+)
+WHITE = 0xFFFFFF  # packed
 UNKNOWN = 254  # marks a color that is not in the table, so a table has at most 254 classes
 
 VOC_NAMES = """
@@ -69,6 +73,15 @@ class ColorTable:
         lookup = np.full(1 << 24, UNKNOWN, np.uint8)
         lookup[self.packed] = self.indices
         return lookup
+
+    def may_name(self, names: list[str] | None) -> bool:
+        """Whether the table has these classes: those of class_names.txt, if any."""
+        same_number = self.name == BLACK_WHITE and len(names or ()) == len(self.class_names)
+        return names in (None, self.class_names) or same_number
+
+    def holds_grays(self, values: np.ndarray) -> bool:
+        """Whether a mask (H, W) holds gray levels of the table, not class indices yet."""
+        return self.name == BLACK_WHITE and bool((values >= len(self.class_names)).any())
 
     def to_indices(self, rgb: np.ndarray, nearest: float = 0) -> tuple[np.ndarray, dict[int, int]]:
         """RGB mask (H, W, 3) uint8 → class indices (H, W) uint8, and packed colors without a class → pixels.
@@ -129,6 +142,19 @@ def main_colors(counts: dict[int, int], at_most: int = 8) -> list[int]:
     return kept
 
 
+def keeps_to_colors(counts: dict[int, int], colors: list[int], distance: float = 14) -> bool:
+    """Whether most pixels are near one of the packed colors, as in a JPEG of a drawing.
+
+    Measured: 80 to 100 % of the pixels of drawings, at qualities 30 to 95, 5 to 49 % of photographs.
+    """
+    if not colors:
+        return False
+    found = np.array([unpack(color) for color in counts])
+    apart = [np.linalg.norm(found - np.array(unpack(color)), axis=1) for color in colors]
+    near = np.min(apart, axis=0) <= distance
+    return float(np.array([*counts.values()])[near].sum()) >= 0.65 * sum(counts.values())
+
+
 def color_shares(counts: dict[int, int], pixels: int, at_most: int = 8) -> str:
     """`0 0 0 (91.20 %), 128 0 0 (8.80 %), … 14 in all`."""
     parts = [f"{color_text(color)} ({count / pixels:.2%})" for color, count in counts.items()]
@@ -136,7 +162,7 @@ def color_shares(counts: dict[int, int], pixels: int, at_most: int = 8) -> str:
 
 
 def load_table(choice: str) -> ColorTable:
-    """A built-in table (`voc`, `msrc2`, `camvid`) or a text file of lines `R G B name`. Raises UserError.
+    """A built-in table (`voc`, `black-white`, …) or a text file of lines `R G B name`. Raises UserError.
 
     Classes are numbered in the order in which their names first appear; several colors may share a name;
     `void`, `ignore` and `unlabelled` become 255. Empty lines and lines that begin with # are skipped.
@@ -180,6 +206,7 @@ def _voc() -> ColorTable:
 
 
 BUILT_IN = {
+    BLACK_WHITE: _parse(BLACK_WHITE, ["0 0 0 background", "255 255 255 object"]),
     "voc": _voc(),
     "msrc2": _parse("msrc2", MSRC2.replace(";", "\n").splitlines()),
     "camvid": _parse("camvid", CAMVID.replace(";", "\n").splitlines()),

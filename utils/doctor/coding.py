@@ -1,0 +1,266 @@
+"""What the values and colors of all masks together mean, and the command that turns them into class indices.
+
+A command is proposed only where it keeps every class that was drawn and makes no class of smooth edges.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from utils.core.console import UserError
+from utils.doctor.evidence import Evidence, Levels, find_drawing, look_numbered, pool
+from utils.doctor.mask_map import named_values, parse_map
+from utils.doctor.originals import read_mask_map
+from utils.doctor.repair import EXPECTED, CodedMaskError, MaskRepair
+from utils.images.palette import IGNORE_INDEX
+from utils.voc.classes import looks_mixed, read_settings
+from utils.voc.colors import (
+    BLACK_WHITE,
+    BUILT_IN,
+    WHITE,
+    color_shares,
+    color_text,
+    keeps_to_colors,
+    main_colors,
+    unpack,
+)
+from utils.voc.names import list_some
+
+INDICES = "class indices 0, 1, 2, …"
+MAP_ENTRIES = 24  # more classes than this are named in class_names.txt rather than renumbered
+GRAY_STEP = 64  # values below 255 that reach this far are gray levels, so that 255 is one of them
+
+
+def judge_values(masks: Sequence[Evidence], repair: MaskRepair) -> list[UserError]:
+    """Faults of the values of masks, read without --map, --colors and --instances: one for all or none."""
+    names, masks_dir = repair.class_names, repair.folder.masks_dir
+    levels = pool(masks)
+    values = [value for value in levels.values if value != IGNORE_INDEX]
+    if not masks or levels.values == [0, IGNORE_INDEX]:
+        return []
+    if looks_mixed([mask.pixels.keys() for mask in masks], repair.folder):
+        return [_mixed(masks, repair)]
+    known = values == list(range(len(values))) if names is None else max(values, default=0) < len(names)
+    numbered = look_numbered(list(masks))
+    if known and (names or not numbered):
+        return []
+    if numbered:
+        found = f"numbers of objects: up to {max(values)} in one mask, each one connected part"
+        remedy = f"{repair.command(instances=True)}   (one class, and SegmentationObject keeps the numbers"
+        remedy += "; where the values are classes, write class_names.txt)"
+        return [UserError("mask-objects", masks_dir, found, INDICES, remedy)]
+    if drawing := find_drawing(levels):
+        return [_smooth_edges(levels, *drawing, repair)]
+    if names is not None and len(values := _drawn_values(levels)) != len(names):
+        # Each mask is a fault of its own: see check_classes.
+        return []
+    return [_close_gaps(levels, repair)]
+
+
+def _drawn_values(levels: Levels) -> list[int]:
+    """Without 255 where it may mean 'ignore', beside class indices."""
+    below = [value for value in levels.values if value < IGNORE_INDEX]
+    is_class = max(below, default=0) >= GRAY_STEP
+    return [value for value in levels.values if value != IGNORE_INDEX or is_class]
+
+
+def _mixed(masks: Sequence[Evidence], repair: MaskRepair) -> UserError:
+    """Masks in 0 and 255 beside masks in class indices."""
+    white = [
+        mask for mask in masks if mask.pixels.keys() <= {0, IGNORE_INDEX} and IGNORE_INDEX in mask.pixels
+    ]
+    top = max(value for mask in masks for value in mask.pixels if value != IGNORE_INDEX)
+    names = repair.class_names or [f"class {index}" for index in range(top + 1)]
+    found = f"0 and 255 only in {len(white)} of {len(masks)} masks, class indices in the others"
+    expected = "one coding in all masks, because 255 is ignored"
+    ignored = "--map 255:255 where white means 'ignore'"
+    if len(names) == 2:
+        remedy = f"{repair.command(map='0:0,255:1')}   (white becomes {names[1]}), or {ignored}"
+    else:
+        listed = ", ".join(f"255:{index} for {name}" for index, name in enumerate(names[1:6], 1))
+        remedy = f"say with --map which class white is ({listed}), or {ignored}"
+    return UserError("masks-mixed", white[0].path, found, expected, remedy)
+
+
+def _smooth_edges(levels: Levels, low: int, high: int, edges: Sequence[int], repair: MaskRepair) -> UserError:
+    """A drawing of two values with smooth edges, or with a class of thin lines if there is one value more."""
+    found = f"{len(levels.values)} values: areas of {low} and {high}, and thin lines between them"
+    # A value just in the middle would be equally near to both.
+    mapping, half = f"{low}:0,{high - ((low + high) / 2 in levels.values)}:1", (high - low) // 2
+    if len(edges) > 1:
+        remedy = f"{repair.command(map=mapping, nearest=half)}   (every value takes the nearer of the two)"
+    else:
+        own = f"--map {low}:0,{edges[0]}:1,{high}:2"
+        remedy = f"--map {mapping} --nearest {half} if {edges[0]} is a smooth edge; {own} if it is a class"
+    return UserError("mask-smooth-edges", repair.folder.masks_dir, found, INDICES, remedy)
+
+
+def _close_gaps(levels: Levels, repair: MaskRepair) -> UserError:
+    """Values that are no class indices. They are renumbered where this loses none."""
+    names, masks_dir, every = repair.class_names, repair.folder.masks_dir, levels.values
+    values, largest = _drawn_values(levels), max(value for value in every if value != IGNORE_INDEX)
+    write = f"write {repair.folder.class_names_path}, a name for each of 0 … {largest}"
+    found = f"the values {list_some(every)}" + " and no class_names.txt" * (names is None)
+    expected = "class indices 0, 1, 2, … without gaps, or a class_names.txt that names every index"
+    if len(every) == 1:
+        found, remedy = (
+            f"the value {every[0]} alone in all masks",
+            "export the masks again, with the background",
+        )
+        return UserError("mask-one-value", masks_dir, found, "a background and at least one class", remedy)
+    if levels.edges:
+        found += f": {list_some(levels.edges, 6)} are smooth edges"
+        remedy = "export the masks again without smooth edges; if every value is a class, " + write
+        return UserError("mask-gray-levels", masks_dir, found, INDICES, remedy)
+    if len(values) > MAP_ENTRIES:
+        return UserError("mask-gaps", masks_dir, found, expected, write)
+    mapping = ",".join(f"{value}:{index}" for index, value in enumerate(values))
+    command = repair.command(map=mapping)
+    if names:
+        named = ", ".join(f"{value} {name}" for value, name in zip(values, names, strict=True))
+        return UserError("mask-gaps", masks_dir, found, f"0 … {len(names) - 1}", f"{command}   ({named}?)")
+    if IGNORE_INDEX in every and IGNORE_INDEX not in values:
+        remedy = (
+            f"{write}; or --map {mapping} if 255 means 'ignore', --map {mapping},255:{len(values)} if not"
+        )
+        return UserError("mask-gaps", masks_dir, found, expected, remedy)
+    hint = "255 becomes a class: leave it out if it means 'ignore'; " * (IGNORE_INDEX in values)
+    return UserError("mask-gaps", masks_dir, found, expected, f"{command}   ({hint}or {write})")
+
+
+def judge_unmapped(masks: Sequence[Evidence], repair: MaskRepair) -> list[UserError]:
+    """Faults of masks that came after the others had been mapped, and are still coded as these were."""
+    settings, known = read_settings(repair.folder), read_mask_map(repair.folder)
+    if not (mapping := settings.get("map")) and not settings.get("instances"):
+        return []
+    named = named_values(mapping) if mapping else set()
+    table = parse_map(mapping, settings.get("nearest", 0)) if mapping else None
+    remedy = f"{repair.command(**settings)}   (if they hold class indices already, remove mask_map.json)"
+    faults = []
+    for mask in masks:
+        values = mask.pixels.keys()
+        changed = max(values) > 1 if table is None else values <= named and any(table[v] != v for v in values)
+        if mask.path.stem not in known and changed:
+            found = f"the values {list_some(sorted(values))}, which the earlier masks had before their repair"
+            faults.append(UserError("mask-not-mapped", mask.path, found, "the repair of the others", remedy))
+    return faults
+
+
+def find_beyond(masks: Sequence[Evidence], repair: MaskRepair) -> list[Evidence]:
+    """Masks with a value that is no class: all masks without class names."""
+    classes = {*range(len(repair.class_names or ())), IGNORE_INDEX}
+    return [mask for mask in masks if mask.pixels.keys() - classes]
+
+
+def judge_photographs(masks: Sequence[Evidence]) -> list[UserError]:
+    """A fault for each mask that is a photograph."""
+    remedy = "put the mask there: a picture has been saved in its place"
+    return [
+        UserError("mask-photograph", mask.path, f"a picture of {len(mask.pixels)} values", EXPECTED, remedy)
+        for mask in masks
+        if mask.photograph
+    ]
+
+
+def judge_colors(errors: Sequence[CodedMaskError], repair: MaskRepair) -> None:
+    """Give errors of colors the commands whose table has every color, or the table to write."""
+    colors: Counter = Counter()
+    for error in errors:
+        colors.update(error.counts)
+    shown = color_shares(dict(colors.most_common()), colors.total())
+    remedy = repair.color_command(
+        fitting_tables(colors, repair), f"for each of the colors {shown}", repair.settings.nearest
+    )
+    for error in errors:
+        error.remedy = remedy
+
+
+def fitting_tables(colors: Sequence[int], repair: MaskRepair) -> list[str]:
+    """The built-in tables that have all of the packed colors, and the folder's classes."""
+    names = repair.class_names
+    tables = {name: table for name, table in BUILT_IN.items() if table.may_name(names)}
+    fitting = [name for name, table in tables.items() if set(colors) <= set(table.packed.tolist())]
+    return [BLACK_WHITE] if BLACK_WHITE in fitting else fitting
+
+
+def judge_smeared(errors: Sequence[CodedMaskError], others: Sequence[Evidence], repair: MaskRepair) -> None:
+    """Give errors of JPEGs the command that takes the nearest value or color, if all masks allow it."""
+    counts: Counter = Counter()
+    for error in errors:
+        counts.update(error.counts)
+    if not counts:
+        return
+    pooled = dict(counts.most_common())
+    colors, export = main_colors(pooled), "export it as PNG from the program that drew it"
+    gray = all(len(set(unpack(color))) == 1 for color in counts)
+    levels = sorted(unpack(color)[0] for color in colors)
+    values = [255 if level > 247 else level * (level > 8) for level in levels]
+    if gray:
+        mapping = ",".join(f"{value}:{index}" for index, value in enumerate(values))
+        command = repair.command(map=repair.settings.map or mapping, nearest=60)
+        fits = len(values) > 1 and {value for mask in others for value in mask.pixels} <= {*values}
+    else:
+        known = [name for name, table in BUILT_IN.items() if table.class_names == repair.class_names]
+        chosen = repair.settings.colors
+        purpose = f"per class (most frequent: {', '.join(map(color_text, colors))})"
+        command, fits = repair.color_command([chosen] if chosen else known, purpose, nearest=60), True
+    for error in errors:
+        error.remedy = export
+        if not keeps_to_colors(error.counts, colors):
+            error.code, error.remedy = "mask-photograph", "put the mask there: a picture is in its place"
+        elif fits:
+            error.remedy = f"{export}, or take the nearest value or color: {command}"
+
+
+def judge_palettes(
+    palettes: dict[Path, dict[int, int]], masks: Sequence[Evidence], repair: MaskRepair
+) -> list[UserError]:
+    """A fault if the palettes of masks differ, or make black another value than 0.
+
+    palettes: of masks that have one, value → packed color. A white drawing without one counts as well.
+    """
+    colored = dict(palettes)
+    for mask in masks:
+        if (
+            mask.path not in colored
+            and IGNORE_INDEX in mask.pixels
+            and mask.pixels.keys() <= {0, IGNORE_INDEX}
+        ):
+            colored[mask.path] = {value: WHITE * (value > 0) for value in mask.pixels}
+    if not palettes:
+        return []
+    first: dict[tuple[str, int], tuple[int, Path]] = {}
+    for path, palette in colored.items():
+        for value, color in palette.items():
+            for key, meaning in ((("value", value), color), (("color", color), value)):
+                other, where = first.setdefault(key, (meaning, path))
+                if other != meaning:
+                    return [_palettes_differ(key, (where, other), (path, meaning), colored, repair)]
+    black = first.get(("color", 0), (0, None))[0]
+    if black and ("value", 0) in first:
+        found = f"palettes in which black is {black}, and 0 is the color {color_text(first['value', 0][0])}"
+        return [_palette_fault("palette-order", next(iter(palettes)), found, colored, repair)]
+    return []
+
+
+def _palettes_differ(
+    key: tuple[str, int], one: tuple[Path, int], other: tuple[Path, int], colored: dict, repair: MaskRepair
+) -> UserError:
+    if key[0] == "value":
+        meanings = [f"the color {color_text(color)} in {path.name}" for path, color in (one, other)]
+        found = f"palettes that differ: {key[1]} is {' and '.join(meanings)}"
+    else:
+        meanings = [f"{value} in {path.name}" for path, value in (one, other)]
+        found = f"palettes that differ: the color {color_text(key[1])} is {' and '.join(meanings)}"
+    return _palette_fault("palettes-differ", other[0], found, colored, repair)
+
+
+def _palette_fault(code: str, path: Path, found: str, colored: dict, repair: MaskRepair) -> UserError:
+    colors = sorted({color for palette in colored.values() for color in palette.values()})
+    values = sorted({value for palette in colored.values() for value in palette})
+    command = repair.color_command(
+        fitting_tables(colors, repair), f"for each of the colors {', '.join(map(color_text, colors[:8]))}", 0
+    )
+    mapping = ",".join(f"{value}:{value}" for value in values)
+    remedy = f"{command}   (the colors count); or --map {mapping} (the values count, whatever their colors)"
+    return UserError(code, path, found, "one palette in all masks, black the value 0", remedy)

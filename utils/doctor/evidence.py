@@ -1,0 +1,136 @@
+"""What the values of a mask look like: areas, smooth edges of drawings, numbers of objects, a photograph."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+from skimage.measure import label
+
+SOLID = 0.2  # share of a value's pixels without another value beside them from which on it is an area
+EDGE = 0.8  # share of a value's pixels between a smaller and a larger one from which on it is a smooth edge
+EDGE_PIXELS = 16  # fewer pixels of a value tell nothing
+GRAIN = 0.25  # a drawing has more pixels than this without another value beside them; a photograph has not
+PHOTO_VALUES = 32  # a photograph has more values than this
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Of one mask in its own values (up to 65535), or packed colors: value → pixels.
+
+    inner: pixels without another value beside them; between: those with a smaller and a larger value around
+    them; drawn, whole: how many values but 0 there are, and how many of these are one connected part (0 where
+    that was not counted).
+    """
+
+    path: Path
+    pixels: dict[int, int] = field(repr=False)
+    inner: dict[int, int] = field(repr=False)
+    between: dict[int, int] = field(repr=False)
+    drawn: int = 0
+    whole: int = 0
+
+    @property
+    def photograph(self) -> bool:
+        share = sum(self.inner.values()) / max(sum(self.pixels.values()), 1)
+        return len(self.pixels) > PHOTO_VALUES and share < GRAIN
+
+    @property
+    def numbered(self) -> bool:
+        """Whether the values are 1, 2, … without a gap, beside 0."""
+        values = self.pixels.keys() - {0}
+        return bool(values) and max(values) == len(values)
+
+
+def gather(path: Path, values: np.ndarray, count_parts: bool) -> Evidence:
+    """values: (H, W) uint8 or uint16, or (H, W) uint32 packed colors. count_parts: of all values but 0."""
+    # The border of the picture ends no area.
+    wide = np.pad(values, 1, mode="edge")
+    across, down = wide[1:-1], wide[:, 1:-1]
+    same = (values == across[:, :-2]) & (values == across[:, 2:])
+    same &= (values == down[:-2]) & (values == down[2:])
+    between = np.zeros(values.shape, bool)
+    if values.dtype != np.uint32:
+        around = np.ones((3, 3), np.uint8)
+        between = (values > cv2.erode(values, around)) & (values < cv2.dilate(values, around))
+    counted = [_count(some) for some in (values, values[same], values[between])]
+    drawn = len(counted[0].keys() - {0})
+    if not count_parts or drawn < 2:
+        return Evidence(path, *counted)
+    parts = label(values, background=0, connectivity=2)
+    first = np.unique(parts, return_index=True)[1]
+    times = Counter(values.ravel()[first].tolist())
+    return Evidence(path, *counted, drawn, sum(times[value] == 1 for value in counted[0] if value))
+
+
+def _count(values: np.ndarray) -> dict[int, int]:
+    found, counts = np.unique(values, return_counts=True)
+    return dict(zip(found.tolist(), counts.tolist(), strict=True))
+
+
+@dataclass(frozen=True)
+class Levels:
+    """The values of several masks together. solid: those that are areas."""
+
+    pixels: Counter = field(repr=False)
+    between: Counter = field(repr=False)
+    solid: list[int]
+
+    @property
+    def values(self) -> list[int]:
+        return sorted(self.pixels)
+
+    @property
+    def edges(self) -> list[int]:
+        """Values of smooth edges; none where nothing is an area, because the masks are too small to tell."""
+        thin = [value for value in self.values if value not in self.solid]
+        edges = [value for value in thin if self.are_edges([value])]
+        return edges if self.solid and sum(map(self.pixels.get, edges)) >= EDGE_PIXELS else []
+
+    def are_edges(self, values: Sequence[int]) -> bool:
+        return sum(map(self.between.get, values)) >= EDGE * sum(map(self.pixels.get, values))
+
+
+def pool(masks: Iterable[Evidence]) -> Levels:
+    pixels, inner, between = Counter(), Counter(), Counter()
+    for mask in masks:
+        pixels.update(mask.pixels)
+        inner.update(mask.inner)
+        between.update(mask.between | dict.fromkeys(mask.pixels.keys() - mask.between, 0))
+    return Levels(pixels, between, [one for one in sorted(pixels) if inner[one] >= SOLID * pixels[one]])
+
+
+def find_drawing(levels: Levels) -> tuple[int, int, list[int]] | None:
+    """The two values of a drawing with smooth edges, and those of the edges, which cover little.
+
+    The drawing itself may be thin lines; then it is the most frequent of the other values.
+    """
+    others = sorted(set(levels.values) - set(levels.solid), key=levels.pixels.get)
+    areas = sorted(levels.solid + others[-1:] * (len(levels.solid) == 1))
+    edges = [value for value in levels.values if value not in areas]
+    pixels = sum(map(levels.pixels.get, edges))
+    if len(areas) != 2 or pixels < EDGE_PIXELS or not levels.are_edges(edges):
+        return None
+    return (*areas, edges) if pixels <= 1.5 * min(map(levels.pixels.get, areas)) else None
+
+
+def look_numbered(masks: Sequence[Evidence]) -> bool:
+    """Whether the values number objects: each is one area, and how many there are varies by picture.
+
+    Classes would be the same in many pictures; numbers begin at 1 in each, or hardly come again.
+    """
+    drawn = [mask for mask in masks if mask.pixels.keys() - {0}]
+    counts = [len(mask.pixels.keys() - {0}) for mask in drawn]
+    if not drawn or max(counts) < 4 or (len(drawn) > 1 and len(set(counts)) == 1):
+        return False
+    if sum(mask.whole for mask in drawn) < 0.9 * sum(mask.drawn for mask in drawn):
+        return False
+    levels = pool(drawn)
+    if len(levels.solid) < 0.7 * len(levels.values):
+        return False
+    from_one = sum(mask.numbered for mask in drawn) >= 0.8 * len(drawn)
+    times = Counter(value for mask in drawn for value in mask.pixels if value)
+    rare = len(drawn) >= 4 and np.median([*times.values()]) <= 0.3 * len(drawn)
+    return bool(from_one or rare)
