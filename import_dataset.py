@@ -41,9 +41,10 @@ class Config:
     masks: Path | None = None  # pairs: folder (None: images/annotations or images); stack: label TIFF
     sbd: Path | None = None  # sbd: the data set's folder with cls, img, train.txt and val.txt
     voc: Path | None = None  # sbd: a VOC2012 folder to join with it; its own masks win
-    voc_root: Path = Path("VOCdevkit/VOC2007")  # VOC folder to fill; existing files are never overwritten
+    voc_root: Path = Path("VOCdevkit/VOC2007")  # VOC folder to fill
     scaling: Path | None = None  # floats to predict on: scaling.json of the training data
     instances: bool = False  # write SegmentationObject too, where the format tells objects apart
+    overwrite: bool = False  # replace pictures and masks that differ; set_aside keeps copies
     link: bool = False  # hard links to pictures instead of copies (same disk only)
 
 
@@ -73,16 +74,18 @@ def convert(config: Config, folder: VocFolder) -> tuple[str, list[str]]:
         expected = "a folder with a data set"
         raise UserError("flag-missing", "--input", "not set", expected, "pass --input FOLDER")
     if source is None and name in ("auto", "pairs"):
-        return "pairs", import_pairs(folder, config.images, config.masks, config.link)
+        return "pairs", import_pairs(folder, config.images, config.masks, config.link, config.overwrite)
     if source is None and name == "stack":
-        return name, import_stack(folder, config.images, config.masks, config.scaling)
+        return name, import_stack(folder, config.images, config.masks, config.scaling, config.overwrite)
     if config.input is None and config.sbd:
         name = "sbd"
     tree = Tree(source or config.images, config.images)
     if name == "auto":
         name, evidence = recognise(tree)
         print(f"found in {source}: {FORMATS[name].title} ({evidence})")
-    request = Request(folder, tree, config.voc, config.scaling, config.link, config.instances)
+    request = Request(
+        folder, tree, config.voc, config.scaling, config.link, config.instances, config.overwrite
+    )
     return name, FORMATS[name].convert(request)
 
 

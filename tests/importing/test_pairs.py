@@ -1,5 +1,8 @@
 """Importing pictures with masks beside them."""
 
+import shlex
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from doctor_folder import check, find_fault
@@ -393,3 +396,43 @@ def test_masks_that_an_earlier_version_wrote_are_known(tmp_path):
     before = snapshot(tmp_path)
     main(pairs(tmp_path))
     assert snapshot(tmp_path) == before
+
+
+@pytest.mark.parametrize("mended", [False, True])
+def test_corrected_masks_replace_the_old_ones_when_asked(tmp_path, mended, without_drawing, capsys):
+    for name in "ab":
+        save_as(tmp_path / "in" / f"{name}.png", PICTURE)
+        save_as(tmp_path / "in" / f"{name}_mask.png", MASK * np.uint8(100))
+    config, voc = pairs(tmp_path), VocFolder(tmp_path / "voc")
+    main(config)
+    if mended:
+        check(voc, map="0:0,100:1,200:2")
+    save_as(tmp_path / "in" / "a_mask.png", (2 - MASK) * np.uint8(100))
+    (error,) = refused(tmp_path, main, config)
+    assert error.code == "content-differs" and "--overwrite" in error.remedy
+    capsys.readouterr()
+    old = snapshot(voc.root)
+    main(replace(config, overwrite=True))
+    said = capsys.readouterr()
+    assert "1 replaced" in said.out
+    np.testing.assert_array_equal(read_mask(voc.mask_path("a")), (2 - MASK) * 100)
+    assert old["SegmentationClass/b.png"] == voc.mask_path("b").read_bytes()
+    kept = snapshot(voc.root / "set_aside" / "1")
+    assert kept["SegmentationClass/a.png"] == old["SegmentationClass/a.png"]
+    if mended:
+        command = shlex.split(said.err.split("too: ")[1])
+        check(VocFolder(voc.root), map=command[-1])
+        np.testing.assert_array_equal(read_mask(voc.mask_path("a")), 2 - MASK)
+        np.testing.assert_array_equal(read_mask(voc.mask_path("b")), MASK)
+    files = snapshot(tmp_path)
+    main(config)
+    assert snapshot(tmp_path) == files
+
+
+def test_a_picture_of_another_ending_is_replaced_when_asked(tmp_path):
+    save_as(tmp_path / "in" / "a.png", PICTURE)
+    save_as(tmp_path / "in" / "a_mask.png", MASK)
+    save_as(tmp_path / "voc" / "JPEGImages" / "a.bmp", PICTURE[::-1])
+    main(pairs(tmp_path, overwrite=True))
+    assert [path.name for path in (tmp_path / "voc" / "JPEGImages").iterdir()] == ["a.png"]
+    assert (tmp_path / "voc" / "set_aside" / "1" / "JPEGImages" / "a.bmp").is_file()

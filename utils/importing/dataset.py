@@ -31,6 +31,7 @@ class Request:
     scaling: Path | None = None
     link: bool = False
     instances: bool = False
+    overwrite: bool = False
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def fill(request: Request, dataset: Dataset) -> list[str]:
     splits = join_splits(folder, dataset.entries)
     texts = {folder.splits_dir / f"{split}.txt": listed for split, listed in splits.items()}
     texts |= {folder.class_names_path: names} if with_labels else {}
-    summary = transfer(folder, items, texts, request.link, grow=True)
+    summary = transfer(folder, items, texts, request.link, True, request.overwrite)
     record_scaling(folder.root / "scaling.json", dataset.scaling)
     counts = sum(one.counts for one in found.values())
     shares = [f"{name} {counts[index] / counts.sum():.2%}" for index, name in enumerate(dataset.class_names)]

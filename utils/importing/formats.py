@@ -63,7 +63,7 @@ def recognise_labelme(tree: Tree) -> str | None:
 
 def convert_labelme_files(request: Request) -> list[str]:
     source, folder = request.tree.root, request.folder
-    result = convert_labelme(source, folder, None, request.instances)
+    result = convert_labelme(source, folder, None, request.instances, overwrite=request.overwrite)
     command = f"python json_to_dataset.py --input {quoted(source)} --voc-root {quoted(folder.root)}"
     classes = f"classes: {', '.join(result.classes.names)} (python json_to_dataset.py has more settings)"
     return [*report_conversion(result, source, command), classes]
@@ -74,7 +74,7 @@ def recognise_sbd(tree: Tree) -> str | None:
 
 
 def convert_sbd(request: Request) -> list[str]:
-    return import_sbd(request.folder, request.tree.root, request.voc, request.link)
+    return import_sbd(request.folder, request.tree.root, request.voc, request.link, request.overwrite)
 
 
 def recognise_voc(tree: Tree) -> str | None:
@@ -126,7 +126,7 @@ def convert_stacks(request: Request) -> list[str]:
         raise UserError("stack-names", request.tree.root, found, "x.tif and x_labels.tif", remedy)
     lines = []
     for path in pictures:
-        lines += import_stack(request.folder, path, matched.get(path), request.scaling)
+        lines += import_stack(request.folder, path, matched.get(path), request.scaling, request.overwrite)
     return lines
 
 
@@ -140,7 +140,7 @@ def recognise_pairs(tree: Tree) -> str | None:
 
 
 def convert_pairs(request: Request) -> list[str]:
-    return import_pairs(request.folder, request.tree.root, None, request.link)
+    return import_pairs(request.folder, request.tree.root, None, request.link, request.overwrite)
 
 
 # In the order in which messages list them. The names are those of --format.

@@ -31,7 +31,9 @@ class FoundPair(NamedTuple):
     split: str | None
 
 
-def import_pairs(folder: VocFolder, images_dir: Path, masks_dir: Path | None, link: bool) -> list[str]:
+def import_pairs(
+    folder: VocFolder, images_dir: Path, masks_dir: Path | None, link: bool, overwrite: bool = False
+) -> list[str]:
     """Write pictures and the masks that `find_pairs` finds for them into a VOC folder. Returns a summary.
 
     Masks that are no plain index masks are copied as they are: voc2unet.py mends them. Class names and
@@ -50,7 +52,7 @@ def import_pairs(folder: VocFolder, images_dir: Path, masks_dir: Path | None, li
         texts[folder.class_names_path] = names
     splits = join_splits(folder, pairs) if any(one.split for one in pairs) else {}
     texts |= {folder.splits_dir / f"{split}.txt": listed for split, listed in splits.items()}
-    lines = [f"{counted(len(pairs), 'pair')}: {transfer(folder, items, texts, link, grow=True)}"]
+    lines = [f"{counted(len(pairs), 'pair')}: {transfer(folder, items, texts, link, True, overwrite)}"]
     if unlike:
         found = (
             f"{counted(len(unlike), 'mask')} copied as they are, such as {unlike[0]}: no plain index masks"

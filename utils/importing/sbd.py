@@ -23,7 +23,9 @@ VOC_CLASSES = VOC_NAMES.split()
 AGAIN = "copy or download it again"
 
 
-def import_sbd(folder: VocFolder, sbd: Path, voc: Path | None, link: bool = False) -> list[str]:
+def import_sbd(
+    folder: VocFolder, sbd: Path, voc: Path | None, link: bool = False, overwrite: bool = False
+) -> list[str]:
     """Write SBD, joined with VOC2012 where given, into a VOC folder. Returns a summary.
 
     With VOC, val is VOC's val, and train is VOC's train and all of SBD but this val (`trainaug`). VOC's own
@@ -50,7 +52,7 @@ def import_sbd(folder: VocFolder, sbd: Path, voc: Path | None, link: bool = Fals
     check_all(sbd, checks, "pair")
     splits = {"train": train, "val": val, **({"trainaug": train} if own else {})}
     texts = {folder.splits_dir / f"{split}.txt": names for split, names in splits.items()}
-    summary = transfer(folder, items, {folder.class_names_path: VOC_CLASSES, **texts}, link)
+    summary = transfer(folder, items, {folder.class_names_path: VOC_CLASSES, **texts}, link, False, overwrite)
     return [
         f"{counted(len(checks), 'pair')}, {len(own)} of them VOC's: {summary}",
         f"split: train {len(train)}{' (trainaug)' if own else ''}, val {len(val)}",

@@ -25,7 +25,9 @@ REACH = 7  # how far a range may exceed the percentiles, in their distance: 12 b
 TIFF_ERRORS = (TiffFileError, RuntimeError, *DECODE_ERRORS)
 
 
-def import_stack(folder: VocFolder, images: Path, masks: Path | None, like: Path | None = None) -> list[str]:
+def import_stack(
+    folder: VocFolder, images: Path, masks: Path | None, like: Path | None = None, overwrite: bool = False
+) -> list[str]:
     """Unpack a stack of pictures, and one of as many labels, to STACK_000.png … Returns a summary.
 
     Pages of 8 or 16 bits, gray or RGB, keep their values. Others (float, signed, 32 bits) are scaled to 16
@@ -46,7 +48,9 @@ def import_stack(folder: VocFolder, images: Path, masks: Path | None, like: Path
             items.append(Item(folder.images_dir / page, images, "picture", read))
             if masks:
                 items.append(Item(folder.masks_dir / page, masks, "mask", partial(read_label, label)))
-        lines = [f"{counted(len(pictures), 'page')} of {name}: {transfer(folder, items, {})}"]
+        lines = [
+            f"{counted(len(pictures), 'page')} of {name}: {transfer(folder, items, {}, overwrite=overwrite)}"
+        ]
     if low_high:
         entry = {"low": low_high[0], "high": low_high[1], "to": [0, 65535]}
         if scaling.get(name) != entry:

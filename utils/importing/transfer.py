@@ -12,11 +12,12 @@ from typing import Literal
 
 import numpy as np
 
-from utils.core.console import UserError, list_faults, progress
-from utils.core.files import read_lines, replacing, write_lines
+from utils.core.console import UserError, list_faults, note, progress
+from utils.core.files import read_lines, read_record, remove, replacing, write_lines
 from utils.images.masks import read_objects, write_objects
 from utils.images.reading import read_image
 from utils.images.writing import write_image, write_mask
+from utils.importing.labelme_record import set_aside
 from utils.voc.folder import VocFolder, is_image
 
 
@@ -50,8 +51,8 @@ def raise_together(subject: Path, errors: Sequence[UserError]) -> None:
         raise many
 
 
-def content_differs(target: Path, source: object) -> UserError:
-    remedy = "choose another --voc-root, rename the new file, or move the existing one away"
+def content_differs(target: Path, source: object, choice: str = "") -> UserError:
+    remedy = f"{choice}choose another --voc-root, rename the new file, or move the existing one away"
     found, expected = "other content, which is not overwritten", f"no file, or what comes from {source}"
     return UserError("content-differs", target, found, expected, remedy)
 
@@ -69,14 +70,20 @@ def check_all(subject: Path, checks: Sequence[Callable[[], None]], unit: str) ->
 
 
 def transfer(
-    folder: VocFolder, items: list[Item], texts: dict[Path, list[str]], link: bool = False, grow: bool = False
+    folder: VocFolder,
+    items: list[Item],
+    texts: dict[Path, list[str]],
+    link: bool = False,
+    grow: bool = False,
+    overwrite: bool = False,
 ) -> str:
     """Write the pictures, masks and text files (target → lines) that are missing. Returns a summary.
 
     link: make hard links to files that would be copied as they are. grow: text files that exist may get
-    further lines. Raises one UserError for all targets with other content, before anything is written.
+    further lines. overwrite: replace pictures and masks with other content; set_aside keeps copies. Without
+    it, raises one UserError for all of them, before anything is written.
     """
-    missing_texts, missing, errors = [], [], []
+    missing_texts, errors = [], []
     for path, lines in texts.items():
         if not path.exists():
             missing_texts.append(path)
@@ -86,6 +93,24 @@ def transfer(
             missing_texts.append(path)
         elif existing != lines:
             errors.append(content_differs(path, "the imported data set"))
+    missing, differing = compare(items)
+    if not overwrite:
+        choice = "--overwrite replaces it and keeps a copy in set_aside; or "
+        errors += [content_differs(path, item.source, choice) for item, path in differing]
+    raise_together(folder.root, errors)
+    for path in missing_texts:
+        write_lines(path, texts[path])
+    for item in progress(missing, "writing", "file"):
+        write_item(item, link)
+    written = len(missing) + len(missing_texts)
+    there = len(items) + len(texts) - written - len(differing)
+    aside = f", {len(differing)} replaced (copies in {replace(folder, differing, link)})" if differing else ""
+    return f"{written} files written{aside}, {there} there already"
+
+
+def compare(items: Sequence[Item]) -> tuple[list[Item], list[tuple[Item, Path]]]:
+    """Items whose targets are missing, and those that differ, with the file that is there instead."""
+    missing, differing = [], []
     listing = cache(lambda place: {path.stem: path for path in place.glob("*") if is_image(path)})
     for item in progress(items, "comparing", "file"):
         existing = item.target if item.target.exists() else original_of(item)
@@ -95,14 +120,39 @@ def transfer(
         if not existing.exists():
             missing.append(item)
         elif not is_imported(item):
-            errors.append(content_differs(existing, item.source))
-    raise_together(folder.root, errors)
-    for path in missing_texts:
-        write_lines(path, texts[path])
-    for item in progress(missing, "writing", "file"):
+            differing.append((item, existing))
+    return missing, differing
+
+
+def replace(folder: VocFolder, differing: Sequence[tuple[Item, Path]], link: bool) -> Path | None:
+    """Write items in place of other files of their names, repaired masks and their originals included.
+
+    Returns where copies of the old files are.
+    """
+    places = {place: list(place.glob("*")) for item, _ in differing for place in places_of(item)}
+    old = {
+        item.target: [
+            path for place in places_of(item) for path in places[place] if path.stem == item.target.stem
+        ]
+        for item, _ in differing
+    }
+    aside = set_aside(folder, [path for paths in old.values() for path in paths])
+    for item, _ in progress(differing, "replacing", "file"):
+        if link and item.target.exists():
+            remove(item.target)
         write_item(item, link)
-    written = len(missing) + len(missing_texts)
-    return f"{written} files written, {len(items) + len(texts) - written} there already"
+        for path in old[item.target]:
+            if path != item.target:
+                remove(path)
+    command = read_record(folder.root / "mask_map.json").get("command")
+    if command and any(item.kind != "picture" for item, _ in differing):
+        note(f"masks of this folder were mended before. Mend the new ones too: {command}")
+    return aside
+
+
+def places_of(item: Item) -> tuple[Path, Path]:
+    """Folders that may hold files of the item's name: that of its target, and that of originals."""
+    return item.target.parent, original_of(item).parent
 
 
 def original_of(item: Item) -> Path:
