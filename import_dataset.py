@@ -41,10 +41,10 @@ class Config:
     masks: Path | None = None  # pairs: folder (None: images/annotations or images); stack: label TIFF
     sbd: Path | None = None  # sbd: the data set's folder with cls, img, train.txt and val.txt
     voc: Path | None = None  # sbd: a VOC2012 folder to join with it; its own masks win
-    voc_root: Path = Path("VOCdevkit/VOC2007")  # VOC folder to fill
+    voc_root: Path = Path("VOCdevkit/VOC2007")  # VOC folder to fill, or to bring up to date
     scaling: Path | None = None  # floats to predict on: scaling.json of the training data
     instances: bool = False  # write SegmentationObject too, where the format tells objects apart
-    overwrite: bool = False  # replace pictures and masks that differ; set_aside keeps copies
+    overwrite: bool = False  # also replace files that no import wrote; copies stay in set_aside
     link: bool = False  # hard links to pictures instead of copies (same disk only)
 
 

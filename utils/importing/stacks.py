@@ -48,9 +48,8 @@ def import_stack(
             items.append(Item(folder.images_dir / page, images, "picture", read))
             if masks:
                 items.append(Item(folder.masks_dir / page, masks, "mask", partial(read_label, label)))
-        lines = [
-            f"{counted(len(pictures), 'page')} of {name}: {transfer(folder, items, {}, overwrite=overwrite)}"
-        ]
+        summary = transfer(folder, items, {}, overwrite=overwrite)
+        lines = [f"{counted(len(pictures), 'page')} of {name}: {summary}"]
     if low_high:
         entry = {"low": low_high[0], "high": low_high[1], "to": [0, 65535]}
         if scaling.get(name) != entry:

@@ -1,4 +1,4 @@
-"""Filling a VOC folder: all files are checked before the first is written, and none is overwritten."""
+"""Filling a VOC folder: all is checked before the first file is written, and only our own is replaced."""
 
 import filecmp
 import shutil
@@ -17,6 +17,7 @@ from utils.core.files import read_lines, read_record, remove, replacing, write_l
 from utils.images.masks import read_objects, write_objects
 from utils.images.reading import read_image
 from utils.images.writing import write_image, write_mask
+from utils.importing.import_record import ImportRecord, original_of
 from utils.importing.labelme_record import set_aside
 from utils.voc.folder import VocFolder, is_image
 
@@ -53,7 +54,7 @@ def raise_together(subject: Path, errors: Sequence[UserError]) -> None:
 
 def content_differs(target: Path, source: object, choice: str = "") -> UserError:
     remedy = f"{choice}choose another --voc-root, rename the new file, or move the existing one away"
-    found, expected = "other content, which is not overwritten", f"no file, or what comes from {source}"
+    found, expected = "other content, which no import wrote", f"no file, or what comes from {source}"
     return UserError("content-differs", target, found, expected, remedy)
 
 
@@ -77,93 +78,110 @@ def transfer(
     grow: bool = False,
     overwrite: bool = False,
 ) -> str:
-    """Write the pictures, masks and text files (target → lines) that are missing. Returns a summary.
+    """Write the pictures, masks and text files (target → lines) that are missing or have changed.
 
     link: make hard links to files that would be copied as they are. grow: text files that exist may get
-    further lines. overwrite: replace pictures and masks with other content; set_aside keeps copies. Without
-    it, raises one UserError for all of them, before anything is written.
+    further lines. overwrite: also replace files that no import wrote. Returns a summary. Raises one UserError
+    for all files that may not be replaced, before anything is written.
     """
-    missing_texts, errors = [], []
-    for path, lines in texts.items():
-        if not path.exists():
-            missing_texts.append(path)
-            continue
-        existing = [line for line in map(str.strip, read_lines(path, "move it away")) if line]
-        if grow and existing == lines[: len(existing)] != lines:
-            missing_texts.append(path)
-        elif existing != lines:
-            errors.append(content_differs(path, "the imported data set"))
-    missing, differing = compare(items)
+    missing_texts, errors = check_texts(texts, grow)
+    record = ImportRecord(folder)
+    missing, differing = compare(items, record)
+    ours = [item for item, path in differing if record.may_replace(path, item.source)]
     if not overwrite:
         choice = "--overwrite replaces it and keeps a copy in set_aside; or "
-        errors += [content_differs(path, item.source, choice) for item, path in differing]
+        errors += [content_differs(path, item.source, choice) for item, path in differing if item not in ours]
     raise_together(folder.root, errors)
     for path in missing_texts:
         write_lines(path, texts[path])
-    for item in progress(missing, "writing", "file"):
-        write_item(item, link)
+    try:
+        for item in progress(missing, "writing", "file"):
+            write_item(item, link)
+            record.add(item.target, item.source)
+        replace(folder, differing, ours, link, record)
+    finally:
+        record.write()
     written = len(missing) + len(missing_texts)
-    there = len(items) + len(texts) - written - len(differing)
-    aside = f", {len(differing)} replaced (copies in {replace(folder, differing, link)})" if differing else ""
-    return f"{written} files written{aside}, {there} there already"
+    counts = f"{len(items) + len(texts) - written - len(differing)} there already"
+    return f"{written} files written, {f'{len(differing)} updated, ' * bool(differing)}{counts}"
 
 
-def compare(items: Sequence[Item]) -> tuple[list[Item], list[tuple[Item, Path]]]:
-    """Items whose targets are missing, and those that differ, with the file that is there instead."""
+def check_texts(texts: dict[Path, list[str]], grow: bool) -> tuple[list[Path], list[UserError]]:
+    """The text files to write, and faults of those with other lines."""
+    missing, errors = [], []
+    for path, lines in texts.items():
+        if not path.exists():
+            missing.append(path)
+            continue
+        existing = [line for line in map(str.strip, read_lines(path, "move it away")) if line]
+        if grow and existing == lines[: len(existing)] != lines:
+            missing.append(path)
+        elif existing != lines:
+            errors.append(content_differs(path, "the imported data set"))
+    return missing, errors
+
+
+def compare(items: Sequence[Item], record: ImportRecord) -> tuple[list[Item], list[tuple[Item, Path]]]:
+    """Items whose targets are missing, and those that differ, with the file that is there instead.
+
+    Files that hold what an import would write are noted as such.
+    """
     missing, differing = [], []
     listing = cache(lambda place: {path.stem: path for path in place.glob("*") if is_image(path)})
     for item in progress(items, "comparing", "file"):
-        existing = item.target if item.target.exists() else original_of(item)
-        if not existing.exists():
+        existing = item.target
+        if not existing.exists() and not original_of(existing).exists():
             # A file with another ending would share the name.
-            existing = listing(item.target.parent).get(item.target.stem, item.target)
-        if not existing.exists():
+            existing = listing(existing.parent).get(existing.stem, existing)
+        if not existing.exists() and not original_of(existing).exists():
             missing.append(item)
-        elif not is_imported(item):
+        elif is_imported(item):
+            record.adopt(item.target, item.source)
+        else:
             differing.append((item, existing))
     return missing, differing
 
 
-def replace(folder: VocFolder, differing: Sequence[tuple[Item, Path]], link: bool) -> Path | None:
+def replace(
+    folder: VocFolder,
+    differing: Sequence[tuple[Item, Path]],
+    ours: Sequence[Item],
+    link: bool,
+    record: ImportRecord,
+) -> None:
     """Write items in place of other files of their names, repaired masks and their originals included.
 
-    Returns where copies of the old files are.
+    Copies of pictures, and of files that are not `ours`, stay in set_aside.
     """
     places = {place: list(place.glob("*")) for item, _ in differing for place in places_of(item)}
     old = {
-        item.target: [
-            path for place in places_of(item) for path in places[place] if path.stem == item.target.stem
-        ]
+        item: [path for place in places_of(item) for path in places[place] if path.stem == item.target.stem]
         for item, _ in differing
     }
-    aside = set_aside(folder, [path for paths in old.values() for path in paths])
-    for item, _ in progress(differing, "replacing", "file"):
+    works = [item for item in old if item.kind == "picture" or item not in ours]
+    if aside := set_aside(folder, [path for item in works for path in old[item]]):
+        note(f"copies of what was replaced: {aside}")
+    for item in progress(old, "replacing", "file"):
         if link and item.target.exists():
             remove(item.target)
         write_item(item, link)
-        for path in old[item.target]:
+        for path in old[item]:
             if path != item.target:
                 remove(path)
+        record.add(item.target, item.source)
     command = read_record(folder.root / "mask_map.json").get("command")
-    if command and any(item.kind != "picture" for item, _ in differing):
+    if command and any(item.kind != "picture" for item in old):
         note(f"masks of this folder were mended before. Mend the new ones too: {command}")
-    return aside
 
 
 def places_of(item: Item) -> tuple[Path, Path]:
     """Folders that may hold files of the item's name: that of its target, and that of originals."""
-    return item.target.parent, original_of(item).parent
-
-
-def original_of(item: Item) -> Path:
-    """Where voc2unet.py keeps a mask that it has repaired. Pictures have no such place."""
-    folder = item.target.parent
-    return folder.with_name(f"{folder.name}.orig") / item.target.name
+    return item.target.parent, original_of(item.target).parent
 
 
 def is_imported(item: Item) -> bool:
     """Whether the target has the item's content, or had it before voc2unet.py repaired it."""
-    places = (item.target, original_of(item))
+    places = (item.target, original_of(item.target))
     if item.pixels is not None:
         pixels = item.pixels()
         return any(has_pixels(path, pixels, item.kind in WRITERS) for path in places)
