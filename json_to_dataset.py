@@ -28,8 +28,9 @@ def main(config: Config) -> None:
     paddleseg = config.layout == "paddleseg"
     folder = PaddleSegFolder(config.input) if paddleseg else VocFolder(config.voc_root)
     settings = config.labels, config.instances, config.overwrite, config.skip_faulty, config.merge
-    result = convert_labelme(config.input, folder, *settings)
     command = f"python json_to_dataset.py {changed_flags(replace(config, merge=()))}".strip()
+    merge = "".join(f" {quoted(text)}" for text in config.merge)
+    result = convert_labelme(config.input, folder, *settings, command + " --merge" * bool(merge) + merge)
     print("\n".join(report_conversion(result, config.input, command)), end="\n\n")
     print_classes(result)
     parts = [folder.images_dir] * (not paddleseg) + [folder.masks_dir]

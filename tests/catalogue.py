@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import cases as c
 from catalogue_runs import AS_IS, MESSAGES, OK, format_messages, make_base, run_all
 from doctor_folder import MASK, add
+from labelme_cases import LABELME_CASES
 from picture_files import CONTIGUOUS, axes
 from scripts import cut_off, recode, save_as
 
@@ -231,8 +232,9 @@ CHANNELS = [
     Row("channels of floats", c.save_tiff(PAGES.astype(np.float32), **CYX), says("tiff-form")),
     Row("gray with alpha in a TIFF", c.save_tiff(TWO, "b", **CONTIGUOUS, extrasamples=[2]), says(OK)),
 ]
+LABELME = [Row(*case) for case in LABELME_CASES]
 # One list for each subject, so that rows are easily found and added.
-ROWS = [*FOLDERS, *NAMES, *SIZES, *CODING, *DAMAGED, *CLASSES, *SPLITS, *REMARKS, *CHANNELS]
+ROWS = [*FOLDERS, *NAMES, *SIZES, *CODING, *DAMAGED, *CLASSES, *SPLITS, *REMARKS, *CHANNELS, *LABELME]
 
 
 if __name__ == "__main__" and "--write" in sys.argv:

@@ -310,11 +310,13 @@ def test_faulty_shapes_and_files_are_left_out_when_asked(tmp_path, folder):
     assert "c.json: " in result.stderr
     assert sorted(folder.images) == ["a", "b"]
     assert_mask(folder, "a", squares(c1=(0, 9)))
+    # Without its only shape, a picture would teach that nothing is there.
+    draw(tmp_path, "d", shape_entry(points=[[1, 1], [2, 2]]))
     # A file that became faulty is not gone: its pair stays as it was.
     (tmp_path / "in" / "b.json").write_text("{", encoding="utf-8")
     before = snapshot(folder.root)
     result = convert(tmp_path, skip_faulty=True)
-    assert (result.gone, len(result.skipped)) == ([], 3)
+    assert (result.gone, len(result.skipped)) == ([], 4)
     assert snapshot(folder.root) == before
 
 

@@ -63,8 +63,9 @@ def recognise_labelme(tree: Tree) -> str | None:
 
 def convert_labelme_files(request: Request) -> list[str]:
     source, folder = request.tree.root, request.folder
-    result = convert_labelme(source, folder, None, request.instances, overwrite=request.overwrite)
     command = f"python json_to_dataset.py --input {quoted(source)} --voc-root {quoted(folder.root)}"
+    settings = {"overwrite": request.overwrite, "command": command}
+    result = convert_labelme(source, folder, None, request.instances, **settings)
     classes = f"classes: {', '.join(result.classes.names)} (python json_to_dataset.py has more settings)"
     return [*report_conversion(result, source, command), classes]
 

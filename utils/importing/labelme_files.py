@@ -60,11 +60,13 @@ def convert_labelme(
     overwrite: bool = False,
     skip_faulty: bool = False,
     merge: Sequence[str] = (),
+    command: str = "python json_to_dataset.py",
 ) -> Conversion:
     """Bring `folder` to what the labelme files directly in `source` say now.
 
     instances: write SegmentationObject too. overwrite: also replace files that no conversion wrote.
     skip_faulty: leave out faulty shapes and files. merge: OLD:NEW, labels to merge, which is remembered.
+    command: converts again, for messages.
 
     Each file is read and decoded once. Then only its shapes stay in memory. New pictures and masks wait in a
     staging folder until all is checked. Pairs whose labelme files are gone leave the set. Copies of their
@@ -72,9 +74,9 @@ def convert_labelme(
     written, for faulty files, for class names that do not fit, and for files that no conversion wrote.
     """
     with stage(folder.root) as staging:
-        update = Update(folder, read_labelme_record(folder), staging, overwrite)
-        record, skipped = update.record, [] if skip_faulty else None
-        drawings = read_drawings(source, update, skipped)
+        update = Update(folder, read_labelme_record(folder), staging, overwrite, command)
+        record = update.record
+        drawings, skipped = read_drawings(source, update, skip_faulty)
         update.gone = record.gone(folder, source, map(output_name, find_annotations(source)))
         classes = settle_classes(update, drawings, labels, merge)
         drawings = [merge_shapes(drawing, record.merged) for drawing in drawings]
@@ -88,7 +90,7 @@ def convert_labelme(
         update.gone,
         update.edited,
         aside,
-        skipped or [],
+        skipped,
         update.repair_command(),
     )
 
@@ -210,26 +212,37 @@ def find_annotations(folder: Path) -> list[Path]:
     return paths
 
 
-def read_drawings(source: Path, update: Update, skipped: list[UserError] | None) -> list[Drawing]:
-    """Read all files, stage new pictures, print the remarks.
+def read_drawings(source: Path, update: Update, skip_faulty: bool) -> tuple[list[Drawing], list[UserError]]:
+    """Read all files, stage new pictures, print the remarks. Returns what is drawn, and the faults left out.
 
-    skipped: takes the faults of shapes and files that are left out. Without it, raises one UserError for all.
+    Raises one UserError for all faults, unless they are to be skipped and something is left.
     """
     drawings, faults, remarks = [], [], []
     for path in progress(find_annotations(source), "checking", "file"):
+        known = len(faults)
         try:
-            annotation = read_annotation(path, skipped)
+            annotation = read_annotation(path, faults)
         except UserError as fault:
-            (faults if skipped is None else skipped).append(fault)
+            faults.append(fault)
+            continue
+        if len(faults) > known and not annotation.shapes:
+            # A mask of nothing but background would be wrong.
+            remarks.append(f"{path}: left out, because no shape is left")
             continue
         drawings.append(Drawing(path, annotation.image.shape[:2], annotation.shapes))
         remarks.extend(annotation.remarks)
-        if not faults:
+        if skip_faulty or not faults:
             update.add_picture(annotation)
         del annotation  # One picture in memory at a time.
+    if faults and not (skip_faulty and drawings):
+        try:
+            raise_together(source, faults)
+        except UserError as error:
+            if drawings:
+                skip = f"{update.command} --skip-faulty   (leaves out what is faulty, and lists it)"
+                one = len(faults) == 1
+                error.remedy = f"{error.remedy}; or {skip}" if one else f"{skip}, or {error.remedy}"
+            raise
     for remark in remarks:
         warn(remark)
-    if faults:
-        note("--skip-faulty leaves out faulty shapes and files, and lists them")
-    raise_together(source, faults or ([] if drawings else skipped))
-    return drawings
+    return drawings, faults

@@ -35,9 +35,10 @@ class Drawing:
 class Update:
     """Files to add, to replace and to take away.
 
-    outcomes: pair → added, updated or unchanged. sources: pair → its labelme file. gone: pairs whose labelme
-    files are no longer there. repaired: voc2unet.py mapped masks of these pairs. aside: files to keep a copy
-    of. removed: files to take away. edited: files that were changed since by other means, and stay.
+    command: converts again. outcomes: pair → added, updated or unchanged. sources: pair → its labelme file.
+    gone: pairs whose labelme files are no longer there. repaired: voc2unet.py mapped masks of these pairs.
+    aside: files to keep a copy of. removed: files to take away. edited: files that were changed since by
+    other means, and stay.
     differing: faults, files of other people for which there is new content.
     """
 
@@ -45,6 +46,7 @@ class Update:
     record: LabelmeRecord
     staging: Staging
     overwrite: bool
+    command: str
     outcomes: dict[str, str] = field(default_factory=dict)
     sources: dict[str, Path] = field(default_factory=dict)
     gone: list[str] = field(default_factory=list)
@@ -120,10 +122,7 @@ class Update:
             return False
         found = "other content, which no earlier conversion wrote"
         expected = f"no file, or what comes from {source}"
-        remedy = (
-            "--overwrite replaces it and keeps a copy in set_aside; or choose another --voc-root, or rename "
-            "the new file"
-        )
+        remedy = f"{self.command} --overwrite   (keeps a copy in set_aside), or choose another --voc-root"
         self.differing.append(UserError("content-differs", path, found, expected, remedy))
         return False
 
