@@ -72,9 +72,9 @@ def main(config: Config) -> None:
 
 
 def find_class_names(repair: MaskRepair) -> list[str] | None:
-    """Names from class_names.txt or else from the color table; None without either. Raises UserError."""
+    """Names from class_names.txt, the file of another program, or the color table. Raises UserError."""
     folder, table = repair.folder, repair.table
-    names = folder.read_class_names()
+    names = repair.class_names
     if repair.settings.instances and len(names or "01") != 2:
         found, expected = list_some(names, 8), "two classes: the background and that of the objects"
         remedy = "keep two lines, or leave out --instances if the values of the masks are classes"
@@ -87,9 +87,9 @@ def find_class_names(repair: MaskRepair) -> list[str] | None:
 
 
 def settle_class_names(repair: MaskRepair, names: list[str] | None, examination: Examination) -> list[str]:
-    """The class names; written if they come from a color table, printed if they are made up."""
+    """The class names; written if they come from elsewhere than class_names.txt, printed if made up."""
     path = repair.folder.class_names_path
-    if repair.table and not path.is_file():
+    if names and not path.is_file():
         write_lines(path, names)
         print(f"classes  {len(names)} names written to {path}")
     if names is None:

@@ -147,6 +147,27 @@ def name_classes(*names: str) -> Callable[[VocFolder], object]:
     return lambda folder: write_lines(folder.class_names_path, names)
 
 
+NNUNET = '{"labels": {"background": 0, "cell": 1, "nucleus": 2}}'
+ROBOFLOW = "Pixel Value, Class\n0, background\n1, cell\n2, nucleus\n"
+
+
+def name_by(file: str, content: str) -> Callable[[VocFolder], object]:
+    """Class names in the file of another program."""
+
+    def build(folder: VocFolder) -> None:
+        folder.class_names_path.unlink()
+        (folder.root / file).write_text(content, encoding="utf-8")
+
+    return build
+
+
+def export_from_cvat(folder: VocFolder) -> None:
+    lines = "# label:color_rgb:parts:actions\nbackground:0,0,0::\nx:9,8,7::\ny:1,2,3::\n"
+    name_by("labelmap.txt", lines)(folder)
+    for name in "abcd":
+        save_as(folder.mask_path(name), np.array([[0, 0, 0], [9, 8, 7], [1, 2, 3]], np.uint8)[MASK])
+
+
 def remove_folder(part: str) -> Callable[[VocFolder], object]:
     return lambda folder: shutil.rmtree(folder.root / part)
 

@@ -168,6 +168,11 @@ DAMAGED = [
     Row("empty mask", lambda f: f.mask_path("b").write_bytes(b""), says("file-empty")),
 ]
 CLASSES = [
+    Row("names in nnU-Net's dataset.json", c.name_by("dataset.json", c.NNUNET), says(OK)),
+    Row("names in Roboflow's _classes.csv", c.name_by("_classes.csv", c.ROBOFLOW), says(OK)),
+    Row("names in data.yaml", c.name_by("data.yaml", "names: [cell, nucleus]"), says(OK)),
+    Row("colors of CVAT's labelmap.txt", c.export_from_cvat, says("mask-colors", "mask-channels"), masks()),
+    Row("labelmap.txt of another form", c.name_by("labelmap.txt", "cell 1 2 3"), says("class-file", OK)),
     Row("class name twice", c.name_classes("background", "cell", "cell"), says("class-name-twice")),
     Row("class name empty", c.name_classes("background", "", "cell"), says("class-name-empty")),
     Row("one class name", c.name_classes("background"), says("class-names-few")),

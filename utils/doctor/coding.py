@@ -13,6 +13,7 @@ from utils.doctor.mask_map import named_values, parse_map
 from utils.doctor.originals import read_mask_map
 from utils.doctor.repair import EXPECTED, CodedMaskError, MaskRepair
 from utils.images.palette import IGNORE_INDEX
+from utils.voc.class_files import LABELMAP, read_labelmap
 from utils.voc.classes import looks_mixed, read_settings
 from utils.voc.colors import (
     BLACK_WHITE,
@@ -176,8 +177,10 @@ def judge_colors(errors: Sequence[CodedMaskError], repair: MaskRepair) -> None:
 
 
 def fitting_tables(colors: Sequence[int], repair: MaskRepair) -> list[str]:
-    """The built-in tables that have all of the packed colors, and the folder's classes."""
-    names = repair.class_names
+    """CVAT's labelmap.txt, or the built-in tables, with all of the packed colors and the folder's classes."""
+    names, own = repair.class_names, repair.folder.root / LABELMAP
+    if own.is_file() and set(colors) <= set(read_labelmap(own).packed.tolist()):
+        return [str(own)]
     tables = {name: table for name, table in BUILT_IN.items() if table.may_name(names)}
     fitting = [name for name, table in tables.items() if set(colors) <= set(table.packed.tolist())]
     return [BLACK_WHITE] if BLACK_WHITE in fitting else fitting

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from utils.voc.folder import check_size
+from utils.voc.folder import check_size, same_shape
 
 _TURN = Image.Transpose
 # What brings a picture upright, by its EXIF orientation (EXIF 2.3, tag 0x0112).
@@ -59,10 +59,10 @@ def fit_mask(
     with suppress(Image.DecompressionBombError, OSError, ValueError), Image.open(path) as image:
         turn = TURNS.get(image.getexif().get(0x0112))
     swaps = turn in (_TURN.TRANSPOSE, _TURN.ROTATE_270, _TURN.TRANSVERSE, _TURN.ROTATE_90)
-    if turn is not None and swaps and size[0] != size[1] and _same_shape(shape, size[::-1]):
+    if turn is not None and swaps and size[0] != size[1] and same_shape(shape, size[::-1]):
         return Fit(turn, "as its picture before EXIF turns it", shape != size[::-1])
     if turn is None or (swaps and size[0] != size[1]) or shape != size or picture is None:
-        return Fit(resize=shape != size and _same_shape(shape, size))
+        return Fit(resize=shape != size and same_shape(shape, size))
     turned = np.array(Image.fromarray(mask).transpose(turn))
     difference = _compare_edges(picture, mask, turned)
     if abs(difference) < SURE:
@@ -71,14 +71,6 @@ def fit_mask(
     return (
         Fit(turn, "whose edges lie on those of its picture before EXIF turns it") if difference < 0 else Fit()
     )
-
-
-def _same_shape(shape: tuple[int, int], size: tuple[int, int]) -> bool:
-    """Whether both have one aspect, to within two pixels and 5 %."""
-    (height, width), (tall, wide) = shape, size
-    scale = ((height / tall) * (width / wide)) ** 0.5
-    apart = max(abs(height - scale * tall), abs(width - scale * wide))
-    return apart <= min(2 * max(scale, 1), 0.05 * min(shape))
 
 
 def _compare_edges(picture: np.ndarray, mask: np.ndarray, turned: np.ndarray) -> float:

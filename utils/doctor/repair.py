@@ -14,7 +14,8 @@ from utils.doctor.fitting import Fit, fit_mask
 from utils.doctor.mask_map import NO_CLASS, named_values, parse_map
 from utils.images.masks import MaskFile, number_objects, read_mask_file
 from utils.images.palette import voc_palette
-from utils.voc.colors import ColorTable, color_shares, count_colors, load_table, pack
+from utils.voc.class_files import find_class_file, load_color_table, read_mask_classes
+from utils.voc.colors import ColorTable, color_shares, count_colors, pack
 from utils.voc.folder import VocFolder
 from utils.voc.names import list_some
 
@@ -82,7 +83,7 @@ class MaskRepair:
     settings: RepairSettings
     values: np.ndarray | None = field(repr=False)  # (65536,) int32 from --map
     table: ColorTable | None = field(repr=False)  # from --colors
-    class_names: list[str] | None = None  # in class_names.txt
+    class_names: list[str] | None = None  # in class_names.txt or the file of another program
 
     @property
     def active(self) -> bool:
@@ -301,8 +302,10 @@ def prepare_repair(folder: VocFolder, settings: RepairSettings) -> MaskRepair:
         found, expected = "--map or --colors too", "one way to read the values"
         raise UserError("instances-and-map", "--instances", found, expected, "leave one of them out")
     values = parse_map(settings.map, settings.nearest) if settings.map is not None else None
-    table = load_table(settings.colors) if settings.colors is not None else None
-    return MaskRepair(folder, settings, values, table, folder.read_class_names())
+    table = load_color_table(settings.colors) if settings.colors is not None else None
+    beside = find_class_file([folder.root])
+    names = folder.read_class_names() or (read_mask_classes(beside) if beside else None)
+    return MaskRepair(folder, settings, values, table, names)
 
 
 def changed_flags(settings: object) -> str:

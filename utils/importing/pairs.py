@@ -13,7 +13,7 @@ from utils.images.reading import read_image, read_mask
 from utils.importing.dataset import join_splits
 from utils.importing.transfer import Item, check_all, raise_together, transfer
 from utils.importing.tree import SPLIT_NAMES, walk
-from utils.voc.class_files import BACKGROUND_NAMES, find_class_file, read_class_file
+from utils.voc.class_files import find_class_file, read_mask_classes
 from utils.voc.folder import VocFolder, check_size, is_image, list_images, same_shape
 from utils.voc.names import AFFIX, core_name, list_some, match, names_masks
 from utils.voc.strangers import describe_strangers
@@ -216,10 +216,7 @@ def find_class_names(folder: VocFolder, places: Sequence[Path]) -> list[str] | N
             return names
     if folder.class_names_path.is_file() or not (path := find_class_file(places)):
         return None
-    names = read_class_file(path)
-    # Ultralytics numbers the classes without a background.
-    if path.suffix in (".yaml", ".yml") and names[0].lower() not in BACKGROUND_NAMES:
-        names = ["background", *names]
+    names = read_mask_classes(path)
     note(f"class names from {path}: {list_some([f'{value} {name}' for value, name in enumerate(names)])}")
     return names
 

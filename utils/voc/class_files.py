@@ -10,9 +10,10 @@ import yaml
 from utils.core.console import UserError
 from utils.core.files import read_lines
 from utils.images.palette import IGNORE_INDEX, voc_palette
-from utils.voc.colors import ColorTable
+from utils.voc.colors import ColorTable, load_table
 
 BACKGROUND_NAMES = ("background", "_background_", "__background__")
+LABELMAP = "labelmap.txt"
 REMEDY = "export it again, or write class_names.txt by hand"
 
 
@@ -109,6 +110,20 @@ def read_class_file(path: Path) -> list[str]:
     except (ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
         reason = f"another form ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
     raise UserError("class-file", path, reason, f"names of classes as {path.name} holds them", REMEDY)
+
+
+def read_mask_classes(path: Path) -> list[str]:
+    """Names by the value in masks, background first. Raises UserError for a file of another form."""
+    names = read_class_file(path)
+    # Ultralytics numbers the classes without a background.
+    without = path.suffix.lower() in (".yaml", ".yml") and names[0].lower() not in BACKGROUND_NAMES
+    return ["background", *names] if without else names
+
+
+def load_color_table(choice: str) -> ColorTable:
+    """What `load_table` knows, or a labelmap.txt of CVAT. Raises UserError."""
+    is_labelmap = Path(choice).name.lower() == LABELMAP
+    return read_labelmap(Path(choice)) if is_labelmap else load_table(choice)
 
 
 def find_class_file(folders: Sequence[Path], names: Sequence[str] = OF_MASKS) -> Path | None:
