@@ -171,14 +171,18 @@ def test_other_object_mask_is_kept(tmp_path):
     assert codes_and_paths(errors) == [("content-differs", str(objects))]
 
 
-@pytest.mark.parametrize(("count", "passes"), [(254, True), (255, False)])
-def test_at_most_254_objects(tmp_path, count, passes):
-    path = write_json(tmp_path / "in" / "a.json", labelme_content(*[box("cell", 0, 3)] * count))
+def test_many_objects(tmp_path):
+    shapes = [box("cell", number % 40, number % 40) for number in range(300)]
+    write_json(tmp_path / "in" / "a.json", labelme_content(*shapes))
+    for _ in range(2):
+        main(settings(tmp_path, instances=True))
+        assert VocFolder(tmp_path / "voc").read_objects("a", (HEIGHT, WIDTH)).max() == 301
+
+
+def test_too_many_objects(tmp_path, monkeypatch):
+    monkeypatch.setattr("utils.labelme.painting.MAX_OBJECTS", 2)
+    path = write_json(tmp_path / "in" / "a.json", labelme_content(*[box("cell", 0, 3)] * 3))
     config = settings(tmp_path, instances=True)
-    if passes:
-        main(config)
-        assert VocFolder(tmp_path / "voc").read_objects("a", (HEIGHT, WIDTH)).max() == 254
-        return
     assert codes_and_paths(refused(tmp_path, main, config)) == [("object-count", str(path))]
     assert not (tmp_path / "voc").exists()
 

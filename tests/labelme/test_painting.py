@@ -161,12 +161,26 @@ def test_random_objects_equal_labelme(drawn):
     np.testing.assert_array_equal(paint(shapes, number_objects("a.json", shapes), (HEIGHT, WIDTH)), expected)
 
 
-@pytest.mark.parametrize("count", [254, 255])
-def test_at_most_254_objects(count):
-    shapes = as_shapes([box("cell", 0, 3)] * count)
-    if count == 254:
-        assert number_objects("a.json", shapes) == [*range(1, 255)]
-        return
+def test_more_objects_than_8_bits_hold():
+    """255 means ignored, so no object has this number."""
+    shapes = as_shapes([box("cell", number % 40, number % 40) for number in range(300)])
+    numbers = number_objects("a.json", shapes)
+    assert numbers == [*range(1, 255), *range(256, 302)]
+    objects = paint(shapes, numbers, (HEIGHT, WIDTH))
+    assert objects.dtype == np.uint16
+    assert [objects[place, place] for place in (0, 19, 20, 39)] == [282, 301, 262, 281]
+
+
+@pytest.mark.parametrize("shape_type", POINTS_OF_TYPE)
+def test_values_of_16_bits_are_painted_like_those_of_8(shape_type):
+    shapes = [make_shape(shape_type), make_shape("point")]
+    wide, narrow = (paint(shapes, values, (HEIGHT, WIDTH)) for values in ([300, 301], [1, 2]))
+    assert (wide.dtype, narrow.dtype) == (np.uint16, np.uint8)
+    np.testing.assert_array_equal(wide, np.array([0, 300, 301])[narrow])
+
+
+def test_more_objects_than_16_bits_hold(monkeypatch):
+    monkeypatch.setattr("utils.labelme.painting.MAX_OBJECTS", 2)
     with pytest.raises(UserError) as caught:
-        number_objects("a.json", shapes)
+        number_objects("a.json", as_shapes([box("cell", 0, 3)] * 3))
     assert (caught.value.code, caught.value.subject) == ("object-count", "a.json")

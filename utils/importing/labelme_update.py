@@ -9,8 +9,9 @@ import numpy as np
 from utils.core.console import UserError
 from utils.core.files import read_record, remove, replacing, write_lines
 from utils.images.arrays import digest
+from utils.images.masks import write_objects
 from utils.images.reading import read_image, read_mask
-from utils.images.writing import write_image, write_mask
+from utils.images.writing import write_image
 from utils.importing.labelme_classes import Classes
 from utils.importing.labelme_record import LabelmeRecord, read_splits, relative, set_aside, shorten_splits
 from utils.importing.transfer import Staging, has_pixels
@@ -98,7 +99,7 @@ class Update:
         if repaired and has_pixels(kept, mask, is_mask=True):
             return
         waiting = self.staging.place(target)
-        write_mask(waiting, mask)
+        write_objects(waiting, mask)
         if not target.is_file():
             new = "updated" if target == self.folder.objects_path(name) else "added"
             self.outcomes[name] = new if self.outcomes[name] == "unchanged" else self.outcomes[name]

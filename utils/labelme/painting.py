@@ -11,7 +11,7 @@ from utils.images.palette import IGNORE_INDEX
 from utils.labelme.annotation import BACKGROUND_LABEL, IGNORE_LABEL, Shape
 
 LINE_WIDTH, POINT_RADIUS = 10, 5  # pixels, as in labelme
-MAX_OBJECTS = 254  # per picture: masks have 8 bits, and 255 means ignored
+MAX_OBJECTS = 65_534  # per picture: 16 bits, and 255 means ignored
 
 
 def rasterise(shapes: Iterable[Shape], size: tuple[int, int], class_index: Mapping[str, int]) -> np.ndarray:
@@ -25,10 +25,10 @@ def rasterise(shapes: Iterable[Shape], size: tuple[int, int], class_index: Mappi
 
 
 def number_objects(subject: object, shapes: Iterable[Shape], background: str = BACKGROUND_LABEL) -> list[int]:
-    """The value of each shape in SegmentationObject: 1, 2, … in the order of the objects' first shapes.
+    """The value of each shape in SegmentationObject: 1, 2, … without 255, in the order of first shapes.
 
     Shapes of one label and group_id are one object. `_background_` and the label `background` are 0, and
-    `__ignore__` is 255. Raises UserError, which names `subject`, for more than 254 objects.
+    `__ignore__` is 255. Raises UserError, which names `subject`, for more objects than 16 bits hold.
     """
     fixed = {BACKGROUND_LABEL: 0, background: 0, IGNORE_LABEL: IGNORE_INDEX}
     numbers: dict[tuple[str, object], int] = {}
@@ -38,17 +38,22 @@ def number_objects(subject: object, shapes: Iterable[Shape], background: str = B
             values.append(fixed[shape.label])
         else:
             group = order if shape.group_id is None else repr(shape.group_id)
-            values.append(numbers.setdefault((shape.label, group), len(numbers) + 1))
+            number = len(numbers) + 1
+            values.append(numbers.setdefault((shape.label, group), number + (number >= IGNORE_INDEX)))
     if len(numbers) > MAX_OBJECTS:
-        found, expected = f"{len(numbers)} objects", f"at most {MAX_OBJECTS} in masks of 8 bits"
+        found, expected = f"{len(numbers)} objects", f"at most {MAX_OBJECTS} in masks of 16 bits"
         remedy = "leave out --instances, cut the picture into tiles, or join shapes by labelme's group_id"
         raise UserError("object-count", subject, found, expected, remedy)
     return values
 
 
 def paint(shapes: Iterable[Shape], values: Sequence[int], size: tuple[int, int]) -> np.ndarray:
-    """A mask (H, W) uint8 of shapes, each painted with its value. size: (height, width)."""
-    canvas = Image.new("L", (size[1], size[0]))
+    """A mask (H, W) of shapes, each painted with its value: uint8, or uint16 for values above 255.
+
+    size: (height, width).
+    """
+    wide = max(values, default=0) > 255
+    canvas = Image.new("I" if wide else "L", (size[1], size[0]))
     draw = ImageDraw.Draw(canvas)
     for shape, value in zip(shapes, values, strict=True):
         points = [(x, y) for x, y in shape.points.tolist()]
@@ -70,4 +75,4 @@ def paint(shapes: Iterable[Shape], values: Sequence[int], size: tuple[int, int])
             case "mask":
                 left, top = shape.points[0].astype(int).tolist()
                 canvas.paste(value, (left, top), Image.fromarray(shape.mask))
-    return np.array(canvas)
+    return np.array(canvas, np.uint16 if wide else np.uint8)
