@@ -47,20 +47,24 @@ def export_coco(source: Source, output: Path) -> list[str]:
 
 
 def list_annotations(mask: np.ndarray, objects: np.ndarray | None) -> list[dict]:
-    found = [(one.value, one.full(mask.shape), 0) for one in find_objects(mask, objects)]
+    annotations = []
+    for one in find_objects(mask, objects):
+        annotations.append({"category_id": one.value, **describe(one.full(mask.shape)), "iscrowd": 0})
     ignored = mask == IGNORE_INDEX
     if ignored.any():
         # Without an object, one class is as good as another.
-        found += [(value, ignored, 1) for value in sorted({value for value, _, _ in found}) or [1]]
-    annotations = []
-    for value, pixels, crowd in found:
-        rows, columns = np.flatnonzero(pixels.any(axis=1)), np.flatnonzero(pixels.any(axis=0))
-        box = [columns[0], rows[0], columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1]
-        annotation = {
-            "category_id": value,
-            "segmentation": encode(pixels),
-            "area": int(np.count_nonzero(pixels)),
-        }
-        annotation |= {"bbox": [int(side) for side in box], "iscrowd": crowd}
-        annotations.append(annotation | ({"ignore": 1} if crowd else {}))
+        present = sorted({one["category_id"] for one in annotations}) or [1]
+        crowd = {**describe(ignored), "iscrowd": 1, "ignore": 1}
+        annotations += [{"category_id": value, **crowd} for value in present]
     return annotations
+
+
+def describe(pixels: np.ndarray) -> dict[str, object]:
+    """Runs, area and box (left, top, width, height) of (H, W) bool."""
+    rows, columns = np.flatnonzero(pixels.any(axis=1)), np.flatnonzero(pixels.any(axis=0))
+    box = [columns[0], rows[0], columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1]
+    return {
+        "segmentation": encode(pixels),
+        "area": int(np.count_nonzero(pixels)),
+        "bbox": [int(side) for side in box],
+    }

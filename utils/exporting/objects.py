@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from scipy import ndimage
 from scipy.spatial import KDTree
 from skimage.measure import find_contours
 
@@ -34,23 +35,21 @@ class MaskObject:
 
 def find_objects(mask: np.ndarray, objects: np.ndarray | None) -> Iterator[MaskObject]:
     """Objects by their numbers, (H, W) with 0 and 255 for none; those without a number by connected parts."""
-    rest = mask.copy()
+    rest = mask
     if objects is not None:
         numbered = np.where((mask == IGNORE_INDEX) | (objects == IGNORE_INDEX), 0, objects)
-        for number in np.unique(numbered[numbered > 0]).tolist():
-            for value in np.unique(mask[numbered == number]).tolist():
+        for number, place in enumerate(ndimage.find_objects(numbered), 1):
+            if place is None:
+                continue
+            inside = numbered[place] == number
+            corner = place[1].start, place[0].start
+            for value in np.unique(mask[place][inside]).tolist():
                 if value:
-                    yield cut_out(value, (numbered == number) & (mask == value))
-        rest[numbered > 0] = 0
+                    yield MaskObject(value, inside & (mask[place] == value), corner)
+        rest = np.where(numbered > 0, 0, mask)
     for value, pixels, corner in find_parts(rest):
         if 0 < value < IGNORE_INDEX:
             yield MaskObject(value, pixels, corner)
-
-
-def cut_out(value: int, found: np.ndarray) -> MaskObject:
-    rows, columns = np.flatnonzero(found.any(axis=1)), np.flatnonzero(found.any(axis=0))
-    top, left = int(rows[0]), int(columns[0])
-    return MaskObject(value, found[top : rows[-1] + 1, left : columns[-1] + 1], (left, top))
 
 
 def to_polygon(found: MaskObject) -> np.ndarray:
