@@ -21,6 +21,7 @@ Name = Literal[
     "label-studio",
     "nnunet",
     "nifti",
+    "dicom",
     "objects",
     "cityscapes",
     "camvid",
@@ -61,7 +62,7 @@ def main(config: Config) -> None:
 
 def split_flags(name: str, folder: VocFolder) -> str:
     """Neighbouring slices look alike: those of a volume stay on one side, of one volume in one piece."""
-    if name not in ("stack", "nnunet", "nifti"):
+    if name not in ("stack", "nnunet", "nifti", "dicom"):
         return ""
     volumes = {picture.rpartition("_")[0] for picture in folder.images_if_any()}
     return '--group "^.*_"' if len(volumes) > 1 else "--split contiguous"

@@ -12,6 +12,7 @@ from utils.images.tiff import read_layout
 from utils.importing.coco import read_coco, recognise_coco
 from utils.importing.cvat import read_cvat, recognise_cvat
 from utils.importing.dataset import Dataset, Request, fill
+from utils.importing.dicom import read_dicom, recognise_dicom
 from utils.importing.label_studio import read_label_studio, recognise_label_studio
 from utils.importing.labelme_files import convert_labelme, report_conversion
 from utils.importing.layouts import (
@@ -153,6 +154,7 @@ FORMATS = {
     "label-studio": Format("Label Studio", recognise_label_studio, reader(read_label_studio)),
     "nnunet": Format("nnU-Net", recognise_nnunet, reader(read_nnunet)),
     "nifti": Format("NIfTI volumes", recognise_nifti, reader(read_nifti)),
+    "dicom": Format("DICOM", recognise_dicom, reader(read_dicom)),
     "objects": Format("one file per object", recognise_objects, reader(read_objects)),
     "cityscapes": Format("Cityscapes", recognise_cityscapes, reader(read_cityscapes)),
     "camvid": Format("CamVid", recognise_camvid, reader(read_camvid)),

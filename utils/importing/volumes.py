@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -33,22 +33,37 @@ SAMPLE = 1 << 16  # values of a volume on which a range is measured
 _LOCK = threading.Lock()
 
 
+class Loadable(Protocol):
+    """A volume of several files, which `path` stands for in messages. Hashable."""
+
+    path: Path
+
+    def load(self) -> np.ndarray: ...
+
+
+Volume = Path | Loadable
+
+
 @dataclass(frozen=True)
 class Case:
     """A volume or picture: its channels, in order, its labels if there are any, and its official split."""
 
     name: str
-    channels: tuple[Path, ...]
-    labels: Path | None
+    channels: tuple[Volume, ...]
+    labels: Volume | None
     split: str | None = None
+
+
+def path_of(volume: Volume) -> Path:
+    return volume if isinstance(volume, Path) else volume.path
 
 
 def stem_of(path: Path) -> str:
     return re.sub(r"\.nii(\.gz)?$", "", path.name, flags=re.IGNORECASE) if is_nifti(path) else path.stem
 
 
-def is_nifti(path: Path) -> bool:
-    return path.name.lower().endswith(NIFTI)
+def is_nifti(volume: Volume) -> bool:
+    return isinstance(volume, Path) and volume.name.lower().endswith(NIFTI)
 
 
 def recognise_nnunet(tree: Tree) -> str | None:
@@ -119,8 +134,11 @@ def read_nifti(request: Request) -> Dataset:
     return read_cases(request, find_nifti(request.tree))
 
 
-def read_cases(request: Request, cases: list[Case]) -> Dataset:
-    """Slices along the third axis, CASE_000, …; the first axis runs across, the second down."""
+def read_cases(request: Request, cases: list[Case], names: list[str] | None = None) -> Dataset:
+    """Slices along the third axis, CASE_000, …; the first axis runs across, the second down.
+
+    names: of the classes, where the labels know them.
+    """
     cases = sorted(cases, key=lambda one: natural_key(one.name))
     surveys = [survey_case(case) for case in progress(cases, "reading", "volume")]
     types = {(survey.channels, survey.dtype) for survey in surveys}
@@ -133,17 +151,18 @@ def read_cases(request: Request, cases: list[Case]) -> Dataset:
         f"volumes, channel {n}": {"low": a, "high": b, "to": [0, 65535]} for n, (a, b) in scales.items()
     }
     suffix = ".png" if surveys[0].channels in (1, 3) else ".tif"
-    names, ignored = name_classes(request, cases, surveys)
+    listed, ignored = (names, None) if names else name_classes(request, cases, surveys)
     entries = []
     for case, survey in zip(cases, surveys, strict=True):
         for number in range(survey.depth):
             picture = partial(read_slice, case.channels, scales, number)
             labels = case.labels and partial(read_labels, case.labels, number, ignored)
-            name = f"{case.name}_{number:03d}" if is_nifti(case.channels[0]) else case.name
-            source = case.labels or case.channels[0]
-            entries.append(Entry(name, source, case.channels[0], labels, picture, suffix, split=case.split))
+            flat = survey.depth == 1 and isinstance(case.channels[0], Path) and not is_nifti(case.channels[0])
+            name = case.name if flat else f"{case.name}_{number:03d}"
+            source, first = path_of(case.labels or case.channels[0]), path_of(case.channels[0])
+            entries.append(Entry(name, source, first, labels, picture, suffix, split=case.split))
     remarks = [] if cases[0].labels else ["no labels: pictures only"]
-    return Dataset(names, entries, remarks, record)
+    return Dataset(listed, entries, remarks, record)
 
 
 class Survey(NamedTuple):
@@ -160,27 +179,24 @@ def survey_case(case: Case) -> Survey:
     """Raises UserError for channels and labels on different grids, and for values that are no labels."""
     volumes = [load(path) for path in case.channels]
     labels = load(case.labels) if case.labels else volumes[0]
-    for path, volume in zip((*case.channels, case.labels), (*volumes, labels), strict=True):
+    for one, volume in zip((*case.channels, case.labels), (*volumes, labels), strict=True):
+        path, first = path_of(one or case.channels[0]), path_of(case.channels[0])
         if volume.shape[:3] != volumes[0].shape[:3]:
-            found, expected = (
-                f"{shape_text(volume)} voxels",
-                f"{shape_text(volumes[0])}, as {case.channels[0]} has",
-            )
-            raise UserError(
-                "volume-shape", path, found, expected, "pass the files of one case, resampled alike"
-            )
-        if path and is_nifti(path) and is_nifti(case.channels[0]):
-            one, other = axes_of(path), axes_of(case.channels[0])
-            if one != other:
-                found, expected = f"axes to {one}", f"{other}, as in {case.channels[0]}"
-                raise UserError("volume-axes", path, found, expected, "bring both to one orientation")
+            found, expected = f"{shape_text(volume)} voxels", f"{shape_text(volumes[0])}, as {first} has"
+            remedy = "pass the files of one case, resampled alike"
+            raise UserError("volume-shape", path, found, expected, remedy)
+        if is_nifti(path) and is_nifti(first) and axes_of(path) != axes_of(first):
+            found, expected = f"axes to {axes_of(path)}", f"{axes_of(first)}, as in {first}"
+            raise UserError("volume-axes", path, found, expected, "bring both to one orientation")
     values: set[int] = set()
     if case.labels:
         found = np.unique(labels)
         if labels.shape[3] > 1 or not np.isin(found, np.arange(256)).all():
             seen = f"{labels.shape[3]} channels with values from {found[0]:g} to {found[-1]:g}"
             remedy = "export class indices, not probabilities or a picture"
-            raise UserError("label-values", case.labels, seen, "one channel of whole numbers 0 … 255", remedy)
+            raise UserError(
+                "label-values", path_of(case.labels), seen, "one channel of whole numbers 0 … 255", remedy
+            )
         values = set(found.astype(int).tolist())
     joined = [volume[..., channel] for volume in volumes for channel in range(volume.shape[3])]
     samples = [one.ravel()[:: max(1, one.size // SAMPLE)].copy() for one in joined]
@@ -193,7 +209,7 @@ def shape_text(volume: np.ndarray) -> str:
 
 def name_classes(request: Request, cases: list[Case], surveys: list[Survey]) -> tuple[list[str], int | None]:
     """Names from dataset.json, or by number; and the value that nnU-Net calls `ignore`."""
-    folders = [request.tree.root, *(case.labels.parent.parent for case in cases[:1] if case.labels)]
+    folders = [request.tree.root, *(path_of(case.labels).parent.parent for case in cases[:1] if case.labels)]
     listed = find_class_file(folders, ("dataset.json",))
     names = read_class_file(listed) if listed else []
     ignored = next((value for value, name in enumerate(names) if name.lower() == "ignore"), None)
@@ -227,31 +243,37 @@ def choose_scales(request: Request, surveys: list[Survey]) -> dict[int, tuple[fl
     return limits
 
 
-def read_slice(paths: tuple[Path, ...], scales: dict[int, tuple[float, float]], number: int) -> np.ndarray:
+def read_slice(
+    channels: tuple[Volume, ...], scales: dict[int, tuple[float, float]], number: int
+) -> np.ndarray:
     """(H, W) or (H, W, C), uint8 or uint16."""
     planes = [
-        volume[:, :, number, channel].T for volume in map(load, paths) for channel in range(volume.shape[3])
+        volume[:, :, number, channel].T
+        for volume in map(load, channels)
+        for channel in range(volume.shape[3])
     ]
     if scales:
         planes = [floats_to_uint16(plane, *scales[channel]) for channel, plane in enumerate(planes)]
     return np.ascontiguousarray(planes[0] if len(planes) == 1 else np.dstack(planes))
 
 
-def read_labels(path: Path, number: int, ignored: int | None, size: Size) -> Labels:
-    mask = load(path)[:, :, number, 0].T.astype(np.uint8)
+def read_labels(labels: Volume, number: int, ignored: int | None, size: Size) -> Labels:
+    mask = load(labels)[:, :, number, 0].T.astype(np.uint8)
     if ignored is not None:
         mask[mask == ignored] = IGNORE_INDEX
     return Labels(np.ascontiguousarray(mask))
 
 
-def load(path: Path) -> np.ndarray:
+def load(volume: Volume) -> np.ndarray:
     """(X, Y, Z, C) values as stored. A few volumes stay in memory until they change. Raises UserError."""
     with _LOCK:
-        return _load(path, path.stat().st_mtime_ns)
+        return _load(volume, path_of(volume).stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=8)
-def _load(path: Path, changed: int) -> np.ndarray:
+def _load(path: Volume, changed: int) -> np.ndarray:
+    if not isinstance(path, Path):
+        return path.load()
     if not is_nifti(path):
         picture = read_image(path)
         return picture.reshape(*picture.shape[:2], -1).swapaxes(0, 1)[:, :, None]
