@@ -116,6 +116,21 @@ def test_files_of_another_folder_stay_with_their_classes(tmp_path, folder):
     assert_mask(folder, "b", squares(c3=(0, 9)))
 
 
+def test_files_of_one_name_in_two_folders(tmp_path, folder):
+    first = draw(tmp_path, "a", box("cell", 0, 9), place="first")
+    draw(tmp_path, "a", box("cell", 0, 4), size=(HEIGHT, WIDTH + 1), place="second")
+    convert(tmp_path, "first")
+    config = Config(input=tmp_path / "second", voc_root=folder.root)
+    errors = refused(tmp_path, main, config)
+    paths = [folder.images_dir / "a.png", folder.mask_path("a")]
+    assert codes_and_paths(errors) == [("content-differs", str(path)) for path in paths]
+    assert str(first) in errors[0].found
+    # Where the first file is gone, the second takes its place.
+    first.rename(first.with_name("b.json"))
+    assert convert(tmp_path, "second").outcomes == {"a": "updated"}
+    assert read_mask(folder.mask_path("a")).shape == (HEIGHT, WIDTH + 1)
+
+
 def test_moved_project_knows_its_files(tmp_path):
     for name in "ab":
         draw(tmp_path / "old", name, box("cell", 0, 9))

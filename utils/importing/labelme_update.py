@@ -112,7 +112,8 @@ class Update:
 
         That is a fault where the waiting file is new. Otherwise only the file in place has changed.
         """
-        if self.record.wrote(self.folder, path) or (kept and self._is_repaired(path, kept)):
+        other = self._other_source(source)
+        if not other and (self.record.wrote(self.folder, path) or (kept and self._is_repaired(path, kept))):
             return True
         if self.overwrite:
             self.aside += [path] + [kept] * (kept is not None)
@@ -121,11 +122,17 @@ class Update:
         if self.record.wrote(self.folder, waiting, target) and is_readable(path):
             self.edited.append(path)
             return False
-        found = "other content, which no earlier conversion wrote"
+        found = f"what {other} made" if other else "other content, which no earlier conversion wrote"
         expected = f"no file, or what comes from {source}"
         remedy = f"{self.command} --overwrite   (keeps a copy in set_aside), or choose another --voc-root"
         self.differing.append(UserError("content-differs", path, found, expected, remedy))
         return False
+
+    def _other_source(self, source: Path) -> Path | None:
+        """The labelme file of another folder that made the pair of this name, if it is still there."""
+        earlier = self.record.sources.get(output_name(source))
+        other = earlier and earlier != relative(self.folder.root, source) and self.folder.root / earlier
+        return other.resolve() if other and other.is_file() else None
 
     def _is_repaired(self, path: Path, kept: Path) -> bool:
         """Whether voc2unet.py made this mask of one that a conversion wrote."""
