@@ -15,12 +15,15 @@ from utils.voc.folder import VocFolder
 class Config:
     voc_root: Path = Path("VOCdevkit/VOC2007")  # VOC folder, with pictures and class names
     format: Literal["coco", "yolo"] = "coco"  # coco: JSON with exact masks; yolo: a polygon per object
+    images: Path | None = None  # folder of other pictures, to which --masks belong; None: JPEGImages
     masks: Path | None = None  # folder of masks that predict.py or get_miou.py wrote; None: SegmentationClass
     output: Path = Path("exported")  # folder to write to; nothing in it is written over
 
 
 def main(config: Config) -> None:
-    source = open_source(VocFolder(config.voc_root), config.masks)
+    folder = VocFolder(config.voc_root)
+    folder.images_dir = config.images or folder.images_dir
+    source = open_source(folder, config.masks)
     source.check()
     export = export_coco if config.format == "coco" else export_yolo
     print("\n".join(export(source, config.output)))

@@ -168,6 +168,16 @@ def test_predicted_masks(tmp_path):
     np.testing.assert_array_equal(mask, draw_mask(9, ignored=False))
 
 
+def test_predicted_masks_of_other_pictures(tmp_path):
+    folder = make_folder(tmp_path / "voc")
+    save_as(tmp_path / "new" / "n.jpg", np.zeros((60, 80, 3), np.uint8))
+    write_mask(tmp_path / "img_out" / "n_mask.png", draw_mask(9))
+    settings = {"images": tmp_path / "new", "masks": tmp_path / "img_out", "format": "yolo"}
+    main(Config(voc_root=folder.root, output=tmp_path / "out", **settings))
+    assert (tmp_path / "out" / "images" / "all" / "n.jpg").is_file()
+    assert (tmp_path / "out" / "labels" / "all" / "n.txt").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("kind", ["coco", "yolo"])
 def test_faults_are_named(tmp_path, kind):
     folder = make_folder(tmp_path / "voc")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image, ImageOps
 from pycocotools import mask as codec
 from pycocotools.coco import COCO
 from refusal import refused
@@ -202,6 +203,23 @@ def test_faults_are_named(tmp_path, spoil, code):
     path.write_text(json.dumps(content), encoding="utf-8")
     (error,) = refused(tmp_path, main, Config(input=tmp_path / "in", voc_root=tmp_path / "voc"))
     assert error.code == code
+
+
+@pytest.mark.parametrize("orientation", [5, 6, 7, 8])
+def test_annotations_of_a_picture_before_its_exif_turn(tmp_path, orientation):
+    """Programs that ignore EXIF state the size of the stored pixels. The mask is turned as the picture is."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    (tmp_path / "in").mkdir()
+    Image.fromarray(PICTURE).save(tmp_path / "in" / "a.png", exif=exif)
+    write_coco(tmp_path / "in" / "a.json", {1: "a.png"}, [annotation(1, 1, 7, encode(RING))])
+    main(Config(input=tmp_path / "in", voc_root=tmp_path / "voc", instances=True))
+    stored = Image.fromarray(RING.astype(np.uint8))
+    stored.getexif()[0x0112] = orientation
+    expected = np.array(ImageOps.exif_transpose(stored))
+    assert expected.shape == (50, 40)
+    for part in ("SegmentationClass", "SegmentationObject"):
+        np.testing.assert_array_equal(read_mask(tmp_path / "voc" / part / "a.png"), expected)
 
 
 COORDINATES = st.lists(st.tuples(st.floats(-30, 90), st.floats(-30, 90)), min_size=3, max_size=8)

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
+from PIL.ExifTags import Base
 
 from utils.core.console import UserError, counted, note
 from utils.images.palette import IGNORE_INDEX
 from utils.images.reading import read_image
+from utils.images.tiff import turn_of, upright
 from utils.importing.transfer import Item, check_all, transfer
 from utils.importing.tree import Tree
 from utils.voc.class_files import BACKGROUND_NAMES
@@ -99,7 +102,7 @@ def fill(request: Request, dataset: Dataset) -> list[str]:
         items.append(Item(target, entry.picture_path, "picture", entry.picture))
         if entry.labels is None:
             continue
-        labels = partial(entry.labels, found[entry.name].size)
+        labels = partial(read_labels, entry, found[entry.name].size, found[entry.name].orientation)
         mask = partial(take_mask, labels, lookup)
         items.append(Item(folder.mask_path(entry.name), entry.source, "mask", mask))
         if instances:
@@ -115,6 +118,9 @@ def fill(request: Request, dataset: Dataset) -> list[str]:
     shares += [f"ignored {counts[IGNORE_INDEX] / counts.sum():.2%}"] * bool(counts[IGNORE_INDEX])
     lines = [f"{counted(len(dataset.entries), 'picture')}: {summary}"]
     lines += [f"classes: {', '.join(shares)}"] * with_labels
+    turned = sum(one.orientation > 1 for one in found.values())
+    if turned:
+        note(f"{counted(turned, 'picture')} drawn on before its turn by EXIF: the masks were turned too")
     if splits:
         sizes = (f"{split} {len(listed)}" for split, listed in splits.items())
         lines.append(f"split of the data set: {', '.join(sizes)}")
@@ -124,17 +130,19 @@ def fill(request: Request, dataset: Dataset) -> list[str]:
 class Checked(NamedTuple):
     size: Size
     counts: np.ndarray  # (256,) pixels of each value
+    orientation: int  # EXIF's, where the annotation states the size of the picture as it is stored; else 1
 
 
 def check_entry(entry: Entry, classes: int, checked: dict[str, Checked]) -> None:
     """Add to `checked`. Raises UserError: an unreadable file, another size, a value without a class."""
     size = (entry.picture() if entry.picture else read_image(entry.picture_path)).shape[:2]
-    if entry.size and entry.size != size:
+    orientation = 1 if entry.picture or entry.size in (None, size) else exif_orientation(entry.picture_path)
+    if entry.size and entry.size != (size[::-1] if turn_of(orientation)[0] else size):
         found = f"a picture of {size[0]}×{size[1]} (height×width)"
         expected = f"{entry.size[0]}×{entry.size[1]}, as {entry.source} states for it"
         remedy = "put the picture that was annotated there; a resized or turned copy does not fit"
         raise UserError("picture-size", entry.picture_path, found, expected, remedy)
-    mask = entry.labels(size).mask if entry.labels else np.zeros(size, np.uint8)
+    mask = read_labels(entry, size, orientation).mask if entry.labels else np.zeros(size, np.uint8)
     check_size(entry.source, mask, entry.picture_path, size)
     counts = np.bincount(mask.ravel(), minlength=256)
     beyond = [value for value in np.flatnonzero(counts).tolist() if classes <= value != IGNORE_INDEX]
@@ -142,7 +150,21 @@ def check_entry(entry: Entry, classes: int, checked: dict[str, Checked]) -> None
         expected = f"values 0 … {classes - 1} of the {classes} classes, or 255"
         remedy = "complete the class names of the data set"
         raise UserError("mask-value", entry.source, f"the value {beyond[0]}", expected, remedy)
-    checked[entry.name] = Checked(size, counts)
+    checked[entry.name] = Checked(size, counts, orientation)
+
+
+def exif_orientation(path: Path) -> int:
+    with Image.open(path) as image:
+        return image.getexif().get(Base.Orientation, 1)
+
+
+def read_labels(entry: Entry, size: Size, orientation: int) -> Labels:
+    """Labels of the upright picture, also where they were drawn on the pixels as stored. size: upright."""
+    if not turn_of(orientation)[0]:
+        return entry.labels(size)
+    stored = entry.labels(size[::-1])
+    objects = None if stored.objects is None else upright(stored.objects, orientation)
+    return Labels(upright(stored.mask, orientation), objects)
 
 
 def take_mask(labels: Callable[[], Labels], lookup: np.ndarray) -> np.ndarray:
