@@ -10,6 +10,7 @@ from refusal import refused
 from scripts import run, save_as
 
 from import_dataset import Config, main
+from utils.images.reading import read_mask
 from utils.importing.formats import FORMATS
 from utils.voc.folder import VocFolder
 
@@ -106,6 +107,24 @@ def test_formats_are_recognised(tmp_path, make, name, pairs, capsys):
     folder = VocFolder(tmp_path / "voc")
     assert sorted(folder.images) == pairs
     assert all(folder.mask_path(pair).is_file() for pair in pairs)
+
+
+@pytest.mark.parametrize(
+    "name", ["a_cp_masks", "Count Masks of a", "Mask of a", "a.labels", "a_instances", "gt_a", "a-segm"]
+)
+def test_masks_under_the_names_of_programs(tmp_path, name):
+    """Cellpose, ImageJ, StarDist."""
+    save_as(tmp_path / "in" / "a.png", PICTURE)
+    save_as(tmp_path / "in" / f"{name}.png", MASK)
+    main(Config(input=tmp_path / "in", voc_root=tmp_path / "voc"))
+    np.testing.assert_array_equal(read_mask(tmp_path / "voc" / "SegmentationClass" / "a.png"), MASK)
+
+
+def test_archives_are_to_be_unpacked(tmp_path):
+    (tmp_path / "a.zip").write_bytes(b"PK")
+    (error,) = refused(tmp_path, main, Config(input=tmp_path / "a.zip", voc_root=tmp_path / "voc"))
+    assert error.code == "input-unknown"
+    assert "unpack" in error.remedy
 
 
 def test_unknown_and_ambiguous_folders(tmp_path):

@@ -36,6 +36,8 @@ from utils.importing.yolo import read_yolo, recognise_yolo
 from utils.voc.folder import VocFolder, is_image
 from utils.voc.names import core_name, list_some, match_names, names_masks
 
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".rar", ".7z")
+
 
 @dataclass(frozen=True)
 class Format:
@@ -182,6 +184,8 @@ def recognise(tree: Tree) -> tuple[str, str]:
     seen = ", ".join(f"{count} {ending}" for ending, count in endings) or "no file"
     expected = f"one of: {', '.join(row.title for row in FORMATS.values())}"
     remedy = (
-        "docs/data.md lists what each looks like; pass folders of pictures and masks as --images and --masks"
+        "docs/data.md shows what each looks like; pass folders of pictures and masks as --images and --masks"
     )
+    if place.suffix.lower() in ARCHIVES:
+        remedy = "unpack it, and pass the folder"
     raise UserError("input-unknown", place, seen, expected, remedy)

@@ -12,7 +12,9 @@ from utils.images.reading import IMAGE_SUFFIXES
 Item = TypeVar("Item", bound=Hashable)
 # What programs and people add to the name of a picture for its mask, …
 MASK_WORD = (
-    "masks?|gt|labels?|labelids|labeltrainids|seg(?:mentation)?s?|anno(?:tation)?s?|truth|ground[-_ ]?truth|"
+    # ImageJ's `Count Masks of x` and Cellpose's `x_cp_masks`.
+    "(?:count[-_ ])?masks?[-_ ]of|(?:cp[-_ ])?masks?|instances?|segm|"
+    "gt|labels?|labelids|labeltrainids|seg(?:mentation)?s?|anno(?:tation)?s?|truth|ground[-_ ]?truth|"
     "targets?|trimaps?|colou?rs?|instanceids|overlays?|viz"
 )
 # … or to that of a picture that has one.
