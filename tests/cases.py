@@ -1,10 +1,14 @@
 """Builders of the catalogue's faulty VOC folders: each spoils pairs a … d of a good one."""
 
+import contextlib
+import io
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from unittest import mock
 
 import numpy as np
-from doctor_folder import MASK, draw_objects, noise
+import png
+from doctor_folder import MASK, check, draw_objects, noise
 from picture_files import tiff
 from PIL import Image
 from scripts import recode, save_as
@@ -176,3 +180,78 @@ def write_colors(folder: VocFolder) -> None:
     """What a user writes who is asked for a color table."""
     lines = ["0 0 0 background", "128 0 0 cell", "0 128 0 nucleus"]
     write_lines(folder.root.parent / "colors.txt", lines)
+
+
+def draw_areas(*values: int) -> np.ndarray:
+    """Rectangles of these values (24, 24) uint8, the first one around the others."""
+    mask = np.full((24, 24), values[0], np.uint8)
+    for index, value in enumerate(values[1:]):
+        mask[2 + 7 * index : 7 + 7 * index, 3:20] = value
+    return mask
+
+
+def every(mask: np.ndarray) -> dict[str, np.ndarray]:
+    """The same mask for all pairs a … d."""
+    return dict.fromkeys("abcd", mask)
+
+
+def use_palettes(
+    folder: VocFolder, palettes: dict[str, Sequence[int]], ending: str = ".png", names: int = 2
+) -> None:
+    """Masks of areas 0, 1, … with a palette each. names: the number of classes."""
+    for name, palette in palettes.items():
+        mask = draw_areas(*range(len(palette) // 3))
+        write_image(folder.images_dir / f"{name}.png", noise(name, 24, 24))
+        folder.mask_path(name).unlink()
+        image = Image.fromarray(mask, "P")
+        image.putpalette(palette)
+        image.save(folder.masks_dir / f"{name}{ending}")
+    name_classes(*["background", "cell", "nucleus"][:names])(folder)
+
+
+def draw_scene(name: str) -> tuple[np.ndarray, np.ndarray]:
+    """A picture (48, 48) with two bright shapes, none of them in the middle, and its mask."""
+    y, x = np.mgrid[:48, :48]
+    mask = ((np.hypot(y - 12, x - 14) < 8) | ((y > 26) & (y < 34) & (x > 4) & (x < 40))).astype(np.uint8)
+    return (60 + 120 * mask + noise(name, 48, 48) // 6).astype(np.uint8), mask
+
+
+SCENE = draw_scene("a")[1]
+
+
+def turn_scenes(orientation: int, turns: int, raw_masks: bool = True, flat: bool = False) -> Callable:
+    """Scenes that EXIF turns; their masks are drawn on the pixels as they are stored, or upright.
+
+    turns: by 90° from the upright picture to the stored one. flat: the pictures show nothing of the masks.
+    """
+
+    def spoil(folder: VocFolder) -> None:
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        for name in "abcd":
+            picture, mask = draw_scene(name)
+            picture = noise(name, 48, 48) if flat else picture
+            Image.fromarray(np.rot90(picture, turns)).save(folder.images_dir / f"{name}.png", exif=exif)
+            write_mask(folder.mask_path(name), np.rot90(mask, turns) if raw_masks else mask)
+
+    return spoil
+
+
+def add_pair(folder: VocFolder, mask: np.ndarray, **settings: object) -> None:
+    """The README's own way: import, give the masks their classes, and then another pair e, as drawn."""
+    run_doctor(folder, **settings)
+    write_image(folder.images_dir / "e.png", noise("e", *mask.shape))
+    save_as(folder.mask_path("e"), mask)
+
+
+def run_doctor(folder: VocFolder, **settings: object) -> None:
+    drawing = mock.patch.multiple("voc2unet", draw_statistics=mock.DEFAULT, draw_contact_sheet=mock.DEFAULT)
+    with drawing, contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        check(folder, **settings)
+
+
+def pack_bits(folder: VocFolder, bits: int) -> None:
+    """Masks as gray PNGs of 2 or 4 bits, whose values are the class indices."""
+    for name in "abcd":
+        with folder.mask_path(name).open("wb") as file:
+            png.Writer(4, 3, greyscale=True, bitdepth=bits).write(file, MASK.tolist())

@@ -5,57 +5,22 @@ python tests/catalogue.py --write writes tests/messages.txt, in which the wordin
 
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import cases as c
-from catalogue_runs import AS_IS, MESSAGES, OK, format_messages, make_base, run_all
+from catalogue_masks import ALPHAS, FITS, LEVELS, NUMBERS, PALETTES, PHOTOGRAPHS
+from catalogue_row import AS_IS, OK, Row, masks, says
+from catalogue_runs import MESSAGES, format_messages, run_all
 from doctor_folder import MASK, add
 from labelme_cases import LABELME_CASES
 from picture_files import CONTIGUOUS, axes
 from scripts import cut_off, recode, save_as
 
 from utils.images.palette import voc_palette
-from utils.voc.folder import VocFolder
-
-
-class Row(NamedTuple):
-    """One case.
-
-    build: makes it in the folder that `base` makes (pairs a … d; VocFolder: nothing yet); files to import go
-    to folder.root.parent / "input".
-    said: script → the code of its error, those of its remarks, or `ok`. An error changes no file.
-    yields: name → mask after the first script and, if that is refused, after the command it proposes. None:
-    it proposes no command, and the masks stay. AS_IS: the command leaves the masks as they are.
-    user: what the user does, as the message says, before the command is run.
-    unchanged: files and folders that the script and the command leave alone. Masks are always kept: in place
-    or in SegmentationClass.orig.
-    """
-
-    name: str
-    build: Callable[[VocFolder], object]
-    said: Mapping[str, str]
-    yields: Mapping[str, np.ndarray] | None = None
-    user: Callable[[VocFolder], object] | None = None
-    unchanged: Sequence[str] = ("voc/JPEGImages", "voc/class_names.txt", "input")
-    base: Callable[[Path], VocFolder] = make_base
-
-
-def says(voc2unet: str, *others: str) -> dict[str, str]:
-    """Codes of voc2unet.py, train.py and get_miou.py; the last one given counts for the rest."""
-    codes = [voc2unet, *others]
-    return dict(zip(("voc2unet", "train", "get_miou"), codes + codes[-1:] * (3 - len(codes)), strict=True))
-
-
-def masks(b: np.ndarray = MASK, others: np.ndarray = MASK) -> dict[str, np.ndarray]:
-    """The masks of pairs a … d where b may differ from the others."""
-    return {"a": others, "b": b, "c": others, "d": others}
-
 
 RGB, BROKEN_TIFF = voc_palette()[MASK], b"II*\0\xff\xff\0\0"
 ALPHA = np.full(MASK.shape, 255, np.uint8)
@@ -239,7 +204,24 @@ CHANNELS = [
 ]
 LABELME = [Row(*case) for case in LABELME_CASES]
 # One list for each subject, so that rows are easily found and added.
-ROWS = [*FOLDERS, *NAMES, *SIZES, *CODING, *DAMAGED, *CLASSES, *SPLITS, *REMARKS, *CHANNELS, *LABELME]
+ROWS = [
+    *FOLDERS,
+    *NAMES,
+    *SIZES,
+    *CODING,
+    *NUMBERS,
+    *PALETTES,
+    *LEVELS,
+    *PHOTOGRAPHS,
+    *ALPHAS,
+    *FITS,
+    *DAMAGED,
+    *CLASSES,
+    *SPLITS,
+    *REMARKS,
+    *CHANNELS,
+    *LABELME,
+]
 
 
 if __name__ == "__main__" and "--write" in sys.argv:

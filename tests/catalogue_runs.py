@@ -10,13 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING
 from unittest import mock
 
 import numpy as np
 import tyro
-from doctor_folder import make_folder
+from catalogue_row import OK, Row
 from scripts import save_untrained, snapshot
 
 from utils.core.console import UserError
@@ -25,11 +23,7 @@ from utils.images.reading import read_mask
 from utils.training.data import load_data
 from utils.voc.folder import VocFolder
 
-if TYPE_CHECKING:
-    from catalogue import Row
-
 MESSAGES = Path(__file__).with_name("messages.txt")
-OK, AS_IS = "ok", MappingProxyType({})
 # What a user types; {} is the place of the run. train.py ends after its checks.
 COMMANDS = {
     "voc2unet": "--voc-root {}/voc",
@@ -47,15 +41,6 @@ class Outcome:
     code: str
     text: str
     command: str = field(default="", compare=False)
-
-
-def make_base(root: Path) -> VocFolder:
-    """Pairs a … d: a and b to train, c and d to validate."""
-    folder = make_folder(root, "abcd")
-    splits = {"train": ["a", "b"], "val": ["c", "d"], "trainval": ["a", "b", "c", "d"]}
-    for split, names in splits.items():
-        folder.write_split(split, names)
-    return VocFolder(root)
 
 
 @contextlib.contextmanager
@@ -111,7 +96,7 @@ def normalise(text: str, place: Path) -> str:
     return re.sub(r"\(\d+ (different|gray|colours)", r"(N \1", text).strip()
 
 
-def run_row(row: "Row", place: Path, model: bytes) -> dict[str, Outcome]:
+def run_row(row: Row, place: Path, model: bytes) -> dict[str, Outcome]:
     """Script → outcome, each in a folder of its own. What the first one proposes is followed and compared."""
     outcomes = {}
     for script in row.said:
@@ -127,7 +112,7 @@ def run_row(row: "Row", place: Path, model: bytes) -> dict[str, Outcome]:
     return outcomes
 
 
-def follow(row: "Row", script: str, outcome: Outcome, place: Path) -> None:
+def follow(row: Row, script: str, outcome: Outcome, place: Path) -> None:
     """Do what the message of a refusal says."""
     # Several faults have to be mended together.
     if {*outcome.code.split(", ")} <= {*WARNINGS, OK, "remark", "folder-faults"}:
@@ -140,7 +125,7 @@ def follow(row: "Row", script: str, outcome: Outcome, place: Path) -> None:
         assert not again.command, again.text
 
 
-def compare(row: "Row", before: Mapping[str, bytes], place: Path) -> None:
+def compare(row: Row, before: Mapping[str, bytes], place: Path) -> None:
     """The masks are those of the row, what must not change has not, and no mask is lost."""
     after = snapshot(place)
     for path, content in before.items():
@@ -159,7 +144,7 @@ def compare(row: "Row", before: Mapping[str, bytes], place: Path) -> None:
         np.testing.assert_array_equal(found[name], mask, f"mask {name}")
 
 
-def run_all(rows: Sequence["Row"], place: Path) -> dict[str, dict[str, Outcome]]:
+def run_all(rows: Sequence[Row], place: Path) -> dict[str, dict[str, Outcome]]:
     """Row → script → outcome."""
     model = save_untrained(place / "model.pth").read_bytes()
     return {row.name: run_row(row, place / str(number), model) for number, row in enumerate(rows)}

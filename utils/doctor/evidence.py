@@ -66,6 +66,10 @@ def gather(path: Path, values: np.ndarray, count_parts: bool) -> Evidence:
 
 
 def _count(values: np.ndarray) -> dict[int, int]:
+    if values.dtype != np.uint32:
+        counts = np.bincount(values.ravel())
+        found = np.flatnonzero(counts)
+        return dict(zip(found.tolist(), counts[found].tolist(), strict=True))
     found, counts = np.unique(values, return_counts=True)
     return dict(zip(found.tolist(), counts.tolist(), strict=True))
 

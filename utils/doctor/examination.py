@@ -2,7 +2,8 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
@@ -11,6 +12,7 @@ import numpy as np
 from utils.core.console import UserError, progress
 from utils.core.threads import map_ahead
 from utils.doctor.evidence import Evidence
+from utils.doctor.fitting import read_turn
 from utils.doctor.originals import RepairedMask
 from utils.doctor.repair import MaskReading, MaskRepair, Pair
 from utils.images.arrays import digest
@@ -77,6 +79,7 @@ class Examination:
 def examine(pairs: Sequence[Pair], repair: MaskRepair) -> Examination:
     """Read every pair. Memory does not depend on the number of pictures."""
     examination = Examination()
+    repair = replace(repair, usual_lean=_pool_leans(pairs, repair))
     results = map_ahead(lambda pair: _examine_pair(pair, repair), pairs, THREADS, 2 * THREADS)
     for errors, forms, report, histogram, areas in progress(results, "checking pairs", "pair", len(pairs)):
         examination.faults += errors
@@ -88,6 +91,18 @@ def examine(pairs: Sequence[Pair], repair: MaskRepair) -> Examination:
             for label, sizes in areas.items():
                 examination.objects[label].add(sizes)
     return examination
+
+
+def _pool_leans(pairs: Sequence[Pair], repair: MaskRepair) -> float:
+    """How masks that fit both ways lie on the pictures that EXIF turns, all together: see `Fit.lean`."""
+    leans = []
+    for pair in pairs:
+        with suppress(UserError):
+            if read_turn(pair.picture) is not None:
+                image = read_image(pair.picture)
+                leans.append(repair.read(pair, image.shape[:2], image).fit.lean)
+    leans = [lean for lean in leans if lean]
+    return sum(leans) / max(len(leans), 1) ** 0.5
 
 
 def _examine_pair(

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from utils.images.reading import DECODE_ERRORS
 from utils.voc.folder import check_size, same_shape
 
 _TURN = Image.Transpose
@@ -22,19 +23,23 @@ TURNS = {
     8: _TURN.ROTATE_90,
 }
 LONGEST = 512  # pixels of a side at which the edges of picture and mask are compared
-SURE = 5.0  # standard deviations between the two ways to lie
+# Standard deviations from which on edges decide. Of 40 photographs with masks of objects the median was 3.2
+# in favor of the truth, and 10 % leant the wrong way, by 2.2 at most. So the pictures of a folder are pooled.
+SURE = 4.0
 
 
 @dataclass(frozen=True)
 class Fit:
     """turn: what to do to the mask; evidence: in words; resize: to the picture's size.
 
-    doubtful: EXIF turns the picture, and its edges do not show whether the mask lies as it does.
+    lean: where EXIF turns the picture and the mask fits both ways, how much better its edges fit upright, in
+    standard deviations. doubtful: they do not decide.
     """
 
     turn: Image.Transpose | None = None
     evidence: str = ""
     resize: bool = False
+    lean: float = 0.0
     doubtful: bool = False
 
     def apply(self, pair: object, mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -47,30 +52,35 @@ class Fit:
         return mask
 
 
-def fit_mask(
-    path: Path, picture: np.ndarray | None, shape: tuple[int, int], size: tuple[int, int], mask: np.ndarray
-) -> Fit:
-    """How a mask of a shape (height, width) comes to lie on the picture in a file, upright of a size.
-
-    picture: its pixels (H, W[, C]), None where they are not at hand; mask: (H, W) uint8.
-    """
-    turn = None
+def read_turn(path: Path) -> Image.Transpose | None:
+    """What brings the picture in a file upright; None where it lies so."""
     # A picture that is too large for Pillow is left as it is.
-    with suppress(Image.DecompressionBombError, OSError, ValueError), Image.open(path) as image:
-        turn = TURNS.get(image.getexif().get(0x0112))
+    with suppress(Image.DecompressionBombError, *DECODE_ERRORS), Image.open(path) as image:
+        return TURNS.get(image.getexif().get(0x0112))
+    return None
+
+
+def fit_mask(
+    path: Path, picture: np.ndarray | None, size: tuple[int, int], mask: np.ndarray, usual: float
+) -> Fit:
+    """How a mask (H, W) uint8 comes to lie on the picture in a file, upright of a size (height, width).
+
+    picture: its pixels (H, W[, C]), None where they are not at hand; usual: how other pairs lean.
+    """
+    turn, shape = read_turn(path), mask.shape
     swaps = turn in (_TURN.TRANSPOSE, _TURN.ROTATE_270, _TURN.TRANSVERSE, _TURN.ROTATE_90)
     if turn is not None and swaps and size[0] != size[1] and same_shape(shape, size[::-1]):
         return Fit(turn, "as its picture before EXIF turns it", shape != size[::-1])
     if turn is None or (swaps and size[0] != size[1]) or shape != size or picture is None:
         return Fit(resize=shape != size and same_shape(shape, size))
     turned = np.array(Image.fromarray(mask).transpose(turn))
-    difference = _compare_edges(picture, mask, turned)
-    if abs(difference) < SURE:
-        # Without edges there is nothing to turn.
-        return Fit(doubtful=bool((mask != turned).any()))
-    return (
-        Fit(turn, "whose edges lie on those of its picture before EXIF turns it") if difference < 0 else Fit()
-    )
+    if (mask == turned).all():
+        return Fit()
+    lean = _compare_edges(picture, mask, turned)
+    decisive = lean if abs(lean) >= SURE else usual
+    if decisive > -SURE:
+        return Fit(lean=lean, doubtful=decisive < SURE)
+    return Fit(turn, "whose edges lie on those of its picture before EXIF turns it", lean=lean)
 
 
 def _compare_edges(picture: np.ndarray, mask: np.ndarray, turned: np.ndarray) -> float:

@@ -84,6 +84,7 @@ class MaskRepair:
     values: np.ndarray | None = field(repr=False)  # (65536,) int32 from --map
     table: ColorTable | None = field(repr=False)  # from --colors
     class_names: list[str] | None = None  # in class_names.txt or the file of another program
+    usual_lean: float = 0.0  # see `fit_mask`
 
     @property
     def active(self) -> bool:
@@ -136,7 +137,7 @@ class MaskRepair:
             values = self._reduce_to_8_bits(values, pair.mask, reading)
         reading.mask = self._code(values, pair.mask, reading)
         if size:
-            reading.fit = fit or fit_mask(pair.picture, picture, reading.mask.shape, size, reading.mask)
+            reading.fit = fit or fit_mask(pair.picture, picture, size, reading.mask, self.usual_lean)
             self._fit(pair, size, reading)
         return reading
 

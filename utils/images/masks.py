@@ -20,7 +20,7 @@ from utils.images.writing import write_mask
 class MaskFile:
     """values: (H, W) uint8 or uint16, or (H, W, 3) uint8 colors. plain: `read_mask` reads the file as it is.
 
-    palette: (K, 3) uint8, the colors of the values, or None. alpha: (H, W) uint8, None where it is the same
+    palette: (256, 3) uint8, the colors of the values, or None. alpha: (H, W) uint8, None where it is the same
     everywhere. has_alpha: there is such a channel. jpeg: compressed with loss.
     """
 
@@ -44,7 +44,7 @@ def read_mask_file(path: Path) -> MaskFile:
         if other is None:
             raise error from None
         return other
-    return MaskFile(values, palette=_read_palette(path, np.unique(values)))
+    return MaskFile(values, palette=_read_palette(path, values))
 
 
 def _read_other(path: Path) -> MaskFile | None:
@@ -68,13 +68,15 @@ def _read_other(path: Path) -> MaskFile | None:
     return MaskFile(values, False, None, None if constant else alpha, has_alpha, jpeg)
 
 
-def _read_palette(path: Path, used: np.ndarray) -> np.ndarray | None:
-    """Colors (K, 3) uint8 of the values; None without a palette, or where each used value v is the gray v."""
+def _read_palette(path: Path, values: np.ndarray) -> np.ndarray | None:
+    """Colors (256, 3) uint8 of the values; None without a palette, or where each value v is the gray v."""
     with Image.open(path) as image:
         colors = image.getpalette("RGB") if image.mode == "P" else None
     if colors is None:
         return None
-    palette = np.array(colors, np.uint8).reshape(-1, 3)
+    palette = np.zeros((256, 3), np.uint8)
+    palette[: len(colors) // 3] = np.reshape(colors, (-1, 3))
+    used = np.flatnonzero(np.bincount(values.ravel()))
     return None if (palette[used] == used[:, None]).all() else palette
 
 
