@@ -7,10 +7,9 @@ import torch
 
 from utils.core.console import UserError
 from utils.core.device import (
-    Precision,
+    bfloat16_is_faster,
     choose_device,
     choose_precision,
-    cpu_has_bfloat16,
     describe_device,
     set_determinism,
 )
@@ -63,33 +62,26 @@ def test_float16_is_for_gpus():
     assert error.value.code == "precision-device"
 
 
-@pytest.mark.parametrize(("capable", "dtype"), [(True, torch.bfloat16), (False, None)])
-def test_bfloat16_is_chosen_only_where_the_processor_has_it(monkeypatch, capable, dtype):
-    monkeypatch.setattr("utils.core.device.cpu_has_bfloat16", lambda: capable)
+@pytest.fixture
+def costs(monkeypatch):
+    """Seconds that a convolution takes by a clock of the test, by dtype."""
+    clock, costs, convolve = [0.0], {}, torch.nn.Conv2d.forward
+
+    def forward(layer, maps):
+        clock[0] += costs[maps.dtype]
+        return convolve(layer, maps)
+
+    monkeypatch.setattr("utils.core.device.time.perf_counter", lambda: clock[0])
+    monkeypatch.setattr(torch.nn.Conv2d, "forward", forward)
+    bfloat16_is_faster.cache_clear()
+    yield costs
+    bfloat16_is_faster.cache_clear()
+
+
+@pytest.mark.parametrize(("bfloat16", "dtype"), [(0.5, torch.bfloat16), (1.0, None), (1.7, None)])
+def test_a_cpu_computes_in_the_format_in_which_it_convolves_faster(costs, bfloat16, dtype):
+    costs |= {torch.float32: 1.0, torch.bfloat16: bfloat16}
     assert choose_precision("auto", CPU).dtype is dtype
-
-
-@pytest.mark.parametrize(
-    ("capabilities", "capable"),
-    [({"avx512_bf16": True}, True), ({"amx_bf16": True}, True), ({"avx2": True}, False)],
-)
-def test_the_processor_is_asked_publicly(monkeypatch, capabilities, capable):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
-    assert cpu_has_bfloat16() is capable
-
-
-@pytest.mark.parametrize("answer", [True, False])
-def test_older_releases_are_asked_by_the_private_name(monkeypatch, answer):
-    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: answer, raising=False)
-    assert cpu_has_bfloat16() is answer
-
-
-def test_without_either_question_float32_is_used(monkeypatch):
-    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
-    monkeypatch.delattr(torch.cpu, "_is_avx512_bf16_supported", raising=False)
-    assert cpu_has_bfloat16() is False
-    assert choose_precision("auto", CPU) == Precision(CPU, None)
 
 
 @pytest.mark.parametrize(
