@@ -253,7 +253,8 @@ def test_a_name_that_the_file_does_not_list(folder):
 
 
 def report_of(values, name):
-    record = PairRecord(name, (8, 8), values, True, 1, 8, np.zeros((4, 2)))
+    places = np.zeros((len(values), 4, 4))
+    record = PairRecord(name, (8, 8), values, True, 1, 8, np.zeros((4, 2)), places)
     return PairReport(record, None, name, b"", RepairedMask((), "", (8, 8), Fit()), None, {})
 
 

@@ -25,7 +25,8 @@ Amount = Annotated[float, Ge(0)]
 class Augmentation:
     """Ranges of random transforms; 0: off. Angles in degrees, lengths in pixels, gray values 0…1."""
 
-    flip: bool = True  # mirror left-right and top-bottom, each half of the time
+    left_right: bool = True  # mirrored half of the time
+    top_bottom: bool = True  # mirrored half of the time
     turn: bool = True  # by a multiple of 90°
     rotate: Amount = 0.0  # up to ± this angle
     scale: Amount = 0.0  # by a factor between 1 / (1 + this) and 1 + this
@@ -53,7 +54,7 @@ _STRONG_WARP = {"rotate": 45, "scale": 0.4, "shear": 10, "shift": 32, "elastic":
 _STRONG_TONES = {"brightness": 0.2, "contrast": 0.4, "gamma": 0.5, "saturation": 0.4, "hue": 20}
 _STRONG_CAMERA = {"illumination": 0.3, "blur": 1.2, "noise": 0.06, "shot": 0.05, "jpeg": 50, "erase": 0.1}
 STRENGTHS = {
-    "none": Augmentation(flip=False, turn=False, balance=0, brightness=0, contrast=0, gamma=0, saturation=0),
+    "none": Augmentation(False, False, False, balance=0, brightness=0, contrast=0, gamma=0, saturation=0),
     "light": Augmentation(brightness=0, contrast=0, gamma=0, saturation=0),
     # No free warps: in short runs (one seed, 30 epochs on 20 slices of thin membranes) they scored lower than
     # none at all. They are for long runs, and for objects that really come in other angles and sizes.
@@ -130,8 +131,9 @@ def _draw_affine(settings: Augmentation, rng: Rng) -> np.ndarray:
     matrix = np.array([[cos, -sin], [sin, cos]]) @ np.array([[1, shear], [0, 1]])
     if settings.turn:
         matrix = np.linalg.matrix_power(np.array([[0, -1], [1, 0]]), rng.integers(4)) @ matrix
-    if settings.flip:
-        matrix = np.diag(rng.choice((-1, 1), 2)) @ matrix
+    if settings.left_right or settings.top_bottom:
+        signs = np.where((settings.left_right, settings.top_bottom), rng.choice((-1, 1), 2), 1)
+        matrix = np.diag(signs) @ matrix
     return matrix.astype(np.float32)
 
 

@@ -17,8 +17,9 @@ from utils.images.normalisation import Normalisation, Range, stretch
 from utils.images.reading import find_unread, read_image, read_mask
 from utils.voc.folder import VocFolder, check_size
 from utils.voc.names import list_some
+from utils.voc.orientation import GRID, Asymmetry, count_places, measure_asymmetry
 
-FORMAT = 2  # of dataset.json
+FORMAT = 3  # of dataset.json
 THREADS = min(32, (os.cpu_count() or 1) + 4)  # of reading, because decoding releases Python's lock
 BAND = 1 << 22  # pixels whose luminance is computed at once, which bounds the memory for large pictures
 
@@ -29,7 +30,7 @@ class PairRecord:
 
     channels: of the picture's file; moments: (C + 1, 2) int64, sum and sum of squares of each channel (C is 3
     for gray, too) and of the luminance; zeros for 16 bits, whose values are stretched by a range that depends
-    on the other pictures.
+    on the other pictures. places: `count_places` of `values`.
     """
 
     name: str
@@ -39,6 +40,7 @@ class PairRecord:
     channels: int
     bits: int
     moments: np.ndarray = field(repr=False)
+    places: np.ndarray = field(repr=False)
 
     @property
     def counts(self) -> np.ndarray:
@@ -78,6 +80,11 @@ class Survey:
 
     records: list[PairRecord]
     pictures: PictureStatistics
+
+
+def find_asymmetry(records: Sequence[PairRecord]) -> Asymmetry:
+    """How much the places of the classes change when these pictures are mirrored or turned."""
+    return measure_asymmetry([dict(zip(one.values, one.places, strict=True)) for one in records])
 
 
 def survey_pairs(folder: VocFolder, train: Sequence[str], others: Sequence[str] = ()) -> Survey:
@@ -135,7 +142,8 @@ def make_record(name: str, image: np.ndarray, mask: np.ndarray) -> tuple[PairRec
     if image.dtype == np.uint8:
         moments = counts[:-1] @ np.stack([np.arange(256), np.arange(256) ** 2], axis=1)
     kind = is_gray(image), count_channels(image), 8 * image.itemsize
-    return PairRecord(name, image.shape[:2], values, *kind, moments), counts
+    places = count_places(mask, list(values))
+    return PairRecord(name, image.shape[:2], values, *kind, moments, places), counts
 
 
 def count_values(image: np.ndarray) -> np.ndarray:
@@ -192,15 +200,16 @@ def find_range(counts: np.ndarray) -> tuple[int, int] | None:
 
 def write_dataset_file(folder: VocFolder, content: Mapping, records: Sequence[PairRecord]) -> None:
     """Write `content` and the records to dataset.json, one line per pair, so that it stays readable."""
-    pairs, pictures = {}, {}
+    pairs, pictures, places = {}, {}, {}
     for one in records:
         values = [f"{value}:{pixels}" for value, pixels in one.values.items()]
         pairs[one.name] = " ".join([f"{one.size[0]}×{one.size[1]}", *values])
         moments = [f"{total}:{squares}" for total, squares in one.moments.tolist()]
         kind = "gray" if one.gray else "color"
         pictures[one.name] = " ".join([kind, str(one.channels), str(one.bits), *moments])
-    fingerprint = _fingerprint(folder, list(pairs))
-    content = {"format": FORMAT, "fingerprint": fingerprint, **content, "pairs": pairs, "pictures": pictures}
+        places[one.name] = " ".join(map(str, one.places.ravel().tolist()))
+    content = {"format": FORMAT, "fingerprint": _fingerprint(folder, list(pairs)), **content}
+    content |= {"pairs": pairs, "pictures": pictures, "places": places}
     write_lines(folder.root / "dataset.json", [json.dumps(content, ensure_ascii=False, indent=1)])
 
 
@@ -212,10 +221,12 @@ def read_survey(folder: VocFolder, train: Sequence[str], others: Sequence[str] =
     """
     try:
         content = json.loads((folder.root / "dataset.json").read_text(encoding="utf-8"))
-        pairs, pictures = content["pairs"], content["pictures"]
+        pairs, pictures, places = (content[key] for key in ("pairs", "pictures", "places"))
         if content["format"] != FORMAT or content["fingerprint"] != _fingerprint(folder, list(pairs)):
             return None
-        records = [_parse_record(name, pairs[name], pictures[name]) for name in [*train, *others]]
+        records = [
+            _parse_record(name, pairs[name], pictures[name], places[name]) for name in [*train, *others]
+        ]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     measured = records[: len(train)]
@@ -224,13 +235,15 @@ def read_survey(folder: VocFolder, train: Sequence[str], others: Sequence[str] =
     return Survey(records, summarise_pictures(measured, np.zeros((1, 65536), np.int64)))
 
 
-def _parse_record(name: str, pair: str, picture: str) -> PairRecord:
+def _parse_record(name: str, pair: str, picture: str, places: str) -> PairRecord:
     size, *values = pair.split()
     kind, channels, bits, *moments = picture.split()
     height, width = map(int, size.split("×"))
     values = dict(tuple(map(int, value.split(":"))) for value in values)
     moments = np.array([list(map(int, moment.split(":"))) for moment in moments])
-    return PairRecord(name, (height, width), values, kind == "gray", int(channels), int(bits), moments)
+    counts = np.array(places.split(), np.int64).reshape(len(values), GRID, GRID)
+    numbers = int(channels), int(bits)
+    return PairRecord(name, (height, width), values, kind == "gray", *numbers, moments, counts)
 
 
 def _fingerprint(folder: VocFolder, names: Sequence[str]) -> str:
