@@ -13,7 +13,7 @@ from annotated_types import Ge, Gt
 from tyro.conf import OmitArgPrefixes, Suppress
 
 from nets.config import NetworkConfig
-from nets.unet import UNet, build, crop_centre
+from nets.unet import UNet
 from unet import Unet
 from utils.core.console import UserError, counted, note, progress, quoted, run_script
 from utils.core.device import Precision, choose_device, choose_precision, set_determinism
@@ -23,15 +23,24 @@ from utils.images.arrays import check_channels
 from utils.images.normalisation import Normalisation
 from utils.images.palette import voc_palette
 from utils.models.checkpoint import Checkpoint, config_to_dict
-from utils.models.weights import resolve_network_settings
+from utils.models.weights import build_network, resolve_network_settings
 from utils.scoring.confusion import Scores
 from utils.scoring.verdict import note_found_classes, warn_about_scores
+from utils.training import recipe
 from utils.training.augmentation import parse_augmentation
 from utils.training.border_weights import BorderWeights, make_temporary_folder
-from utils.training.data import Data, load_data
-from utils.training.engine import Criterion, Epoch, Trainer, evaluate, make_optimizer, train_one_epoch
-from utils.training.losses import Loss, balanced_class_weights, criterion
-from utils.training.recipe import plan_crops
+from utils.training.data import Data, check_class_settings, load_data
+from utils.training.engine import (
+    Criterion,
+    Epoch,
+    Trainer,
+    evaluate,
+    make_optimizer,
+    measure_speed,
+    parameter_groups,
+    train_one_epoch,
+)
+from utils.training.losses import Loss, make_criterion, resolve_class_weights
 from utils.training.run_folder import (
     Row,
     Run,
@@ -43,14 +52,12 @@ from utils.training.run_folder import (
     resume_run,
     start_run,
 )
-from utils.training.samples import Sampling, draw_batch, make_loaders
+from utils.training.samples import Loader, Sampling, draw_batch, make_loaders
 from utils.training.schedule import Phase, Schedule, TimeBudget
 from utils.voc.demo import make_demo
 from utils.voc.folder import VocFolder
 
 DEMO = Path("VOCdevkit/demo")
-LEARNING_RATES = {"adamw": 2e-3, "adam": 2e-3, "sgd": 5e-2}
-WEIGHT_DECAYS = {"adamw": 1e-2, "adam": 0.0, "sgd": 1e-4}
 # What helps when memory runs out, see `run_script`.
 REMEDIES = {
     "memory": "lower --batch-size or --input-shape, then try --save-memory; "
@@ -124,49 +131,75 @@ def main(config: Config) -> None:
     precision = choose_precision(config.precision, choose_device(config.device))
     data = read_data(config)
     start = read_start(config.model_path, config.resume)
-    wanted_crop, config = config.input_shape, resolve_settings(config, data, start)
-    net, normalisation = make_network(config, data, start)
+    config = resolve_network(config, data, start)
+    net = build_network(config.network)
+    network = config.network
+    normalisation = load_start(net, start, data, network.backbone, network.in_channels, config.pretrained)
+    if config.save_memory:
+        net.save_memory()
+    speed = measure_speed(net, precision, network.in_channels) if config.max_minutes else math.inf
+    config = resolve_settings(config, data, start, net.stride, speed)
     checkpoint = describe_run(config, data, net.stride, normalisation)
     checkpoint.trained_on = start.trained_on(data)
     sampling = resolve_sampling(config, net.margin)
     train_loader, val_loader = make_loaders(data, checkpoint, sampling, precision.device)
-    crops, batches = train_loader.dataset, train_loader.batch_sampler
-    schedule = make_schedule(config, len(crops), started)
+    crops = train_loader.dataset
+    schedule = make_schedule(config, data, len(crops), started, speed)
     trainer = make_trainer(config, net, schedule, checkpoint, precision)
-    loss_of = make_criterion(config, data, precision.device)
+    loss = Loss(config.dice_weight, config.dice_beta, config.dice_smooth, config.focal_gamma)
+    class_weights = resolve_class_weights(config.class_weights, data.class_names, data.class_pixels)
+    loss_of = make_criterion(loss, class_weights, precision.device)
     unet = Unet.from_network(trainer.average.module, checkpoint, precision)
     run = open_run(config, start, checkpoint, trainer)
-    print_plan(config, data, unet, schedule, run.folder, wanted_crop)
-    draw_batch(run.folder / "train_batch.png", crops, next(iter(batches)))
-    if schedule.budget:
-        schedule.budget.deduct(run.history.seconds)
+    print_plan(config, data, unet, schedule, run.folder)
+    draw_batch(run.folder / "train_batch.png", crops, next(iter(train_loader.batch_sampler)))
 
-    pictures, epochs, compiled_for = RunPictures(run, unet.predict, data), [], None
+    pictures = RunPictures(run, unet.predict, data)
     with resume_hint_on_interrupt(run.folder):
-        for epoch in schedule.epochs(run.done):
-            phase = schedule.phase(epoch)
-            torch.manual_seed(config.seed + epoch)  # dropout of a resumed run repeats that of an unbroken one
-            batches.epoch, batches.batch_size = epoch, phase.batch_size
-            net.freeze_encoder(phase.frozen)
-            if config.compile and phase is not compiled_for:
-                sizes, compiled_for = {len(keys) for keys in batches}, phase
-                print(f"compiled in {trainer.compile(sizes, next(iter(train_loader)), loss_of):.0f} s")
-            began, in_time = time.perf_counter(), schedule.in_time(train_loader)
-            shown = progress(in_time, f"epoch {epoch + 1}", "batch", len(batches))
-            trained = train_one_epoch(trainer, shown, loss_of, schedule.steps_before(epoch))
-            unet.follow(trainer.average.module)
-            val_loss, scores = evaluate(unet.logits, val_loader, loss_of, unet.num_classes, unet.device)
-            lr, seconds = trainer.optimizer.param_groups[-1]["lr"], time.perf_counter() - began
-            speed = trained.crops / trained.seconds
-            row = Row(epoch + 1, lr, trained.loss, val_loss, scores.miou, seconds, speed)
-            run.record(row, scores, trainer)
-            epochs.append(trained)
-            pictures.draw_if_due()
-            if schedule.budget:
-                schedule.budget.reserve = time.perf_counter() - began - trained.seconds + pictures.seconds
+        scores, epochs = train_and_validate(
+            config, trainer, (train_loader, val_loader), loss_of, unet, pictures
+        )
     pictures.draw()
     run.board.close()
     print_result(config, run, scores, data, epochs)
+
+
+def train_and_validate(
+    config: Config,
+    trainer: Trainer,
+    loaders: tuple[Loader, Loader],
+    loss_of: Criterion,
+    unet: Unet,
+    pictures: RunPictures,
+) -> tuple[Scores, list[Epoch]]:
+    """All epochs of the schedule, recorded in the run. Returns the scores after the last one."""
+    (train_loader, val_loader), schedule, run = loaders, trainer.schedule, pictures.run
+    batches, epochs, compiled_for = train_loader.batch_sampler, [], None
+    for epoch in schedule.epochs(run.done):
+        phase = schedule.phase(epoch)
+        torch.manual_seed(config.seed + epoch)  # dropout of a resumed run repeats that of an unbroken one
+        batches.epoch, batches.batch_size = epoch, phase.batch_size
+        trainer.net.freeze_encoder(phase.frozen)
+        if config.compile and phase is not compiled_for:
+            sizes, compiled_for = {len(keys) for keys in batches}, phase
+            print(f"compiled in {trainer.compile(sizes, next(iter(train_loader)), loss_of):.0f} s")
+        began, in_time = time.perf_counter(), schedule.in_time(train_loader)
+        shown = progress(in_time, f"epoch {epoch + 1}", "batch", len(batches))
+        trained = train_one_epoch(trainer, shown, loss_of, schedule.steps_before(epoch))
+        unet.follow(trainer.average.module)
+        val_loss, miou, scores = math.nan, math.nan, None
+        if schedule.validates(epoch):
+            val_loss, scores = evaluate(unet.logits, val_loader, loss_of, unet.num_classes, unet.device)
+            miou = scores.miou
+        lr, seconds = trainer.optimizer.param_groups[-1]["lr"], time.perf_counter() - began
+        row = Row(epoch + 1, lr, trained.loss, val_loss, miou, seconds, trained.crops / trained.seconds)
+        run.record(row, scores, trainer)
+        epochs.append(trained)
+        pictures.draw_if_due()
+        reserve = time.perf_counter() - began - trained.seconds + pictures.seconds
+        if scores and schedule.closes(epoch, reserve):
+            break
+    return scores, epochs
 
 
 def check_config(config: Config) -> None:
@@ -190,64 +223,53 @@ def read_data(config: Config) -> Data:
         print(f"drawing the demo set into {DEMO}")
         make_demo(DEMO)
     data = load_data(VocFolder(config.voc_root), config.fold)
-    wanted, count, names = config.network.num_classes, len(data.class_names), ", ".join(data.class_names)
-    if wanted not in (None, count):
-        flag, found = f"--num-classes {wanted}", f"{config.voc_root} has {count} classes: {names}"
-        remedy = f"leave the flag out, or correct {data.folder.class_names_path}"
-        raise UserError("class-count", flag, found, f"{count}, the background included", remedy)
-    weights = config.class_weights
-    if not isinstance(weights, str) and (len(weights) != count or not any(weights)):
-        expected, found = f"{count} numbers, one for each of {names}, not all 0", " ".join(map(str, weights))
-        raise UserError("class-weights", "--class-weights", found, expected, "pass as many, or balanced")
+    check_class_settings(data, config.network.num_classes, config.class_weights)
     return data
 
 
-def resolve_settings(config: Config, data: Data, start: Start) -> Config:
-    """The settings, with those left to the program chosen by the data, the optimizer and the weights."""
+def resolve_network(config: Config, data: Data, start: Start) -> Config:
+    """The settings, with those of the network chosen by the data and the weights."""
     in_channels, pictures = config.network.in_channels or data.pictures.channels, f"in {config.voc_root}"
     check_channels(f"--in-channels {in_channels}", in_channels, data.pictures.channels, pictures)
     network = replace(config.network, in_channels=in_channels, num_classes=len(data.class_names))
     if start.weights:
         network = resolve_network_settings(network, start.weights.network, start.path)
-    crop, batch_size = plan_crops(data.train_sizes, config.input_shape, config.fit == "letterbox")
-    batch_size, decay = config.batch_size or batch_size, config.weight_decay
-    lr = config.lr or LEARNING_RATES[config.optimizer]
+    return replace(config, network=network)
+
+
+def resolve_settings(config: Config, data: Data, start: Start, stride: int, speed: float) -> Config:
+    """The settings, with those left to the program chosen by the data, the time and the optimizer.
+
+    speed: pixels per second of training. Raises UserError for crops that are too small for the network.
+    """
+    pixels = 60 * config.max_minutes * speed if config.max_minutes else config.epochs * data.train_pixels
+    # In the second part of a run the clock could choose others.
+    crop, batch_size = start.crops(config.input_shape, config.batch_size)
+    crop, batch_size = recipe.plan_crops(
+        data.train_sizes, crop, batch_size, config.fit == "letterbox", pixels
+    )
+    if config.fit == "letterbox":
+        recipe.check_letterbox(crop, stride)
+    lr, decay = config.lr or recipe.LEARNING_RATES[config.optimizer], config.weight_decay
     return replace(
         config,
-        network=network,
+        augmentation=recipe.fit_augmentation(config.augmentation, data.asymmetry)[0],
         input_shape=crop,
         batch_size=batch_size,
         freeze_batch_size=config.freeze_batch_size or 2 * batch_size,
         lr=lr,
         freeze_lr=config.freeze_lr or lr,
-        weight_decay=WEIGHT_DECAYS[config.optimizer] if decay is None else decay,
+        weight_decay=recipe.WEIGHT_DECAYS[config.optimizer] if decay is None else decay,
     )
-
-
-def make_network(config: Config, data: Data, start: Start) -> tuple[UNet, Normalisation]:
-    """The network with the weights it starts from, and their normalisation."""
-    try:
-        net = build(config.network)
-    except ValueError as error:
-        expected, remedy = "a network that exists", "choose other values"
-        raise UserError("network-settings", "network", str(error), expected, remedy) from None
-    (height, width), least = config.input_shape, 2 * net.stride
-    if config.fit == "letterbox" and min(height, width) < least:
-        expected, remedy = (
-            f"{least}×{least} or more for this network",
-            "enlarge it, or choose a smaller --depth",
-        )
-        raise UserError("input-too-small", "--input-shape", f"{height}×{width}", expected, remedy)
-    backbone, in_channels = config.network.backbone, config.network.in_channels
-    normalisation = load_start(net, start, data, backbone, in_channels, config.pretrained)
-    if config.save_memory:
-        net.save_memory()
-    return net, normalisation
 
 
 def describe_run(config: Config, data: Data, stride: int, normalisation: Normalisation) -> Checkpoint:
     """The checkpoint of this run, without weights."""
     crop = data.fit_crop(config.input_shape, stride) if config.fit == "crop" else config.input_shape
+    if crop != config.input_shape:
+        sizes = f"not {config.input_shape[0]}×{config.input_shape[1]} but {crop[0]}×{crop[1]}"
+        limits = f"at least {2 * stride}×{2 * stride} for this network, no larger than the largest picture"
+        note(f"the crops are {sizes}: {limits}")
     names, palette = data.class_names, voc_palette(len(data.class_names)).tolist()
     settings, scaling = config_to_dict(config), normalisation.to_dict()
     return Checkpoint({}, config.network, names, palette, scaling, crop, config.fit, settings=settings)
@@ -260,30 +282,14 @@ def resolve_sampling(config: Config, margin: int) -> Sampling:
     return Sampling(augmentation, config.batch_size, config.seed, margin, border, config.num_workers)
 
 
-def make_schedule(config: Config, crops: int, started: float) -> Schedule:
+def make_schedule(config: Config, data: Data, crops: int, started: float, speed: float) -> Schedule:
     """The frozen phase, if any, and the rest. started: when the clock of --max-minutes began."""
     frozen = Phase(config.freeze_epochs, config.freeze_batch_size, config.freeze_lr, frozen=True)
     rest = Phase(max(config.epochs - config.freeze_epochs, 1), config.batch_size, config.lr)
-    budget = TimeBudget(60 * config.max_minutes, started) if config.max_minutes else None
-    return Schedule([frozen, rest] if frozen.epochs else [rest], crops, config.curve, budget)
-
-
-def make_criterion(config: Config, data: Data, device: torch.device) -> Criterion:
-    """The loss, with targets cut to the size of the logits, which unpadded convolutions make smaller."""
-    loss = Loss(config.dice_weight, config.dice_beta, config.dice_smooth, config.focal_gamma)
-    weights, class_weights = config.class_weights, None
-    if weights == "balanced":
-        weights = balanced_class_weights(data.class_pixels).tolist()
-    if weights != "none":
-        class_weights = torch.tensor(weights, dtype=torch.float32, device=device)
-        pairs = zip(data.class_names, weights, strict=True)
-        print("weights  " + ", ".join(f"{name} {weight:.3g}" for name, weight in pairs))
-
-    def loss_of(logits: torch.Tensor, *targets: torch.Tensor) -> torch.Tensor:
-        masks, *border = (crop_centre(target, *logits.shape[-2:]) for target in targets)
-        return criterion(logits, masks, loss, class_weights, *border)
-
-    return loss_of
+    validation = recipe.VALIDATION_COST * data.val_pixels / speed
+    budget = TimeBudget(60 * config.max_minutes, started, validation) if config.max_minutes else None
+    every = recipe.validation_interval(data.train_pixels, data.val_pixels)
+    return Schedule([frozen, rest] if frozen.epochs else [rest], crops, config.curve, budget, every)
 
 
 def make_trainer(
@@ -291,9 +297,7 @@ def make_trainer(
 ) -> Trainer:
     """Moves the network to the device, and makes its optimizer and its averaged weights."""
     net.to(precision.device, memory_format=precision.memory_format)
-    others = [*net.decoder.parameters(), *net.head.parameters(), *net.side_heads.parameters()]
-    encoder = {"params": list(net.encoder.parameters()), "factor": config.encoder_lr_factor}
-    groups = [encoder, {"params": others, "factor": 1.0}]
+    groups = parameter_groups(net, config.encoder_lr_factor)
     settings = config.lr, config.weight_decay, config.momentum
     optimizer = make_optimizer(config.optimizer, groups, *settings, precision.device)
     if config.save_memory and precision.device.type == "cpu":
@@ -306,32 +310,33 @@ def open_run(config: Config, start: Start, checkpoint: Checkpoint, trainer: Trai
     """A new run folder, or the one of the run that is resumed, with the trainer's state. Raises UserError."""
     if start.last:
         epochs = math.inf if config.max_minutes else config.epochs
-        return resume_run(config.resume, start.last, checkpoint, trainer, epochs)
+        run = resume_run(config.resume, start.last, checkpoint, trainer, epochs)
+        if trainer.schedule.budget:
+            trainer.schedule.budget.deduct(run.history.seconds)
+        return run
     name = config.run_name or datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     return start_run(config.save_dir / name, checkpoint)
 
 
-def print_plan(
-    config: Config, data: Data, unet: Unet, schedule: Schedule, folder: Path, wanted: tuple[int, int] | None
-) -> None:
-    """What is about to happen, in four lines; a note if the crops have another size than `wanted`."""
+def print_plan(config: Config, data: Data, unet: Unet, schedule: Schedule, folder: Path) -> None:
+    """What is about to happen, in five lines."""
     parameters = sum(p.numel() for p in unet.net.parameters())
-    (height, width), least = unet.input_shape, 2 * unet.net.stride
+    height, width = unet.input_shape
     pictures = f"{counted(len(data.train), 'picture')} to train, {len(data.val)} to validate"
     print(f"data     {config.voc_root}: {pictures}; classes: {', '.join(data.class_names)}")
     print(f"network  {unet.backbone} U-Net, {parameters / 1e6:.2f} M parameters, {unet.precision}")
     for phase in schedule.phases:
         print(f"plan     {schedule.describe(phase)} of {height}×{width} per step")
+    text, found = recipe.fit_augmentation(config.augmentation, data.asymmetry)
+    print(f"views    the classes have {found}: --augmentation {text}")
     print(f"run      {folder}")
-    if wanted not in (None, unet.input_shape):
-        limits = f"at least {least}×{least} for this network, no larger than the largest picture"
-        note(f"the crops are not {wanted[0]}×{wanted[1]} but {height}×{width}: {limits}")
 
 
 def print_result(config: Config, run: Run, scores: Scores, data: Data, epochs: list[Epoch]) -> None:
     """Where everything is, what looks wrong, and what to do next. scores: of the last epoch."""
     rows, folder = run.history.rows, run.folder
-    best, length = max(rows, key=lambda row: row.miou), counted(len(rows), "epoch")
+    best = max(rows, key=lambda row: -1 if math.isnan(row.miou) else row.miou)
+    length = counted(len(rows), "epoch")
     warn_about_scores(data.class_names, run.best_scores or scores)
     if run.best_scores:
         note_found_classes(data.class_names, run.best_scores, scores, best.epoch)

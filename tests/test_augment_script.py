@@ -102,7 +102,7 @@ def test_no_copies_are_refused(tmp_path):
 def test_parts_are_changed_by_name():
     assert parse_augmentation("strong") == STRENGTHS["strong"]
     changed = parse_augmentation("light, rotate=180, flip=0, jpeg=40")
-    assert (changed.rotate, changed.flip, changed.jpeg) == (180.0, False, 40)
+    assert (changed.rotate, changed.left_right, changed.top_bottom, changed.jpeg) == (180.0, False, False, 40)
     assert changed.contrast == STRENGTHS["light"].contrast and isinstance(changed, Augmentation)
 
 

@@ -1,6 +1,7 @@
 """dataset.json: what it says, when it may be trusted, what it proposes; the pictures drawn beside it."""
 
 import json
+import math
 import os
 import re
 import shlex
@@ -180,7 +181,9 @@ def test_training_chooses_what_the_doctor_proposes(
     listed = shlex.split(" ".join(one["flags"] for one in content["proposals"]))
     configs = [tyro.cli(train.Config, args=[*flags, *more]) for more in ([], listed)]
     for config in configs:
-        filled = train.resolve_settings(config, train.read_data(config), Start())
+        data = train.read_data(config)
+        network = train.resolve_network(config, data, Start())
+        filled = train.resolve_settings(network, data, Start(), 16, math.inf)
         assert (filled.input_shape, filled.batch_size, filled.network.in_channels) == expected
     # The command holds nothing that training chooses itself.
     assert flags[:2] == ["--voc-root", str(folder.root)]

@@ -14,7 +14,8 @@ from utils.core.console import UserError
 from utils.images.reading import read_image
 from utils.images.writing import write_image
 from utils.models.checkpoint import load_checkpoint
-from utils.training.run_folder import read_start
+from utils.models.weights import build_network
+from utils.training.run_folder import load_start, read_start
 from utils.voc.demo import draw_sample
 from utils.voc.folder import VocFolder
 
@@ -107,8 +108,9 @@ def test_fine_tuning_on_floats_of_another_scale_measures_them(tmp_path):
         config = tiny(folder, tmp_path, model_path=start)
         data = train.read_data(config)
         begin = read_start(config.model_path, None)
-        settings = train.resolve_settings(config, data, begin)
-        normalisation = train.make_network(settings, data, begin)[1].to_dict()
+        network = train.resolve_network(config, data, begin).network
+        net = build_network(network)
+        normalisation = load_start(net, begin, data, network.backbone, network.in_channels, True).to_dict()
         assert normalisation["range_float"] == [0, factor]
         assert (normalisation["range_16bit"] == [7, 60000]) == kept
         if not kept:

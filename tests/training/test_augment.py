@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from utils.training.augmentation import STRENGTHS, Augmentation, augment, change_values, resample
+from utils.training.augmentation import (
+    STRENGTHS,
+    Augmentation,
+    augment,
+    change_values,
+    parse_augmentation,
+    resample,
+)
 
 NONE = STRENGTHS["none"]
 RNG = np.random.default_rng(0)
@@ -21,7 +28,8 @@ GEOMETRY = {
     "shear": 20.0,
     "shift": 20.0,
     "elastic": 8.0,
-    "flip": True,
+    "left_right": True,
+    "top_bottom": True,
     "turn": True,
 }
 VALUES = {
@@ -97,7 +105,9 @@ def test_turns_and_flips_are_exact_and_all_eight_occur():
     eight = [np.rot90(a, k) for a in (mask, mask.T) for k in range(4)]
     seen = set()
     for seed in range(100):
-        turned, turned_mask = augment(square, mask, (40, 40), replace(NONE, flip=True, turn=True), rng(seed))
+        turned, turned_mask = augment(
+            square, mask, (40, 40), replace(NONE, left_right=True, top_bottom=True, turn=True), rng(seed)
+        )
         which = [i for i, candidate in enumerate(eight) if (candidate == turned_mask).all()]
         assert len(which) == 1
         seen.add(which[0])
@@ -112,7 +122,7 @@ def test_turns_of_odd_and_even_sides_resample_nothing(size):
     mask = np.zeros((40, 61), np.uint8)
     mask[:, 30] = 1
     image = RNG.integers(0, 65536, mask.shape, np.uint16)
-    settings = replace(NONE, turn=True, flip=True)
+    settings = replace(NONE, turn=True, left_right=True, top_bottom=True)
     turned = 0
     for seed in range(40):
         part, line = augment(image, mask, size, settings, rng(seed))
@@ -126,16 +136,22 @@ def test_turns_of_odd_and_even_sides_resample_nothing(size):
     assert turned > 3
 
 
-@pytest.mark.parametrize("part", ["flip", "turn"])
-def test_flips_or_turns_alone_give_four_pictures(part):
-    mask = MASK[:, :40]
-    flips = [mask, mask[::-1], mask[:, ::-1], mask[::-1, ::-1]]
-    four = flips if part == "flip" else [np.rot90(mask, k) for k in range(4)]
-    results = [
-        augment(mask, mask, (40, 40), replace(NONE, **{part: True}), rng(seed))[1] for seed in range(40)
-    ]
-    assert all(sum((result == option).all() for option in four) == 1 for result in results)
-    assert all(any((result == option).all() for result in results) for option in four)
+@pytest.mark.parametrize(
+    ("text", "views"),
+    [
+        ("none,flip=1", [lambda a: a, np.flipud, np.fliplr, lambda a: a[::-1, ::-1]]),
+        ("none,left_right=1", [lambda a: a, np.fliplr]),
+        ("none,top_bottom=1", [lambda a: a, np.flipud]),
+        ("none,turn=1", [lambda a, k=k: np.rot90(a, k) for k in range(4)]),
+        ("light,flip=0,turn=0,balance=0", [lambda a: a]),
+    ],
+)
+def test_each_mirroring_and_turning_has_its_switch(text, views):
+    mask, settings = MASK[:, :40], parse_augmentation(text)
+    expected = [view(mask) for view in views]
+    results = [augment(mask, mask, (40, 40), settings, rng(seed))[1] for seed in range(40)]
+    assert all(sum((result == option).all() for option in expected) == 1 for result in results)
+    assert all(any((result == option).all() for result in results) for option in expected)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

@@ -104,7 +104,7 @@ def test_a_class_without_training_pixels_is_a_warning(voc_folder, capsys):
     ],
 )
 def test_crops_are_no_larger_than_the_largest_picture(sizes, wanted, stride, expected):
-    data = Data(None, [], [], [], sizes, [], np.zeros(2), None)
+    data = Data(None, [], [], [], sizes, [], np.zeros(2), None, None)
     assert data.fit_crop(wanted, stride) == expected
 
 
@@ -113,7 +113,7 @@ def test_crops_are_no_larger_than_the_largest_picture(sizes, wanted, stride, exp
     [([(64, 64)], (64, 64), 1), ([(512, 512)], (256, 256), 4), ([(9, 9)], (32, 32), 1)],
 )
 def test_crops_cover_a_picture_about_once(sizes, crop, expected):
-    assert Data(None, [], [], [], sizes, [], np.zeros(2), None).crops_per_picture(crop) == expected
+    assert Data(None, [], [], [], sizes, [], np.zeros(2), None, None).crops_per_picture(crop) == expected
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -285,7 +285,9 @@ def test_pictures_beyond_the_cache_are_read_again(voc_folder):
     write_image(folder.image_path("cells_1"), np.zeros((64, 64), np.uint8))
     assert torch.equal(dataset[0][0], before[0][0])
     assert not dataset[1][0].any()
-    fresh = SegmentationDataset(folder, ["cells_0"], 3, augmentation=replace(STRENGTHS["none"], flip=True))
+    fresh = SegmentationDataset(
+        folder, ["cells_0"], 3, augmentation=replace(STRENGTHS["none"], left_right=True)
+    )
     assert not fresh[0][0].any()
 
 

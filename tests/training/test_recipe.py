@@ -2,7 +2,8 @@
 
 import pytest
 
-from utils.training.recipe import propose
+from utils.training.recipe import fit_augmentation, plan_crops, propose, validation_interval
+from utils.voc.orientation import Asymmetry
 
 
 def propose_flags(sizes, channels=1, shares=None, objects=()):
@@ -14,12 +15,12 @@ def propose_flags(sizes, channels=1, shares=None, objects=()):
     [
         ((256, 256), 40, [(400, 900)], "--fit crop --input-shape 256 256 --batch-size 2 "),
         ((512, 512), 20, [(400, 900)], "--fit crop --input-shape 256 256 --batch-size 2 "),
-        ((512, 512), 80, [(400, 900)], "--fit crop --input-shape 256 256 --batch-size 8 "),
+        ((512, 512), 80, [(400, 900)], "--fit crop --input-shape 256 256 --batch-size 6 "),
         ((512, 512), 200, [(400, 900)], "--fit crop --input-shape 512 512 --batch-size 4 "),
         ((300, 500), 400, [(400, 900)], "--fit crop --input-shape 320 512 --batch-size 6 "),
         ((2000, 3000), 10, [(400, 900)], "--fit crop --input-shape 512 512 --batch-size 4 "),
         ((2000, 3000), 10, [], "--fit crop --input-shape 512 512 --batch-size 4 "),
-        ((2000, 3000), 40, [(90_000, 4e6)], "--fit letterbox --input-shape 512 512 --batch-size 4 "),
+        ((2000, 3000), 40, [(90_000, 4e6)], "--fit letterbox --input-shape 512 512 --batch-size 2 "),
         ((2000, 3000), 40, [(100, 300), (90_000, 4e6)], "--fit crop --input-shape 512 512 --batch-size 4 "),
         ((64, 64), 1, [(400, 900)], "--fit crop --input-shape 64 64 --batch-size 1 "),
     ],
@@ -45,3 +46,55 @@ def test_only_what_training_would_not_choose_is_needed():
         "--fit letterbox",
         "--class-weights balanced",
     ]
+
+
+NEITHER, UPRIGHT = Asymmetry(0, 0, 0), Asymmetry(0.004, 0.07, 0.004)
+
+
+@pytest.mark.parametrize(
+    ("text", "asymmetry", "fitted"),
+    [
+        ("default", NEITHER, "default"),
+        ("default", Asymmetry(0.004, 0.002, 0.0006), "default"),  # a stack of slices
+        ("default", UPRIGHT, "default,top_bottom=0,turn=0"),
+        ("default", Asymmetry(0.2, 0.2, 0), "default,left_right=0,top_bottom=0,turn=0"),
+        ("default", Asymmetry(0, 0, 0.05), "default,turn=0"),
+        ("default,turn=1", UPRIGHT, "default,turn=1,top_bottom=0"),
+        ("strong,flip=1,rotate=10", UPRIGHT, "strong,flip=1,rotate=10,turn=0"),
+        ("none", UPRIGHT, "none"),
+        ("default,top_bottom=0,turn=0", UPRIGHT, "default,top_bottom=0,turn=0"),
+    ],
+)
+def test_mirroring_and_turning_follow_the_data_unless_they_are_named(text, asymmetry, fitted):
+    assert fit_augmentation(text, asymmetry)[0] == fitted
+    assert fit_augmentation(fitted, asymmetry)[0] == fitted
+
+
+@pytest.mark.parametrize(
+    ("sizes", "pixels", "planned"),
+    [
+        # 8 minutes at 0.7 M pixels per second: many small steps.
+        ([(360, 480)] * 367, 8 * 60 * 0.7e6, ((256, 256), 2)),
+        # The same pictures on a GPU.
+        ([(360, 480)] * 367, 8 * 60 * 50e6, ((384, 480), 6)),
+        # Upright among wide pictures: a crop that fits in nearly all of them.
+        ([(213, 320)] * 80 + [(320, 213)] * 20, None, ((224, 224), 3)),
+        ([(512, 512)] * 70 + [(64, 64)] * 30, 2e8, ((256, 256), 2)),
+    ],
+)
+def test_crops_follow_from_the_pixels_that_a_run_will_see(sizes, pixels, planned):
+    assert plan_crops(sizes, pixels=pixels) == planned
+
+
+def test_given_crops_and_batches_stay():
+    sizes = [(360, 480)] * 367
+    assert plan_crops(sizes, (96, 160), 7, pixels=1e9) == ((96, 160), 7)
+    assert plan_crops(sizes, (96, 160), pixels=1e9)[0] == (96, 160)
+    assert plan_crops(sizes, batch_size=5, pixels=1e9)[1] == 5
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "epochs"), [(100, 0, 1), (100, 10, 1), (80, 20, 2), (349, 131, 3), (5, 100, 133)]
+)
+def test_validation_takes_about_a_twentieth_of_the_time(train, val, epochs):
+    assert validation_interval(train, val) == epochs

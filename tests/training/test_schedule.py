@@ -2,6 +2,7 @@
 
 import math
 import time
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -111,6 +112,8 @@ def test_with_a_budget_the_rate_follows_the_time_and_the_epochs_end_with_it(cloc
             rates.append(schedule.lr(step))
             clock[0] += 3
             done.append(step)
+        if schedule.is_over(epoch):
+            break
     # 34 steps of 3 seconds fill 100; the last epoch is cut short.
     assert done == list(range(34))
     assert rates[:6] == pytest.approx([lr_factor(0.03 * step) for step in range(6)])
@@ -121,5 +124,22 @@ def test_with_a_budget_the_rate_follows_the_time_and_the_epochs_end_with_it(cloc
 
 def test_a_budget_that_is_over_at_once_still_gives_one_step(clock):
     schedule = Schedule([FREE], crops=10, budget=TimeBudget(1, start=0))
-    assert list(schedule.epochs(7)) == [7]
+    assert next(schedule.epochs(7)) == 7
     assert list(schedule.in_time([1, 2, 3])) == [1]
+    assert schedule.is_over(7)
+    assert schedule.validates(7)
+
+
+def test_validation_comes_every_few_epochs_and_at_the_end():
+    schedule = replace(SCHEDULE, validate_every=2)
+    assert [epoch for epoch in schedule.epochs(0) if schedule.validates(epoch)] == [1, 3, 4]
+    assert [epoch for epoch in schedule.epochs(0) if schedule.is_over(epoch)] == [4]
+
+
+def test_the_time_of_a_validation_is_kept_for_the_last_one(clock):
+    schedule = Schedule([FREE], crops=10, budget=TimeBudget(100, start=0), validate_every=9)
+    clock[0] = 80
+    assert not schedule.closes(0, reserve=10)
+    clock[0] = 91
+    assert schedule.validates(1)
+    assert schedule.is_over(1)

@@ -40,11 +40,13 @@ TILE, TITLE = 384, 28  # pixels: side of a tile, height of the titles above
 def draw_curves(
     path: Path, x: Sequence[float], curves: dict[str, Sequence[float]], label: str, top: float | None = None
 ) -> None:
-    """Line plot of named curves over epochs; the best value of a score (`top` given) is marked."""
+    """Line plot of named curves over epochs, NaN left out; the best of a score (`top` given) is marked."""
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
     for name, values in curves.items():
-        axes.plot(x, values, label=name, marker="o" if len(x) < 3 else None)
+        known = [index for index, value in enumerate(values) if not np.isnan(value)]
+        points = [x[index] for index in known], [values[index] for index in known]
+        axes.plot(*points, label=name, marker="o" if len(known) < 3 else None)
     finite = [value for values in curves.values() for value in values if 0 < value < np.inf]
     if top is not None:
         values = next(iter(curves.values()))

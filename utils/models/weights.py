@@ -56,6 +56,15 @@ def open_model(path: Path, precision: Precision) -> LoadedModel:
     return LoadedModel(ready_to_predict(net, precision), checkpoint, precision, measure_geometry(net))
 
 
+def build_network(config: NetworkConfig) -> UNet:
+    """A network with new weights. Raises UserError for settings that make none."""
+    try:
+        return build(config)
+    except ValueError as error:
+        expected, remedy = "a network that exists", "choose other values"
+        raise UserError("network-settings", "network", str(error), expected, remedy) from None
+
+
 def list_misfits(own: dict[str, Tensor], given: dict[str, Tensor], at_most: int = 10) -> str:
     """The `given` weights that do not fit a network's `own`, the first of each kind; "" if all fit."""
     shapes = [k for k in own if k in given and own[k].shape != given[k].shape]

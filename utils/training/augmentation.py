@@ -64,24 +64,35 @@ STRENGTHS = {
 
 
 def parse_augmentation(text: str) -> Augmentation:
-    """`STRENGTH`, or `STRENGTH,PART=NUMBER,…` with some parts changed. Raises UserError."""
-    strength, *changes = (part.strip() for part in text.split(","))
+    """`STRENGTH`, or `STRENGTH,PART=NUMBER,…` with some parts changed. Raises UserError.
+
+    `flip` stands for both `left_right` and `top_bottom`.
+    """
     flag, example = f"--augmentation {text}", "for example default,rotate=180"
+    strength, changes = split_augmentation(text)
     if strength not in STRENGTHS:
         raise UserError("augmentation-strength", flag, repr(strength), ", ".join(STRENGTHS), example)
     kinds = {field.name: type(field.default) for field in fields(Augmentation)}
     parts = {}
-    for change in changes:
-        name, _, number = change.partition("=")
+    for name, number in changes:
         try:
             parts[name] = kinds[name](float(number))
         except (KeyError, ValueError, OverflowError):
             expected = f"PART=NUMBER with a part of {', '.join(kinds)}"
-            raise UserError("augmentation-part", flag, repr(change), expected, example) from None
+            found = f"'{name}={number}'" if number else repr(name)
+            raise UserError("augmentation-part", flag, found, expected, example) from None
     settings = replace(STRENGTHS[strength], **parts)
     for name, found, expected in find_faults(settings):
         raise UserError("augmentation-range", flag, f"{name}={found}", expected, "choose another number")
     return settings
+
+
+def split_augmentation(text: str) -> tuple[str, list[tuple[str, str]]]:
+    """The strength, and the parts that the text names with their numbers."""
+    strength, *changes = (part.strip() for part in text.split(","))
+    pairs = [(name, number) for name, _, number in (change.partition("=") for change in changes)]
+    both = ("left_right", "top_bottom")
+    return strength, [(one, n) for name, n in pairs for one in (both if name == "flip" else (name,))]
 
 
 def augment(

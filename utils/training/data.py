@@ -1,5 +1,6 @@
 """The checked data set of a training."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -8,7 +9,8 @@ from utils.core.console import UserError, counted, warn
 from utils.images.reading import read_image, read_mask
 from utils.voc.classes import check_classes, resolve_class_names
 from utils.voc.folder import VocFolder
-from utils.voc.survey import PictureStatistics, read_survey, survey_pairs
+from utils.voc.orientation import Asymmetry
+from utils.voc.survey import PictureStatistics, find_asymmetry, read_survey, survey_pairs
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,15 @@ class Data:
     val_sizes: list[tuple[int, int]] = field(repr=False)
     class_pixels: np.ndarray = field(repr=False)  # (K,) int64, of the training masks
     pictures: PictureStatistics = field(repr=False)  # of the training pictures
+    asymmetry: Asymmetry = field(repr=False)  # of the training masks
+
+    @property
+    def train_pixels(self) -> int:
+        return sum(height * width for height, width in self.train_sizes)
+
+    @property
+    def val_pixels(self) -> int:
+        return sum(height * width for height, width in self.val_sizes)
 
     def fit_crop(self, wanted: tuple[int, int], stride: int) -> tuple[int, int]:
         """The wanted crop, no larger than the largest picture rounded up: mirrored borders teach little."""
@@ -33,8 +44,7 @@ class Data:
 
     def crops_per_picture(self, crop: tuple[int, int]) -> int:
         """Crops that cover a picture of mean size about once."""
-        pixels = sum(height * width for height, width in self.train_sizes) / len(self.train_sizes)
-        return max(round(pixels / (crop[0] * crop[1])), 1)
+        return max(round(self.train_pixels / len(self.train_sizes) / (crop[0] * crop[1])), 1)
 
     def read_pair(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         return read_image(self.folder.image_path(name)), read_mask(self.folder.mask_path(name))
@@ -60,4 +70,17 @@ def load_data(folder: VocFolder, fold: int | None = None) -> Data:
             warn(f"no training mask has a pixel of class {index} ({class_names[index]}): it cannot be learnt")
     sizes = [record.size for record in survey.records]
     split_sizes = sizes[: len(train)], sizes[len(train) :]
-    return Data(folder, train, val, class_names, *split_sizes, class_pixels, survey.pictures)
+    asymmetry = find_asymmetry(survey.records[: len(train)])
+    return Data(folder, train, val, class_names, *split_sizes, class_pixels, survey.pictures, asymmetry)
+
+
+def check_class_settings(data: Data, num_classes: int | None, weights: str | Sequence[float]) -> None:
+    """Raises UserError if a number of classes, or of weights of classes, is not that of the data."""
+    count, names = len(data.class_names), ", ".join(data.class_names)
+    if num_classes not in (None, count):
+        flag, found = f"--num-classes {num_classes}", f"{data.folder.root} has {count} classes: {names}"
+        remedy = f"leave the flag out, or correct {data.folder.class_names_path}"
+        raise UserError("class-count", flag, found, f"{count}, the background included", remedy)
+    if not isinstance(weights, str) and (len(weights) != count or not any(weights)):
+        expected, found = f"{count} numbers, one for each of {names}, not all 0", " ".join(map(str, weights))
+        raise UserError("class-weights", "--class-weights", found, expected, "pass as many, or balanced")

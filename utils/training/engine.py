@@ -121,6 +121,14 @@ class Trainer:
         self.average.n_averaged.fill_(state["averaged"])
 
 
+def parameter_groups(net: nn.Module, encoder_factor: float) -> list[dict[str, Any]]:
+    """The encoder's parameters, whose learning rate is multiplied by the factor, and the others."""
+    encoder = list(net.encoder.parameters())
+    known = set(map(id, encoder))
+    others = [parameter for parameter in net.parameters() if id(parameter) not in known]
+    return [{"params": encoder, "factor": encoder_factor}, {"params": others, "factor": 1.0}]
+
+
 def make_optimizer(
     name: str, groups: list[dict], lr: float, weight_decay: float, momentum: float, device: torch.device
 ) -> torch.optim.Optimizer:
@@ -136,6 +144,25 @@ def average_decay(count: int, total_steps: float) -> float:
     """Of an exponential average over a twentieth of the steps (10 to 1000), fewer while `count` is small."""
     memory = min(max(total_steps / 20, 10), 1000)
     return min(1 - 1 / memory, (1 + count) / (10 + count))
+
+
+def measure_speed(net: nn.Module, precision: Precision, channels: int) -> float:
+    """Pixels per second of training, from one step on noise after one that warms up. The network stays."""
+    size = 256 + 2 * net.margin
+    images = torch.rand(2, channels, size, size, device=precision.device)
+    # A copy: a step changes the statistics of batch norm.
+    net = copy.deepcopy(net).train()
+    net.to(precision.device, memory_format=precision.memory_format)
+    for _ in range(2):
+        start = time.perf_counter()
+        with precision.autocast():
+            outputs = net(images.contiguous(memory_format=precision.memory_format))
+        parts = [outputs] if isinstance(outputs, Tensor) else outputs
+        sum(part.float().logsumexp(1).mean() for part in parts).backward()
+        if precision.device.type == "cuda":
+            torch.cuda.synchronize(precision.device)
+        seconds = time.perf_counter() - start
+    return 2 * 256 * 256 / seconds
 
 
 class Epoch(NamedTuple):

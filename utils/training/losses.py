@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torchvision.transforms.functional import center_crop
 
 from utils.images.palette import IGNORE_INDEX
 
@@ -124,3 +125,31 @@ def balanced_class_weights(class_pixels: np.ndarray) -> np.ndarray:
     """Median share / share of each class (Eigen and Fergus 2015, section 6.3.2), (K,) float32; 1 if none."""
     pixels = np.asarray(class_pixels, np.float64)
     return np.where(pixels > 0, np.median(pixels[pixels > 0]) / np.maximum(pixels, 1), 1).astype(np.float32)
+
+
+def resolve_class_weights(
+    setting: str | Sequence[float], names: Sequence[str], pixels: Sequence[int]
+) -> list[float] | None:
+    """One weight per class, printed; None for `none`. balanced: by the pixels of each class."""
+    if setting == "none":
+        return None
+    weights = balanced_class_weights(pixels).tolist() if setting == "balanced" else list(setting)
+    pairs = zip(names, weights, strict=True)
+    print("weights  " + ", ".join(f"{name} {weight:.3g}" for name, weight in pairs))
+    return weights
+
+
+def make_criterion(
+    loss: Loss, class_weights: Sequence[float] | None, device: torch.device
+) -> Callable[..., Tensor]:
+    """`criterion` of logits (N, K, h, w), masks and perhaps border weights (N, H, W) on the device.
+
+    Unpadded convolutions make the logits smaller than the targets, of which the middle is taken.
+    """
+    weights = class_weights and torch.tensor(class_weights, dtype=torch.float32, device=device)
+
+    def loss_of(logits: Tensor, *targets: Tensor) -> Tensor:
+        masks, *border = (center_crop(target, list(logits.shape[-2:])) for target in targets)
+        return criterion(logits, masks, loss, weights, *border)
+
+    return loss_of

@@ -39,6 +39,12 @@ class Start:
         same = before and Path(before.settings.get("voc_root", "")).resolve() == data.folder.root.resolve()
         return sorted({*data.train, *(before.trained_on if same else ())})
 
+    def crops(self, crop: tuple[int, int] | None, batch_size: int | None) -> tuple:
+        """Crop (height, width) and crops per step as given, or else those of the run to resume, if any."""
+        before = self.last.settings if self.last else {}
+        known = before.get("input_shape")
+        return crop or (tuple(known) if known else None), batch_size or before.get("batch_size")
+
 
 def read_start(model_path: Path | None, resume: Path | None) -> Start:
     """Read each checkpoint once. Raises UserError if one is missing or damaged."""
@@ -74,7 +80,10 @@ def load_start(
 
 @dataclass(frozen=True)
 class Row:
-    """One epoch. lr: of its last step; losses: means; miou: 0…1; seconds: of training and validation."""
+    """One epoch. lr: of its last step; losses: means; miou: 0…1; seconds: of training and validation.
+
+    val_loss and miou: NaN, in the file nothing, after an epoch without validation.
+    """
 
     epoch: int
     lr: float
@@ -102,7 +111,7 @@ class History:
                 writer = csv.writer(file)
                 writer.writerow(field.name for field in fields(Row))
                 for values in map(astuple, self.rows):
-                    writer.writerow(f"{v:.6g}" if isinstance(v, float) else v for v in values)
+                    writer.writerow(map(format_cell, values))
         except UserError as error:
             # On Windows a spreadsheet program locks the file that it shows: no reason to end a training.
             warn(f"{self.path}: {error.found}; the next epoch writes it again")
@@ -116,6 +125,10 @@ class History:
         draw_curves(self.path.with_name("miou.png"), curves["epoch"], scores, "mIoU", top=1.0)
 
 
+def format_cell(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
 def read_history(path: Path) -> list[Row]:
     """Rows of a history.csv; empty if there is no file. Raises UserError for a damaged one."""
     if not path.is_file():
@@ -123,7 +136,9 @@ def read_history(path: Path) -> list[Row]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file))
-        return [Row(int(row.pop("epoch")), **{k: float(v) for k, v in row.items()}) for row in rows]
+        return [
+            Row(int(row.pop("epoch")), **{k: float(v or math.nan) for k, v in row.items()}) for row in rows
+        ]
     except (ValueError, TypeError, KeyError, csv.Error):
         remedy = "move the file away; the run starts a new one"
         raise UserError("history-damaged", path, "a damaged table", "that of train.py", remedy) from None
@@ -143,21 +158,24 @@ class Run:
     def __post_init__(self) -> None:
         self.board = SummaryWriter(str(self.folder))
 
-    def record(self, row: Row, scores: Scores, trainer: Trainer) -> None:
-        """Write the history, the checkpoints and the TensorBoard events of an epoch, and print its line."""
-        improved = math.isnan(self.best) or row.miou > self.best
+    def record(self, row: Row, scores: Scores | None, trainer: Trainer) -> None:
+        """Write the history, the checkpoints and the TensorBoard events of an epoch, and print its line.
+
+        scores: None after an epoch without validation.
+        """
+        improved = scores is not None and (math.isnan(self.best) or row.miou > self.best)
         if improved:
             self.best, self.best_scores = row.miou, scores
         self.history.add(row)
         self._save(row, trainer, improved)
         self.board.add_scalar("loss/training", row.train_loss, row.epoch)
-        self.board.add_scalar("loss/validation", row.val_loss, row.epoch)
-        self.board.add_scalar("mIoU", row.miou, row.epoch)
         self.board.add_scalar("learning rate", row.lr, row.epoch)
-        print(
-            f"epoch {row.epoch:4d}  loss {row.train_loss:.4f}  val_loss {row.val_loss:.4f}  "
-            f"mIoU {row.miou:7.2%}{' *' if improved else '  '}  {row.seconds:5.1f} s"
-        )
+        measured = 34 * " "
+        if scores:
+            self.board.add_scalar("loss/validation", row.val_loss, row.epoch)
+            self.board.add_scalar("mIoU", row.miou, row.epoch)
+            measured = f"val_loss {row.val_loss:.4f}  mIoU {row.miou:7.2%}{' *' if improved else '  '}"
+        print(f"epoch {row.epoch:4d}  loss {row.train_loss:.4f}  {measured}  {row.seconds:5.1f} s")
 
     def _save(self, row: Row, trainer: Trainer, improved: bool) -> None:
         """last.pth with the training state; best.pth, weights and metadata only, if the score improved."""

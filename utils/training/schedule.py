@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count, takewhile
+from itertools import count
 
 from utils.core.console import UserError, counted
 
@@ -47,13 +47,14 @@ class Schedule:
     """Phases in order; `crops`: crops per epoch, the same in all phases; `curve`: see `lr_factor`.
 
     With a budget the run ends by the clock: the last phase has as many epochs as there is time for, perhaps
-    with a short last one, and the learning rate follows the time over all phases.
+    with a short last one, and the learning rate follows the time over all phases. validate_every: epochs.
     """
 
     phases: Sequence[Phase]
     crops: int
     curve: str = "cosine"
     budget: TimeBudget | None = None
+    validate_every: int = 1
 
     def phase(self, epoch: int) -> Phase:
         """The phase that epoch 0, 1, … belongs to; the last one for epochs beyond the end."""
@@ -64,12 +65,24 @@ class Schedule:
         return self.phases[-1]
 
     def epochs(self, done: int) -> Iterator[int]:
-        """Numbers of the epochs to do after the first `done`."""
-        if self.budget is None:
-            yield from range(done, sum(phase.epochs for phase in self.phases))
-            return
-        yield done
-        yield from takewhile(lambda _: self.budget.progress() < 1, count(done + 1))
+        """Numbers of the epochs to do after the first `done`; with a budget, until the caller stops."""
+        return iter(count(done) if self.budget else range(done, sum(phase.epochs for phase in self.phases)))
+
+    def is_over(self, epoch: int) -> bool:
+        """Whether no epoch follows this one, now that it is trained."""
+        if self.budget:
+            return self.budget.progress() >= 1
+        return epoch + 1 == sum(phase.epochs for phase in self.phases)
+
+    def closes(self, epoch: int, reserve: float) -> bool:
+        """Whether the run is over, now that this epoch is validated; reserve: seconds that this took."""
+        if self.budget:
+            self.budget.reserve = reserve
+        return self.is_over(epoch)
+
+    def validates(self, epoch: int) -> bool:
+        """Whether the scores after this epoch are measured. Those after the last one always are."""
+        return (epoch + 1) % self.validate_every == 0 or self.is_over(epoch)
 
     def in_time(self, batches: Iterable) -> Iterator:
         """The batches, or as many as there is time for, one at least."""
