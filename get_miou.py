@@ -32,7 +32,7 @@ class Config:
     output: Path = Path("miou_out")  # folder for metrics.csv, confusion_matrix.csv, the plots and masks/
     device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # number format of the network
-    tta: bool = False  # average over flips and turns by 90°: better by a little, eight times slower
+    tta: bool = False  # average over the mirror images and turns known from training: up to 8 times slower
     close_gaps: str | None = None  # name of a class that separates others, such as membrane: close its gaps
 
 

@@ -143,8 +143,7 @@ def main(config: Config) -> None:
     checkpoint.trained_on = start.trained_on(data)
     sampling = resolve_sampling(config, net.margin)
     train_loader, val_loader = make_loaders(data, checkpoint, sampling, precision.device)
-    crops = train_loader.dataset
-    schedule = make_schedule(config, data, len(crops), started, speed)
+    schedule = make_schedule(config, data, len(train_loader.dataset), started, speed)
     trainer = make_trainer(config, net, schedule, checkpoint, precision)
     loss = Loss(config.dice_weight, config.dice_beta, config.dice_smooth, config.focal_gamma)
     class_weights = resolve_class_weights(config.class_weights, data.class_names, data.class_pixels)
@@ -152,7 +151,7 @@ def main(config: Config) -> None:
     unet = Unet.from_network(trainer.average.module, checkpoint, precision)
     run = open_run(config, start, checkpoint, trainer)
     print_plan(config, data, unet, schedule, run.folder)
-    draw_batch(run.folder / "train_batch.png", crops, next(iter(train_loader.batch_sampler)))
+    draw_batch(run.folder / "train_batch.png", train_loader)
 
     pictures = RunPictures(run, unet.predict, data)
     with resume_hint_on_interrupt(run.folder):
@@ -242,18 +241,16 @@ def resolve_settings(config: Config, data: Data, start: Start, stride: int, spee
 
     speed: pixels per second of training. Raises UserError for crops that are too small for the network.
     """
-    pixels = 60 * config.max_minutes * speed if config.max_minutes else config.epochs * data.train_pixels
+    pixels = 60 * config.max_minutes * speed if config.max_minutes else None
     # In the second part of a run the clock could choose others.
-    crop, batch_size = start.crops(config.input_shape, config.batch_size)
-    crop, batch_size = recipe.plan_crops(
-        data.train_sizes, crop, batch_size, config.fit == "letterbox", pixels
-    )
-    if config.fit == "letterbox":
+    given, letterboxed = start.crops(config.input_shape, config.batch_size), config.fit == "letterbox"
+    crop, batch_size = recipe.plan_crops(data.train_sizes, *given, letterboxed, config.epochs, pixels)
+    if letterboxed:
         recipe.check_letterbox(crop, stride)
     lr, decay = config.lr or recipe.LEARNING_RATES[config.optimizer], config.weight_decay
     return replace(
         config,
-        augmentation=recipe.fit_augmentation(config.augmentation, data.asymmetry)[0],
+        augmentation=recipe.fit_augmentation(config.augmentation, data.asymmetry),
         input_shape=crop,
         batch_size=batch_size,
         freeze_batch_size=config.freeze_batch_size or 2 * batch_size,
@@ -272,6 +269,7 @@ def describe_run(config: Config, data: Data, stride: int, normalisation: Normali
         note(f"the crops are {sizes}: {limits}")
     names, palette = data.class_names, voc_palette(len(data.class_names)).tolist()
     settings, scaling = config_to_dict(config), normalisation.to_dict()
+    settings["symmetry"] = recipe.find_symmetry(data.asymmetry)
     return Checkpoint({}, config.network, names, palette, scaling, crop, config.fit, settings=settings)
 
 
@@ -327,8 +325,8 @@ def print_plan(config: Config, data: Data, unet: Unet, schedule: Schedule, folde
     print(f"network  {unet.backbone} U-Net, {parameters / 1e6:.2f} M parameters, {unet.precision}")
     for phase in schedule.phases:
         print(f"plan     {schedule.describe(phase)} of {height}×{width} per step")
-    text, found = recipe.fit_augmentation(config.augmentation, data.asymmetry)
-    print(f"views    the classes have {found}: --augmentation {text}")
+    found = recipe.describe_asymmetry(data.asymmetry)
+    print(f"views    the classes have {found}: --augmentation {config.augmentation}")
     print(f"run      {folder}")
 
 

@@ -81,7 +81,9 @@ def costs(monkeypatch):
 @pytest.mark.parametrize(("bfloat16", "dtype"), [(0.5, torch.bfloat16), (1.0, None), (1.7, None)])
 def test_a_cpu_computes_in_the_format_in_which_it_convolves_faster(costs, bfloat16, dtype):
     costs |= {torch.float32: 1.0, torch.bfloat16: bfloat16}
+    threads = torch.get_num_threads()
     assert choose_precision("auto", CPU).dtype is dtype
+    assert torch.get_num_threads() == threads
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from nets.config import NetworkConfig
 from nets.geometry import measure_geometry
 from nets.unet import build
 from unet import Unet
-from utils.inference.ensemble import dihedral_logits, mean_logits, plan_tiles
+from utils.inference.ensemble import dihedral_logits, mean_logits, plan_tiles, symmetric_views
 from utils.inference.maps import certainty, classes, entropy, probabilities, probability_of
 from utils.inference.tiling import cut, make_grid, tiled
 from utils.models.checkpoint import save_checkpoint
@@ -244,9 +244,27 @@ def test_test_time_augmentation_is_the_mean_over_eight_sides():
     np.testing.assert_allclose(unet.predict_proba(square), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("symmetry", "views"),
+    [
+        (["left_right"], [lambda a: a, np.fliplr]),
+        (["top_bottom"], [lambda a: a, np.flipud]),
+        (["left_right", "top_bottom"], [lambda a: a, np.fliplr, np.flipud, lambda a: a[::-1, ::-1]]),
+        ([], [lambda a: a]),
+    ],
+)
+def test_test_time_augmentation_knows_the_symmetry_of_the_training(symmetry, views):
+    unet = live(describe(SMALL))
+    square = LARGE[:64, :96]
+    seen = [unet.predict_proba(np.ascontiguousarray(view(square))).transpose(1, 2, 0) for view in views]
+    expected = np.mean([view(one) for view, one in zip(views, seen, strict=True)], axis=0).transpose(2, 0, 1)
+    unet.members[0].tta, unet.members[0].checkpoint.settings["symmetry"] = True, symmetry
+    np.testing.assert_allclose(unet.predict_proba(square), expected, atol=1e-5)
+
+
 def test_a_function_of_single_pixels_is_the_same_from_all_sides():
     batch = torch.rand(2, 3, 5, 7)
-    for logits in dihedral_logits(batch, lambda x: x * 2, stride=4):
+    for logits in dihedral_logits(batch, lambda x: x * 2, 4, symmetric_views(None)):
         torch.testing.assert_close(logits, batch * 2)
 
 

@@ -26,6 +26,7 @@ from utils.models.weights import LoadedModel, open_model
 
 COMPILED_SIZES = 8  # as many versions of one function torch.compile keeps
 
+View = tuple[bool, int]  # whether mirrored left-right, then quarter turns
 Reader = Callable[[slice, slice], Tensor]  # (rows, columns) → pictures (N, C, h, w), or logits (N, K, h, w)
 
 
@@ -85,7 +86,8 @@ class Member:
         self.net.eval()
         batch = self.normalisation(images)
         if self.tta:
-            return mean_logits(dihedral_logits(batch, self._forward, self.net.stride))
+            views = symmetric_views(self.checkpoint.settings.get("symmetry"))
+            return mean_logits(dihedral_logits(batch, self._forward, self.net.stride, views))
         return self._forward(batch)
 
     def _forward(self, batch: Tensor) -> Tensor:
@@ -173,19 +175,33 @@ def mean_logits(parts: Iterable[Tensor]) -> Tensor:
     return logits if total is None else (total / count).clamp_min(torch.finfo(total.dtype).tiny).log()
 
 
-def dihedral_logits(batch: Tensor, predict: Callable[[Tensor], Tensor], stride: int) -> Iterator[Tensor]:
-    """Logits of a float batch (N, C, H, W), of its turns by 90° and of their mirror images, each turned back.
+def symmetric_views(symmetry: Sequence[str] | None) -> list[View]:
+    """Mirror images and turns that a network trained on pictures of this symmetry knows; None: all eight.
+
+    symmetry: of left_right, top_bottom and turn, which goes with both of the others.
+    """
+    if symmetry is None or "turn" in symmetry:
+        return [(mirrored, turns) for mirrored in (False, True) for turns in range(4)]
+    # Top-bottom is left-right after half a turn.
+    known = {"left_right": (True, 0), "top_bottom": (True, 2)}
+    views = [(False, 0), *(view for name, view in known.items() if name in symmetry)]
+    return [*views, (False, 2)] if len(views) == 3 else views
+
+
+def dihedral_logits(
+    batch: Tensor, predict: Callable[[Tensor], Tensor], stride: int, views: Sequence[View]
+) -> Iterator[Tensor]:
+    """Logits of a float batch (N, C, H, W) seen in each of the views, turned back.
 
     The lower and right edge are first repeated up to a multiple of the stride, so that a tile and the whole
     picture are pooled alike from every side.
     """
     height, width = batch.shape[-2:]
     batch = F.pad(batch, (0, -width % stride, 0, -height % stride), mode="replicate")
-    for flip in (False, True):
-        for turns in range(4):
-            side = torch.rot90(batch.flip(-1) if flip else batch, turns, (-2, -1))
-            logits = torch.rot90(predict(side), -turns, (-2, -1))
-            yield (logits.flip(-1) if flip else logits)[..., :height, :width]
+    for flip, turns in views:
+        side = torch.rot90(batch.flip(-1) if flip else batch, turns, (-2, -1))
+        logits = torch.rot90(predict(side), -turns, (-2, -1))
+        yield (logits.flip(-1) if flip else logits)[..., :height, :width]
 
 
 def mirror(images: Tensor, margin: int) -> Tensor:

@@ -82,20 +82,25 @@ def propose_class_weights(shares: Mapping[str, float]) -> Proposal:
     return Proposal("--class-weights none", f"{found}: the Dice loss makes up for that")
 
 
-def fit_augmentation(text: str, asymmetry: Asymmetry) -> tuple[str, str]:
-    """The augmentation without the mirroring and turning that the data forbid, and what was found in words.
+def find_symmetry(asymmetry: Asymmetry) -> list[str]:
+    """Of left_right, top_bottom and turn, what makes pictures of the same kind of the data's pictures."""
+    found = [name for name, least in ASYMMETRIC.items() if getattr(asymmetry, name) < least]
+    return found if len(found) == len(ASYMMETRIC) else [name for name in found if name != "turn"]
 
-    Parts that the text names hold.
-    """
-    fixed = {name for name, least in ASYMMETRIC.items() if getattr(asymmetry, name) >= least}
-    sides = {"top_bottom": "an up", "left_right": "a left"}
-    found = [f"{side} ({getattr(asymmetry, name):.0%})" for name, side in sides.items() if name in fixed]
-    found = " and ".join(found) or ("a direction" if fixed else "neither up nor left")
-    if fixed:
-        fixed.add("turn")
+
+def fit_augmentation(text: str, asymmetry: Asymmetry) -> str:
+    """The augmentation without the mirroring and turning that the data forbid. Parts that it names hold."""
     strength, named = split_augmentation(text)
-    free = [name for name in sorted(fixed) if getattr(STRENGTHS[strength], name)]
-    return ",".join([text, *(f"{name}=0" for name in free if name not in dict(named))]), found
+    fixed = ASYMMETRIC.keys() - set(find_symmetry(asymmetry)) - dict(named).keys()
+    return ",".join([text, *(f"{name}=0" for name in sorted(fixed) if getattr(STRENGTHS[strength], name))])
+
+
+def describe_asymmetry(asymmetry: Asymmetry) -> str:
+    """What was found, in words, with the share of a class's variance that shows it."""
+    sides = {"top_bottom": "an up", "left_right": "a left", "turn": "a direction"}
+    shares = {side: getattr(asymmetry, name) for name, side in sides.items()}
+    found = [side for name, side in sides.items() if shares[side] >= ASYMMETRIC[name]]
+    return " and ".join(f"{side} ({shares[side]:.1%})" for side in found) or "no up and no left"
 
 
 def plan_crops(
@@ -103,18 +108,18 @@ def plan_crops(
     crop: tuple[int, int] | None = None,
     batch_size: int | None = None,
     letterboxed: bool = False,
+    epochs: int = EPOCHS,
     pixels: float | None = None,
 ) -> tuple[tuple[int, int], int]:
     """Crop (height, width) and crops per step, to train on pictures of these sizes. Given ones stay.
 
-    pixels: that the run will see; None: those of the pictures `EPOCHS` times. Networks learn by steps: a
+    pixels: that the run will see; None: all of them in each of the `epochs`. Networks learn by steps: a
     short run makes many small ones, a long run steps as large as pay off. letterboxed: whole pictures,
     scaled to the crop.
     """
-    if letterboxed:
-        crop = crop or (LARGE, LARGE)
-        pixels = pixels or EPOCHS * crop[0] * crop[1] * len(sizes)
-    step = min(max((pixels or EPOCHS * count_pixels(sizes)) / STEPS, SMALL_STEP), LARGE_STEP)
+    crop = crop or ((LARGE, LARGE) if letterboxed else None)
+    pixels = pixels or epochs * (crop[0] * crop[1] * len(sizes) if letterboxed else count_pixels(sizes))
+    step = min(max(pixels / STEPS, SMALL_STEP), LARGE_STEP)
     side = LARGE // 2 if step <= LARGE_STEP / 2 else LARGE
     height, width = crop or (min(-(-length // STRIDE) * STRIDE, side) for length in common_sides(sizes))
     crops = len(sizes) if letterboxed else count_crops(sizes, height * width)

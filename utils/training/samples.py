@@ -207,7 +207,8 @@ def collate(samples: "list[tuple[Tensor, ...]] | UserError") -> "tuple[Tensor, .
     return torch.stack(images), *map(torch.stack, others)
 
 
-def draw_batch(path: Path, dataset: SegmentationDataset, keys: Sequence[int]) -> None:
+def draw_batch(path: Path, loader: DataLoader) -> None:
+    dataset, keys = loader.dataset, next(iter(loader.batch_sampler))
     titles = ["augmented crops, with their masks"]
     draw_samples(path, tiles_of_samples(dataset, keys), min(4, len(keys)), titles)
 
