@@ -15,7 +15,7 @@ from tyro.conf import OmitArgPrefixes, Suppress
 from nets.config import NetworkConfig
 from nets.unet import UNet
 from unet import Unet
-from utils.core.console import UserError, counted, note, progress, quoted, run_script
+from utils.core.console import UserError, counted, progress, quoted, run_script
 from utils.core.device import Precision, choose_device, choose_precision, set_determinism
 from utils.core.heap import return_freed_memory
 from utils.core.settings import check_settings
@@ -139,7 +139,7 @@ def main(config: Config) -> None:
         net.save_memory()
     speed = measure_speed(net, precision, network.in_channels) if config.max_minutes else math.inf
     config = resolve_settings(config, data, start, net.stride, speed)
-    checkpoint = describe_run(config, data, net.stride, normalisation)
+    checkpoint = describe_run(config, data, normalisation)
     checkpoint.trained_on = start.trained_on(data)
     sampling = resolve_sampling(config, net.margin)
     train_loader, val_loader = make_loaders(data, checkpoint, sampling, precision.device)
@@ -247,6 +247,8 @@ def resolve_settings(config: Config, data: Data, start: Start, stride: int, spee
     crop, batch_size = recipe.plan_crops(data.train_sizes, *given, letterboxed, config.epochs, pixels)
     if letterboxed:
         recipe.check_letterbox(crop, stride)
+    else:
+        crop = data.fit_crop(crop, stride, config.input_shape)
     lr, decay = config.lr or recipe.LEARNING_RATES[config.optimizer], config.weight_decay
     return replace(
         config,
@@ -260,17 +262,14 @@ def resolve_settings(config: Config, data: Data, start: Start, stride: int, spee
     )
 
 
-def describe_run(config: Config, data: Data, stride: int, normalisation: Normalisation) -> Checkpoint:
+def describe_run(config: Config, data: Data, normalisation: Normalisation) -> Checkpoint:
     """The checkpoint of this run, without weights."""
-    crop = data.fit_crop(config.input_shape, stride) if config.fit == "crop" else config.input_shape
-    if crop != config.input_shape:
-        sizes = f"not {config.input_shape[0]}×{config.input_shape[1]} but {crop[0]}×{crop[1]}"
-        limits = f"at least {2 * stride}×{2 * stride} for this network, no larger than the largest picture"
-        note(f"the crops are {sizes}: {limits}")
     names, palette = data.class_names, voc_palette(len(data.class_names)).tolist()
     settings, scaling = config_to_dict(config), normalisation.to_dict()
     settings["symmetry"] = recipe.find_symmetry(data.asymmetry)
-    return Checkpoint({}, config.network, names, palette, scaling, crop, config.fit, settings=settings)
+    return Checkpoint(
+        {}, config.network, names, palette, scaling, config.input_shape, config.fit, settings=settings
+    )
 
 
 def resolve_sampling(config: Config, margin: int) -> Sampling:
@@ -308,10 +307,7 @@ def open_run(config: Config, start: Start, checkpoint: Checkpoint, trainer: Trai
     """A new run folder, or the one of the run that is resumed, with the trainer's state. Raises UserError."""
     if start.last:
         epochs = math.inf if config.max_minutes else config.epochs
-        run = resume_run(config.resume, start.last, checkpoint, trainer, epochs)
-        if trainer.schedule.budget:
-            trainer.schedule.budget.deduct(run.history.seconds)
-        return run
+        return resume_run(config.resume, start.last, checkpoint, trainer, epochs)
     name = config.run_name or datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     return start_run(config.save_dir / name, checkpoint)
 
@@ -334,13 +330,12 @@ def print_result(config: Config, run: Run, scores: Scores, data: Data, epochs: l
     """Where everything is, what looks wrong, and what to do next. scores: of the last epoch."""
     rows, folder = run.history.rows, run.folder
     best = max(rows, key=lambda row: -1 if math.isnan(row.miou) else row.miou)
-    length = counted(len(rows), "epoch")
     warn_about_scores(data.class_names, run.best_scores or scores)
-    if run.best_scores:
-        note_found_classes(data.class_names, run.best_scores, scores, best.epoch)
+    note_found_classes(data.class_names, run.best_scores or scores, scores, best.epoch)
     waited = sum(epoch.waited for epoch in epochs) / sum(epoch.seconds for epoch in epochs)
-    duration = f"{run.history.seconds:.0f} s for {length}, {waited:.1%} of the training waiting for pictures"
-    print(f"\nbest mIoU {best.miou:.2%} in epoch {best.epoch}; {duration}")
+    length = f"{run.history.seconds:.0f} s for {counted(len(rows), 'epoch')}"
+    waiting = f"{waited:.1%} of the training waiting for pictures"
+    print(f"\nbest mIoU {best.miou:.2%} in epoch {best.epoch}; {length}, {waiting}")
     print(f"checkpoint  {folder / 'best.pth'}")
     print(f"pictures    {folder / 'train_batch.png'}, val_epoch.png, loss.png, miou.png")
     print("next        score it, then look at a picture:")

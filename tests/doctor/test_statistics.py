@@ -183,7 +183,7 @@ def test_training_chooses_what_the_doctor_proposes(
     for config in configs:
         data = train.read_data(config)
         network = train.resolve_network(config, data, Start())
-        filled = train.resolve_settings(network, data, Start(), 16, math.inf)
+        filled = train.resolve_settings(network, data, Start(), 32, math.inf)
         assert (filled.input_shape, filled.batch_size, filled.network.in_channels) == expected
     # The command holds nothing that training chooses itself.
     assert flags[:2] == ["--voc-root", str(folder.root)]

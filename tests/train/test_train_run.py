@@ -37,7 +37,7 @@ def test_settings_are_saved(finished):
     settings = json.loads((run_dir / "config.json").read_text("utf-8"))
     assert settings["voc_root"] == str(folder.root)
     assert (settings["epochs"], settings["lr"], settings["batch_size"]) == (3, 1e-2, 2)
-    assert settings == {**load_checkpoint(run_dir / "best.pth").settings, "input_shape": [64, 64]}
+    assert settings == {**load_checkpoint(run_dir / "best.pth").settings, "input_shape": [64, 56]}
 
 
 def test_what_is_left_to_the_program_is_chosen_and_saved(tmp_path):
@@ -45,7 +45,7 @@ def test_what_is_left_to_the_program_is_chosen_and_saved(tmp_path):
     main(tiny(folder, tmp_path / "logs", epochs=1, batch_size=None, optimizer="sgd", momentum=0.5))
     settings = json.loads((tmp_path / "logs" / "run" / "config.json").read_text("utf-8"))
     names = ("input_shape", "batch_size", "freeze_batch_size", "lr", "freeze_lr", "weight_decay", "momentum")
-    assert [settings[name] for name in names] == [[64, 64], 2, 4, 0.05, 0.05, 1e-4, 0.5]
+    assert [settings[name] for name in names] == [[48, 48], 2, 4, 0.05, 0.05, 1e-4, 0.5]
 
 
 def test_deep_supervision_trains_resumes_and_predicts(tmp_path):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from utils.core.console import UserError, counted, warn
+from utils.core.console import UserError, counted, note, warn
 from utils.images.reading import read_image, read_mask
 from utils.voc.classes import check_classes, resolve_class_names
 from utils.voc.folder import VocFolder
@@ -35,11 +35,22 @@ class Data:
     def val_pixels(self) -> int:
         return sum(height * width for height, width in self.val_sizes)
 
-    def fit_crop(self, wanted: tuple[int, int], stride: int) -> tuple[int, int]:
-        """The wanted crop, no larger than the largest picture rounded up: mirrored borders teach little."""
+    def fit_crop(
+        self, crop: tuple[int, int], stride: int, wanted: tuple[int, int] | None = None
+    ) -> tuple[int, int]:
+        """The crop, no larger than the largest picture rounded up: mirrored borders teach little.
+
+        Says so if it is another one than the user wanted.
+        """
         # Less than two strides would leave batch norm a single value per channel at the deepest level.
         largest = -(-np.max(self.train_sizes, axis=0) // stride) * stride
-        height, width = np.maximum(np.minimum(wanted, largest), 2 * stride).tolist()
+        height, width = np.maximum(np.minimum(crop, largest), 2 * stride).tolist()
+        if wanted not in (None, (height, width)):
+            sizes = f"not {wanted[0]}×{wanted[1]} but {height}×{width}"
+            limits = (
+                f"at least {2 * stride}×{2 * stride} for this network, no larger than the largest picture"
+            )
+            note(f"the crops are {sizes}: {limits}")
         return height, width
 
     def crops_per_picture(self, crop: tuple[int, int]) -> int:

@@ -229,6 +229,8 @@ def resume_run(path: Path, last: Checkpoint, checkpoint: Checkpoint, trainer: Tr
     write_config(path.parent, checkpoint.settings | ({"before": earlier} if earlier else {}))
     history, matrix = History(path.with_name("history.csv"), rows), last.training.get("best_matrix")
     scores = None if matrix is None else Scores(np.array(matrix, np.int64))
+    if trainer.schedule.budget:
+        trainer.schedule.budget.deduct(history.seconds)
     return Run(path.parent, checkpoint, history, done, last.training["best"], scores)
 
 
