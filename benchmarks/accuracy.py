@@ -3,6 +3,7 @@
 python benchmarks/accuracy.py --voc-root VOCdevkit/isbi --output logs/accuracy.md
 """
 
+import math
 import shlex
 import subprocess
 import sys
@@ -120,7 +121,9 @@ def train_ours(config: Config, minutes: float | None, logs: Path) -> tuple[Run, 
     rows = read_history(logs / name / "history.csv")
     # The time outside the epochs is the start and the end; all of it counts as start, against us.
     ends = np.cumsum([row.seconds for row in rows]) + wall - sum(row.seconds for row in rows)
-    run = Run(label, [(end / 60, row.miou) for end, row in zip(ends, rows, strict=True)])
+    run = Run(
+        label, [(end / 60, row.miou) for end, row in zip(ends, rows, strict=True) if not math.isnan(row.miou)]
+    )
     return run, Unet(logs / name / "best.pth", config.device)
 
 
