@@ -21,6 +21,12 @@ from utils.voc.classes import check_classes
 from utils.voc.folder import VocFolder
 from utils.voc.survey import survey_pairs
 
+# What helps when memory runs out, see `run_script`.
+REMEDIES = {
+    "memory": "close other programs (nvidia-smi lists those on an NVIDIA GPU), or use --device cpu; cut the "
+    "largest pictures of the folder into smaller ones, because each is read whole"
+}
+
 
 @dataclass
 class Config:
@@ -122,4 +128,4 @@ def draw_plots(output: Path, class_names: list[str], scores: Scores) -> list[str
 
 
 if __name__ == "__main__":
-    run_script(main, Config, __doc__)
+    run_script(main, Config, __doc__, REMEDIES)

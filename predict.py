@@ -23,10 +23,16 @@ from utils.inference.folder import Share, list_sources, predict_share
 from utils.inference.outputs import FolderTables, ResultSettings, Source, refuse_overwrite, refuse_same_folder
 from utils.inference.postprocess import Postprocessing, postprocess
 from utils.inference.rendering import Drawing
-from utils.inference.results import ResultWriter
+from utils.inference.results import ResultWriter, print_shares
 from utils.inference.video import VideoSettings, segment_video, video_target
 from utils.models.onnx import OPSET, export_onnx
 
+# What helps when memory runs out, see `run_script`.
+REMEDIES = {
+    "memory": "close other programs (nvidia-smi lists those on an NVIDIA GPU), or pass --device cpu; huge "
+    "pictures are read piece by piece as tiled TIFFs, but not with --objects, --cutouts, --save-labelme, "
+    "--legend or cleaning"
+}
 # Modes in which a setting, or a group of settings, has an effect, where it does not in all.
 FOLDER = {"modes": ("dir_predict",)}
 PICTURES = {"modes": ("predict", "dir_predict")}
@@ -174,11 +180,12 @@ def predict_file(config: Config, unet: Unet, path: Path) -> None:
     if path.is_dir():
         raise UserError("picture-is-folder", path, "a folder", "a picture", "pass --mode dir_predict")
     refuse_same_folder(path.parent, config.output)
-    writer = make_writer(config, unet)
-    result = writer.write(Source(path, path.name), unet.open(path), unet.bands)
+    writer, source = make_writer(config, unet), Source(path, path.name)
+    # Before a large file is read.
+    writer.refuse_overwrite(source)
+    result = writer.write(source, unet.open(path), unet.bands)
     print(f"{path} → {', '.join(map(str, result.paths))}")
-    if config.count:
-        print_counts(unet.class_names, result.counts)
+    print_shares(unet.class_names, result.counts, config.count)
     if result.only_class is not None:
         warn(ONE_CLASS.format(f"this picture ({unet.class_names[result.only_class]})"))
 
@@ -206,9 +213,9 @@ def predict_folder(config: Config, unet: Unet) -> None:
     tables = FolderTables(config.output, config.results.objects, rank)
     writer = make_writer(config, unet, tables)
     sources, faults = list_sources(folder, writer)
+    writer.refuse_overwrite(*sources)
     if not config.overwrite and not config.skip_existing:
-        results = (path for source in sources for path in writer.files(source).replaced(source))
-        refuse_overwrite([*results, *tables.paths])
+        refuse_overwrite(tables.paths)
     # No process begins to write before all have looked at what exists.
     if not config.skip_existing and not rank:
         tables.remove_summaries()
@@ -235,8 +242,8 @@ def report_shares(config: Config, unet: Unet, shares: list[Share]) -> None:
     done = sum(share.done for share in shares)
     if len(shares) > 1:
         print(f"shared by {len(shares)} processes: {', '.join(str(share.done) for share in shares)} pictures")
-    if config.count and done:
-        print_counts(unet.class_names, sum(share.counts for share in shares))
+    if done:
+        print_shares(unet.class_names, sum(share.counts for share in shares), config.count)
     if done and sum(share.one_class for share in shares) == done:
         warn(ONE_CLASS.format(f"each of the {done} pictures"))
 
@@ -266,8 +273,7 @@ def predict_video(config: Config, unet: Unet) -> None:
         f"{float(done.rate):g} per second, codec {done.codec}, without sound; "
         f"{done.frames / done.seconds:.1f} frames per second{compiling}"
     )
-    if config.count:
-        print_counts(unet.class_names, done.counts)
+    print_shares(unet.class_names, done.counts, config.count)
 
 
 def measure_speed(config: Config, unet: Unet) -> None:
@@ -323,13 +329,6 @@ def export(config: Config, unet: Unet) -> None:
         print(f"  {name:<12} {timed}, {each.precision}")
 
 
-def print_counts(class_names: list[str], counts: np.ndarray) -> None:
-    """Pixels and share of every class; counts: (256,)."""
-    width = max(len(name) for name in class_names)
-    for index, name in enumerate(class_names):
-        print(f"  {index:3d} {name:<{width}} {counts[index]:12d} pixels {counts[index] / counts.sum():8.2%}")
-
-
 ONE_CLASS = (
     "only one class was found in {}. Usual reasons: masks coded 0/255 in training (check them: python "
     "voc2unet.py), too little training, or pictures of other brightness, colours or object size"
@@ -337,4 +336,4 @@ ONE_CLASS = (
 
 
 if __name__ == "__main__":
-    run_script(main, Config, __doc__)
+    run_script(main, Config, __doc__, REMEDIES)

@@ -24,6 +24,11 @@ from utils.voc.names import list_some
 from utils.voc.splits import SplitSettings, check_percents, plan_splits
 from utils.voc.survey import write_dataset_file
 
+# What helps when memory runs out, see `run_script`.
+REMEDIES = {
+    "memory": "close other programs, or cut the largest pictures into smaller ones; several are read at once"
+}
+
 
 @dataclass
 class Config:
@@ -111,4 +116,4 @@ def propose_settings(folder: VocFolder, examination: Examination, statistics: St
 
 
 if __name__ == "__main__":
-    run_script(main, Config, __doc__)
+    run_script(main, Config, __doc__, REMEDIES)

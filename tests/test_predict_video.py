@@ -45,6 +45,7 @@ def test_pixels_are_counted_over_all_frames(predict_video, weights, tmp_path, ca
     source = make_video(tmp_path / "in" / "clip.avi")
     predict_video(source, count=True)
     output = capsys.readouterr().out
+    assert "\nclasses  background " in output
     for pixels in expected_counts(weights, read_all(source)[0]):
         assert f" {pixels} pixels " in output
 

@@ -7,6 +7,7 @@ import inspect
 import io
 import re
 import shlex
+import sys
 import tokenize
 from dataclasses import is_dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 import torch
 from scripts import ROOT, SCRIPTS, make_voc, recode, run, run_here, snapshot, start
 
+from utils.core.console import REMEDIES, run_script
 from utils.core.files import write_lines
 from utils.images.reading import read_mask
 
@@ -61,6 +63,26 @@ def test_help_explains_every_flag(script, monkeypatch, capsys):
         assert len(comment) > 3, f"{flag} has no comment"
         assert flag in words
         assert " ".join(comment.split()) in words
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_what_helps_when_memory_runs_out_is_advice_for_this_script(script, monkeypatch, capsys):
+    module = importlib.import_module(Path(script).stem)
+    flags = comments_of_settings(module.Config)
+    for remedy in getattr(module, "REMEDIES", REMEDIES).values():
+        assert set(re.findall(r"(?<!run )--[a-z-]+", remedy)) <= flags.keys()
+
+    def run_out(_):
+        raise MemoryError
+
+    used = re.search(r"run_script\(main, Config, __doc__(?:, (\w+))?\)", inspect.getsource(module))[1]
+    assert (used == "REMEDIES") == hasattr(module, "REMEDIES")
+    monkeypatch.setattr(sys, "argv", [script])
+    with pytest.raises(SystemExit) as end:
+        run_script(run_out, module.Config, "", *([module.REMEDIES] if used else []))
+    assert end.value.code == 2
+    expected = getattr(module, "REMEDIES", REMEDIES)["memory"]
+    assert f"to do:    {expected}\n" in capsys.readouterr().err
 
 
 def test_importing_does_nothing(tmp_path):

@@ -107,7 +107,7 @@ def test_memory_that_runs_out_is_a_user_error(shortage, code, monkeypatch, capsy
     known = memory_error(error.value)
     assert known.code == code
     assert known.found and "\n" not in known.found
-    assert known.remedy == REMEDIES[code]
+    assert known.remedy == REMEDIES["memory"]
     assert status(monkeypatch, lambda _: shortage(), remedies={code: "use --half"}) == 2
     assert "to do:    use --half\n" in capsys.readouterr().err
 

@@ -9,10 +9,8 @@ from utils.core import heap
 
 
 @pytest.fixture(autouse=True)
-def fresh_cache():
-    heap.keep_freed_memory.cache_clear()
-    yield
-    heap.keep_freed_memory.cache_clear()
+def untouched(monkeypatch):
+    monkeypatch.setattr(heap, "kept", False)
 
 
 @pytest.mark.parametrize("system", ["win32", "darwin"])
@@ -45,9 +43,29 @@ def test_an_older_glibc_gets_the_largest_threshold_it_accepts(monkeypatch):
     assert (heap.TRIM_THRESHOLD, (1 << 31) - 1) in calls
 
 
-def test_the_heap_is_changed_once_per_process(monkeypatch):
-    calls = []
-    libc = SimpleNamespace(mallopt=lambda *_: 1, malloc_trim=calls.append)
+class Glibc:
+    """Records what is asked of it."""
+
+    def __init__(self):
+        self.options, self.trimmed = {}, 0
+
+    def mallopt(self, option: int, value: int) -> int:
+        self.options[option] = value
+        return 1
+
+    def malloc_trim(self, _: int) -> int:
+        self.trimmed += 1
+        return 1
+
+
+def test_the_heap_is_changed_once_until_memory_is_to_be_returned(monkeypatch):
+    libc = Glibc()
     monkeypatch.setattr(heap, "find_glibc", lambda: libc)
     assert heap.keep_freed_memory() and heap.keep_freed_memory()
-    assert calls == [0]
+    assert libc.trimmed == 1
+    kept = dict(libc.options)
+    assert heap.return_freed_memory()
+    assert libc.trimmed == 2
+    assert all(libc.options[option] <= 1 << 20 < kept[option] for option in kept)
+    assert heap.keep_freed_memory()
+    assert libc.options == kept

@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from scripts import cut_off, predict_config, run, save_untrained
 
@@ -153,6 +154,17 @@ def test_export_says_how_the_file_compares(tmp_path, capsys):
     assert refused.value.code == "export-of-onnx"
     with pytest.raises(UserError, match="an ONNX file"):
         predict.main(predict_config(mode="fps", model_path=path, device="cpu", compile=True))
+
+
+def test_export_compares_a_network_of_floats_on_its_own_pictures(tmp_path, capsys):
+    scale = {"mean": [0.3] * 3, "std": [0.2] * 3, "range_16bit": [0, 65535], "range_float": [-2.0, 1.5]}
+    weights, floats = save_untrained(tmp_path / "best.pth", normalisation=scale), tmp_path / "floats.tif"
+    tifffile.imwrite(floats, (RGB[..., 0] / 100 - 1.5).astype(np.float32))
+    settings = {"output": tmp_path / "a.onnx", "repeats": 1, "device": "cpu", "input": floats}
+    predict.main(predict_config(mode="export_onnx", model_path=weights, **settings))
+    output = capsys.readouterr().out
+    assert f"picture of {RGB.shape[0]}×{RGB.shape[1]}" in output
+    assert "100.0000% of the pixels equal" in output
 
 
 def test_predict_takes_an_onnx_file(tmp_path, plain):

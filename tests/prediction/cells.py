@@ -33,3 +33,9 @@ def counts_in(output):
     """Pixels and share of every class, as printed."""
     found = re.findall(r"^ +\d+ (\w+) +(\d+) pixels +([\d.]+)%$", output, re.MULTILINE)
     return {name: (int(pixels), float(share)) for name, pixels, share in found}
+
+
+def shares_in(output):
+    """Share of each class in the line that is always printed."""
+    (line,) = re.findall(r"^classes  (.*)$", output, re.MULTILINE)
+    return {name: float(share) for name, share in re.findall(r"(\w+) ([\d.]+)%", line)}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tifffile
-from cells import GRAY, RGB, counts_in, expected_mask, folder_of, nested
+from cells import GRAY, RGB, counts_in, expected_mask, folder_of, nested, shares_in
 from scripts import cut_off, favour, refused, snapshot
 
 from unet import Unet
@@ -36,7 +36,9 @@ def test_folder_with_faulty_files(predict, weights, tmp_path, capsys):
 def test_counts_of_a_folder_are_summed(predict, weights, tmp_path, capsys):
     folder = folder_of(tmp_path, a=RGB, b=GRAY[:30, :31])
     predict(mode="dir_predict", input=folder, count=True)
-    counts = counts_in(capsys.readouterr().out)
+    output = capsys.readouterr().out
+    counts = counts_in(output)
+    assert list(shares_in(output).values()) == [share for _, share in counts.values()]
     masks = [expected_mask(weights, path).ravel() for path in folder.iterdir()]
     assert [pixels for pixels, _ in counts.values()] == np.bincount(
         np.concatenate(masks), minlength=3

@@ -117,3 +117,27 @@ def test_a_disk_that_fills_up_leaves_no_half_files(weights, tmp_path):
     assert result.returncode == 2, result.stderr
     assert "it cannot be written" in result.stderr
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_results_of_an_earlier_run_are_refused_before_the_work(predict, tmp_path, small_is_large):
+    """Those of a huge picture are TIFFs."""
+    folder = folder_of(tmp_path, a=RGB[:20, :20], b=RGB)
+    predict(input=folder / "b.png")
+    assert (tmp_path / "out" / "b_mask.tif").exists()
+    before = snapshot(tmp_path / "out")
+    with refused("result-exists", tmp_path / "out" / "b.tif"):
+        predict(mode="dir_predict", input=folder)
+    with refused("result-exists", tmp_path / "out" / "b.tif"):
+        predict(input=folder / "b.png")
+    assert snapshot(tmp_path / "out") == before
+    predict(mode="dir_predict", input=folder, overwrite=True)
+    assert (tmp_path / "out" / "a_mask.png").exists()
+
+
+def test_memory_stays_bounded_after_a_small_picture(predict, tmp_path, small_is_large, monkeypatch):
+    calls = []
+    for name in ("keep_freed_memory", "return_freed_memory"):
+        monkeypatch.setattr(f"utils.inference.results.{name}", lambda name=name: calls.append(name))
+    folder = folder_of(tmp_path, a=RGB[:20, :20], b=RGB, c=RGB[:20, :20])
+    predict(mode="dir_predict", input=folder)
+    assert calls == ["keep_freed_memory", "return_freed_memory", "keep_freed_memory"]

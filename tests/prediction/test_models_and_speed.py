@@ -8,13 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from cells import GRAY, RGB, folder_of
-from scripts import cut_off, favour, refused, run_here, save_as, save_untrained
+from scripts import cut_off, favour, predict_config, refused, run_here, save_as, save_untrained
 
 from predict import Config, main
 from unet import Unet
-from utils.images.reading import read_mask
+from utils.core.tables import read_table
+from utils.images.reading import read_image, read_mask
 
 
 def test_speed_is_the_mean_and_the_median_of_single_predictions(predict, tmp_path, monkeypatch, capsys):
@@ -159,3 +161,36 @@ def test_no_path_after_the_flag_is_the_newest_model(predict, weights, tmp_path, 
     (tmp_path / "model_data" / "own.pth").write_bytes(weights.read_bytes())
     monkeypatch.chdir(tmp_path)
     assert Unet([], "cpu", "fp32").model_path.name == "own.pth"
+
+
+def test_each_model_of_an_ensemble_scales_floats_by_its_own_range(tmp_path):
+    floats = (RGB[..., 0] / 100 - 1.5).astype(np.float32)
+    scale = {"mean": [0.3] * 3, "std": [0.2] * 3, "range_16bit": [0, 65535]}
+    ranges = {"narrow": [-1.0, 0.5], "wide": [-20.0, 30.0]}
+    paths = [
+        save_untrained(tmp_path / f"{name}.pth", normalisation={**scale, "range_float": limits})
+        for name, limits in ranges.items()
+    ]
+    alone = [Unet(path, "cpu", "fp32").predict_proba(floats) for path in paths]
+    assert np.abs(alone[0] - alone[1]).max() > 0.01
+    for order in (paths, paths[::-1]):
+        together = Unet(order, "cpu", "fp32").predict_proba(floats)
+        np.testing.assert_allclose(together, sum(alone) / 2, atol=1e-5)
+    bare = save_untrained(tmp_path / "bare.pth")
+    with refused("floats-unknown"):
+        Unet([*paths, bare], "cpu", "fp32").predict(floats)
+
+
+def test_float_pictures_are_shown_and_measured_in_their_own_values(tmp_path):
+    floats = (RGB[..., 0] / 100 - 1.5).astype(np.float32)
+    scale = {"mean": [0.3] * 3, "std": [0.2] * 3, "range_16bit": [0, 65535], "range_float": [-2.0, 1.5]}
+    weights, path = save_untrained(tmp_path / "a.pth", normalisation=scale), tmp_path / "in" / "a.tif"
+    path.parent.mkdir()
+    tifffile.imwrite(path, floats)
+    settings = {"model_path": [weights], "output": tmp_path / "out", "device": "cpu"}
+    main(predict_config(input=path, objects=True, mix_type="montage", **settings))
+    shown = read_image(tmp_path / "out" / "a.png")[: floats.shape[0], : floats.shape[1], 0]
+    assert np.corrcoef(shown.ravel(), floats.ravel())[0, 1] > 0.8
+    rows = read_table(tmp_path / "out" / "a_objects.csv")
+    means = [float(row["mean_intensity"]) for row in rows]
+    assert means and floats.min() <= min(means) <= max(means) <= floats.max()

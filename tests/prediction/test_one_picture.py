@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-from cells import GRAY, RGB, counts_in, expected_mask, folder_of
+from cells import GRAY, RGB, counts_in, expected_mask, folder_of, shares_in
 from PIL import Image
 from scripts import favour, refused, save_untrained, snapshot
 
@@ -13,6 +13,7 @@ from predict import Config, main
 from utils.images.palette import voc_palette
 from utils.images.reading import read_image, read_mask
 from utils.images.writing import write_image
+from utils.inference.results import print_shares
 
 
 def test_picture_comes_with_its_index_mask(predict, weights, tmp_path, capsys):
@@ -93,9 +94,24 @@ def test_counts_are_those_of_the_mask(predict, weights, tmp_path, capsys):
     }
 
 
-def test_counts_are_printed_on_request_only(predict, tmp_path, capsys):
-    predict(input=folder_of(tmp_path, cells=RGB) / "cells.png")
-    assert "pixels" not in capsys.readouterr().out
+def test_shares_are_printed_always_and_pixels_on_request(predict, weights, tmp_path, capsys):
+    path = folder_of(tmp_path, cells=RGB) / "cells.png"
+    predict(input=path)
+    output = capsys.readouterr().out
+    assert "pixels" not in output
+    shares = np.bincount(expected_mask(weights, path).ravel(), minlength=3) / RGB[..., 0].size * 100
+    assert list(shares_in(output)) == ["background", "cell", "nucleus"]
+    assert list(shares_in(output).values()) == pytest.approx(shares, abs=0.005)
+
+
+def test_of_many_classes_the_largest_are_named(capsys):
+    names, counts = [f"c{index}" for index in range(12)], np.zeros(256, np.int64)
+    counts[:12] = np.arange(12) * 100
+    print_shares(names, counts, table=False)
+    shares = shares_in(capsys.readouterr().out)
+    assert list(shares) == [*names[4:], "others"]
+    assert sum(shares.values()) == pytest.approx(100, abs=0.1)
+    assert shares["others"] == pytest.approx(600 / 66, abs=0.01)
 
 
 def test_one_class_everywhere_is_reported(predict, weights, tmp_path, capsys):

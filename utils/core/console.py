@@ -11,10 +11,7 @@ import tyro
 from tqdm import tqdm
 
 # What helps when memory runs out, by the code of `memory_error`. Scripts with flags that help pass their own.
-REMEDIES = {
-    "memory": "close other programs (nvidia-smi lists those on an NVIDIA GPU), or use smaller pictures",
-    "worker-killed": "load with fewer processes, or allow a container more memory (docker run --shm-size 2g)",
-}
+REMEDIES = {"memory": "close other programs, or use smaller pictures"}
 
 
 class UserError(Exception):
@@ -92,7 +89,8 @@ def memory_error(error: Exception, remedies: Mapping[str, str] = REMEDIES) -> Us
         return None
     code = "worker-killed" if killed else "memory"
     found = killed[0] if killed else (str(error).strip() or "out of memory").splitlines()[0]
-    return UserError(code, "memory", found[:200], "enough for what is to be done", remedies[code])
+    remedy = remedies.get(code) or remedies["memory"]
+    return UserError(code, "memory", found[:200], "enough for what is to be done", remedy)
 
 
 def warn(message: str) -> None:

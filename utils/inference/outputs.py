@@ -71,8 +71,9 @@ class ResultFiles:
         return [*self.paths, *([self.labelme_picture] if self.labelme_picture else [])]
 
     def replaced(self, source: Source) -> list[Path]:
-        """What is there already and would be lost: results, and a copy of another picture of this name."""
-        copy, existing = self.labelme_picture, [path for path in self.paths if path.exists()]
+        """What is there already: results (of a huge picture, as TIFF), and a copy of another of this name."""
+        twins = (twin for path in self.paths for twin in (path, path.with_suffix(".tif")))
+        copy, existing = self.labelme_picture, [path for path in dict.fromkeys(twins) if path.exists()]
         other = copy and copy.exists() and not filecmp.cmp(source.path, copy, shallow=False)
         return [*existing, copy] if other else existing
 

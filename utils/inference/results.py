@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from utils.core.files import replacing, write_lines
-from utils.core.heap import keep_freed_memory
+from utils.core.heap import keep_freed_memory, return_freed_memory
 from utils.core.tables import write_table
 from utils.images.arrays import to_uint8_rgb
 from utils.images.large import LARGE_PIXELS, TiffWindows
@@ -88,21 +88,27 @@ class ResultWriter:
     def is_done(self, source: Source) -> bool:
         return self.files(source).are_complete()
 
+    def refuse_overwrite(self, *sources: Source) -> None:
+        """Raises UserError if a result of one of them is there that may not be replaced."""
+        if not (self.overwrite or self.skip_existing):
+            refuse_overwrite(path for source in sources for path in self.files(source).replaced(source))
+
     def write(self, source: Source, picture: Picture, predict: Predict) -> Result:
         """Predict one picture and write its results; the only way to do so.
 
         Where something needs the whole picture, its bands are joined to one; otherwise no more than a band is
         in memory. Raises UserError if a result is there that may not be replaced.
         """
+        self.refuse_overwrite(source)
         files, size = self.files(source), picture.shape[:2]
         pixels = size[0] * size[1]
         if pixels > PNG_PIXELS:
             files = files.as_tiff()
-        if not (self.overwrite or self.skip_existing):
-            refuse_overwrite(files.replaced(source))
         if self.needs_whole or pixels <= LARGE_PIXELS:
-            # Not for the large ones, whose memory is bounded.
             keep_freed_memory()
+        else:
+            # The memory of large ones is bounded, also after small ones in the same process.
+            return_freed_memory()
         if self.needs_whole:
             picture = picture[:]
         bands = predict(picture, classes, certainty, *files.maps.values())
@@ -180,3 +186,15 @@ class ResultWriter:
             self.tables.add(summary)
         elif files.summary:
             write_table(files.summary, [summary])
+
+
+def print_shares(class_names: list[str], counts: np.ndarray, table: bool) -> None:
+    """The share of each class in one line, or of the 8 largest; table: also in pixels. counts: (256,)."""
+    shares, count = counts / counts.sum(), len(class_names)
+    shown = sorted(np.argsort(-counts[:count], kind="stable")[:8].tolist())
+    others = f", {count - 8} others {1 - shares[shown].sum():.2%}" * (count > 8)
+    print("classes  " + ", ".join(f"{class_names[index]} {shares[index]:.2%}" for index in shown) + others)
+    if table:
+        width = max(len(name) for name in class_names)
+        for index, name in enumerate(class_names):
+            print(f"  {index:3d} {name:<{width}} {counts[index]:12d} pixels {shares[index]:8.2%}")
