@@ -78,7 +78,7 @@ class Config:
     legend: bool = field(default=False, metadata=RESULTS)
     count: bool = field(default=False, metadata=RESULTS)  # print pixels and share of every class
     device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
-    # average over flips and turns by 90°: better by a little, eight times slower
+    # average over the mirror images and turns known from training: up to eight times slower
     tta: bool = field(default=False, metadata=LOGITS)
     # name of a class that separates others, such as membrane: close its gaps
     close_gaps: str | None = field(default=None, metadata=MASKS)

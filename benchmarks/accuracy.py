@@ -181,7 +181,7 @@ def table(runs: Sequence[Run], goal: float) -> str:
         v_rand = "–" if run.v_rand is None else f"{run.v_rand:.4f}"
         numbers = [str(len(run.curve)), f"{run.curve[-1][0]:.2f}", f"{run.miou:.4f}", v_rand]
         rows.append([run.label, *numbers, "never" if reached is None else f"{reached:.2f}"])
-    header = ["run", "epochs", "minutes", "mIoU", "V-Rand", f"minutes to mIoU {goal:.4f}"]
+    header = ["run", "validations", "minutes", "mIoU", "V-Rand", f"minutes to mIoU {goal:.4f}"]
     return markdown(header, rows)
 
 

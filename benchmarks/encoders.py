@@ -87,7 +87,7 @@ def main(config: Config) -> None:
             for row in rows_of(config, network, folder, logs / network):
                 print(" | ".join(row), flush=True)
                 rows.append(row)
-    table = markdown(["network", "loop", "minutes", "epochs", "best validation mIoU"], rows)
+    table = markdown(["network", "loop", "minutes", "validations", "best validation mIoU"], rows)
     machine = describe_machine(choose_device(config.device))
     length = "--quick" if config.quick else f"--voc-root {config.voc_root} --minutes {config.minutes:g}"
     command = f"python benchmarks/encoders.py {length}"

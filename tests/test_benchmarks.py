@@ -278,7 +278,7 @@ def test_accuracy(tmp_path, monkeypatch):
 def test_encoders(tmp_path, monkeypatch):
     _, _, ours, *smp = quick(monkeypatch, "encoders.py", tmp_path / "encoders.md")
     assert ours[:2] == ["vgg", "ours"]
-    assert all(row[3] == "2" and 0 <= float(row[4]) <= 1 for row in (ours, *smp))
+    assert all(int(row[3]) >= 1 and 0 <= float(row[4]) <= 1 for row in (ours, *smp))
 
 
 def test_precision(tmp_path, monkeypatch):
