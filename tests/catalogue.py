@@ -17,6 +17,7 @@ from catalogue_row import AS_IS, OK, Row, masks, says
 from catalogue_runs import MESSAGES, format_messages, run_all
 from doctor_folder import MASK, add
 from labelme_cases import LABELME_CASES
+from pair_cases import PAIR_CASES
 from picture_files import CONTIGUOUS, axes
 from scripts import cut_off, recode, save_as
 
@@ -203,6 +204,7 @@ CHANNELS = [
     Row("gray with alpha in a TIFF", c.save_tiff(TWO, "b", **CONTIGUOUS, extrasamples=[2]), says(OK)),
 ]
 LABELME = [Row(*case) for case in LABELME_CASES]
+PAIRS = [Row(*case) for case in PAIR_CASES]
 # One list for each subject, so that rows are easily found and added.
 ROWS = [
     *FOLDERS,
@@ -221,6 +223,7 @@ ROWS = [
     *REMARKS,
     *CHANNELS,
     *LABELME,
+    *PAIRS,
 ]
 
 

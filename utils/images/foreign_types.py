@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-IMPORT = "import the folder: python import_dataset.py --input FOLDER"
+IMPORT = "import them: python import_dataset.py --input …"
 RAW = "develop them to TIFF or JPEG, as the camera's program does"
 MICROSCOPE = "open them in ImageJ (Bio-Formats) and save them as TIFF"
 DRAWING = "export them as PNG"
@@ -11,7 +11,7 @@ FOREIGN_TYPES: dict[str, tuple[str, str]] = {
     **dict.fromkeys((".dcm", ".dicom", ".ima"), ("DICOM", IMPORT)),
     **dict.fromkeys((".nii", ".nii.gz"), ("NIfTI", IMPORT)),
     **dict.fromkeys(
-        (".mha", ".mhd", ".nrrd"), ("ITK volume", f"convert them to NIfTI (.nii.gz), then {IMPORT}")
+        (".mha", ".mhd", ".nrrd"), ("ITK volume", f"convert them to NIfTI (.nii.gz) and {IMPORT}")
     ),
     **dict.fromkeys((".npy", ".npz"), ("NumPy array", 'tifffile.imwrite("x.tif", numpy.load("x.npy"))')),
     ".mat": ("MATLAB array", 'imwrite(uint8(x), "x.png") in MATLAB'),

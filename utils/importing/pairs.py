@@ -3,9 +3,12 @@
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
+
+from PIL import Image
 
 from utils.core.console import UserError, counted, note, warn
 from utils.images.masks import read_mask_file
@@ -228,7 +231,8 @@ def check_pair(folder: VocFolder, pair: FoundPair, masks: dict[str, tuple[Item, 
     """
     file, size = read_mask_file(pair.mask), read_image(pair.picture).shape[:2]
     # voc2unet.py turns and resizes.
-    if not any(same_shape(file.values.shape[:2], one) for one in (size, size[::-1])):
+    sizes = [size, size[::-1]] if is_turned(pair.picture) else [size]
+    if not any(same_shape(file.values.shape[:2], one) for one in sizes):
         check_size(pair.mask, file.values, pair.picture, size)
     target, ending = folder.mask_path(pair.name), pair.mask.suffix.lower()
     if file.plain and file.palette is None:
@@ -240,3 +244,11 @@ def check_pair(folder: VocFolder, pair: FoundPair, masks: dict[str, tuple[Item, 
     else:
         item = Item(target.with_name(pair.name + ending), pair.mask, "as it is")
     masks[pair.name] = item, file.plain and item.target == target
+
+
+def is_turned(picture: Path) -> bool:
+    """Whether the EXIF orientation of a picture (EXIF 2.3, tag 0x0112) swaps height and width."""
+    # What Pillow does not know or allow is left as it is.
+    with suppress(OSError, Image.DecompressionBombError), Image.open(picture) as image:
+        return image.getexif().get(0x0112, 1) >= 5
+    return False
