@@ -78,7 +78,7 @@ PAIR_CASES = [
     pairs(
         "mask that ends early",
         put_and(PAIR, lambda f: cut_off(f.root.parent / "input/a_mask.png")),
-        "mask-damaged",
+        "picture-format",
     ),
     pairs("picture that is empty", put_and({"a_mask.png": MASK}, write("a.png", b"")), "file-empty"),
     pairs(

@@ -106,7 +106,7 @@ def find_pairs(images_dir: Path, masks_dir: Path | None = None) -> list[FoundPai
         warn(line)
     if not found:
         what = counted(len(pictures), "picture")
-        seen = f"no mask whose name fits one of the {what} in {images_dir}"
+        seen = f"{what} and {counted(len(masks), 'mask')} whose names do not fit"
         expected = "the picture's name, or that with a word such as _mask, -label, _GT, seg_"
         remedy = "; ".join(strangers) or "rename them, or pass --images and --masks"
         raise UserError("no-pairs", masks_dir, seen, expected, remedy)

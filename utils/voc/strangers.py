@@ -10,13 +10,13 @@ from utils.voc.folder import is_image
 
 
 def describe_strangers(paths: Iterable[Path]) -> list[str]:
-    """Lines such as `3 DICOM files (a.dcm, …): import the folder: …`, one per type that is not read."""
+    """Lines such as `not read: 3 DICOM files, such as a.dcm (import them: …)`, one per type."""
     groups = defaultdict(list)
     for path in paths:
         if known := foreign_type(path):
             groups[known].append(path)
     return [
-        f"{counted(len(group), f'{kind} file')}, such as {group[0].name}, which are not read: {way_out}"
+        f"not read: {counted(len(group), f'{kind} file')}, such as {group[0].name} ({way_out})"
         for (kind, way_out), group in groups.items()
     ]
 
