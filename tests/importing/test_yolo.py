@@ -73,6 +73,7 @@ def test_boxes_among_polygons_do_not_count(tmp_path):
 @pytest.mark.parametrize(
     ("lines", "code"),
     [
+        (["no object", line(0, LARGE)], "yolo-line"),
         ([line(0, LARGE), "0 0.1 0.1 0.2 0.2 0.3"], "yolo-line"),
         ([line(0, LARGE), line(0, [10, 10, 20, 10, 20, 20])], "yolo-line"),
         ([line(0, LARGE), "cell 0.1 0.1 0.2 0.2 0.3 0.3"], "yolo-line"),

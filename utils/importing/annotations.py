@@ -14,6 +14,9 @@ from utils.images.rle import Segmentation
 from utils.importing.dataset import Dataset, Entry, Request, Size, unique_names, with_background
 from utils.importing.regions import Painter, Region, paint_regions
 
+# What readers stumble on where an entry lacks what its format demands.
+ENTRY_ERRORS = (LookupError, TypeError, ValueError, AttributeError, OverflowError)
+
 
 @dataclass(frozen=True)
 class Drawn:
@@ -60,8 +63,14 @@ def to_dataset(request: Request, sheets: Iterable[Sheet], names: Iterable[str], 
         picture = request.tree.find_picture(sheet.stated, sheet.source, missing)
         if picture is not None:
             joined.setdefault(picture, []).append(sheet)
-    used = [drawn.label for one in joined.values() for sheet in one for drawn in sheet.drawn if drawn.label]
-    labels = list(dict.fromkeys([*names, *used]))
+    used = [
+        clean(request, drawn.label)
+        for one in joined.values()
+        for sheet in one
+        for drawn in sheet.drawn
+        if drawn.label is not None
+    ]
+    labels = list(dict.fromkeys([*(clean(request, name) for name in names), *used]))
     class_names, indices = with_background(labels)
     index = {None: IGNORE_INDEX, **dict(zip(labels, indices, strict=True))}
     if joined and len(class_names) < 2:
@@ -70,7 +79,10 @@ def to_dataset(request: Request, sheets: Iterable[Sheet], names: Iterable[str], 
     entries = []
     for picture, name in unique_names(list(joined)).items():
         drawn = [one for sheet in joined[picture] for one in sheet.drawn]
-        regions = [Region(index[one.label], one.segmentation, one.place, one.layer) for one in drawn]
+        regions = [
+            Region(index[one.label and clean(request, one.label)], one.segmentation, one.place, one.layer)
+            for one in drawn
+        ]
         first = joined[picture][0]
         labels = partial(paint_regions, regions, request.instances, first.source)
         split = first.split or request.tree.split_of(first.source) or request.tree.split_of(picture)
@@ -83,6 +95,14 @@ def to_dataset(request: Request, sheets: Iterable[Sheet], names: Iterable[str], 
         remark = "all background. Remove those that are not annotated yet"
         remarks.append(f"{counted(empty, 'picture')} without an object: {remark}")
     return Dataset(class_names, entries, remarks)
+
+
+def clean(request: Request, label: str) -> str:
+    """A class name on one line. Raises UserError for an empty one."""
+    if name := " ".join(label.split()):
+        return name
+    found, expected = "a class without a name", "a name for each class"
+    raise UserError("class-name-empty", request.tree.root, found, expected, "name it, and export again")
 
 
 def box(left: float, top: float, right: float, bottom: float) -> list[list[float]]:

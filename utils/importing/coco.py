@@ -8,7 +8,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from utils.core.console import UserError, counted
-from utils.importing.annotations import Drawn, Sheet, Tally, box, to_dataset
+from utils.importing.annotations import ENTRY_ERRORS, Drawn, Sheet, Tally, box, to_dataset
 from utils.importing.dataset import Dataset, Request
 from utils.importing.tree import Tree
 
@@ -20,10 +20,12 @@ BOXES = "box without a region: its pixels are ignored (255)"
 def find_coco(tree: Tree) -> list[Path]:
     """Files with images, annotations and categories; those of key points only if there is no other."""
     paths = [path for path in tree.files_with(".json", *(f'"{key}"' for key in KEYS)) if is_coco(tree, path)]
-    regions = [
-        path for path in paths if not any("keypoints" in one for one in tree.read_json(path)["categories"])
-    ]
+    regions = [path for path in paths if not has_keypoints(tree.read_json(path))]
     return regions or paths
+
+
+def has_keypoints(content: dict) -> bool:
+    return any(isinstance(one, dict) and "keypoints" in one for one in content["categories"])
 
 
 def is_coco(tree: Tree, path: Path) -> bool:
@@ -49,10 +51,10 @@ def read_coco(request: Request) -> Dataset:
         content = request.tree.read_json(path)
         try:
             read_file(path, content, sheets, names, tally)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except ENTRY_ERRORS as error:
             found, expected = f"an entry without what COCO demands ({error!r})", "COCO's format"
             raise UserError("coco-entry", path, found, expected, "export it again") from None
-    if sheets and not any(drawn.label for sheet in sheets for drawn in sheet.drawn):
+    if sheets and not any(drawn.label is not None for sheet in sheets for drawn in sheet.drawn):
         found = "; ".join(tally.lines()) or "no annotation"
         expected, remedy = "objects with a segmentation", "export regions; boxes alone do not make masks"
         raise UserError("regions-missing", request.tree.root, found, expected, remedy)

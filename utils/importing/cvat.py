@@ -11,7 +11,7 @@ import numpy as np
 
 from utils.core.console import UserError, counted
 from utils.images.rle import Box, Segmentation
-from utils.importing.annotations import Drawn, Sheet, Tally, box, ellipse, to_dataset, turned
+from utils.importing.annotations import ENTRY_ERRORS, Drawn, Sheet, Tally, box, ellipse, to_dataset, turned
 from utils.importing.dataset import Dataset, Request, Size
 from utils.importing.regions import Painter
 from utils.importing.tree import SPLIT_NAMES, Tree
@@ -37,7 +37,7 @@ def read_cvat(request: Request) -> Dataset:
             labels = (label for label in root.iterfind("meta//label") if not label.findtext("parent"))
             names += [name.strip() for label in labels if (name := label.findtext("name"))]
             sheets += [read_image_element(path, image, tally) for image in root.iterfind("image")]
-        except (ElementTree.ParseError, KeyError, ValueError) as error:
+        except (ElementTree.ParseError, *ENTRY_ERRORS) as error:
             found = f"an entry without what CVAT demands ({error!r})"
             raise UserError("cvat-entry", path, found, "CVAT for images 1.1", "export it again") from None
     return to_dataset(request, sheets, names, tally)

@@ -13,7 +13,7 @@ import numpy as np
 from utils.core.console import UserError, counted
 from utils.images.reading import IMAGE_SUFFIXES
 from utils.images.rle import Box, Segmentation
-from utils.importing.annotations import Drawn, Sheet, Tally, box, ellipse, to_dataset, turned
+from utils.importing.annotations import ENTRY_ERRORS, Drawn, Sheet, Tally, box, ellipse, to_dataset, turned
 from utils.importing.dataset import Dataset, Request, Size
 from utils.importing.regions import Painter
 from utils.importing.tree import Tree
@@ -49,7 +49,7 @@ def read_label_studio(request: Request) -> Dataset:
                 results = choose_results(task, tally)
                 if results is not None:
                     sheets.append(read_task(path, task, results, tally))
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        except ENTRY_ERRORS as error:
             found = f"an entry without what Label Studio demands ({error!r})"
             raise UserError(
                 "label-studio-entry", path, found, "its JSON or JSON-MIN", "export it again"

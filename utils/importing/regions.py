@@ -38,7 +38,7 @@ def paint_regions(regions: Sequence[Region], instances: bool, source: object, si
         try:
             paint = region.segmentation
             pixels, box = paint(size) if callable(paint) else decode(paint, size)
-        except (ValueError, TypeError, KeyError, IndexError) as error:
+        except (ValueError, TypeError, LookupError, OverflowError) as error:
             expected = "a polygon of three points or more, or runs of the picture's size"
             remedy = "correct the object in the program that drew it, and export again"
             subject, found = f"{source}, {region.place}", f"no region ({error})"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from utils.core.console import UserError, counted
 from utils.images.rle import Segmentation
-from utils.importing.annotations import Drawn, Sheet, Tally, box, ellipse, to_dataset, turned
+from utils.importing.annotations import ENTRY_ERRORS, Drawn, Sheet, Tally, box, ellipse, to_dataset, turned
 from utils.importing.dataset import Dataset, Request
 from utils.importing.tree import Tree
 
@@ -48,7 +48,7 @@ def read_via(request: Request) -> Dataset:
             request, [region for one in files.values() for e in one for region in regions_of(e)]
         )
         sheets = [read_entry(path, entry, attribute, tally) for path, one in files.items() for entry in one]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except ENTRY_ERRORS as error:
         found = f"an entry without what VIA demands ({error!r})"
         raise UserError("via-entry", paths[0], found, "VIA's format", "export it again") from None
     return to_dataset(request, sheets, [], tally)

@@ -6,19 +6,23 @@ picture's path has `images`.
 
 from collections.abc import Iterator
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 from utils.core.console import UserError, counted
 from utils.core.files import read_lines
-from utils.images.palette import IGNORE_INDEX
+from utils.images.palette import IGNORE_INDEX, numbered_classes
 from utils.importing.annotations import Tally
 from utils.importing.dataset import Dataset, Entry, Labels, Request, Size, unique_names, with_background
 from utils.importing.regions import Region, paint_regions
+from utils.importing.transfer import raise_together
 from utils.importing.tree import Tree
 from utils.voc.class_files import find_class_file, read_class_file
 
 NAME_FILES = ("data.yaml", "data.yml", "dataset.yaml", "classes.txt", "obj.names")
 BOX_NUMBERS = 4
+Polygon = tuple[int, list[float], str]  # class, coordinates as shares of width and height, line
+SEEN_LINES = 100  # that are looked at to tell the format
 
 
 def find_labels(tree: Tree) -> dict[Path, Path]:
@@ -45,15 +49,18 @@ def recognise_yolo(tree: Tree) -> str | None:
     if not labels:
         return None
     lines = (line for path in labels.values() for line in tree.read_head(path).splitlines())
-    first = next((line.split() for line in lines if line.strip()), [])
-    try:
-        numbers = [float(number) for number in first]
-    except ValueError:
-        return None
-    # Their limits are checked when they are read.
-    if len(numbers) < 1 + BOX_NUMBERS or len(numbers) % 2 == 0 or numbers[0] != int(numbers[0]):
+    if not any(map(looks_like_an_object, islice(lines, SEEN_LINES))):
         return None
     return f"{counted(len(labels), 'text')} of polygons beside or parallel to the pictures"
+
+
+def looks_like_an_object(line: bytes) -> bool:
+    """A class and pairs of numbers. Their limits are checked when they are read."""
+    try:
+        numbers = [float(number) for number in line.split()]
+    except ValueError:
+        return False
+    return len(numbers) > BOX_NUMBERS and len(numbers) % 2 == 1 and numbers[0].is_integer()
 
 
 def read_yolo(request: Request) -> Dataset:
@@ -61,13 +68,9 @@ def read_yolo(request: Request) -> Dataset:
     labels = find_labels(tree)
     folders = dict.fromkeys(path.parent for path in tree.with_suffix(*NAME_FILES))
     listed = find_class_file(list(folders), NAME_FILES)
-    polygons = {picture: list(read_text(path)) for picture, path in labels.items()}
+    polygons = read_texts(tree, labels)
     values = {value for one in polygons.values() for value, _, _ in one}
-    names = (
-        read_class_file(listed)
-        if listed
-        else [f"class_{value}" for value in range(max(values, default=0) + 1)]
-    )
+    names = read_class_file(listed) if listed else numbered_classes(max(values, default=0) + 1)
     if beyond := [value for value in values if value >= len(names)]:
         found, expected = f"the class {max(beyond)}", f"0 … {len(names) - 1}, the classes of {listed}"
         raise UserError("yolo-class", tree.root, found, expected, "complete the names, or correct the texts")
@@ -97,8 +100,20 @@ def read_yolo(request: Request) -> Dataset:
     return Dataset(class_names, entries, remarks)
 
 
-def read_text(path: Path) -> Iterator[tuple[int, list[float], str]]:
-    """Class, coordinates as shares of width and height, and the line, of every object. Raises UserError."""
+def read_texts(tree: Tree, labels: dict[Path, Path]) -> dict[Path, list[Polygon]]:
+    """Picture → its objects. Raises one UserError for all faulty texts."""
+    found, faults = {}, []
+    for picture, path in labels.items():
+        try:
+            found[picture] = list(read_text(path))
+        except UserError as fault:
+            faults.append(fault)
+    raise_together(tree.root, faults)
+    return found
+
+
+def read_text(path: Path) -> Iterator[Polygon]:
+    """Raises UserError for a line of another form."""
     for number, line in enumerate(read_lines(path, "check the path"), 1):
         if not line.strip():
             continue
@@ -117,7 +132,7 @@ def read_text(path: Path) -> Iterator[tuple[int, list[float], str]]:
 
 
 def paint_text(
-    objects: list[tuple[int, list[float], str]], indices: list[int], instances: bool, source: Path, size: Size
+    objects: list[Polygon], indices: list[int], instances: bool, source: Path, size: Size
 ) -> Labels:
     """A box among polygons does not count (255)."""
     regions = []
