@@ -1,6 +1,9 @@
 """The exception for mistakes of the user, memory that runs out, the start and the end of every script."""
 
 import pickle
+import re
+import shutil
+import subprocess
 import sys
 from dataclasses import dataclass
 
@@ -112,9 +115,24 @@ def test_memory_that_runs_out_is_a_user_error(shortage, code, monkeypatch, capsy
     assert "to do:    use --half\n" in capsys.readouterr().err
 
 
-def test_paths_can_be_pasted_into_a_shell():
-    assert quoted("a/b.png") == "a/b.png"
-    assert quoted("a b/c.png") == '"a b/c.png"'
+NAMES = ["plain/名_1-2.png", "two words", "cost$5 & more", "a`b", "it's", "why!", "50%", "(1)", "~", "#1"]
+NAMES += ["back\\slash", "0:0,*:1", "^x|y"]
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="needs bash")
+@pytest.mark.parametrize("name", [*NAMES, 'say "cheese"'])
+def test_what_is_pasted_into_bash_arrives(name):
+    command = ["bash", "-c", f"printf %s {quoted(name, windows=False)}"]
+    assert subprocess.run(command, capture_output=True, check=True).stdout.decode() == name
+
+
+@pytest.mark.parametrize("name", [*NAMES, "C:\\my data\\"])
+def test_what_is_pasted_into_cmd_arrives(name):
+    """By the rules of Windows: in double quotes, where a backslash means itself unless a quote follows."""
+    typed = quoted(name, windows=True)
+    assert typed in (name, f'"{name}"', f'"{name}\\"')
+    assert typed != name or not set(name) & set(" &()|<>^%!'`,;=*~#")
+    assert not re.search(r'[^\\](\\\\)*\\"$', typed)
 
 
 def test_things_are_counted():

@@ -114,7 +114,8 @@ def quoted(text: object, windows: bool = os.name == "nt") -> str:
         return text
     if not windows and re.search(r'[$`"\\!]', text):
         return shlex.quote(text)
-    return f'"{text}"'
+    # On Windows a backslash before a quote means the quote.
+    return f'"{text}{chr(92) * (windows and text.endswith(chr(92)))}"'
 
 
 def counted(number: int, thing: str) -> str:

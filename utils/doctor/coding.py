@@ -114,7 +114,8 @@ def _close_gaps(levels: Levels, repair: MaskRepair) -> UserError:
         remedy = "export the masks again without smooth edges; if every value is a class, " + write
         return UserError("mask-gray-levels", masks_dir, found, INDICES, remedy)
     if len(values) > MAP_ENTRIES:
-        return UserError("mask-gaps", masks_dir, found, expected, write)
+        remedy = f"--instances of voc2unet.py if the values number objects, else {write}"
+        return UserError("mask-gaps", masks_dir, found, expected, remedy)
     mapping = ",".join(f"{value}:{index}" for index, value in enumerate(values))
     command = repair.command(map=mapping)
     if names:
@@ -168,10 +169,11 @@ def judge_colors(errors: Sequence[CodedMaskError], repair: MaskRepair) -> None:
     colors: Counter = Counter()
     for error in errors:
         colors.update(error.counts)
-    shown = color_shares(dict(colors.most_common()), colors.total())
-    remedy = repair.color_command(
-        fitting_tables(colors, repair), f"for each of the colors {shown}", repair.settings.nearest
-    )
+    shown, settings = color_shares(dict(colors.most_common()), colors.total()), read_settings(repair.folder)
+    # The table by which the other masks were read before.
+    tables = [settings["colors"]] if "colors" in settings else fitting_tables(colors, repair)
+    nearest = repair.settings.nearest or settings.get("nearest", 0)
+    remedy = repair.color_command(tables, f"for each of the colors {shown}", nearest)
     for error in errors:
         error.remedy = remedy
 
@@ -261,9 +263,9 @@ def _palettes_differ(
 def _palette_fault(code: str, path: Path, found: str, colored: dict, repair: MaskRepair) -> UserError:
     colors = sorted({color for palette in colored.values() for color in palette.values()})
     values = sorted({value for palette in colored.values() for value in palette})
-    command = repair.color_command(
-        fitting_tables(colors, repair), f"for each of the colors {', '.join(map(color_text, colors[:8]))}", 0
-    )
-    mapping = ",".join(f"{value}:{value}" for value in values)
-    remedy = f"{command}   (the colors count); or --map {mapping} (the values count, whatever their colors)"
+    purpose = f"for each of the colors {', '.join(map(color_text, colors[:8]))}"
+    remedy = f"{repair.color_command(fitting_tables(colors, repair), purpose, 0)}   (the colors count)"
+    if IGNORE_INDEX not in values:
+        mapping = ",".join(f"{value}:{value}" for value in values)
+        remedy += f"; or --map {mapping} (the values count, whatever their colors)"
     return UserError(code, path, found, "one palette in all masks, black the value 0", remedy)

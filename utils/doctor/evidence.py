@@ -39,9 +39,9 @@ class Evidence:
 
     @property
     def numbered(self) -> bool:
-        """Whether the values are 1, 2, … without a gap, beside 0."""
+        """Whether the values are 1, 2, …, beside 0, with few gaps, as where objects were removed."""
         values = self.pixels.keys() - {0}
-        return bool(values) and max(values) == len(values)
+        return bool(values) and max(values) <= 1.25 * len(values)
 
 
 def gather(path: Path, values: np.ndarray, count_parts: bool) -> Evidence:
@@ -129,7 +129,8 @@ def look_numbered(masks: Sequence[Evidence]) -> bool:
     counts = [len(mask.pixels.keys() - {0}) for mask in drawn]
     if not drawn or max(counts) < 4 or (len(drawn) > 1 and len(set(counts)) == 1):
         return False
-    if sum(mask.whole for mask in drawn) < 0.9 * sum(mask.drawn for mask in drawn):
+    # Objects that lie over others may come in pieces.
+    if sum(mask.whole for mask in drawn) < 0.7 * sum(mask.drawn for mask in drawn):
         return False
     levels = pool(drawn)
     if len(levels.solid) < 0.7 * len(levels.values):

@@ -95,13 +95,17 @@ def examine(pairs: Sequence[Pair], repair: MaskRepair) -> Examination:
 
 def _pool_leans(pairs: Sequence[Pair], repair: MaskRepair) -> float:
     """How masks that fit both ways lie on the pictures that EXIF turns, all together: see `Fit.lean`."""
-    leans = []
-    for pair in pairs:
+
+    def lean(pair: Pair) -> float:
+        turn, keeps_size = read_turn(pair.picture)
+        # What cannot be read is told by the examination.
         with suppress(UserError):
-            if read_turn(pair.picture) is not None:
+            if turn is not None and keeps_size:
                 image = read_image(pair.picture)
-                leans.append(repair.read(pair, image.shape[:2], image).fit.lean)
-    leans = [lean for lean in leans if lean]
+                return repair.read(pair, image.shape[:2], image).fit.lean
+        return 0.0
+
+    leans = [one for one in map_ahead(lean, pairs, THREADS, 2 * THREADS) if one]
     return sum(leans) / max(len(leans), 1) ** 0.5
 
 

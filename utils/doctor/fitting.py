@@ -22,6 +22,7 @@ TURNS = {
     7: _TURN.TRANSVERSE,
     8: _TURN.ROTATE_90,
 }
+SWAPS = (_TURN.TRANSPOSE, _TURN.ROTATE_270, _TURN.TRANSVERSE, _TURN.ROTATE_90)  # height and width
 LONGEST = 512  # pixels of a side at which the edges of picture and mask are compared
 # Standard deviations from which on edges decide. Of 40 photographs with masks of objects the median was 3.2
 # in favor of the truth, and 10 % leant the wrong way, by 2.2 at most. So the pictures of a folder are pooled.
@@ -52,12 +53,13 @@ class Fit:
         return mask
 
 
-def read_turn(path: Path) -> Image.Transpose | None:
-    """What brings the picture in a file upright; None where it lies so."""
+def read_turn(path: Path) -> tuple[Image.Transpose | None, bool]:
+    """What brings the picture in a file upright, None where it lies so, and whether its size stays."""
     # A picture that is too large for Pillow is left as it is.
     with suppress(Image.DecompressionBombError, *DECODE_ERRORS), Image.open(path) as image:
-        return TURNS.get(image.getexif().get(0x0112))
-    return None
+        turn = TURNS.get(image.getexif().get(0x0112))
+        return turn, turn not in SWAPS or image.width == image.height
+    return None, True
 
 
 def fit_mask(
@@ -67,11 +69,10 @@ def fit_mask(
 
     picture: its pixels (H, W[, C]), None where they are not at hand; usual: how other pairs lean.
     """
-    turn, shape = read_turn(path), mask.shape
-    swaps = turn in (_TURN.TRANSPOSE, _TURN.ROTATE_270, _TURN.TRANSVERSE, _TURN.ROTATE_90)
-    if turn is not None and swaps and size[0] != size[1] and same_shape(shape, size[::-1]):
+    (turn, keeps), shape = read_turn(path), mask.shape
+    if turn is not None and not keeps and same_shape(shape, size[::-1]):
         return Fit(turn, "as its picture before EXIF turns it", shape != size[::-1])
-    if turn is None or (swaps and size[0] != size[1]) or shape != size or picture is None:
+    if turn is None or not keeps or shape != size or picture is None:
         return Fit(resize=shape != size and same_shape(shape, size))
     turned = np.array(Image.fromarray(mask).transpose(turn))
     if (mask == turned).all():
