@@ -302,3 +302,9 @@ def test_a_learning_curve_ends_with_the_time_but_not_before_its_epochs():
     curve = measuring.learning_curve(lambda: calls.append("train"), lambda: next(scores), minutes=0, least=3)
     assert [score for _, score in curve] == [0.3, 0.5, 0.4]
     assert calls == ["train"] * 3
+
+
+def test_recipes(tmp_path, monkeypatch):
+    _, _, ours, *smp = quick(monkeypatch, "recipes.py", tmp_path / "recipes.md")
+    assert all(0 <= float(row[3]) <= 1 for row in (ours, *smp))
+    assert ours[5] == "–"
