@@ -74,16 +74,18 @@ def convert(config: Config, folder: VocFolder) -> tuple[str, list[str]]:
     if source is None and config.images is None:
         expected = "a folder with a data set"
         raise UserError("flag-missing", "--input", "not set", expected, "pass --input FOLDER")
-    if source is None and name in ("auto", "pairs"):
-        return "pairs", import_pairs(folder, config.images, config.masks, config.link, config.overwrite)
-    if source is None and name == "stack":
-        return name, import_stack(folder, config.images, config.masks, config.scaling, config.overwrite)
-    if config.input is None and config.sbd:
-        name = "sbd"
+    if source is None or config.masks:
+        images = config.images or source
+        if name in ("auto", "pairs"):
+            return "pairs", import_pairs(folder, images, config.masks, config.link, config.overwrite)
+        if name == "stack":
+            return name, import_stack(folder, images, config.masks, config.scaling, config.overwrite)
+    if config.masks:
+        found, remedy = f"set, but --format {name} brings its own", "leave it out"
+        raise UserError("flag-without-effect", "--masks", found, "--format pairs or stack", remedy)
     tree = Tree(source or config.images, config.images)
-    if name == "auto":
-        name, evidence = recognise(tree)
-        print(f"found in {source}: {FORMATS[name].title} ({evidence})")
+    name, evidence = recognise(tree, "sbd" if config.sbd and not config.input else name)
+    print(f"found in {source or config.images}: {FORMATS[name].title} ({evidence})")
     request = Request(
         folder, tree, config.voc, config.scaling, config.link, config.instances, config.overwrite
     )

@@ -120,6 +120,24 @@ def test_masks_under_the_names_of_programs(tmp_path, name):
     np.testing.assert_array_equal(read_mask(tmp_path / "voc" / "SegmentationClass" / "a.png"), MASK)
 
 
+@pytest.mark.parametrize("name", [name for name in FORMATS if name not in ("sbd", "pairs")])
+def test_a_format_that_is_not_there(tmp_path, name):
+    save_as(tmp_path / "in" / "a.png", PICTURE)
+    settings = {"input": tmp_path / "in", "format": name, "voc_root": tmp_path / "voc"}
+    (error,) = refused(tmp_path, main, Config(**settings))
+    assert error.code == ("labelme-files-missing" if name == "labelme" else "input-unknown")
+    if name not in ("stack", "pairs"):
+        (error,) = refused(tmp_path, main, Config(**settings, masks=tmp_path / "in"))
+        assert error.code == "flag-without-effect"
+
+
+def test_input_with_a_folder_of_masks(tmp_path):
+    save_as(tmp_path / "in" / "a.png", PICTURE)
+    save_as(tmp_path / "drawn" / "a.png", MASK)
+    main(Config(input=tmp_path / "in", masks=tmp_path / "drawn", voc_root=tmp_path / "voc"))
+    np.testing.assert_array_equal(read_mask(tmp_path / "voc" / "SegmentationClass" / "a.png"), MASK)
+
+
 def test_archives_are_to_be_unpacked(tmp_path):
     (tmp_path / "a.zip").write_bytes(b"PK")
     (error,) = refused(tmp_path, main, Config(input=tmp_path / "a.zip", voc_root=tmp_path / "voc"))

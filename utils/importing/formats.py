@@ -36,6 +36,7 @@ from utils.importing.yolo import read_yolo, recognise_yolo
 from utils.voc.folder import VocFolder, is_image
 from utils.voc.names import core_name, list_some, match_names, names_masks
 
+TOLERANT = ("labelme", "sbd", "pairs")  # report in detail what they miss, if they were chosen
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".rar", ".7z")
 
 
@@ -169,12 +170,18 @@ FORMATS = {
 }
 
 
-def recognise(tree: Tree) -> tuple[str, str]:
-    """The name of the format in a folder, and what betrays it. Raises UserError for none, and for several."""
-    found = {name: evidence for name, row in FORMATS.items() if (evidence := row.recognise(tree))}
+def recognise(tree: Tree, name: str = "auto") -> tuple[str, str]:
+    """The name of the format in a folder, and what betrays it. Raises UserError for none, and for several.
+
+    name: a format that was chosen; auto: any.
+    """
+    rows = FORMATS if name == "auto" else {name: FORMATS[name]}
+    found = {name: evidence for name, row in rows.items() if (evidence := row.recognise(tree))}
     strong = {name: evidence for name, evidence in found.items() if not FORMATS[name].weak} or found
     if len(strong) == 1:
         return next(iter(strong.items()))
+    if name in TOLERANT:
+        return name, "as you chose"
     place = tree.annotations or tree.root
     if strong:
         seen = "; ".join(f"{FORMATS[name].title} ({evidence})" for name, evidence in strong.items())
@@ -182,9 +189,11 @@ def recognise(tree: Tree) -> tuple[str, str]:
         raise UserError("input-ambiguous", place, seen, "one kind of data set", remedy)
     endings = Counter(path.suffix.lower() or "no ending" for path in tree.files).most_common(6)
     seen = ", ".join(f"{count} {ending}" for ending, count in endings) or "no file"
-    expected = f"one of: {', '.join(row.title for row in FORMATS.values())}"
+    expected = (
+        f"one of: {', '.join(row.title for row in rows.values())}" if len(rows) > 1 else rows[name].title
+    )
     remedy = (
-        "docs/data.md shows what each looks like; pass folders of pictures and masks as --images and --masks"
+        "docs/data.md shows what each looks like; folders of pictures and masks go by --images and --masks"
     )
     if place.suffix.lower() in ARCHIVES:
         remedy = "unpack it, and pass the folder"

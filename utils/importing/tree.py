@@ -13,7 +13,7 @@ from utils.core.console import UserError
 from utils.core.files import read_bytes
 from utils.voc.folder import is_image
 
-HEAD = 1 << 16  # bytes of a text file that tell its format
+HEAD = 1 << 14  # bytes of a text file that tell its format
 # The names under which data sets keep their official splits → ours.
 SPLIT_NAMES = {
     **dict.fromkeys(("train", "training", "imagestr", "labelstr"), "train"),
@@ -35,7 +35,7 @@ class Tree:
         self.root = root if root.is_dir() else root.parent
         self.annotations = None if root.is_dir() else root
         self.images = images
-        self.read_json, self.read_head = cache(self._read_json), cache(self._read_head)
+        self.read_json = cache(self._read_json)
 
     @cached_property
     def files(self) -> list[Path]:
@@ -110,7 +110,7 @@ class Tree:
             path for path in self.with_suffix(suffix) if any(word in self.read_head(path) for word in encoded)
         ]
 
-    def _read_head(self, path: Path) -> bytes:
+    def read_head(self, path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(HEAD)
 
