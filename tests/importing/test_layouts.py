@@ -138,3 +138,16 @@ def test_segnet_camvid(tmp_path):
         save_as(tmp_path / "in" / f"{split}annot" / f"{split}_1.png", INDICES % 3)
     folder = convert(tmp_path)
     assert (folder.read_split("train"), folder.read_split("val")) == (["train_1"], ["val_1"])
+
+
+def test_semantic_masks_of_roboflow(tmp_path):
+    for split in ("train", "valid", "test"):
+        save_as(tmp_path / "in" / split / f"{split}.rf.1a.jpg", PICTURE)
+        save_as(tmp_path / "in" / split / f"{split}.rf.1a_mask.png", INDICES % 3)
+        write_lines(
+            tmp_path / "in" / split / "_classes.csv", ["Pixel Value, Class", "0, background", "1, a", "2, b"]
+        )
+    folder = convert(tmp_path)
+    assert folder.read_class_names() == ["background", "a", "b"]
+    assert (folder.read_split("val"), folder.read_split("test")) == (["valid.rf.1a"], ["test.rf.1a"])
+    np.testing.assert_array_equal(read_mask(folder.mask_path("train.rf.1a")), INDICES % 3)

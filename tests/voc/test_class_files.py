@@ -14,7 +14,14 @@ FILES = {
         "Pixel Value, Class\n0, background\n1, 细胞\n3, other\n",
         ["background", "细胞", "class_2", "other"],
     ),
-    "dataset.json": ('{"labels": {"background": 0, "细胞": 1, "whole": [1, 2]}}', ["background", "细胞"]),
+    "dataset.json": (
+        '{"labels": {"background": 0, "细胞": 1, "whole": [1, 2]}}',
+        ["background", "细胞", "whole"],
+    ),
+    "DATASET.json": (
+        '{"labels": {"background": 0, "whole": [1, 2, 3], "core": [2, 3], "细胞": [3]}}',
+        ["background", "whole", "core", "细胞"],
+    ),
     "Dataset.json": ('{"labels": {"0": "background", "1": "细胞"}}', ["background", "细胞"]),
     "data.yaml": ("nc: 2\nnames: [细胞, 'b c']\n", ["细胞", "b c"]),
     "dataset.yaml": ("names:\n  0: 细胞\n  1: 7\n", ["细胞", "7"]),
@@ -52,6 +59,7 @@ def test_labelmap_of_datumaro_has_the_colors_of_voc(tmp_path):
         ("labelmap.txt", "cell 1 2 3"),
         ("_classes.csv", "a;b"),
         ("dataset.json", '{"labels": ["a"]}'),
+        ("dataset.json", '{"labels": {"a": "b"}}'),
         ("dataset.json", "{"),
         ("data.yaml", "names: [a"),
         ("data.yaml", "nc: 3"),

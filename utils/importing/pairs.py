@@ -51,7 +51,9 @@ def import_pairs(
         items += [Item(picture, one.picture, "picture"), masks[one.name][0]]
     unlike = [one.mask for one in pairs if not masks[one.name][1]]
     texts = {}
-    if names := find_class_names(folder, [images_dir, masks_dir or images_dir]):
+    # Roboflow puts _classes.csv into each folder of masks.
+    places = [images_dir, masks_dir or images_dir, *(one.mask.parent for one in pairs)]
+    if names := find_class_names(folder, places):
         texts[folder.class_names_path] = names
     splits = join_splits(folder, pairs) if any(one.split for one in pairs) else {}
     texts |= {folder.splits_dir / f"{split}.txt": listed for split, listed in splits.items()}

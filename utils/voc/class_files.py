@@ -48,11 +48,18 @@ def _read_csv(path: Path) -> dict[int, str]:
 
 
 def _read_json(path: Path) -> dict[int, str]:
-    """nnU-Net's dataset.json: `labels`, {name: number}, in its first version {number: name}."""
+    """nnU-Net's dataset.json: `labels`, {name: number}, in its first version {number: name}.
+
+    Regions have several numbers: {"whole": [1, 2], "core": [2]}. A number is called after the smallest.
+    """
     labels = json.loads("\n".join(_content(path)))["labels"]
-    numbered = {int(key): value for key, value in labels.items() if key.isdecimal()}
-    # Regions of nnU-Net have several numbers: {"whole tumor": [1, 2, 3]}.
-    return numbered or {value: key for key, value in labels.items() if isinstance(value, int)}
+    names = {int(key): value for key, value in labels.items() if key.isdecimal()}
+    if not names:
+        groups = [(value if isinstance(value, list) else [value], key) for key, value in labels.items()]
+        for numbers, name in sorted(groups, key=lambda group: len(group[0])):
+            for number in numbers:
+                names.setdefault(number, name)
+    return names
 
 
 def _read_yaml(path: Path) -> dict[int, str]:
