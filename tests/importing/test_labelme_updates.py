@@ -108,12 +108,32 @@ def test_files_of_another_folder_stay_with_their_classes(tmp_path, folder):
     draw(tmp_path, "b", box("nucleus", 0, 9), place="second")
     convert(tmp_path, "first")
     result = convert(tmp_path, "second")
-    assert (result.classes.names, result.classes.others) == (["_background_", "cell", "nucleus"], 1)
+    assert (result.classes.names, [*result.classes.others]) == (["_background_", "cell", "nucleus"], ["a"])
     draw(tmp_path, "b", box("stone", 0, 9), place="second")
     # The number of the stone follows: a.png stays as it is, and so do the classes before it.
     assert convert(tmp_path, "second").classes.names == ["_background_", "cell", "nucleus", "stone"]
     assert_mask(folder, "a", squares(c1=(0, 9)))
     assert_mask(folder, "b", squares(c3=(0, 9)))
+
+
+def test_pairs_of_a_folder_that_is_gone_are_told(tmp_path, folder, capsys):
+    """The folder may be renamed, or on a disk that is not there today: its pairs stay."""
+    draw(tmp_path, "a", box("cell", 0, 9), place="first")
+    convert(tmp_path, "first")
+    (tmp_path / "first").rename(tmp_path / "second")
+    (tmp_path / "second" / "a.json").unlink()
+    path = draw(tmp_path, "b", box("nucleus", 0, 9), place="second")
+    config = Config(input=path.parent, voc_root=folder.root)
+    main(config)
+    assert str(tmp_path / "first" / "a.json") in capsys.readouterr().err
+    assert folder.read_class_names() == ["_background_", "cell", "nucleus"]
+    # As the message says.
+    (folder.images_dir / "a.png").unlink()
+    folder.mask_path("a").unlink()
+    main(config)
+    assert capsys.readouterr().err == ""
+    assert folder.read_class_names() == ["_background_", "nucleus"]
+    assert_mask(folder, "b", squares(c1=(0, 9)))
 
 
 def test_files_of_one_name_in_two_folders(tmp_path, folder):

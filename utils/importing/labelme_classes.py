@@ -22,8 +22,8 @@ BACKGROUND_WORDS = {"bg": "background", "背景": "background"}
 class Classes:
     """names: background first. counts: shapes per class, merged labels in their class.
 
-    origin: where the order comes from. alike, merged: label → class. others: masks that other files made.
-    write: class_names.txt is to be written.
+    origin: where the order comes from. alike, merged: label → class. others: pairs that other files made, and
+    the labelme file of each, if it was one. write: class_names.txt is to be written.
     """
 
     names: list[str]
@@ -31,7 +31,7 @@ class Classes:
     counts: Counter[str]
     alike: dict[str, str]
     merged: dict[str, str]
-    others: int
+    others: dict[str, Path | None]
     write: bool
 
 

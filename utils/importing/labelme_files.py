@@ -115,7 +115,12 @@ def report_conversion(result: Conversion, source: Path, command: str) -> list[st
     if result.aside:
         note(f"copies of what was taken away or replaced: {result.aside}")
     if classes.others:
-        note(f"{counted(classes.others, 'mask')} of other origin stay in the set, with their classes")
+        note(f"{counted(len(classes.others), 'mask')} of other origin stay in the set, with their classes")
+    files = {name: path.resolve() for name, path in classes.others.items() if path}
+    if lost := [f"{name} (from {path})" for name, path in files.items() if not path.is_file()]:
+        what = "stay, though the files that made them are gone"
+        remedy = "Put these back, or remove the pictures and masks of pairs that do not belong to the set"
+        warn(f"{counted(len(lost), 'pair')} of other folders {what}: {list_some(lost, 4)}. {remedy}")
     if classes.merged:
         merged = [f"{old} → {new}" for old, new in classes.merged.items()]
         note(f"merged labels: {list_some(merged)} (--merge OLD:OLD takes one out again)")
@@ -135,7 +140,9 @@ def settle_classes(
     """The classes of all masks, noted in the record. Raises UserError for masks without names."""
     folder, record = update.folder, update.record
     existing, converted = folder.read_class_names(), {drawing.name for drawing in drawings}
-    others = {path.stem for path in folder.masks_dir.glob("*.png")} - converted - {*update.gone}
+    staying = sorted({path.stem for path in folder.masks_dir.glob("*.png")} - converted - {*update.gone})
+    sources = {name: folder.root / file for name, file in record.sources.items()}
+    others = {name: sources.get(name) for name in staying}
     if existing is None and others:
         remedy = f"write {folder.class_names_path} (background first), or choose another --voc-root"
         found, expected = "masks, but no class_names.txt", "names of the classes in the masks"
@@ -156,7 +163,7 @@ def settle_classes(
     record.from_labels = [name for name in names[1:] if name in {*record.from_labels, *new}]
     record.classes = names
     write = existing in (None, before) and names != existing
-    return Classes(names, origin, merged, find_alike(names, merged), record.merged, len(others), write)
+    return Classes(names, origin, merged, find_alike(names, merged), record.merged, others, write)
 
 
 def merge_shapes(drawing: Drawing, merged: Mapping[str, str]) -> Drawing:
