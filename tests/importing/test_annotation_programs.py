@@ -222,6 +222,17 @@ def test_faults_of_via(tmp_path, regions, code):
     assert error.code == code
 
 
+def test_objects_of_a_larger_picture_are_told(tmp_path, capsys):
+    """VIA states no size of pictures: polygons that leave them betray a resized copy."""
+    outside = {"name": "polygon", "all_points_x": [80, 120, 100], "all_points_y": [3, 5, 30]}
+    regions = [region({"class": "cell"}, **TRIANGLE), region({"class": "cell"}, **outside)]
+    write_json(tmp_path / "in" / "via.json", {"a": {"filename": "a.jpg", "size": 1, "regions": regions}})
+    convert(tmp_path)
+    error = capsys.readouterr().err
+    assert "1 object without a pixel" in error
+    assert "1 object beyond the edge" in error
+
+
 def result(kind, label, number="r", **value):
     names = {kind: [label]} if label else {}
     size = {"original_width": 50, "original_height": 40, "image_rotation": 0}

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from PIL.ExifTags import Base
 
-from utils.core.console import UserError, counted, note
+from utils.core.console import UserError, counted, note, warn
 from utils.images.palette import IGNORE_INDEX
 from utils.images.reading import read_image
 from utils.images.tiff import turn_of, upright
@@ -39,10 +39,14 @@ class Request:
 
 @dataclass(frozen=True)
 class Labels:
-    """mask: (H, W) uint8 indices of the data set's classes; objects: (H, W) numbers in up to 16 bits."""
+    """mask: (H, W) uint8 indices of the data set's classes; objects: (H, W) numbers in up to 16 bits.
+
+    doubts: number of objects by what is odd about them.
+    """
 
     mask: np.ndarray
     objects: np.ndarray | None = None
+    doubts: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,9 @@ def fill(request: Request, dataset: Dataset) -> list[str]:
     shares += [f"ignored {counts[IGNORE_INDEX] / counts.sum():.2%}"] * bool(counts[IGNORE_INDEX])
     lines = [f"{counted(len(dataset.entries), 'picture')}: {summary}"]
     lines += [f"classes: {', '.join(shares)}"] * with_labels
+    doubts = sum((one.doubts for one in found.values()), Counter())
+    for doubt, count in doubts.items():
+        warn(f"{counted(count, 'object')} {doubt}")
     turned = sum(one.orientation > 1 for one in found.values())
     if turned:
         note(f"{counted(turned, 'picture')} drawn on before its turn by EXIF: the masks were turned too")
@@ -131,6 +138,7 @@ class Checked(NamedTuple):
     size: Size
     counts: np.ndarray  # (256,) pixels of each value
     orientation: int  # EXIF's, where the annotation states the size of the picture as it is stored; else 1
+    doubts: Counter[str]
 
 
 def check_entry(entry: Entry, classes: int, checked: dict[str, Checked]) -> None:
@@ -142,7 +150,8 @@ def check_entry(entry: Entry, classes: int, checked: dict[str, Checked]) -> None
         expected = f"{entry.size[0]}×{entry.size[1]}, as {entry.source} states for it"
         remedy = "put the picture that was annotated there; a resized or turned copy does not fit"
         raise UserError("picture-size", entry.picture_path, found, expected, remedy)
-    mask = read_labels(entry, size, orientation).mask if entry.labels else np.zeros(size, np.uint8)
+    labels = read_labels(entry, size, orientation) if entry.labels else Labels(np.zeros(size, np.uint8))
+    mask = labels.mask
     check_size(entry.source, mask, entry.picture_path, size)
     counts = np.bincount(mask.ravel(), minlength=256)
     beyond = [value for value in np.flatnonzero(counts).tolist() if classes <= value != IGNORE_INDEX]
@@ -150,7 +159,7 @@ def check_entry(entry: Entry, classes: int, checked: dict[str, Checked]) -> None
         expected = f"values 0 … {classes - 1} of the {classes} classes, or 255"
         remedy = "complete the class names of the data set"
         raise UserError("mask-value", entry.source, f"the value {beyond[0]}", expected, remedy)
-    checked[entry.name] = Checked(size, counts, orientation)
+    checked[entry.name] = Checked(size, counts, orientation, labels.doubts)
 
 
 def exif_orientation(path: Path) -> int:
@@ -164,7 +173,7 @@ def read_labels(entry: Entry, size: Size, orientation: int) -> Labels:
         return entry.labels(size)
     stored = entry.labels(size[::-1])
     objects = None if stored.objects is None else upright(stored.objects, orientation)
-    return Labels(upright(stored.mask, orientation), objects)
+    return Labels(upright(stored.mask, orientation), objects, stored.doubts)
 
 
 def take_mask(labels: Callable[[], Labels], lookup: np.ndarray) -> np.ndarray:
