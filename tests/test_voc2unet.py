@@ -12,6 +12,7 @@ from scripts import save_as, snapshot
 import train
 from utils.core.console import UserError
 from utils.core.files import write_lines
+from utils.images.reading import read_image, read_mask
 from utils.images.writing import write_image, write_mask
 from utils.voc.demo import draw_sample
 from utils.voc.folder import VocFolder
@@ -335,7 +336,20 @@ def test_names_of_the_test_split_that_train_are_told(tmp_path, capsys):
     for split, names in {"train": ["slice_1", "slice_2"], "val": ["slice_3"], "test": ["slice_2"]}.items():
         folder.write_split(split, names)
     check(folder)
-    assert "1 picture in train.txt and in test.txt, such as slice_2" in capsys.readouterr().err
+    assert "1 picture in train and in test, such as slice_2" in capsys.readouterr().err
+
+
+def test_copies_of_pictures_to_test_on_never_train(tmp_path, capsys):
+    folder = make_pairs(tmp_path, 5)
+    save_as(folder.images_dir / "copy.bmp", read_image(folder.image_path("slice_1")))
+    write_mask(folder.mask_path("copy"), read_mask(folder.mask_path("slice_1")))
+    # gone: listed by someone, its pair is not there.
+    folder.write_split("test", ["slice_1", "gone"])
+    check(VocFolder(tmp_path), folds=2)
+    assert "1 pair in no split" in capsys.readouterr().out
+    for split in ("trainval", "fold0_train", "fold1_train"):
+        assert not {"slice_1", "copy"} & {*folder.read_split(split)}
+    assert folder.read_split("test") == ["slice_1", "gone"]
 
 
 def test_the_earlier_name_of_split_by_is_accepted(tmp_path):

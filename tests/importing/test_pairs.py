@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import tyro
 from doctor_folder import check, find_fault
 from PIL import Image
 from refusal import codes_and_paths, refused
@@ -438,3 +439,12 @@ def test_a_picture_of_another_ending_is_replaced_when_asked(tmp_path):
     main(pairs(tmp_path, overwrite=True))
     assert [path.name for path in (tmp_path / "voc" / "JPEGImages").iterdir()] == ["a.png"]
     assert (tmp_path / "voc" / "set_aside" / "1" / "JPEGImages" / "a.bmp").is_file()
+
+
+def test_a_folder_of_masks_beside_that_of_pictures_is_proposed(tmp_path):
+    save_as(tmp_path / "data" / "images" / "a.png", PICTURE)
+    save_as(tmp_path / "data" / "masks" / "a.png", MASK)
+    (error,) = refused(tmp_path, main, pairs(tmp_path, images=tmp_path / "data" / "images"))
+    assert error.code == "no-pairs"
+    main(tyro.cli(Config, args=[*shlex.split(error.remedy)[2:], "--voc-root", str(tmp_path / "voc")]))
+    np.testing.assert_array_equal(read_mask(tmp_path / "voc" / "SegmentationClass" / "a.png"), MASK)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from utils.core.console import UserError, counted, note, warn
+from utils.core.console import UserError, counted, note, quoted, warn
 from utils.images.masks import read_mask_file
 from utils.images.reading import read_image, read_mask
 from utils.importing.dataset import join_splits
@@ -104,20 +104,34 @@ def find_pairs(images_dir: Path, masks_dir: Path | None = None) -> list[FoundPai
         if paths and found:
             warn(f"{kind} are left out: {len(paths)}, such as {paths[0]}")
     strangers = describe_strangers(path for folder in {images_dir, masks_dir} for path in walk(folder))
-    for line in strangers if found else ():
-        warn(line)
     if not found:
-        what = counted(len(pictures), "picture")
-        seen = f"{what} and {counted(len(masks), 'mask')} whose names do not fit"
-        expected = "the picture's name, or that with a word such as _mask, -label, _GT, seg_"
-        remedy = "; ".join(strangers) or "rename them, or pass --images and --masks"
-        raise UserError("no-pairs", masks_dir, seen, expected, remedy)
-    splits = cache(partial(official_split, root=images_dir))
+        raise no_pairs(images_dir, masks_dir, pictures, masks, strangers)
+    for line in strangers:
+        warn(line)
+    splits = cache(partial(official_split, root=images_dir.resolve()))
     names = name_pictures([found[mask] for mask in found], place)
     pairs = [
-        FoundPair(names[picture], picture, mask, splits(picture.parent)) for mask, picture in found.items()
+        FoundPair(names[picture], picture, mask, splits(picture.parent.resolve()))
+        for mask, picture in found.items()
     ]
     return sorted(pairs, key=lambda pair: pair.picture)
+
+
+def no_pairs(
+    images_dir: Path,
+    masks_dir: Path,
+    pictures: Sequence[Path],
+    masks: Sequence[Path],
+    strangers: Sequence[str],
+) -> UserError:
+    """strangers: what is said of files that are not read."""
+    found = f"{counted(len(pictures), 'picture')} and {counted(len(masks), 'mask')} whose names do not fit"
+    expected = "the picture's name, or that with a word such as _mask, -label, _GT, seg_"
+    beside = [path for path in sorted(images_dir.parent.glob("*/")) if names_masks(path.name)]
+    remedy = "; ".join(strangers) or "rename them, or pass --images and --masks"
+    if beside and masks_dir == images_dir and not strangers:
+        remedy = f"python import_dataset.py --images {quoted(images_dir)} --masks {quoted(beside[0])}"
+    return UserError("no-pairs", masks_dir, found, expected, remedy)
 
 
 def list_below(folder: Path) -> list[Path]:

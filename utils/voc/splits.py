@@ -82,12 +82,16 @@ def plan_splits(
         _keep_splits(plan, set(names))
     else:
         apart = [] if settings.test_percent else folder.read_split_if_any("test")
-        plan.splits = _draw_splits(settings, *_split_off(records, apart), copies)
+        plan.splits = _draw_splits(settings, _split_off(settings, records, apart, copies), apart, copies)
         sizes = ", ".join(f"{split} {len(names)}" for split, names in plan.splits.items())
         plan.lines.append(f"split ({settings.split_by}) written to {folder.splits_dir}: {sizes}")
+        if left_out := len({*names} - set().union(*plan.splits.values())):
+            copied = counted(left_out, "pair")
+            plan.lines.append(f"         {copied} in no split: copies of pictures that are kept for the test")
         if settings.group is None and settings.split_by != "contiguous":
             _hint_at_groups(names)
-    _warn_about_copies(plan, settings, copies)
+    _warn_about_copies(plan, settings, copies, "val")
+    _warn_about_copies(plan, settings, copies, "test")
     if settings.folds:
         _plan_folds(plan, settings, records, copies)
     return plan
@@ -117,35 +121,36 @@ def _keep_splits(plan: SplitPlan, known: set[str]) -> None:
     if missing := known - set().union(*plan.kept.values()):
         line = f"         {counted(len(missing), 'pair')} in no split; --overwrite draws train and val anew"
         plan.lines.append(line)
-    if both := set(plan.kept["test"]) & set(plan.kept["train"]):
-        number = counted(len(both), "picture")
-        warn(f"{number} in train.txt and in test.txt, such as {min(both)}: test scores will be too good")
 
 
-def _split_off(records: Sequence[PairRecord], apart: Sequence[str]) -> tuple[list[PairRecord], list[str]]:
-    """The records but for those with names in `apart`, and the names of these. Raises UserError if all."""
-    kept = [record.name for record in records if record.name in set(apart)]
-    if len(kept) == len(records):
+def _split_off(
+    settings: SplitSettings, records: Sequence[PairRecord], apart: Sequence[str], copies: Mapping[str, str]
+) -> list[PairRecord]:
+    """The records but for those to test on and copies of these. Raises UserError if none is left."""
+    names = set(apart)
+    copied = {copies[name] for name in apart if name in copies and settings.split_by != "contiguous"}
+    left = [one for one in records if one.name not in names and copies[one.name] not in copied]
+    if not left:
         expected, remedy = "pairs outside test.txt", "remove test.txt, or names from it"
         raise UserError("split-nothing-left", "split", "all pairs are in test.txt", expected, remedy)
-    return [record for record in records if record.name not in set(kept)], kept
+    return left
 
 
 def _draw_splits(
     settings: SplitSettings, records: Sequence[PairRecord], tested: Sequence[str], copies: Mapping[str, str]
 ) -> dict[str, list[str]]:
-    """Split → names in the order of the records. tested: those of an earlier test split, which they stay."""
+    """Split → names in the order of the records. tested: those of an earlier test split, which stay so."""
     names = [record.name for record in records]
     groups, present = _group_records(settings, records, copies)
     if len(groups) == 1:
         what = "one pair only" if len(names) == 1 else "one group of names only"
         warn(f"there is {what}: it is used for training and for validation, so the scores mean little")
-        return {"train": names, "val": names, "trainval": names, "test": tested}
+        return {"train": names, "val": names, "trainval": names, "test": list(tested)}
     sizes = sizes_of(len(names), settings.val_percent, settings.test_percent)
     train, val, test = draw(groups, sizes, settings.split_by, present, settings.seed)
     parts = {"train": train, "val": val, "trainval": sorted(train + val), "test": test}
     drawn = {split: [names[index] for index in part] for split, part in parts.items()}
-    return {**drawn, "test": tested or drawn["test"]}
+    return {**drawn, "test": list(tested) or drawn["test"]}
 
 
 def _plan_folds(
@@ -157,7 +162,7 @@ def _plan_folds(
     if existing and not settings.overwrite:
         plan.lines.append(f"kept     {len(existing)} fold files in {splits_dir}; --overwrite draws them anew")
         return
-    records, _ = _split_off(records, plan.members("test"))
+    records = _split_off(settings, records, plan.members("test"), copies)
     groups, present = _group_records(settings, records, copies)
     parts = draw_folds(groups, settings.folds, settings.split_by, present, settings.seed)
     plan.removed = existing
@@ -170,15 +175,17 @@ def _plan_folds(
     plan.lines.append(f"folds    {len(parts)} written to {splits_dir}: to validate {sizes}")
 
 
-def _warn_about_copies(plan: SplitPlan, settings: SplitSettings, copies: Mapping[str, str]) -> None:
-    """Warn about pictures that train and, under this or another name, validate."""
-    train, val = ({copies[name]: name for name in plan.members(split)} for split in ("train", "val"))
-    both = sorted(train.keys() & val.keys())
-    if both and set(train.values()) != set(val.values()):
-        number, such = counted(len(both), "picture"), " and ".join({train[both[0]]: 0, val[both[0]]: 0})
+def _warn_about_copies(
+    plan: SplitPlan, settings: SplitSettings, copies: Mapping[str, str], other: str
+) -> None:
+    """Warn about pictures that train and, under this or another name, are in the `other` split."""
+    train, judged = ({copies.get(n, n): n for n in plan.members(split)} for split in ("train", other))
+    both = sorted(train.keys() & judged.keys())
+    if both and set(train.values()) != set(judged.values()):
+        number, such = counted(len(both), "picture"), " and ".join({train[both[0]]: 0, judged[both[0]]: 0})
         remedy = "; --overwrite draws the split anew and keeps copies together"
         remedy *= settings.split_by != "contiguous"
-        warn(f"{number} in train and in val, such as {such}: the scores will be too good{remedy}")
+        warn(f"{number} in train and in {other}, such as {such}: the scores will be too good{remedy}")
 
 
 def _group_records(
