@@ -151,3 +151,14 @@ def test_semantic_masks_of_roboflow(tmp_path):
     assert folder.read_class_names() == ["background", "a", "b"]
     assert (folder.read_split("val"), folder.read_split("test")) == (["valid.rf.1a"], ["test.rf.1a"])
     np.testing.assert_array_equal(read_mask(folder.mask_path("train.rf.1a")), INDICES % 3)
+
+
+def test_pairs_whose_classes_have_another_order_do_not_mix(tmp_path):
+    for name, classes in {"one": "ab", "two": "ba"}.items():
+        save_as(tmp_path / name / f"{name}.jpg", PICTURE)
+        save_as(tmp_path / name / f"{name}_mask.png", INDICES % 3)
+        rows = [f"{value}, {label}" for value, label in enumerate(["background", *classes])]
+        write_lines(tmp_path / name / "_classes.csv", ["Pixel Value, Class", *rows])
+    main(Config(input=tmp_path / "one", voc_root=tmp_path / "voc"))
+    (error,) = refused(tmp_path, main, Config(input=tmp_path / "two", voc_root=tmp_path / "voc"))
+    assert (error.code, error.subject) == ("class-order", str(tmp_path / "two" / "_classes.csv"))

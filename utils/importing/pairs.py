@@ -233,11 +233,23 @@ def find_class_names(folder: VocFolder, places: Sequence[Path]) -> list[str] | N
     for place in places:
         if names := VocFolder(place).read_class_names():
             return names
-    if folder.class_names_path.is_file() or not (path := find_class_file(places)):
+    if not (path := find_class_file(places)):
         return None
     names = read_mask_classes(path)
+    if existing := folder.read_class_names():
+        check_order(path, names, existing)
+        return None
     note(f"class names from {path}: {list_some([f'{value} {name}' for value, name in enumerate(names)])}")
     return names
+
+
+def check_order(path: Path, names: Sequence[str], existing: Sequence[str]) -> None:
+    """Raises UserError where one of the names has another value in the masks that are there already."""
+    for value, name in enumerate(names):
+        if name in existing and existing.index(name) != value:
+            found, expected = f"{value} {name}", f"{existing.index(name)} {name}, as in class_names.txt"
+            remedy = "choose another --voc-root, or give the masks the values of class_names.txt"
+            raise UserError("class-order", path, found, expected, remedy)
 
 
 def check_pair(folder: VocFolder, pair: FoundPair, masks: dict[str, tuple[Item, bool]]) -> None:
