@@ -81,7 +81,8 @@ def test_camvid(tmp_path):
     colors = np.array([[128, 128, 128], [64, 0, 64], [64, 128, 192], [0, 0, 0]], np.uint8)
     save_as(tmp_path / "in" / "701_StillsRaw_full" / "x.png", PICTURE)
     save_as(tmp_path / "in" / "LabeledApproved_full" / "x_L.png", colors[INDICES // 5])
-    folder = convert(tmp_path)
+    folder = convert(tmp_path, instances=True)
+    assert not folder.objects_dir.exists()
     expected = np.array([0, 1, 8, 255], np.uint8)[INDICES // 5]
     np.testing.assert_array_equal(read_mask(folder.mask_path("x")), expected)
     assert folder.read_class_names()[8] == "car"

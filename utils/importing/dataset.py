@@ -1,7 +1,7 @@
 """What every reader of a foreign format returns, and the one way from there into a VOC folder."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -78,13 +78,21 @@ class Dataset:
     scaling: dict[str, dict] = field(default_factory=dict)
 
 
+class Checked(NamedTuple):
+    size: Size
+    counts: np.ndarray  # (256,) pixels of each value
+    orientation: int  # EXIF's, where the annotation states the size of the picture as it is stored; else 1
+    doubts: Counter[str]
+    has_objects: bool
+
+
 def fill(request: Request, dataset: Dataset) -> list[str]:
     """Write a data set into a VOC folder, its classes by name. Returns a summary.
 
     Classes that class_names.txt has keep their indices. instances: write SegmentationObject too. Raises
     UserError, with nothing written, for names, sizes or values that do not fit.
     """
-    folder, instances = request.folder, request.instances
+    folder = request.folder
     if not dataset.entries:
         remedy = "put the pictures into the folder, or pass theirs as --images"
         found = "; ".join(dataset.remarks) or "no annotated picture"
@@ -93,52 +101,60 @@ def fill(request: Request, dataset: Dataset) -> list[str]:
         note(remark)
     with_labels = any(entry.labels for entry in dataset.entries)
     names = join_class_names(folder, dataset.class_names) if with_labels else dataset.class_names
+    check_names(dataset.entries)
+    checked: dict[str, Checked] = {}
+    checks = [partial(check_entry, entry, len(dataset.class_names), checked) for entry in dataset.entries]
+    check_all(folder.root, checks, "picture")
     lookup = np.arange(256, dtype=np.uint8)
     lookup[: len(dataset.class_names)] = [0, *map(names.index, dataset.class_names[1:])]
-    check_names(dataset.entries)
-    found: dict[str, Checked] = {}
-    checks = [partial(check_entry, entry, len(dataset.class_names), found) for entry in dataset.entries]
-    check_all(folder.root, checks, "picture")
-    items = []
-    for entry in dataset.entries:
-        suffix = entry.suffix if entry.picture else entry.picture_path.suffix
-        target = folder.images_dir / f"{entry.name}{suffix}"
-        items.append(Item(target, entry.picture_path, "picture", entry.picture))
-        if entry.labels is None:
-            continue
-        labels = partial(read_labels, entry, found[entry.name].size, found[entry.name].orientation)
-        mask = partial(take_mask, labels, lookup)
-        items.append(Item(folder.mask_path(entry.name), entry.source, "mask", mask))
-        if instances:
-            objects = partial(take_objects, labels)
-            items.append(Item(folder.objects_path(entry.name), entry.source, "objects", objects))
+    items = [
+        item
+        for entry in dataset.entries
+        for item in list_items(folder, entry, checked[entry.name], lookup, request.instances)
+    ]
     splits = join_splits(folder, dataset.entries)
     texts = {folder.splits_dir / f"{split}.txt": listed for split, listed in splits.items()}
     texts |= {folder.class_names_path: names} if with_labels else {}
     summary = transfer(folder, items, texts, request.link, True, request.overwrite)
     record_scaling(folder.root / "scaling.json", dataset.scaling)
-    counts = sum(one.counts for one in found.values())
-    shares = [f"{name} {counts[index] / counts.sum():.2%}" for index, name in enumerate(dataset.class_names)]
-    shares += [f"ignored {counts[IGNORE_INDEX] / counts.sum():.2%}"] * bool(counts[IGNORE_INDEX])
+    report_doubts(list(checked.values()), request.instances and with_labels)
     lines = [f"{counted(len(dataset.entries), 'picture')}: {summary}"]
-    lines += [f"classes: {', '.join(shares)}"] * with_labels
-    doubts = sum((one.doubts for one in found.values()), Counter())
-    for doubt, count in doubts.items():
-        warn(f"{counted(count, 'object')} {doubt}")
-    turned = sum(one.orientation > 1 for one in found.values())
-    if turned:
-        note(f"{counted(turned, 'picture')} drawn on before its turn by EXIF: the masks were turned too")
+    if with_labels:
+        counts = sum(one.counts for one in checked.values())
+        named = [*enumerate(dataset.class_names), *[(IGNORE_INDEX, "ignored")] * bool(counts[IGNORE_INDEX])]
+        shares = (f"{name} {counts[value] / counts.sum():.2%}" for value, name in named)
+        lines.append(f"classes: {', '.join(shares)}")
     if splits:
         sizes = (f"{split} {len(listed)}" for split, listed in splits.items())
         lines.append(f"split of the data set: {', '.join(sizes)}")
     return lines
 
 
-class Checked(NamedTuple):
-    size: Size
-    counts: np.ndarray  # (256,) pixels of each value
-    orientation: int  # EXIF's, where the annotation states the size of the picture as it is stored; else 1
-    doubts: Counter[str]
+def list_items(
+    folder: VocFolder, entry: Entry, checked: Checked, lookup: np.ndarray, instances: bool
+) -> Iterator[Item]:
+    """The picture, the mask with the folder's class indices (lookup: (256,) uint8), and the objects."""
+    suffix = entry.suffix if entry.picture else entry.picture_path.suffix
+    yield Item(folder.images_dir / f"{entry.name}{suffix}", entry.picture_path, "picture", entry.picture)
+    if entry.labels is None:
+        return
+    labels = partial(read_labels, entry, checked.size, checked.orientation)
+    mask = partial(take_mask, labels, lookup)
+    yield Item(folder.mask_path(entry.name), entry.source, "mask", mask)
+    if instances and checked.has_objects:
+        objects = partial(take_objects, labels)
+        yield Item(folder.objects_path(entry.name), entry.source, "objects", objects)
+
+
+def report_doubts(checked: Sequence[Checked], instances: bool) -> None:
+    """Print what deserves a look. instances: whether objects were wanted."""
+    doubts = sum((one.doubts for one in checked), Counter())
+    for doubt, count in doubts.items():
+        warn(f"{counted(count, 'object')} {doubt}")
+    if turned := sum(one.orientation > 1 for one in checked):
+        note(f"{counted(turned, 'picture')} drawn on before its turn by EXIF: the masks were turned too")
+    if instances and not any(one.has_objects for one in checked):
+        note("the data tell no objects apart: no SegmentationObject was written")
 
 
 def check_entry(entry: Entry, classes: int, checked: dict[str, Checked]) -> None:
@@ -159,7 +175,7 @@ def check_entry(entry: Entry, classes: int, checked: dict[str, Checked]) -> None
         expected = f"values 0 … {classes - 1} of the {classes} classes, or 255"
         remedy = "complete the class names of the data set"
         raise UserError("mask-value", entry.source, f"the value {beyond[0]}", expected, remedy)
-    checked[entry.name] = Checked(size, counts, orientation, labels.doubts)
+    checked[entry.name] = Checked(size, counts, orientation, labels.doubts, labels.objects is not None)
 
 
 def exif_orientation(path: Path) -> int:
@@ -181,8 +197,7 @@ def take_mask(labels: Callable[[], Labels], lookup: np.ndarray) -> np.ndarray:
 
 
 def take_objects(labels: Callable[[], Labels]) -> np.ndarray:
-    found = labels()
-    return found.mask if found.objects is None else found.objects
+    return labels().objects
 
 
 def check_names(entries: Sequence[Entry]) -> None:

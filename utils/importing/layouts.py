@@ -133,7 +133,7 @@ def read_cityscapes(request: Request) -> Dataset:
 
 def read_ids(path: Path, lookup: np.ndarray, size: Size) -> Labels:
     numbered = path.with_name(path.name.replace("_labelIds", "_instanceIds"))
-    objects = np.zeros(size, np.uint8)
+    objects = None
     if numbered.is_file():
         ids = read_mask_file(numbered).values
         objects = number_objects(np.where(ids >= INSTANCE, ids, 0))
@@ -208,10 +208,8 @@ def read_colors(path: Path, table: ColorTable, objects: Path | None, size: Size)
         found = f"colors without a class: {color_shares(unknown, mask.size)}"
         expected = f"the colors of {table.name}"
         raise UserError("mask-color", path, found, expected, "add them to the table, or draw them again")
-    numbers = np.zeros(size, np.uint8)
-    if objects and objects.is_file():
-        numbers = number_objects(pack(to_rgb(objects)))
-    return Labels(mask, numbers)
+    numbered = objects is not None and objects.is_file()
+    return Labels(mask, number_objects(pack(to_rgb(objects))) if numbered else None)
 
 
 def to_rgb(path: Path) -> np.ndarray:
