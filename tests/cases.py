@@ -86,6 +86,14 @@ def number_objects(dtype: type, *counts: int) -> dict[str, np.ndarray]:
     return {name: draw_objects(count).astype(dtype) for name, count in zip("abcd", counts, strict=True)}
 
 
+def choose_classes(*classes: Sequence[int]) -> dict[str, np.ndarray]:
+    """Masks a … d with one square of each of these classes."""
+    table = np.zeros((len(classes), 256), np.uint8)
+    for row, chosen in zip(table, classes, strict=True):
+        row[1 : len(chosen) + 1] = chosen
+    return {name: row[draw_objects(sum(row > 0))] for name, row in zip("abcd", table, strict=True)}
+
+
 def draw_smooth(levels: int = 4, top: int = 255) -> np.ndarray:
     """A disc (24, 24) uint8 of value `top`, whose smooth edges have up to `levels` − 1 values between."""
     y, x = np.mgrid[:24, : 24 * levels]
@@ -180,6 +188,12 @@ def write_colors(folder: VocFolder) -> None:
     """What a user writes who is asked for a color table."""
     lines = ["0 0 0 background", "128 0 0 cell", "0 128 0 nucleus"]
     write_lines(folder.root.parent / "colors.txt", lines)
+
+
+def draw_heat() -> np.ndarray:
+    """A peak (64, 64) uint8 that falls off to a wide background of 0, in 251 values."""
+    y, x = np.mgrid[:64, :64]
+    return np.clip(250 - 12 * np.hypot(y - 30, x - 33), 0, 250).astype(np.uint8)
 
 
 def draw_areas(*values: int) -> np.ndarray:

@@ -49,6 +49,16 @@ NUMBERS = [
         {name: mask > 0 for name, mask in OBJECTS.items()},
     ),
     Row(
+        "few objects, which may be classes",
+        lambda f: c.draw(f, c.number_objects(np.uint8, 1, 3, 2, 3), names=False),
+        says("masks-perhaps-objects", OK, "mask-value"),
+    ),
+    Row(
+        "many classes, few in each picture",
+        lambda f: c.draw(f, c.choose_classes((3, 7, 9, 12), (1, 5), (2, 7, 8), (4, 6, 10, 11)), names=False),
+        says(OK, "remark", "mask-value"),
+    ),
+    Row(
         "classes of one part each in all pictures",
         lambda f: c.draw(f, c.number_objects(np.uint8, 6, 6, 6, 6), names=False),
         says(OK, OK, "mask-value"),
@@ -143,6 +153,11 @@ LEVELS = [
     Row(
         "smooth edges of three areas",
         lambda f: c.draw(f, c.every(np.maximum(SMOOTH, np.roll(SMOOTH, 6) // 2)), names=False),
+        says("mask-gray-levels", "remark", "mask-value"),
+    ),
+    Row(
+        "heat map",
+        lambda f: c.draw(f, c.every(c.draw_heat()), names=False),
         says("mask-gray-levels", "remark", "mask-value"),
     ),
     Row(

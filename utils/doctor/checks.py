@@ -15,6 +15,7 @@ from utils.doctor.coding import (
     judge_unmapped,
     judge_values,
 )
+from utils.doctor.evidence import look_numbered
 from utils.doctor.examination import Examination, PairReport
 from utils.doctor.faults import warning
 from utils.doctor.repair import CodedMaskError, MaskRepair
@@ -23,6 +24,7 @@ from utils.images.palette import IGNORE_INDEX
 from utils.voc.classes import check_classes, looks_like_0_255, resolve_class_names
 from utils.voc.names import list_some
 
+OBJECTS_REMEDY = "if they do, --instances makes them one class; if not, write class_names.txt"
 TURN_REMEDY = (
     "look at contact_sheet.png; where a mask lies wrong, it was drawn on the picture as it is stored: remove "
     "the orientation from the picture (exiftool -Orientation= FILE)"
@@ -142,6 +144,10 @@ def _check_single_values(examination: Examination, repair: MaskRepair, black_whi
             faults.append(warning(codes.get(values.pop(), "mask-one-class"), path))
         elif values == {0, IGNORE_INDEX} and not black_white:
             faults.append(warning("mask-0-255", path, f"{record.values[255]} pixels of 255", remedy))
+    coded = [report.evidence for report in examination.reports if report.evidence]
+    if repair.class_names is None and look_numbered(coded, least=2) and not look_numbered(coded):
+        some = [mask.path for mask in coded if mask.drawn > 1]
+        faults += [warning("masks-perhaps-objects", path, "", OBJECTS_REMEDY) for path in some]
     for report in examination.reports:
         if report.repaired.fit.doubtful:
             faults.append(warning("mask-turn-unknown", report.picture, "", TURN_REMEDY))

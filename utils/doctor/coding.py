@@ -28,6 +28,7 @@ from utils.voc.colors import (
 from utils.voc.names import list_some
 
 INDICES = "class indices 0, 1, 2, …"
+MOST_CLASSES = 64  # of masks without class names
 MAP_ENTRIES = 24  # more classes than this are named in class_names.txt rather than renumbered
 GRAY_STEP = 64  # values below 255 that reach this far are gray levels, so that 255 is one of them
 
@@ -41,7 +42,9 @@ def judge_values(masks: Sequence[Evidence], repair: MaskRepair) -> list[UserErro
         return []
     if looks_mixed([mask.pixels.keys() for mask in masks], repair.folder):
         return [_mixed(masks, repair)]
-    known = values == list(range(len(values))) if names is None else max(values, default=0) < len(names)
+    known = max(values, default=0) < len(names or values)
+    if names is None:
+        known = known and len(values) <= MOST_CLASSES
     numbered = look_numbered(list(masks))
     if known and (names or not numbered):
         return []
@@ -127,6 +130,7 @@ def _close_gaps(levels: Levels, repair: MaskRepair) -> UserError:
         )
         return UserError("mask-gaps", masks_dir, found, expected, remedy)
     hint = "255 becomes a class: leave it out if it means 'ignore'; " * (IGNORE_INDEX in values)
+    hint += f"{values[0]} becomes the background; " * (values[0] > 0)
     return UserError("mask-gaps", masks_dir, found, expected, f"{command}   ({hint}or {write})")
 
 

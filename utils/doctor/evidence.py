@@ -13,7 +13,7 @@ SOLID = 0.2  # share of a value's pixels without another value beside them from 
 EDGE = 0.8  # share of a value's pixels between a smaller and a larger one from which on it is a smooth edge
 EDGE_PIXELS = 16  # fewer pixels of a value tell nothing
 GRAIN = 0.25  # a drawing has more pixels than this without another value beside them; a photograph has not
-PHOTO_VALUES = 32  # a photograph has more values than this
+PHOTO_VALUES = 16  # a photograph has more values than this
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,8 @@ class Evidence:
     @property
     def photograph(self) -> bool:
         share = sum(self.inner.values()) / max(sum(self.pixels.values()), 1)
-        return len(self.pixels) > PHOTO_VALUES and share < GRAIN
+        # Small objects have few such pixels too, but a number of their own each.
+        return len(self.pixels) > PHOTO_VALUES and share < GRAIN and self.whole <= 0.5 * self.drawn
 
     @property
     def numbered(self) -> bool:
@@ -120,14 +121,15 @@ def find_drawing(levels: Levels) -> tuple[int, int, list[int]] | None:
     return (*areas, edges) if pixels <= 1.5 * min(map(levels.pixels.get, areas)) else None
 
 
-def look_numbered(masks: Sequence[Evidence]) -> bool:
+def look_numbered(masks: Sequence[Evidence], least: int = 4) -> bool:
     """Whether the values number objects: each is one area, and how many there are varies by picture.
 
-    Classes would be the same in many pictures; numbers begin at 1 in each, or hardly come again.
+    Classes would be the same in many pictures; numbers begin at 1 in each, or hardly come again. least: that
+    many in one picture at least.
     """
     drawn = [mask for mask in masks if mask.pixels.keys() - {0}]
     counts = [len(mask.pixels.keys() - {0}) for mask in drawn]
-    if not drawn or max(counts) < 4 or (len(drawn) > 1 and len(set(counts)) == 1):
+    if not drawn or max(counts) < least or (len(drawn) > 1 and len(set(counts)) == 1):
         return False
     # Objects that lie over others may come in pieces.
     if sum(mask.whole for mask in drawn) < 0.7 * sum(mask.drawn for mask in drawn):
@@ -137,5 +139,6 @@ def look_numbered(masks: Sequence[Evidence]) -> bool:
         return False
     from_one = sum(mask.numbered for mask in drawn) >= 0.8 * len(drawn)
     times = Counter(value for mask in drawn for value in mask.pixels if value)
-    rare = len(drawn) >= 4 and np.median([*times.values()]) <= 0.3 * len(drawn)
+    # Classes of a small set are rare too, but few in one picture.
+    rare = len(drawn) >= 4 and np.median([*times.values()]) <= 2 and np.mean(counts) >= 5
     return bool(from_one or rare)

@@ -13,6 +13,7 @@ WARNINGS = {
     "mask-background": "masks hold background only",
     "mask-ignored": "masks hold nothing but 255 (ignored)",
     "mask-one-class": "masks are all one class",
+    "masks-perhaps-objects": "values that may number the objects of a picture, instead of classes",
     "mask-turn-unknown": "pictures turned by EXIF, whose masks may lie either way",
     "picture-16-bit": "pictures have 16 bits, unlike the others",
     "picture-8-bit": "pictures have 8 bits, unlike the others",
