@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 from scripts import predict_config, refused, tiny
 
 import augment
@@ -76,14 +77,25 @@ def test_a_class_that_one_channel_shows_is_learnt(channels, dtype, imagej, tmp_p
     picture, mask = draw(100, channels, dtype)
     path = tmp_path / "in" / "new.tif"
     write_image(path, picture)
-    settings = {"model_path": [best], "input": path.parent, "device": "cpu", "objects": True}
+    settings = {"model_path": [best], "input": path.parent, "device": "cpu"}
+    settings |= {"objects": True, "save_labelme": True}
     results = predict_config(mode="dir_predict", output=tmp_path / "out", **settings)
     # A large picture, whose objects need it whole, then one that goes band by band.
     predict.main(results)
-    predict.main(replace(results, output=tmp_path / "bands", results=replace(results.results, objects=False)))
+    predict.main(
+        replace(
+            results,
+            output=tmp_path / "bands",
+            results=replace(results.results, objects=False, save_labelme=False),
+        )
+    )
     found = read_mask(tmp_path / "out" / "new_mask.tif")
     assert (found == mask).mean() > 0.97
     np.testing.assert_array_equal(read_mask(tmp_path / "bands" / "new_mask.tif"), found)
+    with Image.open(tmp_path / "out" / "labelme" / "new.png") as image:
+        assert (image.mode, image.size) == ("RGB", (SIZE, SIZE))
+    annotation = json.loads((tmp_path / "out" / "labelme" / "new.json").read_text("utf-8"))
+    assert annotation["imagePath"] == "new.png"
     assert f"mean_intensity_{channels}" in (tmp_path / "out" / "objects.csv").read_text("utf-8")
 
 

@@ -58,14 +58,16 @@ class Glibc:
         return 1
 
 
-def test_the_heap_is_changed_once_until_memory_is_to_be_returned(monkeypatch):
+def test_memory_is_kept_until_it_is_no_longer_to_be(monkeypatch):
     libc = Glibc()
     monkeypatch.setattr(heap, "find_glibc", lambda: libc)
+    heap.stop_keeping_memory()
+    assert not libc.options
     assert heap.keep_freed_memory() and heap.keep_freed_memory()
     assert libc.trimmed == 1
     kept = dict(libc.options)
-    assert heap.return_freed_memory()
+    heap.stop_keeping_memory()
     assert libc.trimmed == 2
-    assert all(libc.options[option] <= 1 << 20 < kept[option] for option in kept)
+    assert all(libc.options[option] <= 1 << 26 < kept[option] for option in kept)
     assert heap.keep_freed_memory()
     assert libc.options == kept

@@ -13,6 +13,7 @@ from refusal import codes_and_paths, refused
 from scripts import snapshot
 
 from import_dataset import Config, main
+from utils.core.console import UserError
 from utils.images.reading import read_image, read_mask
 
 RNG = np.random.default_rng(0)
@@ -310,3 +311,12 @@ def test_real_slices_as_a_stack(tmp_path, shared):
     main(stack(tmp_path, masks=tmp_path / "labels.tif"))
     np.testing.assert_array_equal(unpacked(tmp_path), arrays[0])
     np.testing.assert_array_equal(unpacked(tmp_path, "SegmentationClass"), arrays[1])
+
+
+def test_slices_of_several_channels_are_no_stack_of_pictures(tmp_path):
+    pages = np.zeros((4, 3, 8, 9), np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", pages, imagej=True, metadata={"axes": "ZCYX"})
+    before = snapshot(tmp_path)
+    with pytest.raises(UserError) as error:
+        main(Config(format="stack", images=tmp_path / "a.tif", voc_root=tmp_path / "voc"))
+    assert (error.value.code, snapshot(tmp_path)) == ("stack-channels", before)

@@ -136,8 +136,8 @@ def test_results_of_an_earlier_run_are_refused_before_the_work(predict, tmp_path
 
 def test_memory_stays_bounded_after_a_small_picture(predict, tmp_path, small_is_large, monkeypatch):
     calls = []
-    for name in ("keep_freed_memory", "return_freed_memory"):
+    for name in ("keep_freed_memory", "stop_keeping_memory"):
         monkeypatch.setattr(f"utils.inference.results.{name}", lambda name=name: calls.append(name))
     folder = folder_of(tmp_path, a=RGB[:20, :20], b=RGB, c=RGB[:20, :20])
     predict(mode="dir_predict", input=folder)
-    assert calls == ["keep_freed_memory", "return_freed_memory", "keep_freed_memory"]
+    assert calls == ["keep_freed_memory", "stop_keeping_memory", "keep_freed_memory"]

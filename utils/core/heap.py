@@ -10,7 +10,7 @@ import sys
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
-kept = False  # what the last call asked for
+kept = False  # whether memory is kept now
 
 
 def keep_freed_memory() -> bool:
@@ -31,20 +31,23 @@ def keep_freed_memory() -> bool:
     return kept
 
 
+def stop_keeping_memory() -> None:
+    """Return what was kept so far, and keep no blocks above 32 MiB, as glibc does by itself."""
+    global kept
+    if kept and (libc := find_glibc()):
+        libc.mallopt(MMAP_THRESHOLD, 1 << 25)
+        libc.mallopt(TRIM_THRESHOLD, 1 << 26)
+        libc.malloc_trim(0)
+    kept = False
+
+
 def return_freed_memory() -> bool:
     """Let the process return freed blocks of a MiB or more: less memory, more time. False without glibc.
 
-    What was kept so far is returned. Left alone, glibc keeps blocks of up to 32 MiB, and new ones seldom fit
-    into the gaps.
+    Left alone, glibc keeps blocks of up to 32 MiB, and new ones seldom fit into the gaps.
     """
-    global kept
-    if libc := find_glibc():
-        libc.mallopt(MMAP_THRESHOLD, 1 << 20)
-        if kept:
-            libc.mallopt(TRIM_THRESHOLD, 1 << 20)
-            libc.malloc_trim(0)
-    kept = False
-    return bool(libc)
+    libc = find_glibc()
+    return bool(libc and libc.mallopt(MMAP_THRESHOLD, 1 << 20))
 
 
 def find_glibc() -> ctypes.CDLL | None:

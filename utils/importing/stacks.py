@@ -14,7 +14,7 @@ from utils.core.console import UserError, counted, progress
 from utils.core.files import read_record, write_lines
 from utils.images.normalisation import floats_to_uint16
 from utils.images.reading import DECODE_ERRORS
-from utils.images.tiff import check_pages
+from utils.images.tiff import check_pages, read_layout
 from utils.importing.transfer import Item, transfer
 from utils.voc.folder import VocFolder, check_size
 from utils.voc.scaling import widest_range
@@ -100,6 +100,11 @@ def open_stack(path: Path) -> Iterator[list[TiffPage]]:
                 raise TiffFileError(
                     "one directory for all pages, as ImageJ writes beyond 4 GB: save it in parts"
                 )
+            layout = read_layout(stack)
+        if len(layout.pages) > 1 and layout.left_out:
+            found = f"{layout.left_out} of {layout.channels} channels"
+            remedy = "save each with its channels as a file of its own (docs/data.md, Channels and pages)"
+            raise UserError("stack-channels", path, found, "a picture on each page", remedy)
         yield pages
 
 

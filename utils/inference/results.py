@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from utils.core.files import replacing, write_lines
-from utils.core.heap import keep_freed_memory, return_freed_memory
+from utils.core.heap import keep_freed_memory, stop_keeping_memory
 from utils.core.tables import write_table
-from utils.images.arrays import to_uint8_rgb
+from utils.images.arrays import count_channels, is_photo, to_uint8_rgb
 from utils.images.large import LARGE_PIXELS, TiffWindows
 from utils.images.palette import voc_palette
 from utils.images.writing import PNG_PIXELS, row_writer, write_image
@@ -108,7 +108,7 @@ class ResultWriter:
             keep_freed_memory()
         else:
             # The memory of large ones is bounded, also after small ones in the same process.
-            return_freed_memory()
+            stop_keeping_memory()
         if self.needs_whole:
             picture = picture[:]
         bands = predict(picture, classes, certainty, *files.maps.values())
@@ -160,11 +160,17 @@ class ResultWriter:
     ) -> Objects | None:
         """What needs the whole picture: write annotations and cutouts, return the measured objects."""
         if files.labelme:
-            with replacing(files.labelme_picture) as temporary:
-                shutil.copyfile(source.path, temporary)
+            shown = files.labelme_picture
+            if not is_photo(count_channels(image)):
+                # labelme opens no such TIFF.
+                shown = shown.with_suffix(".png")
+                write_image(shown, to_uint8_rgb(image))
+            else:
+                with replacing(shown) as temporary:
+                    shutil.copyfile(source.path, temporary)
             # A run that is completed may find polygons that were corrected by hand.
             if self.overwrite or not files.labelme.exists():
-                write_labelme(files.labelme, files.labelme_picture.name, mask, self.drawing.class_names)
+                write_labelme(files.labelme, shown.name, mask, self.drawing.class_names)
             # Fixes the order of the classes, for json_to_dataset.py and for labelme itself.
             labels = files.labelme.with_name("labels.txt")
             if self.overwrite or not labels.exists():
