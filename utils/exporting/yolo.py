@@ -36,6 +36,11 @@ def export_yolo(source: Source, output: Path) -> list[str]:
             picture = source.folder.images[name]
             with replacing(output / "images" / split / picture.name) as temporary:
                 shutil.copyfile(picture, temporary)
+    if "val" not in source.splits:
+        draw = source.folder.doctor()
+        note(
+            f"no val.txt lists pictures to validate on, so train and val are the same ({draw} draws a split)"
+        )
     folders = {split: f"images/{split}" for split in source.splits}
     # Ultralytics demands both.
     first = next(iter(folders.values()))
