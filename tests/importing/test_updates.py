@@ -139,3 +139,12 @@ def test_a_folder_of_an_earlier_version_is_adopted(tmp_path):
     write_coco(tmp_path, MOVED)
     convert(tmp_path)
     np.testing.assert_array_equal(read_mask(folder.mask_path("a")), box_of(MOVED))
+
+
+def test_a_voc_folder_inside_of_the_input_is_not_its_data(tmp_path):
+    write_coco(tmp_path, BOX)
+    settings = Config(input=tmp_path / "in", voc_root=tmp_path / "in" / "VOCdevkit" / "VOC2007")
+    main(settings)
+    before = snapshot(tmp_path)
+    main(settings)
+    assert snapshot(tmp_path) == before

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ from PIL.ExifTags import Base
 
 from utils.core.console import UserError, counted, note, warn
 from utils.images.palette import IGNORE_INDEX
-from utils.images.reading import read_image
+from utils.images.reading import DECODE_ERRORS, read_image
 from utils.images.tiff import turn_of, upright
 from utils.importing.transfer import Item, check_all, transfer
 from utils.importing.tree import Tree
@@ -179,8 +180,10 @@ def check_entry(entry: Entry, classes: int, checked: dict[str, Checked]) -> None
 
 
 def exif_orientation(path: Path) -> int:
-    with Image.open(path) as image:
+    """1, upright, also for files that Pillow does not open."""
+    with suppress(*DECODE_ERRORS, Image.DecompressionBombError), Image.open(path) as image:
         return image.getexif().get(Base.Orientation, 1)
+    return 1
 
 
 def read_labels(entry: Entry, size: Size, orientation: int) -> Labels:

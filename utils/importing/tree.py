@@ -11,8 +11,10 @@ from urllib.parse import unquote
 
 from utils.core.console import UserError
 from utils.core.files import read_bytes
+from utils.importing.labelme_record import RECORD_NAME
 from utils.voc.folder import is_image
 
+RECORDS = ("import_record.json", RECORD_NAME)
 HEAD = 1 << 14  # bytes of a text file that tell its format
 # The names under which data sets keep their official splits → ours.
 SPLIT_NAMES = {
@@ -123,7 +125,13 @@ class Tree:
 
 
 def walk(folder: Path) -> Iterable[Path]:
-    """Files in and below a folder, sorted, without hidden ones and what macOS and Windows leave behind."""
+    """Files in and below a folder, sorted, without hidden ones and what macOS and Windows leave behind.
+
+    VOC folders below it that an import or a conversion has filled do not count.
+    """
     for place, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "$", "__MACOSX")))
+        kept = (name for name in folders if not name.startswith((".", "$", "__MACOSX")))
+        folders[:] = sorted(
+            name for name in kept if not any(Path(place, name, one).exists() for one in RECORDS)
+        )
         yield from (Path(place, name) for name in sorted(names) if not name.startswith("."))
