@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from scripts import make_voc, tiny, with_settings
@@ -13,7 +14,10 @@ from nets.config import NetworkConfig
 from nets.torchvision_encoders import weights_url
 from nets.unet import build
 from utils.core.console import UserError
+from utils.images.reading import read_image
+from utils.images.writing import write_image
 from utils.models.checkpoint import imagenet_weights, load_checkpoint, newest_checkpoint
+from utils.voc.folder import VocFolder
 
 
 @pytest.fixture
@@ -41,6 +45,22 @@ def test_weights_in_model_data_are_taken_and_their_normalisation_recorded(tmp_pa
     assert tuple(best.normalisation["mean"]) == IMAGENET_MEAN
     first = torch.load(path, weights_only=True)["features.0.weight"]
     torch.testing.assert_close(best.model["encoder.levels.0.0.weight"], first)
+
+
+def test_other_channels_take_red_green_and_blue_in_turn_and_their_own_normalisation(tmp_path, config):
+    first = torch.load(imagenet_file(tmp_path), weights_only=True)["features.0.weight"]
+    folder = VocFolder(config.voc_root)
+    for path in [*folder.images.values()]:
+        gray = read_image(path)
+        write_image(path.with_suffix(".tif"), np.dstack([gray, gray, 255 - gray, gray // 2, gray // 4]))
+        path.unlink()
+    config = with_settings(config, in_channels=5, lr=1e-12, weight_decay=0.0)
+    train.main(config)
+    best = load_checkpoint(tmp_path / "logs" / "run" / "best.pth")
+    expected = first[:, [0, 1, 2, 0, 1]] * (3 / 5)
+    torch.testing.assert_close(best.model["encoder.levels.0.0.weight"], expected)
+    mean = best.normalisation["mean"]
+    assert mean[0] == mean[1] and mean[2] == pytest.approx(1 - mean[0])
 
 
 def test_without_file_and_network_the_message_says_which_file_to_put_where(tmp_path, config, monkeypatch):
