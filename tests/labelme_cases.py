@@ -118,7 +118,7 @@ LABELME_CASES = [
     labelme("labelme names but for a blank", steps(A, draw("a ", ONE)), "labelme-name-twice"),
     # Shapes
     labelme("polygon of two points", draw("a", ONE, FAULTY), "point-count", a=CELL),
-    labelme("all shapes faulty", steps(A, draw("b", *[FAULTY] * 2)), "many-faults", a=CELL),
+    labelme("all shapes faulty", steps(A, draw("b", *[FAULTY] * 2)), "point-count", a=CELL),
     labelme("shape without a label", draw("a", ONE, {"points": CORNERS}), "label-missing", a=CELL),
     labelme("cuboid", draw("a", shape_entry(shape_type="cuboid")), "shape-type"),
     labelme("coordinate far off", draw("a", shape_entry(points=[[1, 2], [1e9, 3], [4, 4]])), "point-range"),

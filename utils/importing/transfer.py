@@ -40,16 +40,22 @@ class ManyErrors(UserError):
 
 
 def raise_together(subject: Path, errors: Sequence[UserError]) -> None:
-    """Raise nothing, the one error, or ManyErrors, which prints a few of each kind."""
-    if len(errors) == 1:
-        raise errors[0]
-    if errors:
-        codes = {error.code for error in errors}
-        found = f"{len(errors)} faults" + f" of {len(codes)} kinds" * (len(codes) > 1)
+    """Raise nothing, the one error, or ManyErrors: the first of one kind, or a few of each kind."""
+    if not errors:
+        return
+    first, *others = errors
+    if not others:
+        raise first
+    kinds = len({error.code for error in errors})
+    if kinds > 1:
+        found = f"{len(errors)} faults of {kinds} kinds"
         remedy = f"correct these and run this again; nothing was written\n\n{list_faults(errors)}"
         many = ManyErrors("many-faults", subject, found, "none", remedy)
-        many.errors = list(errors)
-        raise many
+    else:
+        found = f"{first.found}; the same in {len(others)} more, such as {others[0].subject}"
+        many = ManyErrors(first.code, first.subject, found, first.expected, first.remedy)
+    many.errors = list(errors)
+    raise many
 
 
 def content_differs(target: Path, source: object, choice: str = "") -> UserError:
