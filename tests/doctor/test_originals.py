@@ -4,13 +4,14 @@ import json
 
 import numpy as np
 import pytest
-from doctor_folder import MASK, add, check, command, find_fault, make_folder
+from doctor_folder import MASK, add, check, command, draw_objects, find_fault, make_folder, noise, obey
 from scripts import save_as, snapshot
 
+from utils.core.files import write_lines
 from utils.doctor import originals
 from utils.doctor.repair import RepairSettings, prepare_repair
 from utils.images.reading import read_mask
-from utils.images.writing import write_mask
+from utils.images.writing import write_image, write_mask
 from utils.voc.folder import VocFolder
 
 
@@ -126,3 +127,56 @@ def test_commands_keep_what_was_given(tmp_path):
     assert repair.command() == command
     assert repair.command(nearest=3) == f"{command} --nearest 3"
     assert prepare_repair(folder, RepairSettings()).command(fix=True).endswith(" --fix")
+
+
+@pytest.mark.parametrize("written", range(4))
+def test_interrupted_instances_are_completed_by_running_again(folder, monkeypatch, written):
+    folder.class_names_path.unlink()
+    numbers = {name: draw_objects(count) for name, count in zip("abc", (9, 300, 7), strict=True)}
+    for name, values in numbers.items():
+        write_image(folder.image_path(name), noise(name, *values.shape))
+        save_as(folder.mask_path(name), values)
+    write, calls = originals.write_mask, []
+
+    def stop_after_some(path, mask):
+        calls.append(path)
+        if len(calls) > written:
+            raise KeyboardInterrupt
+        write(path, mask)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(originals, "write_mask", stop_after_some)
+        try:
+            check(folder, instances=True)
+        except KeyboardInterrupt:
+            assert written < 3
+    check(VocFolder(folder.root), instances=True)
+    for name, values in numbers.items():
+        assert np.array_equal(read_mask(folder.mask_path(name)), values > 0)
+        assert np.array_equal(folder.read_objects(name, values.shape) > 0, values > 0)
+
+
+def test_new_masks_in_colors_take_the_table_of_the_others(folder, tmp_path):
+    table = tmp_path / "colors.txt"
+    write_lines(table, ["0 0 0 background", "9 9 200 cell", "200 9 9 nucleus"])
+    colors = np.array([[0, 0, 0], [9, 9, 200], [200, 9, 9]], np.uint8)
+    for name in "abc":
+        save_as(folder.mask_path(name), colors[MASK])
+    check(folder, colors=str(table))
+    add(folder, "d", None)
+    save_as(folder.mask_path("d"), colors[MASK])
+    error = find_fault(folder)
+    assert (error.code, error.remedy) == ("mask-colors", command(folder, "--colors", str(table)))
+    obey(folder, error.remedy)
+    for name in "abcd":
+        assert np.array_equal(read_mask(folder.mask_path(name)), MASK)
+
+
+def test_new_mask_that_holds_class_indices_already(folder):
+    """An earlier map swapped two values, so that a new mask may be coded either way."""
+    check(folder, map="1:2,2:1")
+    add(folder, "d")
+    assert find_fault(VocFolder(folder.root)).code == "mask-not-mapped"
+    check(VocFolder(folder.root), fix=True)
+    check(VocFolder(folder.root))
+    assert np.array_equal(read_mask(folder.mask_path("d")), MASK)

@@ -135,18 +135,24 @@ def _close_gaps(levels: Levels, repair: MaskRepair) -> UserError:
 
 
 def judge_unmapped(masks: Sequence[Evidence], repair: MaskRepair) -> list[UserError]:
-    """Faults of masks that came after the others had been mapped, and are still coded as these were."""
+    """Faults of masks that came after the others had been mapped, and are still coded as these were.
+
+    --fix says that they are not.
+    """
     settings, known = read_settings(repair.folder), read_mask_map(repair.folder)
-    if not (mapping := settings.get("map")) and not settings.get("instances"):
+    mapping = settings.get("map")
+    if repair.settings.fix or not (mapping or settings.get("instances")):
         return []
     named = named_values(mapping) if mapping else set()
     table = parse_map(mapping, settings.get("nearest", 0)) if mapping else None
-    remedy = f"{repair.command(**settings)}   (if they hold class indices already, remove mask_map.json)"
+    # A mask with a value that only the map gives holds class indices already.
+    given = set(table[sorted(named)].tolist()) - named if table is not None else set()
+    remedy = f"{repair.command(**settings)}   (if they hold class indices already: --fix)"
     faults = []
     for mask in masks:
         values = mask.pixels.keys()
-        changed = max(values) > 1 if table is None else values <= named and any(table[v] != v for v in values)
-        if mask.path.stem not in known and changed:
+        changed = max(values) > 1 if table is None else any(table[value] != value for value in values)
+        if mask.path.stem not in known and changed and not values & given:
             found = f"the values {list_some(sorted(values))}, which the earlier masks had before their repair"
             faults.append(UserError("mask-not-mapped", mask.path, found, "the repair of the others", remedy))
     return faults

@@ -66,8 +66,8 @@ def write_repaired(repair: MaskRepair, pairs: Sequence[Pair], plan: Sequence[Rep
     """Write the masks that change. After an interruption at any instant, running again completes the work."""
     folder, kept_dir = repair.folder, repair.folder.originals_dir
     changes = [(p, m) for p, m in zip(pairs, plan, strict=True) if m.steps or p.mask.parent == kept_dir]
-    if changes or repair.from_originals:
-        _keep_originals(repair, changes)
+    if changes or repair.from_originals or read_settings(folder):
+        _keep_originals(repair, changes, pairs)
     if not changes:
         print("repaired nothing: no mask needs it")
         return
@@ -95,8 +95,10 @@ def write_repaired(repair: MaskRepair, pairs: Sequence[Pair], plan: Sequence[Rep
     print(f"repaired {number} in {folder.masks_dir} ({done}); originals in {kept_dir}")
 
 
-def _keep_originals(repair: MaskRepair, changes: Sequence[tuple[Pair, RepairedMask]]) -> None:
-    """Copy the originals and write mask_map.json, before any mask changes."""
+def _keep_originals(
+    repair: MaskRepair, changes: Sequence[tuple[Pair, RepairedMask]], pairs: Sequence[Pair]
+) -> None:
+    """Copy the originals and write mask_map.json, before any mask changes. pairs: all of them."""
     folder, known = repair.folder, read_mask_map(repair.folder)
     for pair, mask in changes:
         kept = folder.originals_dir / pair.mask.name
@@ -106,11 +108,14 @@ def _keep_originals(repair: MaskRepair, changes: Sequence[tuple[Pair, RepairedMa
                 shutil.copyfile(pair.mask, temporary)
         written = dict.fromkeys([*known.get(pair.name, {}).get("written", []), mask.digest])
         known[pair.name] = {"original": pair.mask.name, "steps": mask.steps, "written": [*written]}
-    # By these a mask that is added later is read as well.
+    # By these a mask that is added later is read as well, unless --fix says that it needs no such repair.
     settings = {name: value for name, value in asdict(repair.settings).items() if name in CODING and value}
+    settings = settings if repair.from_originals else read_settings(folder)
+    for pair in pairs if settings and repair.settings.fix else ():
+        known.setdefault(pair.name, {"original": pair.mask.name, "steps": [], "written": []})
     content = {
         "command": repair.command(fix=True),
-        "settings": settings if repair.from_originals else read_settings(folder),
+        "settings": settings,
         "originals": folder.originals_dir.name,
         "masks": known,
     }
