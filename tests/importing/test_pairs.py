@@ -448,3 +448,22 @@ def test_a_folder_of_masks_beside_that_of_pictures_is_proposed(tmp_path):
     assert error.code == "no-pairs"
     main(tyro.cli(Config, args=[*shlex.split(error.remedy)[2:], "--voc-root", str(tmp_path / "voc")]))
     np.testing.assert_array_equal(read_mask(tmp_path / "voc" / "SegmentationClass" / "a.png"), MASK)
+
+
+def test_black_and_white_masks_get_no_palette(tmp_path, without_drawing):
+    drawn = (MASK > 0) * np.uint8(255)
+    for name, ending, array in (
+        ("a", "bmp", drawn),
+        ("b", "png", drawn),
+        ("c", "tif", drawn.astype(np.uint16)),
+    ):
+        save_as(tmp_path / "in" / f"{name}.png", np.roll(PICTURE, ord(name), 0))
+        save_as(tmp_path / "in" / f"{name}_mask.{ending}", array)
+    main(pairs(tmp_path))
+    folder = VocFolder(tmp_path / "voc")
+    check(folder, map="0:0,255:1")
+    for name in "abc":
+        np.testing.assert_array_equal(read_mask(folder.mask_path(name)), MASK > 0)
+    before = snapshot(folder.masks_dir)
+    main(pairs(tmp_path))
+    assert snapshot(folder.masks_dir) == before

@@ -8,6 +8,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from PIL import Image
 
 from utils.core.console import UserError, counted, note, quoted, warn
@@ -263,15 +264,23 @@ def check_pair(folder: VocFolder, pair: FoundPair, masks: dict[str, tuple[Item, 
     if not any(same_shape(file.values.shape[:2], one) for one in sizes):
         check_size(pair.mask, file.values, pair.picture, size)
     target, ending = folder.mask_path(pair.name), pair.mask.suffix.lower()
-    if file.plain and file.palette is None:
+    if file.plain and file.palette is None and holds_indices(file.values):
         item = Item(target, pair.mask, "mask", partial(read_mask, pair.mask))
     elif ending == ".png" or (file.values.ndim == 3 and not file.jpeg and not file.has_alpha):
         # Colours without loss keep all that they hold in a PNG.
         pixels = None if ending == ".png" else partial(read_image, pair.mask)
         item = Item(target, pair.mask, "as it is", pixels)
+    elif file.plain and file.palette is None:
+        item = Item(target, pair.mask, "as it is", partial(read_mask, pair.mask))
     else:
         item = Item(target.with_name(pair.name + ending), pair.mask, "as it is")
     masks[pair.name] = item, file.plain and item.target == target
+
+
+def holds_indices(values: np.ndarray) -> bool:
+    """Whether gray values may be classes, which get a palette; others stay the grays that they are."""
+    found = set(np.unique(values).tolist())
+    return all(value < 64 or value == 255 for value in found) and (255 not in found or len(found - {0}) > 1)
 
 
 def is_turned(picture: Path) -> bool:

@@ -190,7 +190,9 @@ def is_imported(item: Item) -> bool:
     places = (item.target, original_of(item.target))
     if item.pixels is not None:
         pixels = item.pixels()
-        return any(has_pixels(path, pixels, item.kind in WRITERS) for path in places)
+        # Earlier versions wrote every gray mask with a palette.
+        kinds = {item.kind in WRITERS, item.kind != "picture"}
+        return any(has_pixels(path, pixels, kind) for path in places for kind in kinds)
     existing = [path for path in places if path.exists()]
     if any(path.samefile(item.source) or filecmp.cmp(item.source, path, False) for path in existing):
         return True
