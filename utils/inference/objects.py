@@ -66,18 +66,9 @@ def measure_objects(
     2,700 objects on 2000×2000 pixels take 0.9 s on two cores, with code of our own 0.4 s.
     """
     labels, class_of_object = label_objects(mask, classes)
-    values = to_channels(image, 1) if is_photo(count_channels(image)) else image
-    channels = values.shape[2]
-    table = regionprops_table(
-        labels,
-        np.dstack([values, certainty]),
-        properties=("area", "bbox", "centroid", "equivalent_diameter_area", "intensity_mean"),
-        extra_properties=(outer_outline,),
-    )
+    table, intensities = _measure_regions(labels, image, certainty)
     top, left, bottom, right = (table[f"bbox-{number}"] for number in range(4))
     perimeter, enclosed = table["outer_outline-0"], table["outer_outline-1"]
-    numbers = [""] if channels == 1 else [f"_{number}" for number in range(1, channels + 1)]
-    intensities = {f"mean_intensity{each}": table[f"intensity_mean-{i}"] for i, each in enumerate(numbers)}
     lengths = {
         "perimeter": perimeter,
         "centroid_x": table["centroid-1"],
@@ -95,12 +86,28 @@ def measure_objects(
         "height_px": bottom - top,
         "circularity": 4 * np.pi * enclosed / perimeter**2,
         **intensities,
-        "mean_certainty": table[f"intensity_mean-{channels}"] / 255,
     }
     if pixel_size:
         columns[f"area_{pixel_size.unit}2"] = table["area"] * pixel_size.value**2
         columns |= {f"{name}_{pixel_size.unit}": each * pixel_size.value for name, each in lengths.items()}
     return Objects(labels, tuple(classes), columns)
+
+
+def _measure_regions(
+    labels: np.ndarray, image: np.ndarray, certainty: np.ndarray
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """The table of scikit-image, and the columns of the means: of each channel and of the certainty."""
+    values = to_channels(image, 1) if is_photo(count_channels(image)) else image
+    channels = values.shape[2]
+    table = regionprops_table(
+        labels,
+        np.dstack([values, certainty]),
+        properties=("area", "bbox", "centroid", "equivalent_diameter_area", "intensity_mean"),
+        extra_properties=(outer_outline,),
+    )
+    numbers = [""] if channels == 1 else [f"_{number}" for number in range(1, channels + 1)]
+    means = {f"mean_intensity{each}": table[f"intensity_mean-{i}"] for i, each in enumerate(numbers)}
+    return table, means | {"mean_certainty": table[f"intensity_mean-{channels}"] / 255}
 
 
 def label_objects(mask: np.ndarray, classes: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
