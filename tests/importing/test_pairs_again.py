@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import tyro
-from doctor_folder import check
+from doctor_folder import check, draw_objects, find_fault, noise, obey
 from refusal import codes_and_paths, refused
 from scripts import save_as, snapshot
 
@@ -176,3 +176,34 @@ def test_black_and_white_masks_get_no_palette(tmp_path, without_drawing):
     before = snapshot(folder.masks_dir)
     main(pairs(tmp_path))
     assert snapshot(folder.masks_dir) == before
+
+
+@pytest.mark.parametrize("edited", [False, True])
+def test_corrected_numbers_of_objects_replace_those_that_the_repair_wrote(tmp_path, edited, without_drawing):
+    def draw(name: str, count: int) -> None:
+        save_as(tmp_path / "images" / f"{name}.png", noise(name, 100, 100))
+        save_as(tmp_path / "masks" / f"{name}.png", draw_objects(count).astype(np.uint8))
+
+    config = pairs(tmp_path, images=tmp_path / "images", masks=tmp_path / "masks")
+    folder = VocFolder(config.voc_root)
+    for name, count in zip("abc", (9, 12, 7), strict=True):
+        draw(name, count)
+    main(config)
+    check(folder, instances=True)
+    if edited:
+        save_as(folder.objects_path("b"), draw_objects(11))
+    old = folder.objects_path("b").read_bytes()
+    draw("b", 15)
+    draw("d", 5)
+    main(config)
+    if edited:
+        assert find_fault(folder, instances=True).code == "objects-differ"
+        return
+    obey(folder, find_fault(folder).remedy)
+    for name, count in zip("abcd", (9, 15, 7, 5), strict=True):
+        assert np.array_equal(read_mask(folder.mask_path(name)), draw_objects(count) > 0)
+        assert np.array_equal(VocFolder(folder.root).read_objects(name, (100, 100)), draw_objects(count))
+    kept = snapshot(folder.root / "set_aside")
+    assert {path: content for path, content in kept.items() if "Object" in path} == {
+        "1/SegmentationObject/b.png": old
+    }

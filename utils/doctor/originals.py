@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from utils.core.console import UserError, counted, progress, quoted
+from utils.core.console import UserError, counted, note, progress, quoted
 from utils.core.files import read_record, remove, replacing, write_lines
 from utils.doctor.fitting import Fit
 from utils.doctor.repair import MaskRepair, Pair
 from utils.images.arrays import digest
-from utils.images.masks import write_objects
+from utils.images.masks import read_objects, write_objects
 from utils.images.reading import read_mask
 from utils.images.writing import write_mask
+from utils.voc.aside import set_aside
 from utils.voc.classes import read_settings
 from utils.voc.folder import VocFolder
 from utils.voc.names import list_some
@@ -23,12 +24,16 @@ CODING = ("map", "colors", "nearest", "instances")  # settings that say what val
 
 @dataclass(frozen=True, slots=True)
 class RepairedMask:
-    """What is done to a mask, the digest of the result, its (height, width), and how it is fitted to that."""
+    """What is done to a mask, the digest of the result, its (height, width), and how it is fitted to that.
+
+    objects: digest of the numbers for SegmentationObject; empty without --instances.
+    """
 
     steps: tuple[str, ...]
     digest: str
     size: tuple[int, int]
     fit: Fit
+    objects: str = ""
 
 
 def read_mask_map(folder: VocFolder) -> dict[str, dict]:
@@ -62,6 +67,12 @@ def _holds(path: Path, digests: Sequence[str]) -> bool:
         return False
 
 
+def _find_other_objects(folder: VocFolder, changes: Sequence[tuple[Pair, RepairedMask]]) -> set[Path]:
+    """Files of SegmentationObject, there or not, that lack the numbers found now."""
+    wanted = {folder.objects_path(pair.name): mask.objects for pair, mask in changes if mask.objects}
+    return {path for path, name in wanted.items() if not path.is_file() or digest(read_objects(path)) != name}
+
+
 def write_repaired(repair: MaskRepair, pairs: Sequence[Pair], plan: Sequence[RepairedMask]) -> None:
     """Write the masks that change. After an interruption at any instant, running again completes the work."""
     folder, kept_dir = repair.folder, repair.folder.originals_dir
@@ -71,19 +82,21 @@ def write_repaired(repair: MaskRepair, pairs: Sequence[Pair], plan: Sequence[Rep
     if not changes:
         print("repaired nothing: no mask needs it")
         return
-    rewritten = 0
+    rewritten, renumbered = 0, _find_other_objects(folder, changes)
+    if aside := set_aside(folder, sorted(renumbered)):
+        note(f"numbers of objects from masks that have changed since: copies are in {aside}")
     for pair, mask in progress(changes, "repairing masks", "mask"):
         target, kept = folder.mask_path(pair.name), kept_dir / pair.mask.name
         leftover = folder.masks_dir / pair.mask.name
         if leftover.exists() and leftover != target:
             remove(leftover)
         # Only what differs is written, so that running again leaves even the times of the files.
-        objects = repair.settings.instances and not folder.objects_path(pair.name).exists()
-        if pair.mask == target or objects or not _holds(target, [mask.digest]):
+        objects = folder.objects_path(pair.name)
+        if pair.mask == target or objects in renumbered or not _holds(target, [mask.digest]):
             reading = repair.read(Pair(pair.name, pair.picture, kept), mask.size, fit=mask.fit)
             # Before the mask: an interrupted run finds the mask as it was and begins again.
             if reading.objects is not None:
-                write_objects(folder.objects_path(pair.name), reading.objects)
+                write_objects(objects, reading.objects)
             write_mask(target, reading.mask)
             rewritten += 1
     if not rewritten:
@@ -106,8 +119,11 @@ def _keep_originals(
             with replacing(kept) as temporary:
                 # Without its attributes: a file that is read-only could not be renamed.
                 shutil.copyfile(pair.mask, temporary)
-        written = dict.fromkeys([*known.get(pair.name, {}).get("written", []), mask.digest])
-        known[pair.name] = {"original": pair.mask.name, "steps": mask.steps, "written": [*written]}
+        entry = {"original": pair.mask.name, "steps": mask.steps}
+        for key, new in ("written", mask.digest), ("objects", mask.objects):
+            if digests := [*dict.fromkeys(filter(None, [*known.get(pair.name, {}).get(key, []), new]))]:
+                entry[key] = digests
+        known[pair.name] = entry
     # By these a mask that is added later is read as well, unless --fix says that it needs no such repair.
     settings = {name: value for name, value in asdict(repair.settings).items() if name in CODING and value}
     settings = settings if repair.from_originals else read_settings(folder)

@@ -5,14 +5,13 @@ What still holds what a conversion wrote may be replaced by a later one. Everyth
 
 import json
 import os
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
 from pathlib import Path, PurePosixPath
 
 from utils.core.console import UserError
-from utils.core.files import read_lines, read_record, remove, replacing, write_lines
+from utils.core.files import read_lines, read_record, remove, write_lines
 from utils.voc.folder import VocFolder
 
 RECORD_NAME = "labelme_record.json"
@@ -94,22 +93,6 @@ def digest_of(path: Path) -> str:
 
 def _key(folder: VocFolder, path: Path) -> str:
     return path.relative_to(folder.root).as_posix()
-
-
-def set_aside(folder: VocFolder, paths: Iterable[Path]) -> Path | None:
-    """Copy files to set_aside/1, /2, … of the VOC folder, the class names with them. None for no file."""
-    existing = [path for path in paths if path.is_file()]
-    if not existing:
-        return None
-    top = folder.root / "set_aside"
-    numbers = [int(path.name) for path in top.glob("*") if path.name.isdecimal()]
-    place = top / str(max(numbers, default=0) + 1)
-    if folder.class_names_path.is_file():
-        existing.append(folder.class_names_path)
-    for path in dict.fromkeys(existing):
-        with replacing(place / path.relative_to(folder.root)) as temporary:
-            shutil.copyfile(path, temporary)
-    return place
 
 
 def read_splits(folder: VocFolder) -> dict[Path, list[str]]:

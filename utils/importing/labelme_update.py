@@ -13,9 +13,10 @@ from utils.images.masks import write_objects
 from utils.images.reading import read_image, read_mask
 from utils.images.writing import write_image
 from utils.importing.labelme_classes import Classes
-from utils.importing.labelme_record import LabelmeRecord, read_splits, relative, set_aside, shorten_splits
+from utils.importing.labelme_record import LabelmeRecord, read_splits, relative, shorten_splits
 from utils.importing.transfer import Staging, has_pixels
 from utils.labelme.annotation import Annotation, Shape
+from utils.voc.aside import set_aside
 from utils.voc.folder import VocFolder
 
 

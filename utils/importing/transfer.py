@@ -18,7 +18,7 @@ from utils.images.masks import read_objects, write_objects
 from utils.images.reading import read_image
 from utils.images.writing import write_image, write_mask
 from utils.importing.import_record import ImportRecord, original_of
-from utils.importing.labelme_record import set_aside
+from utils.voc.aside import set_aside
 from utils.voc.folder import VocFolder, is_image
 
 
