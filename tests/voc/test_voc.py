@@ -76,6 +76,24 @@ def test_text_of_a_chinese_windows_is_read(folder, encoding, capsys):
 
 
 @pytest.mark.parametrize(
+    ("pictures", "encoding", "read"),
+    [("图片", "gb18030", "图片"), ("图片", "utf-8", "图片"), ("ͼƬ", "utf-8", "ͼƬ"), ("p", "gb18030", "ͼƬ")],
+)
+def test_bytes_that_are_both_utf_8_and_gbk(tmp_path, pictures, encoding, read, capsys):
+    """The pictures tell which; without a picture of either name, it is UTF-8."""
+    folder = VocFolder(tmp_path)
+    for number in range(3):
+        write_image(folder.images_dir / f"{pictures}{number}.png", np.zeros((4, 4), np.uint8))
+    folder.splits_dir.mkdir(parents=True)
+    listed = "".join(f"{'ͼƬ' if pictures == 'ͼƬ' else '图片'}{number}.png\r\n" for number in range(3))
+    (folder.splits_dir / "train.txt").write_bytes(listed.encode(encoding))
+    assert [name.removesuffix(".png") for name in folder.read_split("train")] == [
+        f"{read}{n}" for n in range(3)
+    ]
+    assert ("GBK" in capsys.readouterr().err) == ((pictures, encoding) == ("图片", "gb18030"))
+
+
+@pytest.mark.parametrize(
     "data", ["naïve".encode("latin-1"), "Übergänge\nzäh".encode("latin-1"), "a\nb".encode("utf-16-le")]
 )
 def test_text_of_another_encoding_is_a_user_error(folder, data):

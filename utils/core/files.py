@@ -4,7 +4,7 @@ import codecs
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -72,28 +72,36 @@ def read_bytes(path: Path, kind: str, remedy: str) -> bytes:
         raise UserError("file-unreadable", path, found, f"a {kind} file", remedy) from None
 
 
-def read_lines(path: Path, remedy: str) -> list[str]:
-    """Lines of a text file in UTF-8 (with or without BOM), UTF-16 with BOM, or GBK. Raises UserError."""
-    return decode_text(read_bytes(path, "text", remedy), path).splitlines()
+def read_lines(path: Path, remedy: str, count_known: Callable[[list[str]], int] | None = None) -> list[str]:
+    """Lines of a text file in UTF-8 (with or without BOM), UTF-16 with BOM, or GBK. Raises UserError.
+
+    count_known: how many of the lines name something that exists. It decides where both UTF-8 and GBK fit.
+    """
+    return decode_text(read_bytes(path, "text", remedy), path, count_known).splitlines()
 
 
-def decode_text(data: bytes, path: Path) -> str:
+def decode_text(data: bytes, path: Path, count_known: Callable[[list[str]], int] | None = None) -> str:
     """Text of a file that people wrote, on a Chinese Windows too. Raises UserError for other encodings."""
-    # Two bytes above ASCII per letter. Letters of one byte, as in Latin-1, mostly stand between ASCII.
-    gbk = re.fullmatch(rb"(?:[\x01-\x7f]|[\x81-\xfe][\x80-\xfe])*", data)
-    try:
+    utf, gbk = None, None
+    with suppress(UnicodeDecodeError):
         if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             return data.decode("utf-16")
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
+        utf = data.decode("utf-8-sig")
+    # Two bytes above ASCII per letter. Letters of one byte, as in Latin-1, mostly stand between ASCII.
+    marked = data.startswith(codecs.BOM_UTF8)
+    if not marked and re.fullmatch(rb"(?:[\x01-\x7f]|[\x81-\xfe][\x80-\xfe])*", data):
         with suppress(UnicodeDecodeError):
-            text = data.decode("gb18030") if gbk else None
-            if text is not None:
-                letters = re.search(r"[^\x00-\x7f]+", text)
-                note(f"{path} is no UTF-8: read as GBK ({letters[0][:12]} …)")
-                return text
+            gbk = data.decode("gb18030")
+    if utf is None and gbk is None:
         found, remedy = "text in another encoding", "save the file again as UTF-8"
-        raise UserError("file-not-utf-8", path, found, "UTF-8, UTF-16 or GBK", remedy) from None
+        raise UserError("file-not-utf-8", path, found, "UTF-8, UTF-16 or GBK", remedy)
+    # Bytes such as those of 图片 are UTF-8 too, of rare letters.
+    both = count_known is not None and None not in (utf, gbk) and utf != gbk
+    if utf is None or (both and count_known(gbk.splitlines()) > count_known(utf.splitlines())):
+        letters = re.search(r"[^\x00-\x7f]+", gbk)
+        note(f"{path} is no UTF-8: read as GBK ({letters[0][:12]} …)")
+        return gbk
+    return utf
 
 
 def write_lines(path: Path, lines: Sequence[str]) -> None:

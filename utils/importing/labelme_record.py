@@ -11,7 +11,7 @@ from hashlib import blake2b
 from pathlib import Path, PurePosixPath
 
 from utils.core.console import UserError
-from utils.core.files import read_lines, read_record, remove, write_lines
+from utils.core.files import read_record, remove, write_lines
 from utils.voc.folder import VocFolder
 
 RECORD_NAME = "labelme_record.json"
@@ -98,7 +98,7 @@ def _key(folder: VocFolder, path: Path) -> str:
 def read_splits(folder: VocFolder) -> dict[Path, list[str]]:
     """Split file → its names."""
     paths = sorted(folder.splits_dir.glob("*.txt"))
-    return {path: [line.strip() for line in read_lines(path, "") if line.strip()] for path in paths}
+    return {path: folder.read_list(path) for path in paths}
 
 
 def shorten_splits(splits: Mapping[Path, Sequence[str]], gone: Sequence[str]) -> None:

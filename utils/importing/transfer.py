@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from utils.core.console import UserError, list_faults, note, progress
-from utils.core.files import read_lines, read_record, remove, replacing, write_lines
+from utils.core.files import read_record, remove, replacing, write_lines
 from utils.images.masks import read_objects, write_objects
 from utils.images.reading import read_image
 from utils.images.writing import write_image, write_mask
@@ -90,7 +90,7 @@ def transfer(
     further lines. overwrite: also replace files that no import wrote. Returns a summary. Raises one UserError
     for all files that may not be replaced, before anything is written.
     """
-    missing_texts, errors = check_texts(texts, grow)
+    missing_texts, errors = check_texts(folder, texts, grow)
     record = ImportRecord(folder)
     missing, differing = compare(items, record)
     ours = [item for item, path in differing if record.may_replace(path, item.source)]
@@ -112,14 +112,16 @@ def transfer(
     return f"{written} files written, {f'{len(differing)} updated, ' * bool(differing)}{counts}"
 
 
-def check_texts(texts: dict[Path, list[str]], grow: bool) -> tuple[list[Path], list[UserError]]:
+def check_texts(
+    folder: VocFolder, texts: dict[Path, list[str]], grow: bool
+) -> tuple[list[Path], list[UserError]]:
     """The text files to write, and faults of those with other lines."""
     missing, errors = [], []
     for path, lines in texts.items():
         if not path.exists():
             missing.append(path)
             continue
-        existing = [line for line in map(str.strip, read_lines(path, "move it away")) if line]
+        existing = folder.read_list(path, "move it away")
         if grow and existing == lines[: len(existing)] != lines:
             missing.append(path)
         elif existing != lines:

@@ -80,6 +80,14 @@ class VocFolder:
     def _stems(self) -> set[str]:
         return {path.stem for path in self.images_dir.glob("*") if is_image(path)}
 
+    def read_list(self, path: Path, remedy: str = "") -> list[str]:
+        """Lines of a list of pictures, without empty ones. Raises UserError."""
+
+        def count_known(lines: list[str]) -> int:
+            return sum(name_in_list(line.strip(), self._stems) in self._stems for line in lines)
+
+        return [line for line in map(str.strip, read_lines(path, remedy, count_known)) if line]
+
     def read_split(self, split: str) -> list[str]:
         """Names listed in ImageSets/Segmentation/SPLIT.txt, each once. Raises UserError.
 
@@ -94,7 +102,7 @@ class VocFolder:
         # voc2unet.py keeps split files that are there.
         flags = ["--test-percent 10"] * (split == "test") + ["--overwrite"] * bool(others)
         remedy = f"write the split files: {self.doctor(' '.join(flags))}"
-        lines = [line.strip() for line in read_lines(path, remedy) if line.strip()]
+        lines = self.read_list(path, remedy)
         if not lines:
             raise UserError("split-empty", path, "no names in this file", "one picture name per line", remedy)
         names = Counter(name_in_list(line, self._stems) for line in lines)
