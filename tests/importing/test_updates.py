@@ -148,3 +148,43 @@ def test_a_voc_folder_inside_of_the_input_is_not_its_data(tmp_path):
     before = snapshot(tmp_path)
     main(settings)
     assert snapshot(tmp_path) == before
+
+
+def test_pairs_that_the_source_has_lost_are_named_and_stay(tmp_path, capsys):
+    for name in "abcd":
+        save_as(tmp_path / "in" / "train" / f"{name}.png", PICTURE)
+        save_as(tmp_path / "in" / "train" / f"{name}_mask.png", box_of(BOX))
+    config = Config(images=tmp_path / "in", voc_root=tmp_path / "voc")
+    main(config)
+    folder = VocFolder(config.voc_root)
+    folder.write_split("train", ["a", "b"])
+    folder.write_split("val", ["c", "d"])
+    (tmp_path / "in" / "train" / "b_mask.png").unlink()
+    for path in (tmp_path / "in" / "train").glob("d*"):
+        path.unlink()
+    save_as(tmp_path / "elsewhere" / "e.png", PICTURE)
+    save_as(tmp_path / "elsewhere" / "e_mask.png", box_of(BOX))
+    main(Config(images=tmp_path / "elsewhere", voc_root=tmp_path / "voc"))
+    capsys.readouterr()
+    before = snapshot(folder.root)
+    main(config)
+    said = capsys.readouterr()
+    assert "2 pairs (b, d)" in said.err
+    # The lists are those of the folder, not of the data set.
+    assert "split of the data set" not in said.out
+    assert snapshot(folder.root) == before
+
+
+def test_pictures_that_an_annotation_file_has_lost_are_named(tmp_path, capsys):
+    write_coco(tmp_path, BOX)
+    folder = convert(tmp_path)
+    folder.write_split("train", ["a", "b"])
+    content = json.loads((tmp_path / "in" / "a.json").read_text("utf-8"))
+    content["images"].pop()
+    content["annotations"].pop()
+    (tmp_path / "in" / "a.json").write_text(json.dumps(content), encoding="utf-8")
+    capsys.readouterr()
+    convert(tmp_path)
+    said = capsys.readouterr()
+    assert "1 pair (b)" in said.err and "split of the data set" not in said.out
+    assert folder.mask_path("b").is_file()

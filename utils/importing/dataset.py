@@ -1,7 +1,7 @@
 """What every reader of a foreign format returns, and the one way from there into a VOC folder."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -125,10 +125,7 @@ def fill(request: Request, dataset: Dataset) -> list[str]:
         named = [*enumerate(dataset.class_names), *[(IGNORE_INDEX, "ignored")] * bool(counts[IGNORE_INDEX])]
         shares = (f"{name} {counts[value] / counts.sum():.2%}" for value, name in named)
         lines.append(f"classes: {', '.join(shares)}")
-    if splits:
-        sizes = (f"{split} {len(listed)}" for split, listed in splits.items())
-        lines.append(f"split of the data set: {', '.join(sizes)}")
-    return lines
+    return lines + describe_splits(splits, dataset.entries)
 
 
 def list_items(
@@ -261,6 +258,13 @@ def join_splits(folder: VocFolder, entries: Sequence[Entry]) -> dict[str, list[s
     else:
         del listed["train"]
     return {split: names for split, names in listed.items() if names}
+
+
+def describe_splits(splits: Iterable[str], entries: Sequence[Entry]) -> list[str]:
+    """The line on splits that the data set has itself, if it has any. splits: those that are written."""
+    own = Counter(entry.split for entry in entries)
+    sizes = [f"{split} {own[split]}" for split in splits if own[split]]
+    return [f"split of the data set: {', '.join(sizes)}"] * bool(sizes)
 
 
 def unique_names(paths: Sequence[Path]) -> dict[Path, str]:

@@ -5,6 +5,8 @@ somebody's work, or another data set's.
 """
 
 import json
+import os
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,7 +19,10 @@ from utils.voc.folder import VocFolder
 
 
 class ImportRecord:
-    """written: file → digest of its content, and the folder of its source. Paths are from the VOC folder."""
+    """written: file → digest of its content, folder and name of its source. Paths are from the VOC folder.
+
+    Earlier versions did not note the name.
+    """
 
     def __init__(self, folder: VocFolder):
         self.root, self.path = folder.root, folder.root / "import_record.json"
@@ -42,15 +47,36 @@ class ImportRecord:
 
     def adopt(self, target: Path, source: Path) -> None:
         """Note a file that holds what an import would write, or held it before its repair."""
-        if self._key(target) not in self.written:
+        known = self.written.get(self._key(target), {})
+        if not known or ("file" not in known and known["from"] == relative(self.root, source.parent)):
             self.add(target, source)
 
     def add(self, target: Path, source: Path) -> None:
         kept = original_of(target)
         path = kept if kept.is_file() else target
         if path.is_file():
-            entry = {"digest": digest_of(path), "from": relative(self.root, source.parent)}
-            self.written[self._key(target)] = entry
+            place = relative(self.root, source.parent)
+            self.written[self._key(target)] = {"digest": digest_of(path), "from": place, "file": source.name}
+
+    def gone(self, pictures: Collection[Path], masks: Collection[Path], names: Collection[str]) -> list[str]:
+        """Pairs of the folder that their source has lost: its files are gone, or no longer hold them.
+
+        pictures, masks: sources of an import, which made the pairs `names`. Pairs from elsewhere do not count.
+        """
+        read = {path.resolve() for path in (*pictures, *masks)}
+        tops = [
+            os.path.commonpath([path.parent.resolve() for path in paths])
+            for paths in (pictures, masks)
+            if paths
+        ]
+        there = {path.stem for path in (self.root / "JPEGImages").glob("*")} - {*names}
+        lost = {}
+        for key, known in self.written.items():
+            name, source = Path(key).stem, (self.root / known["from"] / known.get("file", "")).resolve()
+            ours = name in there and any(source.is_relative_to(top) for top in tops)
+            if ours and (source in read or not source.exists()):
+                lost[name] = None
+        return [*lost]
 
     def write(self) -> None:
         if self.written != read_record(self.path):

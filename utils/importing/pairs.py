@@ -14,7 +14,7 @@ from PIL import Image
 from utils.core.console import UserError, counted, note, quoted, warn
 from utils.images.masks import read_mask_file
 from utils.images.reading import read_image, read_mask
-from utils.importing.dataset import join_splits
+from utils.importing.dataset import describe_splits, join_splits
 from utils.importing.transfer import Item, check_all, raise_together, transfer
 from utils.importing.tree import SPLIT_NAMES, walk
 from utils.voc.class_files import find_class_file, read_mask_classes
@@ -64,10 +64,7 @@ def import_pairs(
             f"{counted(len(unlike), 'mask')} copied as they are, such as {unlike[0]}: no plain index masks"
         )
         note(f"{found}. voc2unet.py says what they are and proposes the command that mends them")
-    if splits:
-        sizes = ", ".join(f"{split} {len(listed)}" for split, listed in splits.items())
-        lines.append(f"split of the data set: {sizes}")
-    return lines
+    return lines + describe_splits(splits, pairs)
 
 
 def find_pairs(images_dir: Path, masks_dir: Path | None = None) -> list[FoundPair]:

@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from utils.core.console import UserError, list_faults, note, progress
+from utils.core.console import UserError, counted, list_faults, note, progress, warn
 from utils.core.files import read_record, remove, replacing, write_lines
 from utils.images.masks import read_objects, write_objects
 from utils.images.reading import read_image
@@ -20,6 +20,7 @@ from utils.images.writing import write_image, write_mask
 from utils.importing.import_record import ImportRecord, original_of
 from utils.voc.aside import set_aside
 from utils.voc.folder import VocFolder, is_image
+from utils.voc.names import list_some
 
 
 @dataclass(frozen=True)
@@ -107,9 +108,23 @@ def transfer(
         replace(folder, differing, ours, link, record)
     finally:
         record.write()
+    report_gone(folder, items, record)
     written = len(missing) + len(missing_texts)
     counts = f"{len(items) + len(texts) - written - len(differing)} there already"
     return f"{written} files written, {f'{len(differing)} updated, ' * bool(differing)}{counts}"
+
+
+def report_gone(folder: VocFolder, items: Sequence[Item], record: ImportRecord) -> None:
+    """Print which pairs of earlier imports the data set has no longer."""
+    pictures = {item.source for item in items if item.kind == "picture"}
+    masks = {item.source for item in items if item.kind != "picture"}
+    if gone := record.gone(pictures, masks, {item.target.stem for item in items}):
+        places = f"{folder.images_dir.name}, {folder.masks_dir.name}"
+        warn(
+            f"kept from earlier imports, but no longer in the data set: {counted(len(gone), 'pair')} "
+            f"({list_some(gone)}). To remove them, delete their files in {places} and their lines in "
+            f"{folder.splits_dir}, or import into a new --voc-root"
+        )
 
 
 def check_texts(
