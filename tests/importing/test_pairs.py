@@ -128,6 +128,22 @@ def test_names_that_do_not_pair(tmp_path, names, masks, code, named):
     assert all(name in error.found for name in named)
 
 
+@pytest.mark.parametrize("flag", ["masks", None])
+def test_a_photograph_in_the_folder_of_masks_is_named(tmp_path, flag):
+    data = tmp_path / "data"
+    for name in ("p4", "p5"):
+        save_as(data / "images" / f"{name}.jpg", PICTURE)
+        save_as(data / "masks" / f"{name}_mask.png", MASK)
+    save_as(data / "masks" / "p5.jpg", PICTURE)
+    config = pairs(tmp_path, images=data / "images" if flag else data, masks=data / "masks" if flag else None)
+    (error,) = refused(tmp_path, main, config)
+    places = [data / "images" / "p5.jpg", data / "masks" / "p5.jpg", data / "masks" / "p5_mask.png"]
+    assert error.code == "name-twice" and all(str(place) in error.found for place in places)
+    assert [str(place) in error.remedy for place in places] == [False, True, False]
+    (data / "masks" / "p5.jpg").unlink()
+    main(config)
+
+
 def test_two_endings_in_one_folder(tmp_path):
     save_as(tmp_path / "in" / "x.jpg", PICTURE)
     save_as(tmp_path / "in" / "x.png", MASK)

@@ -184,11 +184,23 @@ def refuse_rivals(
     for owners, rivals in groups.values():
         left = [path for path in rivals if path not in found]
         if (owners and left) or (len(owners) > 1 and not masks):
-            listed = list_some([path.name for path in (*owners, *rivals)])
-            remedy = "rename or remove one, or put masks into a folder of their own (--masks)"
-            expected = "one picture and one mask per name"
+            listed, expected = list_some([*owners, *rivals]), "one picture and one mask per name"
+            remedy = tell_rivals_apart(owners, rivals)
             faults.append(UserError("name-twice", owners[0].parent, listed, expected, remedy))
     raise_together(pictures[0].parent if pictures else Path(), faults)
+
+
+def tell_rivals_apart(pictures: Sequence[Path], masks: Sequence[Path]) -> str:
+    """What to do where several pictures or masks share a name."""
+    if not masks or {path.parent for path in pictures} & {path.parent for path in masks}:
+        return "rename or remove one, or put masks into a folder of their own (--masks)"
+    if len(masks) < 2:
+        return f"keep one of {list_some(pictures)}"
+    # Beside x_mask.png, x.jpg is a picture.
+    bare = [path for path in masks if not names_masks(path.stem)]
+    if 0 < len(bare) < len(masks):
+        return f"move away what is no mask: {list_some(bare)} lies in the folder of masks"
+    return f"keep one of {list_some(masks)}, which lie in the folder of masks"
 
 
 def name_pictures(paths: Sequence[Path], place: Callable[[Path], tuple[str, ...]]) -> dict[Path, str]:
