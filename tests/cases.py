@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from unittest import mock
 
+import cv2
 import numpy as np
 import png
 from doctor_folder import MASK, check, draw_objects, noise
@@ -99,6 +100,20 @@ def draw_smooth(levels: int = 4, top: int = 255) -> np.ndarray:
     y, x = np.mgrid[:24, : 24 * levels]
     inside = np.hypot(y - 11.5, x / levels - 11.5) < 8
     return (inside.reshape(24, 24, levels).mean(2) * top).astype(np.uint8)
+
+
+def draw_blurred() -> np.ndarray:
+    """Discs (96, 96) uint8 of 0 and 254 under a wide Gaussian filter."""
+    y, x = np.mgrid[:96, :96]
+    discs = [np.hypot(y - row, x - column) < 12 for row in (24, 70) for column in (26, 66)]
+    return cv2.GaussianBlur(np.any(discs, 0) * np.uint8(254), (0, 0), 2)
+
+
+def save_mask_pages(folder: VocFolder, name: str, pages: np.ndarray) -> None:
+    """One page or frame for each (H, W) of `pages`; a name .png holds a TIFF nevertheless."""
+    folder.mask_path("b").unlink()
+    kind, images = "GIF" if name.endswith(".gif") else "TIFF", [Image.fromarray(page) for page in pages]
+    images[0].save(folder.masks_dir / name, kind, save_all=True, append_images=images[1:])
 
 
 def use_without_names(folder: VocFolder, codes: dict[int, int]) -> None:

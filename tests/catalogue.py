@@ -12,7 +12,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import cases as c
-from catalogue_masks import ALPHAS, FITS, LEVELS, NUMBERS, PALETTES, PHOTOGRAPHS
+from catalogue_forms import ALPHAS, FITS, MASK_PAGES, PHOTOGRAPHS
+from catalogue_masks import LEVELS, NUMBERS, PALETTES
 from catalogue_row import AS_IS, OK, Row, masks, says
 from catalogue_runs import MESSAGES, format_messages, run_all
 from doctor_folder import MASK, add
@@ -217,6 +218,7 @@ ROWS = [
     *PHOTOGRAPHS,
     *ALPHAS,
     *FITS,
+    *MASK_PAGES,
     *DAMAGED,
     *CLASSES,
     *SPLITS,

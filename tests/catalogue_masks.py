@@ -4,16 +4,16 @@ import cases as c
 import numpy as np
 from catalogue_row import OK, Row, masks, says
 from doctor_folder import MASK
-from scripts import recode, save_as
+from scripts import recode
 
 from utils.images.palette import voc_palette
-from utils.images.writing import write_mask
 
 RGB, BINARY = voc_palette()[MASK], (MASK > 0).astype(np.uint8)
 AREAS, SMOOTH = c.draw_areas(0, 1, 2), c.draw_smooth()
 BLACK_FIRST, WHITE_FIRST, GREEN = (0, 0, 0, 255, 255, 255), (255, 255, 255, 0, 0, 0), (0, 128, 0)
 BLACK_RED, BLACK_GREEN = (0, 0, 0, 128, 0, 0), (0, 0, 0, 0, 128, 0)
 OBJECTS = c.number_objects(np.uint16, 5, 9, 7, 12)
+SIX = c.number_objects(np.uint16, 6, 6, 6, 6)
 MANY = c.number_objects(np.uint16, 300, 280, 320, 12)
 NUMBERS = [
     Row(
@@ -61,7 +61,23 @@ NUMBERS = [
     Row(
         "classes of one part each in all pictures",
         lambda f: c.draw(f, c.number_objects(np.uint8, 6, 6, 6, 6), names=False),
-        says(OK, OK, "mask-value"),
+        says("masks-perhaps-objects", OK, "mask-value"),
+    ),
+    Row(
+        "named classes of one part each in all pictures",
+        lambda f: (
+            c.draw(f, c.number_objects(np.uint8, 6, 6, 6, 6)),
+            c.name_classes("background", *"uvwxyz")(f),
+        ),
+        says(OK, OK, "class-names-differ"),
+    ),
+    Row(
+        "as many objects in every picture, numbered on",
+        lambda f: c.draw(
+            f, {n: (m + 300 * (i % 2)) * (m > 0) for i, (n, m) in enumerate(SIX.items())}, names=False
+        ),
+        says("mask-objects", "mask-channels"),
+        {name: mask > 0 for name, mask in SIX.items()},
     ),
     Row(
         "a pair added after --instances",
@@ -143,6 +159,30 @@ LEVELS = [
         lambda f: c.draw(f, c.every(c.draw_smooth(16)), names=False),
         says("mask-smooth-edges", "remark", "mask-value"),
         c.every(c.draw_smooth(16) > 127),
+    ),
+    Row(
+        "smooth edges whose white is 254",
+        lambda f: c.draw(f, c.every(c.draw_smooth(16, 254))),
+        says("mask-smooth-edges", "mask-value"),
+        c.every(c.draw_smooth(16, 254) > 127),
+    ),
+    Row(
+        "wide smooth edges whose white is 254",
+        lambda f: c.draw(f, c.every(c.draw_blurred())),
+        says("mask-smooth-edges", "mask-value"),
+        c.every(c.draw_blurred() > 127),
+    ),
+    Row(
+        "mostly white",
+        lambda f: c.draw(f, c.every(c.draw_areas(255, 0)), names=False),
+        says("masks-black-white", "masks-black-white", "masks-black-white"),
+        c.every(c.draw_areas(0, 1)),
+    ),
+    Row(
+        "mostly white with smooth edges",
+        lambda f: c.draw(f, c.every(255 - SMOOTH)),
+        says("mask-smooth-edges", "mask-value"),
+        c.every(255 - SMOOTH <= 127),
     ),
     Row(
         "smooth edges beside class names",
@@ -251,97 +291,5 @@ LEVELS = [
         "a pair with void beside --map 255:255",
         lambda f: c.add_pair(f, BINARY * np.uint8(255), map="255:255"),
         says("mask-0-255", OK, OK),
-    ),
-]
-PHOTOGRAPH = c.noise("photograph", 24, 24) % 60
-PHOTOGRAPHS = [
-    Row(
-        "photograph as a mask", lambda f: c.draw(f, {"b": PHOTOGRAPH}), says("mask-photograph", "mask-value")
-    ),
-    Row(
-        "photograph as a mask, no names",
-        lambda f: c.draw(f, {"b": PHOTOGRAPH}, names=False),
-        says("mask-photograph", OK, "mask-value"),
-    ),
-    Row(
-        "color photograph as a mask",
-        lambda f: c.draw(f, {"b": c.noise("x", 24, 24, 3)}),
-        says("mask-photograph", "mask-channels"),
-    ),
-    Row(
-        "JPEG photograph as a mask",
-        lambda f: (c.draw(f, {"b": PHOTOGRAPH}), save_as(f.mask_path("b"), c.noise("x", 24, 24), "JPEG")),
-        says("mask-photograph", "mask-jpeg"),
-    ),
-    Row(
-        "one JPEG beside class indices",
-        lambda f: (c.draw(f, {"b": AREAS}), save_as(f.mask_path("b"), c.draw_areas(0, 255), "JPEG")),
-        says("mask-jpeg"),
-    ),
-]
-WHITE_BELOW = np.where(BINARY[..., None] > 0, RGB, 255)
-ALPHAS = [
-    Row(
-        "gray whose alpha is the mask",
-        lambda f: c.draw(f, c.every(np.dstack([0 * MASK, BINARY * 255]))),
-        says("masks-black-white", "mask-channels"),
-        c.every(BINARY),
-    ),
-    Row(
-        "black whose alpha is the mask",
-        lambda f: c.draw(f, c.every(np.dstack([0 * RGB, BINARY * 255]))),
-        says("masks-black-white", "mask-channels"),
-        c.every(BINARY),
-    ),
-    Row(
-        "cut-out photograph whose alpha is the mask",
-        lambda f: c.draw(f, c.every(np.dstack([c.noise("x", 24, 24, 3), c.draw_areas(0, 255)]))),
-        says("masks-black-white", "mask-channels"),
-        c.every(c.draw_areas(0, 1)),
-    ),
-    Row(
-        "colors on transparent white",
-        lambda f: c.draw(f, c.every(np.dstack([WHITE_BELOW, BINARY * 255]).astype(np.uint8))),
-        says("mask-colors", "mask-channels"),
-        c.every(MASK),
-        c.write_colors,
-    ),
-    Row(
-        "indices on transparent white",
-        lambda f: c.draw(f, c.every(np.dstack([np.where(BINARY, MASK, 255), BINARY * 255]).astype(np.uint8))),
-        says("mask-alpha", "mask-channels"),
-        c.every(MASK),
-    ),
-]
-FITS = [
-    Row(
-        "turned by 180° under the mask",
-        c.turn_scenes(3, 2),
-        says("mask-turned", "remark", OK),
-        c.every(c.SCENE),
-    ),
-    Row(
-        "turned by 90° under a square mask",
-        c.turn_scenes(6, 1),
-        says("mask-turned", "remark", OK),
-        c.every(c.SCENE),
-    ),
-    Row("turned with its mask", c.turn_scenes(3, 2, raw_masks=False), says(OK, "remark", OK)),
-    Row(
-        "turned without a sign of the mask",
-        c.turn_scenes(3, 2, flat=True),
-        says("mask-turn-unknown", "remark", OK),
-    ),
-    Row(
-        "masks of half the size",
-        lambda f: [write_mask(f.mask_path(n), AREAS[::2, ::2]) for n in c.draw(f, c.every(AREAS)) or "abcd"],
-        says("mask-size"),
-        c.every(AREAS[::2, ::2].repeat(2, 0).repeat(2, 1)),
-    ),
-    Row(
-        "masks a row short",
-        lambda f: [write_mask(f.mask_path(n), AREAS[:-1]) for n in c.draw(f, c.every(AREAS)) or "abcd"],
-        says("mask-size"),
-        c.every(AREAS[(np.arange(24) * 23 + 11) // 24]),
     ),
 ]

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from catalogue_runs import OK
 from doctor_folder import MASK, noise
+from PIL import Image
 from scripts import cut_off, save_as
 
 from utils.core.files import write_lines
@@ -48,6 +49,13 @@ def named(picture: str, mask: str, **yields: np.ndarray) -> tuple:
     return pairs(f"{picture} and {mask}", put({picture: A, mask: MASK}), OK, **yields)
 
 
+def add_page(folder: VocFolder) -> None:
+    """The mask becomes a TIFF of two pages."""
+    place = folder.root.parent / "input"
+    (place / "a_mask.png").unlink()
+    Image.fromarray(MASK).save(place / "a_mask.tif", save_all=True, append_images=[Image.fromarray(2 - MASK)])
+
+
 CUT = put_and({"a.png": A, "a_mask.tif": MASK}, lambda f: cut_off(f.root.parent / "input" / "a_mask.tif"))
 PAIR = {"a.png": A, "a_mask.png": MASK}
 PAIR_CASES = [
@@ -80,6 +88,7 @@ PAIR_CASES = [
         put_and(PAIR, lambda f: cut_off(f.root.parent / "input/a_mask.png")),
         "picture-format",
     ),
+    pairs("mask of two pages to import", put_and(PAIR, add_page), "mask-pages"),
     pairs("picture that is empty", put_and({"a_mask.png": MASK}, write("a.png", b"")), "file-empty"),
     pairs(
         "names in another class file", put_and(PAIR, write("data.yaml", b"names: [x, y]")), "remark", a=MASK

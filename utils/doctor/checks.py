@@ -15,7 +15,7 @@ from utils.doctor.coding import (
     judge_unmapped,
     judge_values,
 )
-from utils.doctor.evidence import look_numbered
+from utils.doctor.evidence import look_alike, look_numbered
 from utils.doctor.examination import Examination, PairReport
 from utils.doctor.faults import warning
 from utils.doctor.repair import CodedMaskError, MaskRepair
@@ -23,6 +23,7 @@ from utils.images.arrays import check_channels
 from utils.images.palette import IGNORE_INDEX
 from utils.voc.classes import check_classes, looks_like_0_255, resolve_class_names
 from utils.voc.names import list_some
+from utils.voc.survey import PairRecord
 
 OBJECTS_REMEDY = "if they do, --instances makes them one class; if not, write class_names.txt"
 TURN_REMEDY = (
@@ -38,16 +39,15 @@ def check_values(
 
     class_names: None where there is no class_names.txt. Faults that another one's command mends are left out.
     """
-    reports, counts = examination.reports, examination.counts
-    black_white = looks_like_0_255(counts)
+    reports, counts, photographs = examination.reports, examination.counts, set()
     if repair.from_originals:
         coding = _check_result(examination, class_names, repair)
         faults = examination.faults + examination.forms + coding
     else:
         coding, others = _judge(examination, repair)
+        photographs = {fault.subject for fault in others if fault.code == "mask-photograph"}
         if not coding:
-            wrong = {fault.subject for fault in others if fault.code == "mask-photograph"}
-            coding = _check_indices(examination, class_names, repair, wrong)
+            coding = _check_indices(examination, class_names, repair, photographs)
         mended = any("python voc2unet.py" in fault.remedy for fault in coding)
         faults = others + coding + ([] if mended else examination.forms)
     if reports and not coding and not counts[1:IGNORE_INDEX].any() and not counts[0] * counts[IGNORE_INDEX]:
@@ -57,7 +57,7 @@ def check_values(
         expected = "pixels of classes to learn from"
         masks_dir = repair.folder.masks_dir
         faults.append(UserError("mask-no-class", masks_dir, found, expected, "export the masks again"))
-    return faults + _check_single_values(examination, repair, black_white)
+    return faults + _check_single_values(examination, repair, photographs)
 
 
 def _judge(examination: Examination, repair: MaskRepair) -> tuple[list[UserError], list[UserError]]:
@@ -99,18 +99,24 @@ def _check_indices(
 
     without: paths of masks that are left out.
     """
-    names = class_names or resolve_class_names(repair.folder, examination.counts)
-    records = [report.record for report in examination.reports]
-    records = [one for one in records if str(repair.folder.mask_path(one.name)) not in without]
+    records = _list_records(examination, repair, without)
+    counts = sum((one.counts for one in records), np.zeros(256, np.int64))
+    names = class_names or resolve_class_names(repair.folder, counts)
     beyond = set(range(len(names), IGNORE_INDEX))
     suspects = [[one] for one in records if beyond & one.values.keys()]
     faults = []
-    for some in [records] if looks_like_0_255(examination.counts) else suspects:
+    for some in [records] if looks_like_0_255(counts) else suspects:
         try:
             check_classes(repair.folder, some, names)
         except UserError as error:
             faults.append(error)
     return faults
+
+
+def _list_records(examination: Examination, repair: MaskRepair, without: Container[str]) -> list[PairRecord]:
+    """without: paths of masks that are left out."""
+    records = (report.record for report in examination.reports)
+    return [one for one in records if str(repair.folder.mask_path(one.name)) not in without]
 
 
 def _check_result(
@@ -133,19 +139,29 @@ def _check_result(
     ]
 
 
-def _check_single_values(examination: Examination, repair: MaskRepair, black_white: bool) -> list[UserError]:
-    """Warnings: masks that hold one value alone, and masks in 0 and 255 beside masks with classes."""
+def _check_single_values(
+    examination: Examination, repair: MaskRepair, photographs: Container[str]
+) -> list[UserError]:
+    """Warnings: masks of one value, masks in 0 and 255 beside masks with classes, perhaps numbers of objects.
+
+    photographs: paths of masks that are none, and are left out.
+    """
+    records = _list_records(examination, repair, photographs)
+    black_white = {value for one in records for value in one.values} == {0, IGNORE_INDEX}
     codes = {0: "mask-background", IGNORE_INDEX: "mask-ignored"}
     remedy = "255 means 'ignore': where white is a class, draw it in the index of that class"
     faults = []
-    for record in (report.record for report in examination.reports):
+    for record in records:
         path, values = repair.folder.mask_path(record.name), set(record.values)
         if len(values) == 1:
             faults.append(warning(codes.get(values.pop(), "mask-one-class"), path))
         elif values == {0, IGNORE_INDEX} and not black_white:
             faults.append(warning("mask-0-255", path, f"{record.values[255]} pixels of 255", remedy))
     coded = [report.evidence for report in examination.reports if report.evidence]
-    if repair.class_names is None and look_numbered(coded, least=2) and not look_numbered(coded):
+    coded += [error.evidence for error in examination.faults if error.code == "mask-16-bit"]
+    coded = [mask for mask in coded if str(mask.path) not in photographs]
+    perhaps = look_numbered(coded, least=2) or look_alike(coded)
+    if repair.class_names is None and perhaps and not look_numbered(coded):
         some = [mask.path for mask in coded if mask.drawn > 1]
         faults += [warning("masks-perhaps-objects", path, "", OBJECTS_REMEDY) for path in some]
     for report in examination.reports:

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from utils.core.console import UserError
-from utils.doctor.evidence import Evidence, Levels, find_drawing, look_numbered, pool
+from utils.doctor.evidence import Evidence, Levels, find_drawing, is_black, is_white, look_numbered, pool
 from utils.doctor.mask_map import named_values, parse_map
 from utils.doctor.originals import read_mask_map
 from utils.doctor.repair import EXPECTED, CodedMaskError, MaskRepair
 from utils.images.palette import IGNORE_INDEX
 from utils.voc.class_files import LABELMAP, read_labelmap
-from utils.voc.classes import looks_mixed, read_settings
+from utils.voc.classes import looks_mixed, offer_both, read_settings
 from utils.voc.colors import (
     BLACK_WHITE,
     BUILT_IN,
@@ -89,12 +89,19 @@ def _mixed(masks: Sequence[Evidence], repair: MaskRepair) -> UserError:
 def _smooth_edges(levels: Levels, low: int, high: int, edges: Sequence[int], repair: MaskRepair) -> UserError:
     """A drawing of two values with smooth edges, or with a class of thin lines if there is one value more."""
     found = f"{len(levels.values)} values: areas of {low} and {high}, and thin lines between them"
+    own = f"--map {low}:0,{edges[0]}:1,{high}:2"
+    if black_white := is_black(low) and is_white(high):
+        low, high = 0, 255
     # A value just in the middle would be equally near to both.
-    mapping, half = f"{low}:0,{high - ((low + high) / 2 in levels.values)}:1", (high - low) // 2
-    if len(edges) > 1:
+    high, half = high - ((low + high) / 2 in levels.values), (high - low) // 2
+    mapping = f"{low}:0,{high}:1"
+    if len(edges) > 1 and black_white:
+        white = sum(pixels for value, pixels in levels.pixels.items() if value > half) / levels.pixels.total()
+        commands = (repair.command(map=text, nearest=half) for text in (mapping, f"{low}:1,{high}:0"))
+        remedy = offer_both(*commands, white, repair.class_names)
+    elif len(edges) > 1:
         remedy = f"{repair.command(map=mapping, nearest=half)}   (every value takes the nearer of the two)"
     else:
-        own = f"--map {low}:0,{edges[0]}:1,{high}:2"
         remedy = f"--map {mapping} --nearest {half} if {edges[0]} is a smooth edge; {own} if it is a class"
     return UserError("mask-smooth-edges", repair.folder.masks_dir, found, INDICES, remedy)
 

@@ -13,6 +13,7 @@ SOLID = 0.2  # share of a value's pixels without another value beside them from 
 EDGE = 0.8  # share of a value's pixels between a smaller and a larger one from which on it is a smooth edge
 EDGE_PIXELS = 16  # fewer pixels of a value tell nothing
 GRAIN = 0.25  # a drawing has more pixels than this without another value beside them; a photograph has not
+NEAR_END = 8  # a drawing's black and white are at most this far from 0 and 255
 PHOTO_VALUES = 16  # a photograph has more values than this
 
 
@@ -114,11 +115,28 @@ def find_drawing(levels: Levels) -> tuple[int, int, list[int]] | None:
     """
     others = sorted(set(levels.values) - set(levels.solid), key=levels.pixels.get)
     areas = sorted(levels.solid + others[-1:] * (len(levels.solid) == 1))
-    edges = [value for value in levels.values if value not in areas]
+    black_white = bool(areas) and is_black(areas[0]) and is_white(areas[-1])
+    groups, limit = [[area] for area in areas], 1.5
+    if black_white and len(levels.values) > PHOTO_VALUES:
+        # Filters leave black and white a little off, and wide edges; no classes are so many and so near.
+        ends = (list(filter(kind, levels.values)) for kind in (is_black, is_white))
+        groups = [*ends, *([area] for area in areas if not is_black(area) and not is_white(area))]
+        limit = 5
+    edges = [value for value in levels.values if not any(value in group for group in groups)]
     pixels = sum(map(levels.pixels.get, edges))
-    if len(areas) != 2 or pixels < EDGE_PIXELS or not levels.are_edges(edges):
+    if len(groups) != 2 or pixels < EDGE_PIXELS or not levels.are_edges(edges):
         return None
-    return (*areas, edges) if pixels <= 1.5 * min(map(levels.pixels.get, areas)) else None
+    sizes = [sum(map(levels.pixels.get, group)) for group in groups]
+    low, high = (max(group, key=levels.pixels.get) for group in groups)
+    return (low, high, edges) if pixels <= limit * min(sizes) else None
+
+
+def is_black(value: int) -> bool:
+    return value <= NEAR_END
+
+
+def is_white(value: int) -> bool:
+    return 255 - NEAR_END < value <= 255
 
 
 def look_numbered(masks: Sequence[Evidence], least: int = 4) -> bool:
@@ -129,8 +147,10 @@ def look_numbered(masks: Sequence[Evidence], least: int = 4) -> bool:
     """
     drawn = [mask for mask in masks if mask.pixels.keys() - {0}]
     counts = [len(mask.pixels.keys() - {0}) for mask in drawn]
-    if not drawn or max(counts) < least or (len(drawn) > 1 and len(set(counts)) == 1):
+    if not drawn or max(counts) < least:
         return False
+    if len(drawn) > 1 and len(set(counts)) == 1:
+        return min(counts) >= 4 and _number_on(drawn)
     # Objects that lie over others may come in pieces.
     if sum(mask.whole for mask in drawn) < 0.7 * sum(mask.drawn for mask in drawn):
         return False
@@ -141,4 +161,25 @@ def look_numbered(masks: Sequence[Evidence], least: int = 4) -> bool:
     times = Counter(value for mask in drawn for value in mask.pixels if value)
     # Classes of a small set are rare too, but few in one picture.
     rare = len(drawn) >= 4 and np.median([*times.values()]) <= 2 and np.mean(counts) >= 5
-    return bool(from_one or rare)
+    return bool(from_one or rare or _number_on(drawn))
+
+
+def _number_on(drawn: Sequence[Evidence]) -> bool:
+    """Whether masks have numbers without a gap, some from 1, others from further on, each one part."""
+    runs: dict[int, set[int]] = {}
+    for mask in drawn:
+        values = mask.pixels.keys() - {0}
+        if mask.whole < mask.drawn or max(values) - min(values) >= len(values):
+            return False
+        runs.setdefault(min(values), set()).update(values)
+    return len(runs) > 1 and sum(map(len, runs.values())) == len(set().union(*runs.values()))
+
+
+def look_alike(masks: Sequence[Evidence]) -> bool:
+    """Whether the same four values or more are in all masks, and every value is one part wherever it is.
+
+    These may be classes of a fixed scene, or as many objects in every picture.
+    """
+    drawn = [mask for mask in masks if mask.pixels.keys() - {0}]
+    common = set.intersection(*(mask.pixels.keys() - {0} for mask in drawn)) if drawn else set()
+    return len(common) >= 4 and all(mask.whole == mask.drawn for mask in drawn)

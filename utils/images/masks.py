@@ -33,10 +33,12 @@ class MaskFile:
 
 
 def read_mask_file(path: Path) -> MaskFile:
-    """Raises UserError for a file that is missing, damaged, no picture, or holds fractions."""
+    """Raises UserError for a file that is missing, damaged, no picture, of several pages, or of fractions."""
     try:
         values = read_mask(path)
     except UserError as error:
+        if error.code == "mask-pages":
+            raise
         try:
             other = _read_other(path)
         except UserError:

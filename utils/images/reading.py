@@ -23,7 +23,7 @@ from utils.core.console import UserError, quoted
 from utils.core.files import read_bytes
 from utils.core.packages import optional_package
 from utils.images.foreign_types import foreign_type
-from utils.images.tiff import MOST_CHANNELS, Layout, read_channels, read_layout
+from utils.images.tiff import MOST_CHANNELS, Layout, describe_pages, read_channels, read_layout
 
 Picture = str | Path | Image.Image | np.ndarray
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".ppm", ".pgm", ".jfif")
@@ -178,7 +178,10 @@ def as_array(image: Picture) -> np.ndarray:
 
 
 def read_mask(path: str | Path) -> np.ndarray:
-    """A mask as (H, W) uint8 class indices (255: ignored). Raises UserError for other files."""
+    """A mask as (H, W) uint8 class indices (255: ignored).
+
+    Raises UserError for other files, those of several pages or frames included.
+    """
     path = Path(path)
     data = _read_file(path, "mask")
     try:
@@ -191,7 +194,12 @@ def read_mask(path: str | Path) -> np.ndarray:
 
 
 def _decode_mask(data: bytes, path: Path) -> np.ndarray:
+    tiff = _tiff_form(data)
+    if tiff and tiff.pages and (pages := describe_pages(data)):
+        raise _mask_pages(path, pages)
     with Image.open(io.BytesIO(data)) as image:
+        if not tiff and (frames := getattr(image, "n_frames", 1)) > 1:
+            raise _mask_pages(path, f"{frames} frames")
         if image.format == "JPEG":
             colours = len(np.unique(np.asarray(image.convert("L"))))
             found = f"a JPEG ({colours} gray values, because its compression smears class indices)"
@@ -205,9 +213,14 @@ def _decode_mask(data: bytes, path: Path) -> np.ndarray:
             raise UserError("mask-channels", path, found, MASK_FORM, remedy)
         values = np.array(ImageOps.exif_transpose(image)).astype(np.uint8)
     # Pillow spreads gray PNGs of 2 and 4 bits, and TIFFs of 2, over 0 … 255.
-    tiff = _tiff_form(data)
     bits = tiff.bits if tiff else data[24] if data.startswith(PNG) and data[25] == 0 else 8
     return values // (255 // (2**bits - 1)) if bits == 2 or (bits == 4 and not tiff) else values
+
+
+def _mask_pages(path: Path, found: str) -> UserError:
+    remedy = "keep the right one; if each is a class, join them into one mask of class indices; if each is"
+    remedy += " the mask of a picture, save them as files of their own, or import both stacks (docs/data.md)"
+    return UserError("mask-pages", path, f"a mask of {found}", "one mask per file", remedy)
 
 
 def _read_file(path: Path, kind: str) -> bytes:

@@ -62,6 +62,20 @@ def read_layout(file: TiffFile) -> Layout:
     return Layout(pages, channels, ", ".join(left_out))
 
 
+def describe_pages(data: bytes) -> str:
+    """What a TIFF holds besides one picture or channel: `2 pages`; "" for nothing.
+
+    Raises ValueError for a damaged file.
+    """
+    try:
+        with TiffFile(BytesIO(data)) as file:
+            layout = read_layout(file)
+    except (RuntimeError, ArithmeticError, AttributeError, AssertionError, LookupError, TypeError) as error:
+        raise ValueError(str(error)) from error
+    channels = f"{len(layout.pages)} channels" * (len(layout.pages) > 1)
+    return ", ".join(filter(None, (channels, layout.left_out)))
+
+
 def check_pages(file: TiffFile) -> None:
     """Raises TiffFileError for a list of pages that breaks off; tifffile takes it to end there."""
     count = len(file.pages)

@@ -53,13 +53,30 @@ def resolve_class_names(folder: VocFolder, counts: np.ndarray) -> list[str]:
     return numbered_classes(max(largest, 1) + 1)
 
 
+def offer_both(black: str, white: str, share: float, names: Sequence[str] | None) -> str:
+    """Two commands, each on a line of its own, because the masks do not tell which color is the background.
+
+    black, white: those that make this color the background; share: of the white pixels. The larger area
+    comes first.
+    """
+    named = len(names or ()) == 2 and names != numbered_classes(2)
+    background, object_name = names if named else ("the background", "class 1")
+    shares = {"black": 1 - share, "white": share}
+    lines = []
+    for command, color, other in ((black, "black", "white"), (white, "white", "black")):
+        meaning = f"{color}, {shares[color]:.0%} of the pixels, becomes {background} and"
+        lines.append(f"{command}   ({meaning} {other} {object_name})".replace("%", " %"))
+    return "\n            ".join(lines if share <= 0.5 else reversed(lines))
+
+
 def check_classes(folder: VocFolder, records: Sequence[PairRecord], class_names: Sequence[str]) -> None:
     """Raises UserError if the masks are black and white, or if one holds a value that is no class index."""
     total = sum(record.counts for record in records)
     if looks_like_0_255(total):
         found = f"black and white masks: only the values 0 ({total[0]} pixels) and 255 ({total[255]} pixels)"
         expected = "class indices 0, 1, …, because 255 is ignored and class 0 alone teaches nothing"
-        remedy = f"{folder.doctor('--map 0:0,255:1')}   (black as class 1: --map 0:1,255:0)"
+        commands = folder.doctor("--map 0:0,255:1"), folder.doctor("--map 0:1,255:0")
+        remedy = offer_both(*commands, float(total[255] / total.sum()), class_names)
         raise UserError("masks-black-white", folder.masks_dir, found, expected, remedy)
     if looks_mixed([record.values for record in records], folder):
         found = "masks of 0 and 255 only beside masks in class indices, so that objects would be ignored"
