@@ -155,7 +155,8 @@ def image_to_array(image: Image.Image, subject: str | Path = "picture", floats: 
         if image.mode == "I" and values.min() >= 0 and values.max() <= 65535:
             return values.astype(np.uint16)
         found = f"32-bit values between {values.min():g} and {values.max():g}"
-        remedy = "import it (python import_dataset.py --format stack), or export it as 8-bit or 16-bit PNG"
+        # The import of a stack takes one file of many pages, and no folder of pictures.
+        remedy = "export all pictures as 16-bit PNG or TIFF, over one range of values for all of them"
         raise UserError("picture-32-bit", subject, found, "8 or 16 bits per channel", remedy)
     return np.array(image.convert("L" if image.mode in ("1", "L", "LA", "La") else "RGB"))
 
