@@ -61,7 +61,7 @@ class ImportRecord:
     def gone(self, pictures: Collection[Path], masks: Collection[Path], names: Collection[str]) -> list[str]:
         """Pairs of the folder that their source has lost: its files are gone, or no longer hold them.
 
-        pictures, masks: sources of an import, which made the pairs `names`. Pairs from elsewhere do not count.
+        pictures, masks: sources of an import, which made the pairs `names`. Others do not count.
         """
         read = {path.resolve() for path in (*pictures, *masks)}
         tops = [
