@@ -83,9 +83,9 @@ def _judge(examination: Examination, repair: MaskRepair) -> tuple[list[UserError
     coding = coding or judge_values(masks, repair)
     left = [] if coding else [error for error in deep if error.subject not in pictures]
     for error in left:
-        error.remedy = (
-            "choose a class for each value: --map OLD:NEW,… of voc2unet.py; * stands for all others"
-        )
+        values = sorted(error.evidence.pixels)
+        which = f"say with --map of voc2unet.py which class each of the values {list_some(values, 6)} is"
+        error.remedy = f"{which}, such as {values[-1]}:1 (255: ignore; * stands for all others)"
     return coding, others + photographs + smeared + colored + left
 
 
