@@ -8,7 +8,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from utils.core.console import UserError
-from utils.doctor.evidence import Evidence, Levels, find_drawing, is_black, is_white, look_numbered, pool
+from utils.doctor.evidence import (
+    EDGE_PIXELS,
+    SOLID,
+    Evidence,
+    Levels,
+    find_drawing,
+    is_black,
+    is_white,
+    look_numbered,
+    pool,
+)
 from utils.doctor.mask_map import named_values, parse_map
 from utils.doctor.originals import read_mask_map
 from utils.doctor.repair import EXPECTED, CodedMaskError, MaskRepair
@@ -21,6 +31,7 @@ from utils.voc.colors import (
     WHITE,
     color_shares,
     color_text,
+    farthest,
     keeps_to_colors,
     main_colors,
     unpack,
@@ -30,6 +41,7 @@ from utils.voc.names import list_some
 INDICES = "class indices 0, 1, 2, …"
 MOST_CLASSES = 64  # of masks without class names
 MAP_ENTRIES = 24  # more classes than this are named in class_names.txt rather than renumbered
+SMOOTH_COLORS = 8  # more colors than this beside those of areas are smooth edges
 GRAY_STEP = 64  # values below 255 that reach this far are gray levels, so that 255 is one of them
 
 
@@ -189,10 +201,26 @@ def judge_colors(errors: Sequence[CodedMaskError], repair: MaskRepair) -> None:
     shown, settings = color_shares(dict(colors.most_common()), colors.total()), read_settings(repair.folder)
     # The table by which the other masks were read before.
     tables = [settings["colors"]] if "colors" in settings else fitting_tables(colors, repair)
-    nearest = repair.settings.nearest or settings.get("nearest", 0)
-    remedy = repair.color_command(tables, f"for each of the colors {shown}", nearest)
+    nearest, purpose = (
+        repair.settings.nearest or settings.get("nearest", 0),
+        f"for each of the colors {shown}",
+    )
+    drawn = find_areas([error.evidence for error in errors], colors)
+    if not tables and drawn and len(colors) > len(drawn) + SMOOTH_COLORS:
+        # Smooth edges: a line for each of their colors would make classes of them.
+        nearest = max(nearest, farthest(colors, drawn))
+        purpose = f"per class (drawn areas: {list_some([color_text(color) for color in drawn], 8)})"
+    remedy = repair.color_command(tables, purpose, nearest)
     for error in errors:
         error.remedy = remedy
+
+
+def find_areas(masks: Sequence[Evidence], colors: Counter) -> list[int]:
+    """The packed colors of drawn areas among `colors`, which count the pixels of all masks."""
+    inner = sum((Counter(mask.inner) for mask in masks), Counter())
+    return [
+        one for one, count in colors.most_common() if count >= EDGE_PIXELS and inner[one] >= SOLID * count
+    ]
 
 
 def fitting_tables(colors: Sequence[int], repair: MaskRepair) -> list[str]:

@@ -1,6 +1,6 @@
 """Color-coded ground truth: tables of colors and classes, and RGB masks turned into class indices by them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -140,6 +140,13 @@ def main_colors(counts: dict[int, int], at_most: int = 8) -> list[int]:
         if count >= 0.005 * sum(counts.values()) and not near and len(kept) < at_most:
             kept.append(color)
     return kept
+
+
+def farthest(found: Iterable[int], colors: Sequence[int]) -> int:
+    """Distance in RGB, rounded up, within which each of the packed colors found has one of `colors`."""
+    values = np.array([unpack(color) for color in found])
+    apart = [np.linalg.norm(values - np.array(unpack(color)), axis=1) for color in colors]
+    return int(np.ceil(np.min(apart, axis=0).max()))
 
 
 def keeps_to_colors(counts: dict[int, int], colors: list[int], distance: float = 14) -> bool:

@@ -1,0 +1,42 @@
+"""Colored drawings with smooth edges: the proposed command makes classes of areas, not of edges."""
+
+import re
+import shlex
+
+import cv2
+import numpy as np
+import pytest
+import tyro
+from doctor_folder import check, make_pairs
+from scripts import save_as
+
+from utils.core.console import UserError
+from utils.core.files import write_lines
+from utils.images.reading import read_mask
+from voc2unet import Config, main
+
+pytestmark = pytest.mark.usefixtures("without_drawing")
+LINES = ["0 0 0 background", "255 0 0 a", "0 0 255 b"]
+
+
+def test_edges_are_no_classes(tmp_path):
+    folder, drawings = make_pairs(tmp_path / "voc", 4), {}
+    for index, path in enumerate(sorted(folder.masks_dir.iterdir())):
+        height = width = 96
+        save_as(folder.image_path(path.stem), np.full((height, width), index, np.uint8))
+        drawing = np.zeros((4 * height, 4 * width, 3), np.uint8)
+        cv2.circle(drawing, (width + 9 * index, height), int(0.7 * height), (255, 0, 0), -1)
+        cv2.circle(drawing, (3 * width, 3 * height - index), int(0.6 * height), (0, 0, 255), -1)
+        drawings[path.name] = cv2.resize(drawing, (width, height), interpolation=cv2.INTER_AREA)
+        save_as(path, drawings[path.name])
+    with pytest.raises(UserError) as caught:
+        check(folder)
+    assert caught.value.code == "mask-colors"
+    assert "0 0 0, 255 0 0, 0 0 255" in caught.value.remedy
+    command = re.search(r"voc2unet\.py (--.*?)   ", caught.value.remedy)[1]
+    table = tmp_path / "colors.txt"
+    write_lines(table, LINES)
+    main(tyro.cli(Config, args=shlex.split(command.replace("colors.txt", shlex.quote(str(table))))))
+    for name, drawing in drawings.items():
+        expected = np.where(drawing[..., 0] > 127, 1, np.where(drawing[..., 2] > 127, 2, 0))
+        np.testing.assert_array_equal(read_mask(folder.masks_dir / name), expected)
