@@ -36,68 +36,114 @@ class ConfusionMatrix:
         return Scores(self.counts.cpu().numpy())
 
 
-@dataclass(frozen=True)
-class Scores:
-    """Scores of a confusion matrix (K, K) int64. Per class: (K,) float64 in 0…1, or NaN.
+class ClassScores:
+    """Scores of counts (…, K): `hits`, `truth` and `predicted` pixels of each class.
 
-    IoU and Dice are NaN for a class that is neither in the truth nor in the prediction, recall for one not in
-    the truth, precision for one never predicted. Means leave NaN out.
+    Per class: (…, K) float64 in 0…1, or NaN. IoU and Dice are NaN for a class that is neither in the truth
+    nor in the prediction, recall for one not in the truth, precision for one never predicted, specificity
+    for one that is all of the truth. Means leave NaN out. Without leading axes, means are plain floats.
     """
 
-    matrix: np.ndarray
+    hits: np.ndarray
+    truth: np.ndarray
+    predicted: np.ndarray
+
+    @property
+    def total(self) -> np.ndarray:
+        """All counted pixels (…)."""
+        return self.truth.sum(-1)
 
     @property
     def iou(self) -> np.ndarray:
-        hit = np.diag(self.matrix)
-        return _ratio(hit, self.matrix.sum(0) + self.matrix.sum(1) - hit)
+        return ratio(self.hits, self.truth + self.predicted - self.hits)
 
     @property
     def dice(self) -> np.ndarray:
         """Equal to F1."""
-        return _ratio(2 * np.diag(self.matrix), self.matrix.sum(0) + self.matrix.sum(1))
+        return ratio(2 * self.hits, self.truth + self.predicted)
 
     @property
     def precision(self) -> np.ndarray:
-        return _ratio(np.diag(self.matrix), self.matrix.sum(0))
+        return ratio(self.hits, self.predicted)
 
     @property
     def recall(self) -> np.ndarray:
-        """Also called the pixel accuracy (PA) of a class."""
-        return _ratio(np.diag(self.matrix), self.matrix.sum(1))
+        """Also called sensitivity, or the pixel accuracy (PA) of a class."""
+        return ratio(self.hits, self.truth)
+
+    @property
+    def specificity(self) -> np.ndarray:
+        """Share of the pixels of other classes that were not predicted as this one."""
+        others = np.asarray(self.total)[..., None] - self.truth
+        return ratio(others - (self.predicted - self.hits), others)
 
     @property
     def miou(self) -> float:
-        return _mean(self.iou)
+        return mean_of(self.iou)
 
     @property
     def mdice(self) -> float:
-        return _mean(self.dice)
+        return mean_of(self.dice)
 
     @property
     def mpa(self) -> float:
         """Mean recall over the classes that are in the truth."""
-        return _mean(self.recall)
+        return mean_of(self.recall)
 
     @property
     def mprecision(self) -> float:
-        return _mean(self.precision)
+        return mean_of(self.precision)
 
     @property
     def accuracy(self) -> float:
         """Share of all counted pixels that are right."""
-        return float(np.trace(self.matrix) / max(self.matrix.sum(), 1))
+        return _plain(ratio(self.hits.sum(-1), self.total, nothing=0.0))
 
     @property
     def fwiou(self) -> float:
         """IoU weighted by each class's share of the truth."""
-        share = self.matrix.sum(1) / max(self.matrix.sum(), 1)
-        return float(np.nansum(share * self.iou))
+        share = ratio(self.truth, np.asarray(self.total)[..., None], nothing=0.0)
+        return _plain(np.nansum(share * self.iou, axis=-1))
+
+    @property
+    def kappa(self) -> float:
+        """Cohen's kappa (1960): accuracy beyond that of chance; NaN where chance is always right."""
+        share = ratio(self.truth, np.asarray(self.total)[..., None], nothing=0.0)
+        by_chance = (share * self.predicted).sum(-1)
+        rest = self.total - by_chance
+        return _plain(ratio(self.hits.sum(-1) - by_chance, np.where(rest > 1e-9 * self.total, rest, 0)))
 
 
-def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    return np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)
+@dataclass(frozen=True)
+class Scores(ClassScores):
+    """Scores of a confusion matrix (K, K) int64, rows truth."""
+
+    matrix: np.ndarray
+
+    @property
+    def hits(self) -> np.ndarray:
+        return np.diag(self.matrix)
+
+    @property
+    def truth(self) -> np.ndarray:
+        return self.matrix.sum(1)
+
+    @property
+    def predicted(self) -> np.ndarray:
+        return self.matrix.sum(0)
 
 
-def _mean(values: np.ndarray) -> float:
-    values = values[~np.isnan(values)]
-    return float(values.mean()) if len(values) else float("nan")
+def ratio(part: np.ndarray, whole: np.ndarray, nothing: float = np.nan) -> np.ndarray:
+    """part / whole, `nothing` where the whole is not above zero."""
+    part, whole = np.broadcast_arrays(part, whole)
+    return np.divide(part, whole, out=np.full(part.shape, nothing), where=whole > 0)
+
+
+def mean_of(values: np.ndarray) -> np.ndarray | float:
+    """Mean over the last axis without NaN; NaN where there is nothing else."""
+    known = ~np.isnan(values)
+    return _plain(ratio(np.where(known, values, 0).sum(-1), known.sum(-1)))
+
+
+def _plain(value: np.ndarray) -> np.ndarray | float:
+    return value if np.ndim(value) else float(value)
