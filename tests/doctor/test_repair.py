@@ -323,8 +323,10 @@ def test_photograph_in_the_place_of_a_mask(folder):
 
 def test_map_to_the_nearest_value():
     table = parse_map("0:0,100:1,200:2", 50)
-    assert table[[0, 49, 50, 51, 149, 151, 200, 250]].tolist() == [0, 0, -1, 1, 1, 2, 2, 2]
+    # Of two that are equally near the larger one.
+    assert table[[0, 49, 50, 51, 149, 150, 200, 250]].tolist() == [0, 0, 1, 1, 1, 2, 2, 2]
     assert table[251] == -1
+    assert parse_map("200:2,100:1,0:0", 50).tolist() == table.tolist()
     assert parse_map("0:0,*:1")[[0, 1, 255, 65535]].tolist() == [0, 1, 1, 1]
     assert parse_map("5:1")[[0, 5, 255, 256]].tolist() == [0, 1, 255, -1]
 

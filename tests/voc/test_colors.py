@@ -119,10 +119,10 @@ def test_nearest_color_within_the_tolerance(tmp_path):
     assert table.to_indices(rgb, 6)[0].tolist() == [[0, 1, 0, 1]]
 
 
-def test_color_halfway_between_two_classes_is_not_guessed(tmp_path):
+def test_color_halfway_between_two_classes_takes_the_first_one(tmp_path):
     table = write_table(tmp_path / "t.txt", "0 0 0 a\n100 0 0 b\n100 100 0 b\n")
     rgb = np.array([[[50, 0, 0], [100, 50, 0]]], np.uint8)
-    assert table.to_indices(rgb, 255)[0].tolist() == [[254, 1]]
+    assert table.to_indices(rgb, 255)[0].tolist() == [[0, 1]]
 
 
 def test_colors_color_shares():

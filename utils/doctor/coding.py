@@ -8,23 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from utils.core.console import UserError
-from utils.doctor.evidence import (
-    EDGE_PIXELS,
-    SOLID,
-    Evidence,
-    Levels,
-    find_drawing,
-    is_black,
-    is_white,
-    look_numbered,
-    pool,
-)
+from utils.doctor.drawings import judge_drawing, map_areas
+from utils.doctor.evidence import EDGE_PIXELS, SOLID, Evidence, Levels, look_numbered, pool
 from utils.doctor.mask_map import named_values, parse_map
 from utils.doctor.originals import read_mask_map
-from utils.doctor.repair import EXPECTED, CodedMaskError, MaskRepair
+from utils.doctor.repair import EXPECTED, INDICES, CodedMaskError, MaskRepair
 from utils.images.palette import IGNORE_INDEX
 from utils.voc.class_files import LABELMAP, read_labelmap
-from utils.voc.classes import looks_mixed, offer_both, read_settings
+from utils.voc.classes import looks_mixed, read_settings
 from utils.voc.colors import (
     BLACK_WHITE,
     BUILT_IN,
@@ -38,7 +29,6 @@ from utils.voc.colors import (
 )
 from utils.voc.names import list_some
 
-INDICES = "class indices 0, 1, 2, …"
 MOST_CLASSES = 64  # of masks without class names
 MAP_ENTRIES = 24  # more classes than this are named in class_names.txt rather than renumbered
 SMOOTH_COLORS = 8  # more colors than this beside those of areas are smooth edges
@@ -65,8 +55,8 @@ def judge_values(masks: Sequence[Evidence], repair: MaskRepair) -> list[UserErro
         remedy = f"{repair.command(instances=True)}   (one class, and SegmentationObject keeps the numbers"
         remedy += "; where the values are classes, write class_names.txt)"
         return [UserError("mask-objects", masks_dir, found, INDICES, remedy)]
-    if drawing := find_drawing(levels):
-        return [_smooth_edges(levels, *drawing, repair)]
+    if smooth := judge_drawing(levels, repair):
+        return [smooth]
     if names is not None and len(values := _drawn_values(levels)) != len(names):
         # Each mask is a fault of its own: see check_classes.
         return []
@@ -98,26 +88,6 @@ def _mixed(masks: Sequence[Evidence], repair: MaskRepair) -> UserError:
     return UserError("masks-mixed", white[0].path, found, expected, remedy)
 
 
-def _smooth_edges(levels: Levels, low: int, high: int, edges: Sequence[int], repair: MaskRepair) -> UserError:
-    """A drawing of two values with smooth edges, or with a class of thin lines if there is one value more."""
-    found = f"{len(levels.values)} values: areas of {low} and {high}, and thin lines between them"
-    own = f"--map {low}:0,{edges[0]}:1,{high}:2"
-    if black_white := is_black(low) and is_white(high):
-        low, high = 0, 255
-    # A value just in the middle would be equally near to both.
-    high, half = high - ((low + high) / 2 in levels.values), (high - low) // 2
-    mapping = f"{low}:0,{high}:1"
-    if len(edges) > 1 and black_white:
-        white = sum(pixels for value, pixels in levels.pixels.items() if value > half) / levels.pixels.total()
-        commands = (repair.command(map=text, nearest=half) for text in (mapping, f"{low}:1,{high}:0"))
-        remedy = offer_both(*commands, white, repair.class_names)
-    elif len(edges) > 1:
-        remedy = f"{repair.command(map=mapping, nearest=half)}   (every value takes the nearer of the two)"
-    else:
-        remedy = f"--map {mapping} --nearest {half} if {edges[0]} is a smooth edge; {own} if it is a class"
-    return UserError("mask-smooth-edges", repair.folder.masks_dir, found, INDICES, remedy)
-
-
 def _close_gaps(levels: Levels, repair: MaskRepair) -> UserError:
     """Values that are no class indices. They are renumbered where this loses none."""
     names, masks_dir, every = repair.class_names, repair.folder.masks_dir, levels.values
@@ -133,7 +103,13 @@ def _close_gaps(levels: Levels, repair: MaskRepair) -> UserError:
         return UserError("mask-one-value", masks_dir, found, "a background and at least one class", remedy)
     if levels.edges:
         found += f": {list_some(levels.edges, 6)} are smooth edges"
-        remedy = "export the masks again without smooth edges; if every value is a class, " + write
+        remedy = "export the masks again without smooth edges"
+        if len(values) <= MAP_ENTRIES:
+            remedy += f"; if every value is a class, {write}"
+        elif 2 <= len(levels.areas) <= MAP_ENTRIES:
+            mapping, nearest = map_areas(levels, levels.areas)
+            areas = list_some(levels.areas, 6)
+            remedy += f"; if the classes are {areas} and no other: --map {mapping} --nearest {nearest}"
         return UserError("mask-gray-levels", masks_dir, found, INDICES, remedy)
     if len(values) > MAP_ENTRIES:
         remedy = f"--instances of voc2unet.py if the values number objects, else {write}"

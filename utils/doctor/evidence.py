@@ -95,6 +95,15 @@ class Levels:
         edges = [value for value in thin if self.are_edges([value])]
         return edges if self.solid and sum(map(self.pixels.get, edges)) >= EDGE_PIXELS else []
 
+    @property
+    def areas(self) -> list[int]:
+        """Values of areas of some size, sorted: of those near each other the most frequent one."""
+        found: list[int] = []
+        for value in sorted(self.solid, key=self.pixels.get, reverse=True):
+            if self.pixels[value] >= EDGE_PIXELS and all(abs(value - one) > 2 * NEAR_END for one in found):
+                found.append(value)
+        return sorted(found)
+
     def are_edges(self, values: Sequence[int]) -> bool:
         return sum(map(self.between.get, values)) >= EDGE * sum(map(self.pixels.get, values))
 
@@ -129,6 +138,25 @@ def find_drawing(levels: Levels) -> tuple[int, int, list[int]] | None:
     sizes = [sum(map(levels.pixels.get, group)) for group in groups]
     low, high = (max(group, key=levels.pixels.get) for group in groups)
     return (low, high, edges) if pixels <= limit * min(sizes) else None
+
+
+def find_levels(levels: Levels) -> list[int]:
+    """Three values or more of a drawing whose smooth edges have all others; none where that is unsure."""
+    drawn = levels.areas
+    edges = [value for value in levels.values if all(abs(value - one) > NEAR_END for one in drawn)]
+    pixels, most = sum(map(levels.pixels.get, edges)), levels.pixels.total() / 2
+    if len(drawn) < 3 or len(edges) <= len(drawn) or not EDGE_PIXELS <= pixels <= most:
+        return []
+    # A value that stands out may be a class of thin lines.
+    limit = max(0.25, 2 / len(edges)) * pixels
+    even = all(levels.pixels[value] <= limit for value in edges)
+    return drawn if even and levels.are_edges(edges) and not _hold_class(levels, edges) else []
+
+
+def _hold_class(levels: Levels, edges: Sequence[int]) -> bool:
+    """Whether one of the values of edges is an area, or has pixels that are no edge."""
+    frequent = [value for value in edges if levels.pixels[value] >= EDGE_PIXELS]
+    return any(value in levels.solid or not levels.are_edges([value]) for value in frequent)
 
 
 def is_black(value: int) -> bool:

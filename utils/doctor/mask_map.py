@@ -1,6 +1,7 @@
 """--map: new class indices for the values of masks."""
 
 import re
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -18,23 +19,36 @@ def named_values(text: str) -> set[int]:
 def parse_map(text: str, nearest: int = 0) -> np.ndarray:
     """`OLD:NEW,…` as a table (65536,) int32 from old value to new. Raises UserError.
 
-    Values that are not named take the class of the nearest named one, at most `nearest` away and without a
-    tie, then that of `*`. Otherwise those up to 255 stay, or have no class (-1) if `nearest` is given; those
-    above have none.
+    Values that are not named take the class of the nearest named one, at most `nearest` away, then that of
+    `*`. Otherwise those up to 255 stay, or have no class (-1) if `nearest` is given; those above have none.
     """
     named = _parse_entries(text)
     others = named.pop("*", None)
     table = np.full(65536, NO_CLASS if others is None else others, np.int32)
     if others is None and not nearest:
         table[:256] = np.arange(256)
-    old, new = np.array([*map(int, named)], int), np.array([*named.values()], int)
+    old = _sorted_levels(named)
+    new = np.array([named[str(value)] for value in old], int)
     if nearest and named:
-        distance = np.abs(np.arange(65536)[:, None] - old)
-        sure = (distance == distance.min(1, keepdims=True)).sum(1) == 1
-        near = (distance.min(1) <= nearest) & sure
-        table[near] = new[distance.argmin(1)[near]]
+        place = nearest_level(old)
+        near = np.abs(np.arange(65536) - old[place]) <= nearest
+        table[near] = new[place[near]]
     table[old] = new
     return table
+
+
+def named_levels(text: str) -> np.ndarray:
+    """The old values that a map names, (n,) sorted, without `*`. Raises UserError."""
+    return _sorted_levels(_parse_entries(text))
+
+
+def _sorted_levels(named: Iterable[str]) -> np.ndarray:
+    return np.array(sorted(int(value) for value in named if value != "*"), int)
+
+
+def nearest_level(levels: np.ndarray) -> np.ndarray:
+    """(65536,) places, in sorted levels (n,), of the one nearest to each value; of two, of the larger one."""
+    return np.searchsorted((levels[:-1] + levels[1:]) / 2, np.arange(65536), side="right")
 
 
 def _parse_entries(text: str) -> dict[str, int]:

@@ -9,17 +9,19 @@ import numpy as np
 from annotated_types import Ge
 
 from utils.core.console import UserError, quoted
+from utils.doctor.edges import settle_edges
 from utils.doctor.evidence import Evidence, gather
 from utils.doctor.fitting import Fit, fit_mask
-from utils.doctor.mask_map import NO_CLASS, named_values, parse_map
+from utils.doctor.mask_map import NO_CLASS, named_levels, named_values, parse_map
 from utils.images.masks import MaskFile, number_objects, read_mask_file
-from utils.images.palette import voc_palette
+from utils.images.palette import IGNORE_INDEX, voc_palette
 from utils.voc.class_files import find_class_file, load_color_table, read_mask_classes
 from utils.voc.colors import ColorTable, color_shares, count_colors, pack
 from utils.voc.folder import VocFolder
 from utils.voc.names import list_some
 
 EXPECTED = "an 8-bit PNG with one channel or a palette, whose pixel values are the class indices"
+INDICES = "class indices 0, 1, 2, …"
 PHOTO_COLORS = 64  # more of them under an alpha channel are a cut-out picture
 
 
@@ -274,7 +276,14 @@ class MaskRepair:
         if (new != present).any():
             listed = [f"{a} → {b}" for a, b in zip(present, new, strict=True) if a != b or not nearest]
             reading.steps.append(list_some(listed))
-        return self.values[values].astype(np.uint8)
+        if not nearest:
+            return self.values[values].astype(np.uint8)
+        settled, lost = settle_edges(values, named_levels(self.settings.map), nearest)
+        mask = self.values[settled].astype(np.uint8)
+        mask[lost] = IGNORE_INDEX
+        reading.steps += ["smooth edges → the areas beside them"] * bool((settled != values).any())
+        reading.steps += ["thin parts between the gray levels of areas → 255"] * bool(lost.any())
+        return mask
 
     def _fit(self, pair: Pair, size: tuple[int, int], reading: MaskReading) -> None:
         """Turn and resize the mask as `reading.fit` says. Raises UserError where it cannot fit."""

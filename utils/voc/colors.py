@@ -86,8 +86,8 @@ class ColorTable:
     def to_indices(self, rgb: np.ndarray, nearest: float = 0) -> tuple[np.ndarray, dict[int, int]]:
         """RGB mask (H, W, 3) uint8 → class indices (H, W) uint8, and packed colors without a class → pixels.
 
-        nearest: a color that is not in the table counts as the nearest one, in RGB, at most this far. Between
-        two classes that are equally near nothing is chosen. Pixels without a class are 254.
+        nearest: a color that is not in the table counts as the nearest one, in RGB, at most this far; of some
+        that are equally near, as the first one in the table. Pixels without a class are 254.
         """
         packed = pack(rgb)
         mask = self._lookup[packed]
@@ -102,8 +102,7 @@ class ColorTable:
 
     def _nearest_class(self, packed: int, nearest: float) -> int:
         distance = self.distances(packed)
-        classes = set(self.indices[distance == distance.min()].tolist())
-        return classes.pop() if distance.min() <= nearest and len(classes) == 1 else UNKNOWN
+        return int(self.indices[distance.argmin()]) if distance.min() <= nearest else UNKNOWN
 
     def distances(self, packed: int) -> np.ndarray:
         """Euclidean distances in RGB of a packed color to those of the table, (C,) float."""
