@@ -77,7 +77,8 @@ def convert(config: Config, folder: VocFolder) -> tuple[str, list[str]]:
     if source is None or config.masks:
         images = config.images or source
         if name in ("auto", "pairs"):
-            return "pairs", import_pairs(folder, images, config.masks, config.link, config.overwrite)
+            settings = config.link, config.overwrite, config.scaling
+            return "pairs", import_pairs(folder, images, config.masks, *settings)
         if name == "stack":
             return name, import_stack(folder, images, config.masks, config.scaling, config.overwrite)
     if config.masks:

@@ -11,7 +11,7 @@ from refusal import codes_and_paths, refused
 from scripts import save_as, snapshot
 
 from import_dataset import Config, main
-from utils.images.reading import read_image, read_mask
+from utils.images.reading import read_mask
 from utils.images.writing import write_mask
 from utils.importing.pairs import find_pairs
 from utils.voc.folder import VocFolder
@@ -207,19 +207,3 @@ def test_corrected_numbers_of_objects_replace_those_that_the_repair_wrote(tmp_pa
     assert {path: content for path, content in kept.items() if "Object" in path} == {
         "1/SegmentationObject/b.png": old
     }
-
-
-def test_pictures_of_floats_are_refused_with_advice_that_works(tmp_path):
-    floats = {name: np.roll(PICTURE[..., 0], shift) * np.float32(0.01) for shift, name in enumerate("ab")}
-    for name, values in floats.items():
-        save_as(tmp_path / "in" / f"{name}.tif", values)
-        save_as(tmp_path / "in" / f"{name}_mask.png", MASK)
-    for error in refused(tmp_path, main, pairs(tmp_path)):
-        assert error.code == "picture-32-bit" and "16-bit" in error.remedy and "python" not in error.remedy
-    exported = {name: np.round(values * 20_000).astype(np.uint16) for name, values in floats.items()}
-    for name, values in exported.items():
-        save_as(tmp_path / "in" / f"{name}.tif", values)
-    main(pairs(tmp_path))
-    folder = VocFolder(tmp_path / "voc")
-    for name, values in exported.items():
-        np.testing.assert_array_equal(read_image(folder.images[name]), values)

@@ -155,8 +155,11 @@ def image_to_array(image: Image.Image, subject: str | Path = "picture", floats: 
         if image.mode == "I" and values.min() >= 0 and values.max() <= 65535:
             return values.astype(np.uint16)
         found = f"32-bit values between {values.min():g} and {values.max():g}"
-        # The import of a stack takes one file of many pages, and no folder of pictures.
         remedy = "export all pictures as 16-bit PNG or TIFF, over one range of values for all of them"
+        # The import of pairs scales them.
+        remedy += ", or import them with their masks: import_dataset.py --images … --masks …" * (
+            image.mode == "F"
+        )
         raise UserError("picture-32-bit", subject, found, "8 or 16 bits per channel", remedy)
     return np.array(image.convert("L" if image.mode in ("1", "L", "LA", "La") else "RGB"))
 

@@ -145,7 +145,8 @@ def recognise_pairs(tree: Tree) -> str | None:
 
 
 def convert_pairs(request: Request) -> list[str]:
-    return import_pairs(request.folder, request.tree.root, None, request.link, request.overwrite)
+    folder, root = request.folder, request.tree.root
+    return import_pairs(folder, root, None, request.link, request.overwrite, request.scaling)
 
 
 # In the order in which messages list them. The names are those of --format.

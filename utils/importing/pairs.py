@@ -15,6 +15,8 @@ from utils.core.console import UserError, counted, note, quoted, warn
 from utils.images.masks import read_mask_file
 from utils.images.reading import read_image, read_mask
 from utils.importing.dataset import describe_splits, join_splits
+from utils.importing.float_pictures import choose_scale, read_scaled
+from utils.importing.stacks import record_range, sample_values
 from utils.importing.transfer import Item, check_all, raise_together, transfer
 from utils.importing.tree import SPLIT_NAMES, walk
 from utils.voc.class_files import find_class_file, read_mask_classes
@@ -36,20 +38,35 @@ class FoundPair(NamedTuple):
 
 
 def import_pairs(
-    folder: VocFolder, images_dir: Path, masks_dir: Path | None, link: bool, overwrite: bool = False
+    folder: VocFolder,
+    images_dir: Path,
+    masks_dir: Path | None,
+    link: bool,
+    overwrite: bool = False,
+    like: Path | None = None,
 ) -> list[str]:
     """Write pictures and the masks that `find_pairs` finds for them into a VOC folder. Returns a summary.
 
-    Masks that are no plain index masks are copied as they are: voc2unet.py mends them. Class names and
-    official splits come along. Raises UserError before anything is written.
+    Masks that are no plain index masks are copied as they are: voc2unet.py mends them. Pictures of floats
+    become 16 bits as stacks do (like: see `choose_range`). Class names and official splits come along. Raises
+    UserError before anything is written.
     """
     pairs = find_pairs(images_dir, masks_dir)
     masks: dict[str, tuple[Item, bool]] = {}
-    check_all(masks_dir or images_dir, [partial(check_pair, folder, one, masks) for one in pairs], "pair")
+    floats: dict[Path, np.ndarray] = {}
+    checks = [partial(check_pair, folder, one, masks, floats) for one in pairs]
+    check_all(masks_dir or images_dir, checks, "pair")
+    scaling = folder.root / "scaling.json"
+    low_high = (
+        choose_scale(images_dir, [one.picture for one in pairs], floats, scaling, like) if floats else None
+    )
     items = []
     for one in pairs:
-        picture = folder.images_dir / f"{one.name}{one.picture.suffix}"
-        items += [Item(picture, one.picture, "picture"), masks[one.name][0]]
+        picture = Item(folder.images_dir / f"{one.name}{one.picture.suffix}", one.picture, "picture")
+        if low_high:
+            read = partial(read_scaled, one.picture, low_high)
+            picture = Item(folder.images_dir / f"{one.name}.png", one.picture, "picture", read)
+        items += [picture, masks[one.name][0]]
     unlike = [one.mask for one in pairs if not masks[one.name][1]]
     texts = {}
     # Roboflow puts _classes.csv into each folder of masks.
@@ -59,6 +76,8 @@ def import_pairs(
     splits = join_splits(folder, pairs) if any(one.split for one in pairs) else {}
     texts |= {folder.splits_dir / f"{split}.txt": listed for split, listed in splits.items()}
     lines = [f"{counted(len(pairs), 'pair')}: {transfer(folder, items, texts, link, True, overwrite)}"]
+    if low_high:
+        lines.append(record_range(scaling, "pictures", low_high))
     if unlike:
         found = (
             f"{counted(len(unlike), 'mask')} copied as they are, such as {unlike[0]}: no plain index masks"
@@ -262,12 +281,18 @@ def check_order(path: Path, names: Sequence[str], existing: Sequence[str]) -> No
             raise UserError("class-order", path, found, expected, remedy)
 
 
-def check_pair(folder: VocFolder, pair: FoundPair, masks: dict[str, tuple[Item, bool]]) -> None:
+def check_pair(
+    folder: VocFolder, pair: FoundPair, masks: dict[str, tuple[Item, bool]], floats: dict[Path, np.ndarray]
+) -> None:
     """Add to `masks`, by name, what is to be written, and whether it is an index mask.
 
-    Raises UserError for files that cannot be read, and for a mask of another shape than its picture.
+    floats: gets finite values (n,) of a picture of floats. Raises UserError for files that cannot be read,
+    and for a mask of another shape than its picture.
     """
-    file, size = read_mask_file(pair.mask), read_image(pair.picture).shape[:2]
+    file, picture = read_mask_file(pair.mask), read_image(pair.picture, floats=True)
+    size = picture.shape[:2]
+    if picture.dtype.kind == "f":
+        floats[pair.picture] = sample_values(picture)
     # voc2unet.py turns and resizes.
     sizes = [size, size[::-1]] if is_turned(pair.picture) else [size]
     if not any(same_shape(file.values.shape[:2], one) for one in sizes):

@@ -1,6 +1,5 @@
 """Multi-page TIFF stacks → VOC folder, page by page."""
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -11,13 +10,13 @@ import tifffile
 from tifffile import TiffFile, TiffFileError, TiffPage
 
 from utils.core.console import UserError, counted, progress
-from utils.core.files import read_record, write_lines
+from utils.core.files import read_record
 from utils.images.normalisation import floats_to_uint16
 from utils.images.reading import DECODE_ERRORS
 from utils.images.tiff import check_pages, read_layout
 from utils.importing.transfer import Item, transfer
 from utils.voc.folder import VocFolder, check_size
-from utils.voc.scaling import widest_range
+from utils.voc.scaling import record_scaling, widest_range
 
 SAMPLE = 1 << 23  # values that a range is measured on; smaller stacks are measured whole
 REACH = 7  # how far a range may exceed the percentiles, in their distance: 12 bits remain between them
@@ -39,7 +38,6 @@ def import_stack(
         low_high = None if values is None else choose_range(images, values, scaling_path, like)
         if masks:
             check_labels(masks, labels, images, pictures)
-        scaling = read_record(scaling_path)
         digits = max(3, len(str(len(pictures) - 1)))
         items = []
         for number, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
@@ -51,12 +49,15 @@ def import_stack(
         summary = transfer(folder, items, {}, overwrite=overwrite)
         lines = [f"{counted(len(pictures), 'page')} of {name}: {summary}"]
     if low_high:
-        entry = {"low": low_high[0], "high": low_high[1], "to": [0, 65535]}
-        if scaling.get(name) != entry:
-            write_lines(scaling_path, [json.dumps({**scaling, name: entry}, indent=1, ensure_ascii=False)])
-        span = "{:g} … {:g}".format(*low_high)
-        lines.append(f"values {span} became 0 … 65535 (recorded in {scaling_path}); training stretches them")
+        lines.append(record_range(scaling_path, name, low_high))
     return lines
+
+
+def record_range(scaling: Path, name: str, low_high: tuple[float, float]) -> str:
+    """Write to scaling.json what became 0 and 65535. name: of the stack. Returns the line that says so."""
+    record_scaling(scaling, {name: {"low": low_high[0], "high": low_high[1], "to": [0, 65535]}})
+    span = "{:g} … {:g}".format(*low_high)
+    return f"values {span} became 0 … 65535 (recorded in {scaling}); training stretches them"
 
 
 def choose_range(images: Path, values: np.ndarray, scaling: Path, like: Path | None) -> tuple[float, float]:
@@ -73,7 +74,7 @@ def choose_range(images: Path, values: np.ndarray, scaling: Path, like: Path | N
     lowest, highest = widest_range(scaling)
     if not lowest <= low <= high <= highest:
         found, expected = f"values of {low:g} … {high:g}", f"{lowest:g} … {highest:g}, as in {scaling}"
-        remedy = "import the stack with the widest range first, or each into its own folder (--voc-root)"
+        remedy = "import the data of the widest range first, or each into a folder of its own (--voc-root)"
         raise UserError("stack-range", images, found, expected, remedy)
     return lowest, highest
 
@@ -83,6 +84,14 @@ def usual_range(values: np.ndarray) -> tuple[float, float]:
     low, high = np.percentile(values, (0.1, 99.9)).tolist()
     reach = REACH * (high - low) or np.inf
     return max(float(values.min()), low - reach), min(float(values.max()), high + reach)
+
+
+def sample_values(values: np.ndarray, most: int = 1 << 16) -> np.ndarray:
+    """Finite values (n,) spread over all of them, the smallest and the largest among them: a copy."""
+    finite = values[np.isfinite(values)]
+    if finite.size <= most:
+        return finite
+    return np.append(finite[:: -(-finite.size // most)], [finite.min(), finite.max()])
 
 
 @contextmanager
@@ -137,9 +146,7 @@ def check_pictures(path: Path, pages: Sequence[TiffPage]) -> np.ndarray | None:
             remedy = "split channels, or unify the pages, in ImageJ"
             raise UserError("page-kind", page_name(page), found, expected, remedy)
         if keep == {False}:
-            values = pixels[np.isfinite(pixels)]
-            # A copy, because a view would keep the whole page in memory.
-            samples.append(values[:: max(1, -(-values.size * len(pages) // SAMPLE))].copy())
+            samples.append(sample_values(pixels, max(1, SAMPLE // len(pages))))
     if not samples:
         return None
     values = np.concatenate(samples)

@@ -21,7 +21,7 @@ from utils.images.normalisation import floats_to_uint16
 from utils.images.palette import IGNORE_INDEX
 from utils.images.reading import DECODE_ERRORS, IMAGE_SUFFIXES, read_image
 from utils.importing.dataset import Dataset, Entry, Labels, Request, Size
-from utils.importing.stacks import choose_range, usual_range
+from utils.importing.stacks import choose_range, sample_values, usual_range
 from utils.importing.tree import Tree
 from utils.voc.class_files import find_class_file, read_class_file
 from utils.voc.names import core_name, match_names, natural_key
@@ -29,7 +29,6 @@ from utils.voc.names import core_name, match_names, natural_key
 NIFTI = (".nii.gz", ".nii")
 FOLDERS = {"imagestr": ("labelstr", "train"), "imagests": ("labelsts", "test")}
 CHANNEL = re.compile(r"_(\d{4})$")
-SAMPLE = 1 << 16  # values of a volume on which a range is measured
 _LOCK = threading.Lock()
 
 
@@ -199,7 +198,7 @@ def survey_case(case: Case) -> Survey:
             )
         values = set(found.astype(int).tolist())
     joined = [volume[..., channel] for volume in volumes for channel in range(volume.shape[3])]
-    samples = [one.ravel()[:: max(1, one.size // SAMPLE)].copy() for one in joined]
+    samples = [sample_values(one) for one in joined]
     return Survey(len(joined), np.result_type(*volumes), volumes[0].shape[2], samples, values)
 
 
@@ -231,7 +230,6 @@ def choose_scales(request: Request, surveys: list[Survey]) -> dict[int, tuple[fl
     path, limits = request.folder.root / "scaling.json", {}
     for channel in range(channels):
         values = np.concatenate([survey.samples[channel] for survey in surveys])
-        values = values[np.isfinite(values)]
         if not values.size:
             found = "no finite value in any volume"
             raise UserError("no-finite-value", request.tree.root, found, "numbers", "export them again")
