@@ -161,6 +161,15 @@ def test_layout_of_roboflow(tmp_path):
         assert folder.read_split(split) == [f"x_{other}"]
 
 
+def test_names_of_pictures_are_no_split(tmp_path):
+    names = ["train_1.jpg", "val_image.jpg", "test_image.jpg"]
+    for name in names:
+        save_as(tmp_path / "in" / "images" / name, PICTURE)
+    write_coco(tmp_path / "in" / "all.json", dict(enumerate(names)), [annotation(0, 0, 3, POLYGON)])
+    main(Config(input=tmp_path / "in", voc_root=tmp_path / "voc"))
+    assert not VocFolder(tmp_path / "voc").splits_dir.exists()
+
+
 def test_classes_are_joined_by_name(tmp_path):
     """A second data set with its classes in another order, and one more, into the same folder."""
     for name, categories in {

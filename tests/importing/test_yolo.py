@@ -59,6 +59,14 @@ def test_layouts(tmp_path, layout, lists, capsys):
     assert "alone.png" in capsys.readouterr().err
 
 
+def test_names_of_pictures_are_no_split(tmp_path):
+    for name in ("train_1", "val_image", "test_image"):
+        save_as(tmp_path / "in" / "images" / f"{name}.png", PICTURE)
+        write(tmp_path / "in" / "labels" / f"{name}.txt", line(0, LARGE))
+    main(Config(input=tmp_path / "in", voc_root=tmp_path / "voc"))
+    assert not VocFolder(tmp_path / "voc").splits_dir.exists()
+
+
 def test_boxes_among_polygons_do_not_count(tmp_path):
     save_as(tmp_path / "in" / "a.png", PICTURE)
     write(tmp_path / "in" / "a.txt", line(0, LARGE), line(0, [0.05, 0.05, 0.1, 0.1]))

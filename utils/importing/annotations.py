@@ -85,7 +85,7 @@ def to_dataset(request: Request, sheets: Iterable[Sheet], names: Iterable[str], 
         ]
         first = joined[picture][0]
         labels = partial(paint_regions, regions, request.instances, first.source)
-        split = first.split or request.tree.split_of(first.source) or request.tree.split_of(picture)
+        split = first.split or request.tree.split_of(first.source) or request.tree.split_of_picture(picture)
         entries.append(Entry(name, first.source, picture, labels, size=first.size, split=split))
     remarks = tally.lines()
     if missing:

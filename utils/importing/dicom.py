@@ -134,7 +134,7 @@ def read_dicom(request: Request) -> Dataset:
         labels = find_segmentation(series, segmentations, names)
         if labels is None and all(core_name(path.stem) in masks for path in paths):
             labels = Masks(tuple(masks[core_name(path.stem)] for path in paths))
-        cases.append(Case(name, (series,), labels, tree.split_of(paths[0])))
+        cases.append(Case(name, (series,), labels, tree.split_of_picture(paths[0])))
     if any(case.labels for case in cases) and (single := [case for case in cases if not case.labels]):
         warn(
             f"series without labels are left out: {len(single)}, such as {single[0].channels[0].path.parent}"

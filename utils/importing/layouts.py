@@ -66,7 +66,7 @@ def read_objects(request: Request) -> Dataset:
             masks[0].parent,
             path,
             partial(join_objects, masks),
-            split=request.tree.split_of(path),
+            split=request.tree.split_of_picture(path),
         )
         for path, masks in found.items()
     ]
@@ -118,7 +118,7 @@ def read_cityscapes(request: Request) -> Dataset:
     lookup[list(CITYSCAPES)] = range(len(CITYSCAPES))
     entries, tested = [], 0
     for mask, picture in find_cityscapes(request.tree).items():
-        split = request.tree.split_of(mask)
+        split = request.tree.split_of_picture(mask)
         tested += split == "test"
         name = picture.stem.removesuffix(PICTURE_END)
         if split != "test":
@@ -161,7 +161,7 @@ def read_camvid(request: Request) -> Dataset:
             mask,
             picture,
             partial(read_colors, mask, table, None),
-            split=request.tree.split_of(mask),
+            split=request.tree.split_of_picture(mask),
         )
         for mask, picture in find_camvid(request.tree).items()
     ]

@@ -93,7 +93,7 @@ class Tree:
             folders += 1
         shared = sum(part in source.parts for part in path.parts)
         passed = self.images is not None and path.is_relative_to(self.images)
-        same_split = self.split_of(path) == self.split_of(source)
+        same_split = self.split_of_picture(path) == self.split_of(source)
         return passed, path.name.lower() == parts[-1].lower(), folders, same_split, shared
 
     def split_of(self, path: Path) -> str | None:
@@ -104,6 +104,10 @@ class Tree:
                 if (split := SPLIT_NAMES.get(word.removesuffix("annot"))) is not None:
                     return split
         return None
+
+    def split_of_picture(self, path: Path) -> str | None:
+        """By the folders below the root alone: a name such as test_image.png says nothing."""
+        return self.split_of(path.parent) if path.is_relative_to(self.root) else None
 
     def files_with(self, suffix: str, *words: str) -> list[Path]:
         """Text files with this ending whose first bytes hold one of the words."""

@@ -116,7 +116,10 @@ def find_nifti(tree: Tree) -> list[Case]:
         single = next(name for name in pictures if name not in found.values())
         warn(f"volumes without labels are left out: {len(pictures) - len(found)}, such as {files[single]}")
     names = {core_name(picture): (files[picture], files[label]) for label, picture in found.items()}
-    return [Case(name, (picture,), label, tree.split_of(picture)) for name, (picture, label) in names.items()]
+    return [
+        Case(name, (picture,), label, tree.split_of_picture(picture))
+        for name, (picture, label) in names.items()
+    ]
 
 
 def says_labels(path: Path) -> bool:

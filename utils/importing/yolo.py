@@ -84,7 +84,7 @@ def read_yolo(request: Request) -> Dataset:
             if len(numbers) == BOX_NUMBERS:
                 tally.add("box among the polygons: its pixels are ignored (255)")
         read = partial(paint_text, polygons[picture], indices, request.instances, labels[picture])
-        entries.append(Entry(name, labels[picture], picture, read, split=tree.split_of(picture)))
+        entries.append(Entry(name, labels[picture], picture, read, split=tree.split_of_picture(picture)))
     remarks = tally.lines()
     if not listed:
         remarks.append(
