@@ -193,6 +193,18 @@ def test_empty_list_of_shapes_is_background_with_a_warning(tmp_path, capsys):
     assert "b.json" in warning
 
 
+def test_same_remark_on_many_files_is_one_warning(tmp_path, capsys):
+    for name in "abcdefgh":
+        content = labelme_content(shape_entry(), imagePath="moved.png", imageData=None)
+        (write_json(tmp_path / "in" / f"{name}.json", content).with_suffix(".png")).write_bytes(
+            picture_bytes()
+        )
+    convert(tmp_path)
+    (warning,) = warnings_of(capsys)
+    assert "8 files" in warning
+    assert "a.json" in warning
+
+
 def test_class_without_pixels_is_pointed_out(tmp_path, capsys):
     write_json(tmp_path / "in" / "a.json", labelme_content(shape_entry("nucleus"), shape_entry("cell")))
     convert(tmp_path)

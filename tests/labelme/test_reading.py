@@ -40,7 +40,7 @@ def test_reads_what_a_shape_says(tmp_path):
     assert first.points.tolist() == SQUARE
     np.testing.assert_array_equal(second.mask, bitmap)
     assert annotation.image.shape == (HEIGHT, WIDTH, 3)
-    assert (annotation.picture, annotation.suffix, annotation.remarks) == (picture_bytes(), ".png", ())
+    assert (annotation.picture, annotation.suffix, annotation.remarks) == (picture_bytes(), ".png", {})
 
 
 @pytest.mark.parametrize("shape", [{"label": "cell", "points": SQUARE}, shape_entry(shape_type=None)])
@@ -65,7 +65,7 @@ def test_windows_separators_in_image_path(tmp_path, image_data):
     (tmp_path / "图片 1" / "a b.png").write_bytes(picture_bytes())
     annotation = read_annotation(path)
     assert annotation.picture == picture_bytes()
-    assert annotation.remarks == ()
+    assert annotation.remarks == {}
 
 
 @pytest.mark.parametrize(
@@ -78,15 +78,15 @@ def test_picture_under_another_name_is_found_with_a_remark(tmp_path, image_path,
     (tmp_path / beside).write_bytes(picture_bytes(kind))
     annotation = read_annotation(write_json(tmp_path / "a.json", content))
     assert annotation.picture == picture_bytes(kind)
-    (remark,) = annotation.remarks
-    assert all(name in remark for name in (str(tmp_path / "a.json"), repr(image_path), beside))
+    (remark,) = annotation.remarks.values()
+    assert all(name in remark for name in (repr(image_path), beside))
 
 
 def test_other_size_in_the_file_is_a_remark_with_both_sizes(tmp_path):
     content = labelme_content(shape_entry(), imageHeight=480, imageWidth=640)
     annotation = read_annotation(write_json(tmp_path / "a.json", content))
     assert annotation.image.shape[:2] == (HEIGHT, WIDTH)
-    (remark,) = annotation.remarks
+    (remark,) = annotation.remarks.values()
     assert all(size in remark for size in ("480×640", "40×60"))
 
 
@@ -119,7 +119,7 @@ def test_dialect_of_xanylabeling(tmp_path, entry, shape_type, points):
     annotation = read_annotation(write_json(tmp_path / "a.json", content))
     (shape,) = annotation.shapes
     assert (shape.label, shape.shape_type, shape.points.tolist()) == ("cell", shape_type, points)
-    assert annotation.remarks == ()
+    assert annotation.remarks == {}
     mask = rasterise([shape], (HEIGHT, WIDTH), {"cell": 1})
     # labelme's rectangle is the polygon of its corners, the rim included.
     polygon = points if len(points) == 4 else SQUARE
@@ -148,7 +148,7 @@ def test_picture_of_another_file_beside_that_of_the_own_name(tmp_path):
         read_annotation(path)
     assert (caught.value.code, caught.value.subject) == ("labelme-two-pictures", str(path))
     (tmp_path / "a.png").write_bytes(picture_bytes())  # a copy leaves no doubt
-    assert read_annotation(path).remarks == ()
+    assert read_annotation(path).remarks == {}
 
 
 @pytest.mark.parametrize("orientation", range(2, 9))

@@ -1,6 +1,6 @@
 """labelme files → VOC folder: pictures, index masks and class_names.txt; what changed since is updated."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -224,7 +224,7 @@ def read_drawings(source: Path, update: Update, skip_faulty: bool) -> tuple[list
 
     Raises one UserError for all faults, unless they are to be skipped and something is left.
     """
-    drawings, faults, remarks = [], [], []
+    drawings, faults, remarks = [], [], defaultdict(list)
     for path in progress(find_annotations(source), "checking", "file"):
         known = len(faults)
         try:
@@ -234,10 +234,11 @@ def read_drawings(source: Path, update: Update, skip_faulty: bool) -> tuple[list
             continue
         if len(faults) > known and not annotation.shapes:
             # A mask of nothing but background would be wrong.
-            remarks.append(f"{path}: left out, because no shape is left")
+            remarks["left out, because no shape is left"].append(str(path))
             continue
         drawings.append(Drawing(path, annotation.image.shape[:2], annotation.shapes))
-        remarks.extend(annotation.remarks)
+        for remark, details in annotation.remarks.items():
+            remarks[remark].append(f"{path} ({details})" if details else str(path))
         if skip_faulty or not faults:
             update.add_picture(annotation)
         del annotation  # One picture in memory at a time.
@@ -250,6 +251,7 @@ def read_drawings(source: Path, update: Update, skip_faulty: bool) -> tuple[list
                 one = len(faults) == 1
                 error.remedy = f"{error.remedy}; or {skip}" if one else f"{skip}, or {error.remedy}"
             raise
-    for remark in remarks:
-        warn(remark)
+    for remark, places in remarks.items():
+        count = f"{len(places)} files, such as " * (len(places) > 1)
+        warn(f"{remark}: {count}{places[0]}")
     return drawings, faults

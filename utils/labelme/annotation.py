@@ -26,7 +26,7 @@ class Annotation:
 
     image: (H, W) or (H, W, 3), uint8 or uint16, as labelme shows it. picture: bytes of a picture file that
     `read_image` reads as `image`, or None where it must be written anew. suffix: the picture's file ending.
-    shapes: later ones cover earlier ones. remarks: warnings to print.
+    shapes: later ones cover earlier ones. remarks: warnings to print, with details.
     """
 
     path: Path
@@ -34,4 +34,4 @@ class Annotation:
     picture: bytes | None
     suffix: str
     shapes: tuple[Shape, ...]
-    remarks: tuple[str, ...]
+    remarks: dict[str, str]

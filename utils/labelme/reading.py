@@ -35,6 +35,7 @@ PICTURE_SIGNATURES = {
     b"BM": ".bmp",
     b"RIFF": ".webp",
 }
+OTHER_PICTURE = "the picture that imagePath names is not there; another one beside the file is used"
 
 
 def read_annotation(path: Path, skipped: list[UserError] | None = None) -> Annotation:
@@ -43,7 +44,7 @@ def read_annotation(path: Path, skipped: list[UserError] | None = None) -> Annot
     skipped: a list that takes the errors of faulty shapes, which are then left out.
     """
     content = _read_json(path)
-    remarks: list[str] = []
+    remarks: dict[str, str] = {}
     if content.get("imageData"):
         # pop, because nothing may hold on to the text of a large picture while it is decoded.
         data = _decode_base64(f"{path}, imageData", content.pop("imageData"))
@@ -60,15 +61,14 @@ def read_annotation(path: Path, skipped: list[UserError] | None = None) -> Annot
                 raise
             skipped.append(fault)
     if not shapes:
-        remarks.append("there are no shapes; the mask is all background")
+        remarks["there are no shapes; the mask is all background"] = ""
     height, width = image.shape[:2]
     stated = (content.get("imageHeight") or height, content.get("imageWidth") or width)
     # X-AnyLabeling states -1 where it does not know.
     if stated not in ((height, width), (-1, -1)):
         sizes = f"{stated[0]}×{stated[1]} (height×width) is stated, but the picture has {height}×{width}"
-        remarks.append(f"{sizes}. The picture's size is used; check whether the shapes fit")
+        remarks["the picture's size is used; check whether the shapes fit"] = sizes
     suffix = next((suffix for start, suffix in PICTURE_SIGNATURES.items() if picture.startswith(start)), None)
-    remarks = tuple(f"{path}: {remark}" for remark in remarks)
     return Annotation(path, image, picture if suffix else None, suffix or ".png", tuple(shapes), remarks)
 
 
@@ -100,14 +100,14 @@ def _read_json(path: Path) -> dict:
     return content
 
 
-def _decode_embedded(subject: str, data: bytes, remarks: list[str]) -> tuple[np.ndarray, bytes]:
+def _decode_embedded(subject: str, data: bytes, remarks: dict[str, str]) -> tuple[np.ndarray, bytes]:
     """The picture in `imageData` and its bytes; no bytes where `read_image` would turn the picture."""
     image = decode_image(data, subject)
     if data.startswith(b"\xff\xd8\xff"):
         with Image.open(io.BytesIO(data)) as stored:
             if stored.getexif().get(Base.Orientation) in range(2, 9):
                 # labelme turns picture files upright but shows embedded ones as stored, and draws on that.
-                remarks.append("EXIF marks the embedded picture as turned; it is used as labelme shows it")
+                remarks["EXIF marks the embedded picture as turned; it is used as labelme shows it"] = ""
                 return image_to_array(stored), b""
     return image, data
 
@@ -121,7 +121,7 @@ def _decode_base64(subject: str, text: object) -> bytes:
         raise UserError("base64-broken", subject, found, expected, remedy) from None
 
 
-def _find_picture(path: Path, image_path: object, remarks: list[str]) -> Path:
+def _find_picture(path: Path, image_path: object, remarks: dict[str, str]) -> Path:
     """The picture that `imagePath` names, or else one with the JSON file's own name.
 
     Raises UserError for none, and where both are there but differ: the shapes may belong to either.
@@ -137,10 +137,10 @@ def _find_picture(path: Path, image_path: object, remarks: list[str]) -> Path:
                 remedy = "write the right one into imagePath, or move the other one to another folder"
                 raise UserError("labelme-two-pictures", path, found, "the picture that was annotated", remedy)
             if name != named:
-                remarks.append(f"no picture {image_path!r} (imagePath); {name} is used instead")
+                remarks[OTHER_PICTURE] = f"no {image_path!r}, but {name}"
             return picture
     if own:
-        remarks.append(f"no picture {image_path!r} (imagePath); {own.name} is used instead")
+        remarks[OTHER_PICTURE] = f"no {image_path!r}, but {own.name}"
         return own
     found = f"no imageData, no picture {image_path!r} (imagePath), and no {path.stem}.jpg/.png/…"
     expected, remedy = "the picture, embedded or beside the JSON", f"copy the picture to {path.parent}"
