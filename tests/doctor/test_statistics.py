@@ -22,7 +22,7 @@ from utils.doctor.fitting import Fit
 from utils.doctor.originals import RepairedMask
 from utils.doctor.pairing import list_pairs
 from utils.doctor.repair import RepairSettings, prepare_repair
-from utils.doctor.sheets import choose_pairs
+from utils.doctor.sheets import choose_pairs, draw_statistics
 from utils.doctor.statistics import describe
 from utils.images.reading import read_image
 from utils.images.writing import write_image, write_mask
@@ -54,6 +54,16 @@ def make_known(root):
     folder.write_split("train", ["a 1"])
     folder.write_split("val", ["b.图"])
     return VocFolder(root)
+
+
+def test_shares_are_drawn_up_to_the_whole(tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr("utils.doctor.sheets.save_figure", lambda figure, path: figures.append(figure))
+    folder = make_known(tmp_path)
+    examination = look_at(folder)
+    draw_statistics(folder, describe(examination, NAMES), examination, {})
+    bars = figures[0].axes[0]
+    assert 0 < max(bars.get_xticks()) <= 1 < bars.get_xlim()[1]
 
 
 def test_known_answers(tmp_path):

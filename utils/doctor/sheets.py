@@ -35,7 +35,11 @@ def draw_statistics(
     labels = [f"{one.share:.1%}, in {counted(one.pictures, 'picture')}" for one in shown]
     bars.bar_label(drawn, labels, padding=3)
     bars.invert_yaxis()
-    bars.set(xlim=(0, 1.5 * max(shares)), title="classes, share of pixels")
+    widest = 1.5 * max(shares)
+    bars.set(xlim=(0, widest), title="classes, share of pixels")
+    # There is room for the labels, but no share beyond the whole.
+    bars.set_xticks([tick for tick in bars.get_xticks() if tick <= min(widest, 1)])
+    bars.spines["bottom"].set_bounds(0, min(widest, 1))
     bars.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     _draw_levels(levels, statistics)
     _draw_sizes(sizes, statistics, examination, colors)
