@@ -1,23 +1,30 @@
-"""Gray drawings of three areas or more with smooth edges: every area stays a class, and no edge becomes one."""
+"""Gray drawings with smooth edges: every area stays a class, and no edge becomes one."""
 
 import re
 
 import cv2
 import numpy as np
 import pytest
-from doctor_folder import check, find_fault, flags_of, make_pairs, noise
+from doctor_folder import check, find_fault, flags_of, make_folder, make_pairs, noise
+from PIL import Image, ImageDraw
 from scripts import save_as
 
 from utils.core.files import write_lines
 from utils.doctor.edges import settle_edges
 from utils.doctor.mask_map import nearest_level
 from utils.images.reading import read_mask
-from utils.images.writing import write_image
+from utils.images.writing import write_image, write_mask
 from utils.voc.folder import VocFolder
 
 pytestmark = pytest.mark.usefixtures("without_drawing")
 LEVELS = np.array([0, 128, 255])
 SCALE = 8
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three good pairs, a, b and c."""
+    return make_folder(tmp_path / "voc")
 
 
 def draw(shift: int, height: int = 96, width: int = 96) -> tuple[np.ndarray, np.ndarray]:
@@ -116,3 +123,41 @@ def test_class_indices_are_no_gray_levels():
     settled, lost = settle_edges(mask, np.array([0, 1, 2]), 1)
     assert settled.tolist() == mask.tolist()
     assert not lost.any()
+
+
+def draw_smooth(level: float, scale: int = 4) -> np.ndarray:
+    """Two discs (40, 60) uint8 of a level, drawn large and reduced, so that their edges are smooth."""
+    large = Image.new("L", (60 * scale, 40 * scale))
+    for x, y, radius in ((15, 15, 9), (40, 22, 12)):
+        box = [scale * (x - radius), scale * (y - radius), scale * (x + radius), scale * (y + radius)]
+        ImageDraw.Draw(large).ellipse(box, fill=255)
+    return (np.array(large).reshape(40, scale, 60, scale).mean(axis=(1, 3)) / 255 * level).astype(np.uint8)
+
+
+@pytest.mark.parametrize(("level", "scale"), [(255, 2), (255, 8), (200, 4)])
+@pytest.mark.parametrize("named", [False, True])
+def test_smooth_edges_are_no_classes(folder, level, scale, named):
+    folder.class_names_path.unlink()
+    if named:
+        write_lines(folder.class_names_path, ["background", "cell"])
+    drawn = draw_smooth(level, scale)
+    for name in "abc":
+        write_image(folder.image_path(name), noise(name, 40, 60))
+        write_mask(folder.mask_path(name), drawn)
+    error = find_fault(folder)
+    assert error.code == "mask-smooth-edges"
+    check(folder, **flags_of(folder, error.remedy))
+    np.testing.assert_array_equal(read_mask(folder.mask_path("a")), drawn >= level / 2)
+    check(VocFolder(folder.root))
+
+
+def test_one_thin_value_may_be_a_class(folder):
+    folder.class_names_path.unlink()
+    drawn = draw_smooth(255)
+    for name in "abc":
+        write_image(folder.image_path(name), noise(name, 40, 60))
+        write_mask(folder.mask_path(name), np.where((drawn > 0) & (drawn < 255), 128, drawn))
+    error = find_fault(folder)
+    assert error.code == "mask-smooth-edges"
+    assert "python" not in error.remedy
+    assert "0:0,128:1,255:2" in error.remedy

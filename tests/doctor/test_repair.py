@@ -15,7 +15,7 @@ from doctor_folder import (
     noise,
     obey,
 )
-from PIL import Image, ImageDraw
+from PIL import Image
 from scripts import save_as, snapshot
 
 from utils.core.files import write_lines
@@ -25,6 +25,8 @@ from utils.images.reading import read_image, read_mask
 from utils.images.writing import write_image, write_mask
 from utils.voc.colors import load_table
 from utils.voc.folder import VocFolder
+
+COLORS = ["0 0 0", "128 0 0", "0 128 0"]
 
 
 @pytest.fixture
@@ -89,6 +91,25 @@ def test_masks_in_colors_of_no_known_table(folder):
     error = find_fault(folder)
     assert error.remedy.startswith(command(folder, "--colors", "colors.txt") + "   after writing colors.txt")
     assert error.remedy.endswith("0 0 0 (50.00%), 1 2 3 (50.00%)")
+
+
+def test_palettes_of_voc_colors_give_no_other_class(folder, tmp_path):
+    folder.class_names_path.unlink()
+    for name, order in (("a", (0, 1, 2)), ("b", (0, 2, 1)), ("c", (0, 1, 2))):
+        folder.mask_path(name).unlink()
+        image = Image.fromarray(MASK, "P")
+        image.putpalette(voc_palette()[list(order)].ravel().tolist())
+        image.save(folder.mask_path(name))
+    error = find_fault(folder)
+    assert error.code == "palettes-differ"
+    own = error.remedy.split("for no other class than these, ")[1]
+    table = tmp_path / "colors.txt"
+    write_lines(table, [f"{color} {name}" for color, name in zip(COLORS, CLASS_NAMES, strict=True)])
+    assert all(color in own for color in COLORS)
+    check(folder, **{**flags_of(folder, own.split("   after")[0]), "colors": str(table)})
+    assert folder.read_class_names() == CLASS_NAMES
+    for name, expected in (("a", MASK), ("b", np.array([0, 2, 1])[MASK])):
+        assert np.array_equal(read_mask(folder.mask_path(name)), expected)
 
 
 def test_own_table_and_the_nearest_color(folder, tmp_path):
@@ -252,6 +273,22 @@ def test_16_bit_codes_by_map(folder):
     assert np.array_equal(read_mask(folder.mask_path("a")), MASK)
 
 
+@pytest.mark.parametrize("names", [True, False])
+@pytest.mark.parametrize("smooth", [True, False])
+def test_many_values_of_16_bits_are_not_to_be_named(folder, names, smooth):
+    """A depth map, smooth or in steps."""
+    if not names:
+        folder.class_names_path.unlink()
+    for number, name in enumerate("abc"):
+        depth = np.add.outer(np.arange(40), np.arange(60)).astype(np.uint16) * 37 + 400 + number
+        save_as(folder.mask_path(name), depth if smooth else np.kron(depth[::5, ::5], np.ones((5, 5), "u2")))
+        write_image(folder.image_path(name), noise(name, 40, 60))
+    error = find_fault(folder)
+    assert "--instances" in error.remedy
+    assert "class_names.txt" not in error.remedy
+    assert "--map" not in error.remedy
+
+
 def test_values_beyond_the_class_names_in_many_masks(folder):
     for name in "bc":
         write_mask(folder.mask_path(name), MASK * 2)
@@ -267,44 +304,6 @@ def test_gray_masks_with_alpha(folder):
     assert error.code == "mask-alpha"
     check(folder, fix=True)
     np.testing.assert_array_equal(read_mask(folder.mask_path("b")), MASK)
-
-
-def draw_smooth(level: float, scale: int = 4) -> np.ndarray:
-    """Two discs (40, 60) uint8 of a level, drawn large and reduced, so that their edges are smooth."""
-    large = Image.new("L", (60 * scale, 40 * scale))
-    for x, y, radius in ((15, 15, 9), (40, 22, 12)):
-        box = [scale * (x - radius), scale * (y - radius), scale * (x + radius), scale * (y + radius)]
-        ImageDraw.Draw(large).ellipse(box, fill=255)
-    return (np.array(large).reshape(40, scale, 60, scale).mean(axis=(1, 3)) / 255 * level).astype(np.uint8)
-
-
-@pytest.mark.parametrize(("level", "scale"), [(255, 2), (255, 8), (200, 4)])
-@pytest.mark.parametrize("named", [False, True])
-def test_smooth_edges_are_no_classes(folder, level, scale, named):
-    folder.class_names_path.unlink()
-    if named:
-        write_lines(folder.class_names_path, ["background", "cell"])
-    drawn = draw_smooth(level, scale)
-    for name in "abc":
-        write_image(folder.image_path(name), noise(name, 40, 60))
-        write_mask(folder.mask_path(name), drawn)
-    error = find_fault(folder)
-    assert error.code == "mask-smooth-edges"
-    check(folder, **flags_of(folder, error.remedy))
-    np.testing.assert_array_equal(read_mask(folder.mask_path("a")), drawn >= level / 2)
-    check(VocFolder(folder.root))
-
-
-def test_one_thin_value_may_be_a_class(folder):
-    folder.class_names_path.unlink()
-    drawn = draw_smooth(255)
-    for name in "abc":
-        write_image(folder.image_path(name), noise(name, 40, 60))
-        write_mask(folder.mask_path(name), np.where((drawn > 0) & (drawn < 255), 128, drawn))
-    error = find_fault(folder)
-    assert error.code == "mask-smooth-edges"
-    assert "python" not in error.remedy
-    assert "0:0,128:1,255:2" in error.remedy
 
 
 def test_photograph_in_the_place_of_a_mask(folder):

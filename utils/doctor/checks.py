@@ -7,6 +7,8 @@ import numpy as np
 
 from utils.core.console import UserError
 from utils.doctor.coding import (
+    MAP_ENTRIES,
+    NO_CLASSES,
     find_beyond,
     judge_colors,
     judge_palettes,
@@ -82,10 +84,12 @@ def _judge(examination: Examination, repair: MaskRepair) -> tuple[list[UserError
     coding = judge_palettes(palettes, masks, repair) or judge_unmapped(masks, repair)
     coding = coding or judge_values(masks, repair)
     left = [] if coding else [error for error in deep if error.subject not in pictures]
+    many = len({value for error in left for value in error.evidence.pixels}) > MAP_ENTRIES
     for error in left:
         values = sorted(error.evidence.pixels)
         which = f"say with --map of voc2unet.py which class each of the values {list_some(values, 6)} is"
-        error.remedy = f"{which}, such as {values[-1]}:1 (255: ignore; * stands for all others)"
+        such = f"{which}, such as {values[-1]}:1 (255: ignore; * stands for all others)"
+        error.remedy = NO_CLASSES if many else such
     return coding, others + photographs + smeared + colored + left
 
 

@@ -31,6 +31,9 @@ from utils.voc.names import list_some
 
 MOST_CLASSES = 64  # of masks without class names
 MAP_ENTRIES = 24  # more classes than this are named in class_names.txt rather than renumbered
+# What is said of more values of 16 bits than that.
+NO_CLASSES = "so many values look like numbers of objects or a depth map: --instances of voc2unet.py if each "
+NO_CLASSES += "number is one object, else export class indices 0, 1, 2, …"
 SMOOTH_COLORS = 8  # more colors than this beside those of areas are smooth edges
 GRAY_STEP = 64  # values below 255 that reach this far are gray levels, so that 255 is one of them
 
@@ -104,7 +107,9 @@ def _close_gaps(levels: Levels, repair: MaskRepair) -> UserError:
     if levels.edges:
         found += f": {list_some(levels.edges, 6)} are smooth edges"
         remedy = "export the masks again without smooth edges"
-        if len(values) <= MAP_ENTRIES:
+        if largest > IGNORE_INDEX and len(values) > MAP_ENTRIES:
+            remedy = NO_CLASSES
+        elif len(values) <= MAP_ENTRIES:
             remedy += f"; if every value is a class, {write}"
         elif 2 <= len(levels.areas) <= MAP_ENTRIES:
             mapping, nearest = map_areas(levels, levels.areas)
@@ -113,6 +118,7 @@ def _close_gaps(levels: Levels, repair: MaskRepair) -> UserError:
         return UserError("mask-gray-levels", masks_dir, found, INDICES, remedy)
     if len(values) > MAP_ENTRIES:
         remedy = f"--instances of voc2unet.py if the values number objects, else {write}"
+        remedy = NO_CLASSES if largest > IGNORE_INDEX else remedy
         return UserError("mask-gaps", masks_dir, found, expected, remedy)
     mapping = ",".join(f"{value}:{index}" for index, value in enumerate(values))
     command = repair.command(map=mapping)
@@ -284,8 +290,12 @@ def _palettes_differ(
 def _palette_fault(code: str, path: Path, found: str, colored: dict, repair: MaskRepair) -> UserError:
     colors = sorted({color for palette in colored.values() for color in palette.values()})
     values = sorted({value for palette in colored.values() for value in palette})
-    purpose = f"for each of the colors {', '.join(map(color_text, colors[:8]))}"
-    remedy = f"{repair.color_command(fitting_tables(colors, repair), purpose, 0)}   (the colors count)"
+    purpose = f"for each of the colors {', '.join(map(color_text, colors[:MAP_ENTRIES]))}"
+    tables = fitting_tables(colors, repair)
+    remedy = f"{repair.color_command(tables, purpose, 0)}   (the colors count)"
+    # A table of many classes would name those that nobody drew.
+    if repair.class_names is None and {*tables} & BUILT_IN.keys() - {BLACK_WHITE}:
+        remedy += f"; for no other class than these, {repair.color_command([], purpose, 0)}"
     if IGNORE_INDEX not in values:
         mapping = ",".join(f"{value}:{value}" for value in values)
         remedy += f"; or --map {mapping} (the values count, whatever their colors)"
