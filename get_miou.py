@@ -1,21 +1,47 @@
 """Score a model on a split of a VOC folder: scores per class, confusion matrix, plots, predicted masks."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
+from annotated_types import Ge
 
 from unet import Unet
 from utils.core.console import UserError, counted, progress, run_script, warn
 from utils.core.heap import keep_freed_memory
+from utils.core.settings import check_settings
 from utils.images.palette import numbered_classes
 from utils.images.plots import draw_class_bars, draw_confusion_matrix
 from utils.images.reading import read_mask
 from utils.images.writing import write_mask
-from utils.models.checkpoint import Checkpoint
-from utils.scoring.confusion import ConfusionMatrix, Scores
-from utils.scoring.tables import print_scores, write_scores
+from utils.inference.ensemble import find_class
+from utils.inference.maps import classes, probability_of
+from utils.inference.objects import parse_pixel_size
+from utils.inference.tiling import join
+from utils.models.checkpoint import (
+    Checkpoint,
+    is_own_format,
+    load_checkpoint,
+    load_weights_only,
+    save_checkpoint,
+)
+from utils.scoring.comparison import compare
+from utils.scoring.confusion import Scores
+from utils.scoring.predictions import find_masks, read_prediction
+from utils.scoring.results import Measures, SplitResults
+from utils.scoring.scorer import Scorer
+from utils.scoring.tables import (
+    print_comparison,
+    print_results,
+    print_threshold,
+    write_comparison,
+    write_results,
+    write_threshold_curve,
+)
+from utils.scoring.thresholds import threshold_curve
 from utils.scoring.verdict import warn_about_scores
 from utils.voc.classes import check_classes
 from utils.voc.folder import VocFolder
@@ -26,6 +52,8 @@ REMEDIES = {
     "memory": "close other programs (nvidia-smi lists those on an NVIDIA GPU), or use --device cpu; cut the "
     "largest pictures of the folder into smaller ones, because each is read whole"
 }
+# (class indices (H, W) uint8, probability (H, W) uint16 or None) of a picture by its name
+Predictor = Callable[[str], tuple[np.ndarray, np.ndarray | None]]
 
 
 @dataclass
@@ -35,35 +63,125 @@ class Config:
     model_path: list[Path] | None = None  # checkpoint, or several to average; None: newest logs/*/best.pth
     voc_root: Path | None = None  # VOC folder; None: the one that the model was trained on
     split: str | None = None  # split file: val, test, train, trainval, …; None: val, or that of the fold
-    output: Path = Path("miou_out")  # folder for metrics.csv, confusion_matrix.csv, the plots and masks/
+    output: Path = Path("miou_out")  # folder for the tables, the plots and the predicted masks
+    compare: Path | None = None  # another run, checkpoint, or folder of masks: is the difference noise?
     device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # number format of the network
     tta: bool = False  # average over the mirror images and turns known from training: up to 8 times slower
     close_gaps: str | None = None  # name of a class that separates others, such as membrane: close its gaps
 
+    tolerance: Annotated[int, Ge(1)] = 2  # pixels by which borders may be off in the boundary F-score
+    pixel_size: str | None = None  # side of a pixel, such as 0.5um: distances are printed in this unit
+    object_classes: tuple[str, ...] = ()  # names of classes whose parts are objects; none: all but the first
+    membrane: str | None = None  # class that separates objects; None: the class membrane if there is one
+    store_threshold: bool = False  # two classes: write the best threshold into the checkpoint, to predict by
+
 
 def main(config: Config) -> None:
+    check_settings(config)
     unet = Unet(config.model_path, config.device, config.precision, config.tta, config.close_gaps)
     folder = find_folder(config, unet)
     split = config.split or choose_split(folder, unet)
     names = folder.read_split(split)
     adopt_class_names(folder, unet)
     check_split(folder, names, unet)
+    measures = choose_measures(config, unet.class_names)
+    other = open_other(config, unet, folder, names) if config.compare else None
     warn_of_training_pictures(folder, split, names, unet)
-    matrix = ConfusionMatrix(unet.num_classes)
     keep_freed_memory()
-    for name in progress(names, f"scoring {split}", "picture"):
-        mask = unet.predict(folder.image_path(name))
-        matrix.update(read_mask(folder.mask_path(name)), mask)
-        write_mask(config.output / "masks" / f"{name}.png", mask)
-    scores = matrix.scores()
+    results = score_split(unet, folder, names, measures, predictor(unet, folder, measures), config.output)
     print(f"model    {unet.origin}, {unet.precision}")
     print(f"data     {folder.root}, split {split}: {counted(len(names), 'picture')}\n")
-    print_scores(unet.class_names, scores)
-    write_scores(config.output, unet.class_names, scores)
-    plots = draw_plots(config.output, unet.class_names, scores)
-    print(f"\nwritten to {config.output}: metrics.csv, confusion_matrix.csv, {', '.join(plots)}, masks/")
-    warn_about_scores(unet.class_names, scores)
+    print_results(results)
+    tables = write_results(config.output, results)
+    if results.probabilities is not None:
+        tables += report_threshold(config, unet, results)
+    plots = draw_plots(config.output, unet.class_names, results.scores)
+    if other is not None:
+        differences = list(compare(results, score_split(unet, folder, names, measures, other)))
+        print_comparison(differences, results, str(config.compare))
+        tables += write_comparison(config.output, differences)
+    print(f"\nwritten to {config.output}: {', '.join([*tables, *plots])}, masks/")
+    warn_about_scores(unet.class_names, results.scores)
+
+
+def choose_measures(config: Config, class_names: list[str]) -> Measures:
+    """What is measured. Raises UserError for names that are no class, and for a faulty --pixel-size."""
+    membrane = config.membrane or ("membrane" if "membrane" in class_names else None)
+    between = None if membrane is None else find_class("--membrane", membrane, class_names)
+    # Between membranes every other class is an object, also the first.
+    usual = [index for index in range(len(class_names)) if index != (between or 0)]
+    chosen = [find_class("--object-classes", name, class_names) for name in config.object_classes]
+    pixel = parse_pixel_size(config.pixel_size) if config.pixel_size else None
+    size = {"pixel_size": pixel.value, "unit": pixel.unit} if pixel else {}
+    return Measures(config.tolerance, object_classes=tuple(chosen or usual), membrane=between, **size)
+
+
+def predictor(unet: Unet, folder: VocFolder, measures: Measures) -> Predictor:
+    """Predicts pictures of the folder, with the probability that the measures need."""
+    wanted = Scorer(unet.class_names, measures).probability_class
+    outputs = [classes] if wanted is None else [classes, partial(probability_of, wanted, bits=16)]
+
+    def predict(name: str) -> tuple[np.ndarray, np.ndarray | None]:
+        picture = unet.open(folder.image_path(name))
+        mask, *probability = join(unet.bands(picture, *outputs), picture.shape[0], axis=-2)
+        return mask, probability[0] if probability else None
+
+    return predict
+
+
+def score_split(
+    unet: Unet,
+    folder: VocFolder,
+    names: list[str],
+    measures: Measures,
+    predict: Predictor,
+    output: Path | None = None,
+) -> SplitResults:
+    """Score the predictions of some pictures, and write their masks if there is an output folder."""
+    scorer = Scorer(unet.class_names, measures)
+    for name in progress(names, "scoring", "picture"):
+        mask, probability = predict(name)
+        scorer.update(name, read_mask(folder.mask_path(name)), mask, probability)
+        if output:
+            write_mask(output / "masks" / f"{name}.png", mask)
+    return scorer.results()
+
+
+def open_other(config: Config, unet: Unet, folder: VocFolder, names: list[str]) -> Predictor:
+    """What predicts for --compare: a run folder or a checkpoint, or masks. Raises UserError."""
+    path = config.compare / "best.pth" if (config.compare / "best.pth").is_file() else config.compare
+    if path.is_file():
+        other = Unet(path, config.device, config.precision, config.tta, config.close_gaps)
+        adopt_class_names(folder, other)
+        check_split(folder, names, other)
+        return predictor(other, folder, choose_measures(config, other.class_names))
+    masks = find_masks(path, names)
+    return lambda name: (read_prediction(masks[name], folder.mask_path(name), unet.num_classes), None)
+
+
+def report_threshold(config: Config, unet: Unet, results: SplitResults) -> list[str]:
+    """Print the best threshold of two classes, store it if asked to; returns the names of the files."""
+    curve = threshold_curve(results.probabilities.pooled().counts)
+    if curve is None:
+        return []
+    print()
+    print_threshold(curve, unet.class_names[1])
+    if config.store_threshold:
+        store_threshold(unet, float(curve.thresholds[curve.best]))
+    return write_threshold_curve(config.output, curve)
+
+
+def store_threshold(unet: Unet, threshold: float) -> None:
+    """Write it into the checkpoint. Raises UserError for an ensemble and for files that are none of ours."""
+    path = Path(unet.model_path)
+    if len(unet.members) > 1 or not is_own_format(load_weights_only(path)):
+        expected, remedy = "one checkpoint of train.py", "pass it alone as --model-path"
+        raise UserError("threshold-storage", unet.origin, "an ensemble or another file", expected, remedy)
+    save_checkpoint(path, replace(load_checkpoint(path), threshold=threshold))
+    print(
+        f"Stored in {path}: predictions use it from now on. It fits the scored pictures best: score others."
+    )
 
 
 def find_folder(config: Config, unet: Unet) -> VocFolder:

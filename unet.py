@@ -25,9 +25,10 @@ from utils.inference.ensemble import (
     open_ensemble,
     plan_tiles,
     predict_tiles,
+    shared_threshold,
 )
 from utils.inference.gaps import close_gaps
-from utils.inference.maps import classes, probabilities, probability_of
+from utils.inference.maps import classes, classes_above, probabilities, probability_of
 from utils.inference.rendering import render
 from utils.inference.tiling import Band, join, to_bands
 from utils.models.checkpoint import Checkpoint
@@ -39,7 +40,8 @@ class Unet:
 
     net: the first network, ready to predict; checkpoint: what its file says of it, without the weights;
     class_names, num_classes, input_shape, settings, scores, backbone: as in the checkpoint; palette: (256, 3)
-    uint8; origin: the checkpoints of all networks, as shown to people.
+    uint8; origin: the checkpoints of all networks, as shown to people; threshold: of two classes, the
+    probability from which a pixel is of class 1, stored by get_miou.py, or None for the more probable class.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class Unet:
         self.settings, self.scores = checkpoint.settings, checkpoint.scores
         self.palette = voc_palette()
         self.palette[: len(checkpoint.palette)] = checkpoint.palette
+        self.threshold = shared_threshold(members)
         self.gap_class: int | None = None
         self.tile_size: int | None = None  # side of tiles in pixels; None: by the memory that is free
 
@@ -120,7 +123,8 @@ class Unet:
         picture read by windows no more than a band is in memory. Where gaps are closed, there is one band.
         """
         gaps = self.gap_class is not None and classes in outputs
-        functions = (*outputs, partial(probability_of, self.gap_class)) if gaps else outputs
+        functions = [self._classes if output is classes else output for output in outputs]
+        functions += [partial(probability_of, self.gap_class)] * gaps
         size = picture.shape[:2]
         grid = plan_tiles(self.members, size, side=self.tile_size)
         # All tiles of a band, and all members, look at the same rows.
@@ -136,6 +140,10 @@ class Unet:
             place = outputs.index(classes)
             arrays[place] = close_gaps(arrays[place], probability, self.gap_class)
             yield tuple(arrays)
+
+    @property
+    def _classes(self) -> Callable[[Tensor], Tensor]:
+        return classes if self.threshold is None else partial(classes_above, self.threshold)
 
     def open(self, image: Picture) -> np.ndarray | TiffWindows:
         """A path (a large TIFF by windows), PIL picture or array as (H, W) or (H, W, C), uint8 or uint16.

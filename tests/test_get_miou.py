@@ -12,6 +12,7 @@ from get_miou import Config, main
 from unet import Unet
 from utils.core.console import UserError
 from utils.core.files import write_lines
+from utils.core.tables import read_table
 from utils.images.reading import read_mask
 from utils.images.writing import write_mask
 from utils.voc.demo import CLASS_NAMES
@@ -74,23 +75,47 @@ def test_tables_equal_a_count_by_hand(score, folder, tmp_path):
     assert header[1:] == [row[0] for row in rows] == list(CLASS_NAMES)
     assert np.array_equal([list(map(int, row[1:])) for row in rows], matrix)
     header, *rows = read_csv(tmp_path / "out" / "metrics.csv")
-    assert header == ["class", "iou", "dice", "precision", "recall"]
-    assert [row[0] for row in rows] == [*CLASS_NAMES, "mean", "overall accuracy", "frequency-weighted IoU"]
+    assert header[:5] == ["class", "iou", "dice", "precision", "recall"]
+    assert [row[0] for row in rows] == [*CLASS_NAMES, "mean"]
     per_class = scores_by_hand(matrix)
-    values = [list(map(float, row[1:])) for row in rows]
-    assert np.allclose(values[:4], [*per_class, per_class.mean(0)], atol=1e-6)
-    assert values[4] == pytest.approx([np.trace(matrix) / matrix.sum()], abs=1e-6)
-    assert values[5] == pytest.approx([(matrix.sum(1) / matrix.sum()) @ per_class[:, 0]], abs=1e-6)
+    values = [list(map(float, row[1:5])) for row in rows]
+    assert np.allclose(values, [*per_class, per_class.mean(0)], atol=1e-6)
+    overall = {
+        row["score"]: row for row in read_table(tmp_path / "out" / "scores.csv") if row["class"] == "all"
+    }
+    pooled = {"accuracy": np.trace(matrix) / matrix.sum()}
+    pooled["fwiou"] = (matrix.sum(1) / matrix.sum()) @ per_class[:, 0]
+    for score, value in pooled.items():
+        assert float(overall[score]["pooled"]) == pytest.approx(value, abs=1e-6)
+        assert float(overall[score]["low"]) <= value <= float(overall[score]["high"])
+
+
+def test_pictures_have_their_own_scores(score, folder, tmp_path):
+    score()
+    rows = read_table(tmp_path / "out" / "pictures.csv")
+    assert [row["picture"] for row in rows] == ["cells_1", "cells_2"]
+    assert [int(row["ignored_px"]) for row in rows] == [6 * 53, 0]
+    for row in rows:
+        iou = scores_by_hand(counted_by_hand(folder, tmp_path / "out", [row["picture"]]))[:, 0]
+        assert [float(row[f"iou {name}"]) for name in CLASS_NAMES] == pytest.approx(iou, abs=1e-6)
+        assert float(row["iou"]) == pytest.approx(iou.mean(), abs=1e-6)
+
+
+def test_ignored_pixels_and_few_pictures_are_stated(score, capsys):
+    score()
+    output = capsys.readouterr().out
+    assert f"Left out: 318 pixels ({318 / (37 * 53 + 64 * 40):.2%}) marked 255 in 1 picture." in output
+    assert "Only 2 pictures" in output
 
 
 def test_printed_table_is_the_same_in_percent(score, tmp_path, capsys):
     score()
     output = capsys.readouterr().out
-    for name, *values in read_csv(tmp_path / "out" / "metrics.csv")[1:]:
-        line = re.search(rf"^{name} +(.*)$", output, re.MULTILINE)
-        assert [float(value) for value in line[1].split()] == pytest.approx(
-            [100 * float(value) for value in values], abs=0.00501
-        )
+    for row in read_table(tmp_path / "out" / "metrics.csv"):
+        line = re.search(rf"^{row['class']} +(\S+) +\S+ … \S+ +(.*)$", output, re.MULTILINE)
+        printed = [float(value) for value in (line[1], *line[2].split())]
+        keys = ("iou", "dice", "precision", "recall", "specificity")
+        assert printed == pytest.approx([100 * float(row[key]) for key in keys], abs=0.00501)
 
 
 def test_masks_are_those_of_the_predictor(score, weights, folder, tmp_path):
@@ -136,19 +161,19 @@ def test_class_that_is_nowhere_is_left_out(score, weights, folder, tmp_path, cap
     score(model_path=favour(weights, tmp_path / "two.pth", nucleus=-1e6))
     matrix = counted_by_hand(folder, tmp_path / "out", ["cells_1", "cells_2"])
     assert matrix[2].sum() == matrix[:, 2].sum() == 0
-    rows = {name: values for name, *values in read_csv(tmp_path / "out" / "metrics.csv")}
+    rows = {name: values[:4] for name, *values in read_csv(tmp_path / "out" / "metrics.csv")}
     assert rows["nucleus"] == ["", "", "", ""]
     mean = scores_by_hand(matrix[:2, :2]).mean(0)
     assert list(map(float, rows["mean"])) == pytest.approx(mean.tolist(), abs=1e-6)
     output, warning = capsys.readouterr()
-    assert re.search(r"^nucleus +– +– +– +–$", output, re.MULTILINE)
+    assert re.search(r"^nucleus +– +– +– +– +– +100.00$", output, re.MULTILINE)
     assert "nucleus" not in warning
 
 
 def test_class_that_is_never_found_is_reported(score, weights, tmp_path, capsys):
     score(model_path=favour(weights, tmp_path / "blind.pth", nucleus=-1e6))
     output, warning = capsys.readouterr()
-    assert re.search(r"^nucleus +0\.00 +0\.00 +– +0\.00$", output, re.MULTILINE)
+    assert re.search(r"^nucleus +0\.00 +0\.00 … 0\.00 +0\.00 +– +0\.00", output, re.MULTILINE)
     assert "warning: class nucleus is in the truth but no pixel of it was found" in warning
 
 

@@ -125,6 +125,12 @@ def open_ensemble(
     return members
 
 
+def shared_threshold(members: Sequence[Member]) -> float | None:
+    """The stored threshold of the probability of class 1: the mean of all members; None if one has none."""
+    stored = [member.checkpoint.threshold for member in members]
+    return None if None in stored else sum(stored) / len(stored)
+
+
 def compile_members(members: Sequence[Member], after: int) -> None:
     """Run each network through torch.compile. Raises UserError for an ONNX file."""
     for member in members:

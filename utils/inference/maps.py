@@ -13,6 +13,12 @@ def classes(logits: Tensor) -> Tensor:
     return logits.argmax(0).to(torch.uint8)
 
 
+def classes_above(threshold: float, logits: Tensor) -> Tensor:
+    """(H, W) uint8: of two classes, 1 where its probability is at least the threshold, between 0 and 1."""
+    margin = math.log(threshold) - math.log1p(-threshold)
+    return (logits[1] - logits[0] >= margin).to(torch.uint8)
+
+
 def certainty(logits: Tensor) -> Tensor:
     """(H, W) uint8: 255 times the largest probability, rounded."""
     return to_whole(logits.softmax(0).amax(0))

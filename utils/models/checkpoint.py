@@ -27,7 +27,8 @@ class Checkpoint:
     `utils.images.normalisation.Normalisation`; palette: one [r, g, b] per class; fit: how pictures are fitted
     to the network ("crop": native resolution); scores: on the validation split; settings: the run's
     configuration; training: optimizer, step and epoch, in last.pth only; trained_on: names of the training
-    pictures in settings["voc_root"], none in the files of earlier releases.
+    pictures in settings["voc_root"], none in the files of earlier releases; threshold: of two classes, the
+    probability from which a pixel is of class 1, or None for one half (`get_miou.py --store-threshold`).
     """
 
     model: dict[str, Tensor] = field(repr=False)
@@ -41,6 +42,7 @@ class Checkpoint:
     settings: dict[str, Any] = field(default_factory=dict, repr=False)
     training: dict[str, Any] | None = field(default=None, repr=False)
     trained_on: list[str] = field(default_factory=list, repr=False)
+    threshold: float | None = None
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -69,7 +71,7 @@ def parse_checkpoint(content: Any, path: str | Path) -> Checkpoint:
     if (version := content.get("version")) != VERSION:
         remedy = "use the release that wrote it, or update this one"
         raise UserError("checkpoint-version", path, f"version {version}", f"version {VERSION}", remedy)
-    names, content = [f.name for f in fields(Checkpoint)], {"trained_on": [], **content}
+    names, content = [f.name for f in fields(Checkpoint)], {"trained_on": [], "threshold": None, **content}
     if missing := [name for name in names if name not in content]:
         found, remedy = f"a checkpoint without {', '.join(missing)}", "train again or use a backup"
         raise UserError("checkpoint-incomplete", path, found, "all fields of the format", remedy)
