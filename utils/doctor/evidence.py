@@ -13,6 +13,7 @@ SOLID = 0.2  # share of a value's pixels without another value beside them from 
 EDGE = 0.8  # share of a value's pixels between a smaller and a larger one from which on it is a smooth edge
 EDGE_PIXELS = 16  # fewer pixels of a value tell nothing
 GRAIN = 0.25  # a drawing has more pixels than this without another value beside them; a photograph has not
+SPIKE = 4  # times as many pixels as usual make one value of edges conspicuous
 NEAR_END = 8  # a drawing's black and white are at most this far from 0 and 255
 PHOTO_VALUES = 16  # a photograph has more values than this
 
@@ -135,9 +136,22 @@ def find_drawing(levels: Levels) -> tuple[int, int, list[int]] | None:
     pixels = sum(map(levels.pixels.get, edges))
     if len(groups) != 2 or pixels < EDGE_PIXELS or not levels.are_edges(edges):
         return None
+    if len(edges) > 1 and _has_spike(levels, edges, groups[0][-1], groups[1][0]):
+        return None
     sizes = [sum(map(levels.pixels.get, group)) for group in groups]
     low, high = (max(group, key=levels.pixels.get) for group in groups)
     return (low, high, edges) if pixels <= limit * min(sizes) else None
+
+
+def _has_spike(levels: Levels, edges: Sequence[int], low: int, high: int) -> bool:
+    """Whether one of the values of edges is more frequent than the others, and has pixels that are no edge.
+
+    Dots and lines of a class of their own are. Values near both ends are not asked: filters overshoot.
+    """
+    usual, reach = float(np.median([levels.pixels[value] for value in edges])), (high - low) // 8
+    inner = [value for value in edges if low + reach < value < high - reach]
+    often = [one for one in inner if levels.pixels[one] >= max(EDGE_PIXELS, SPIKE * usual)]
+    return not all(levels.are_edges([value]) for value in often)
 
 
 def find_levels(levels: Levels) -> list[int]:
