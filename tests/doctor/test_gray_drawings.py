@@ -92,13 +92,13 @@ def test_class_of_thin_lines_is_not_taken_for_an_edge(tmp_path):
     check(folder, map=mapping, nearest=int(nearest))
 
 
-def test_dots_of_a_third_value_do_not_become_white(tmp_path):
+def test_lines_of_a_third_value_do_not_become_white(tmp_path):
     folder = make_pairs(tmp_path / "voc", 4)
     for index, path in enumerate(sorted(folder.masks_dir.iterdir())):
         drawing = np.zeros((96, 96), np.uint8)
         cv2.circle(drawing, (48, 52 + index), 30, 255, -1, cv2.LINE_AA)
-        for place in range(8, 96, 8):
-            cv2.circle(drawing, (place, 8), 1, 128, -1, cv2.LINE_AA)
+        for x in range(4, 96, 8):
+            cv2.line(drawing, (x, 2), (x + index, 18), 128, 1, cv2.LINE_AA)
         write_image(folder.image_path(path.stem), noise(path.stem, *drawing.shape))
         save_as(path, drawing)
     error = find_fault(folder)
