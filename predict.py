@@ -13,8 +13,8 @@ from annotated_types import Ge
 
 from unet import Unet
 from utils.core.console import UserError, counted, note, run_script, warn
-from utils.core.device import device_of_process, gather, this_process
 from utils.core.heap import keep_freed_memory
+from utils.core.processes import device_of_process, gather, this_process
 from utils.core.settings import check_settings
 from utils.images.arrays import check_channels, is_photo
 from utils.images.reading import as_array

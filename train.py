@@ -15,9 +15,10 @@ from tyro.conf import OmitArgPrefixes, Suppress
 from nets.config import NetworkConfig
 from nets.unet import UNet
 from unet import Unet
-from utils.core.console import UserError, counted, progress, quoted, run_script
+from utils.core.console import UserError, counted, quoted, run_script
 from utils.core.device import Precision, choose_device, choose_precision, set_determinism
 from utils.core.heap import return_freed_memory
+from utils.core.processes import device_of_process, from_first, joined_processes, this_process
 from utils.core.settings import check_settings
 from utils.images.arrays import check_channels
 from utils.images.normalisation import Normalisation
@@ -30,19 +31,11 @@ from utils.training import recipe
 from utils.training.augmentation import parse_augmentation
 from utils.training.border_weights import BorderWeights, make_temporary_folder
 from utils.training.data import Data, check_class_settings, load_data
-from utils.training.engine import (
-    Criterion,
-    Epoch,
-    Trainer,
-    evaluate,
-    make_optimizer,
-    measure_speed,
-    parameter_groups,
-    train_one_epoch,
-)
+from utils.training.engine import Epoch, Trainer, make_optimizer, measure_speed, parameter_groups
+from utils.training.epochs import train_and_validate
+from utils.training.launch import Follower, check_parts, find_interrupted, open_in_first
 from utils.training.losses import Loss, make_criterion, resolve_class_weights
 from utils.training.run_folder import (
-    Row,
     Run,
     RunPictures,
     Start,
@@ -52,7 +45,7 @@ from utils.training.run_folder import (
     resume_run,
     start_run,
 )
-from utils.training.samples import Loader, Sampling, draw_batch, make_loaders
+from utils.training.samples import Sampling, draw_batch, make_loaders
 from utils.training.schedule import Phase, Schedule, TimeBudget
 from utils.voc.demo import make_demo
 from utils.voc.folder import VocFolder
@@ -92,6 +85,7 @@ class Config:
     # Optimisation
     epochs: Annotated[int, Ge(1)] = 50  # passes over the training pictures, the frozen ones included
     batch_size: Annotated[int | None, Ge(1)] = None  # crops per step; None: by number and sizes of pictures
+    accumulate: Annotated[int, Ge(1)] = 1  # parts of a step, one after another: less memory, same update
     max_minutes: Annotated[float | None, Gt(0)] = None  # train this long instead of `epochs`; lr follows it
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"  # sgd: with Nesterov's momentum
     lr: Annotated[float | None, Gt(0)] = None  # highest learning rate; None: 0.002, for sgd 0.05
@@ -126,11 +120,19 @@ def main(config: Config) -> None:
     """Train, validate after every epoch, and leave a run folder with checkpoints, log and pictures."""
     started = time.perf_counter()
     check_config(config)
+    device = choose_device(device_of_process(config.device))
+    with joined_processes(device):
+        train(config, device, started)
+
+
+def train(config: Config, device: torch.device, started: float) -> None:
+    """What `main` says, in each of the processes that torchrun starts. started: when the clock began."""
     set_determinism(config.deterministic)
     torch.manual_seed(config.seed)
-    precision = choose_precision(config.precision, choose_device(config.device))
-    data = read_data(config)
-    start = read_start(config.model_path, config.resume)
+    precision = Precision(device, from_first(lambda: choose_precision(config.precision, device).dtype))
+    config = replace(config, resume=from_first(find_interrupted) or config.resume)
+    data = from_first(lambda: read_data(config))
+    start = from_first(lambda: read_start(config.model_path, config.resume))
     config = resolve_network(config, data, start)
     net = build_network(config.network)
     network = config.network
@@ -149,62 +151,27 @@ def main(config: Config) -> None:
     class_weights = resolve_class_weights(config.class_weights, data.class_names, data.class_pixels)
     loss_of = make_criterion(loss, class_weights, precision.device)
     unet = Unet.from_network(trainer.average.module, checkpoint, precision)
-    run = open_run(config, start, checkpoint, trainer)
+    parts = trainer, (train_loader, val_loader), loss_of, unet, config.seed, config.compile
+    run = open_in_first(lambda: open_run(config, start, checkpoint, trainer), start, trainer)
+    if isinstance(run, Follower):
+        train_and_validate(*parts, run)
+        return
     print_plan(config, data, unet, schedule, run.folder)
     draw_batch(run.folder / "train_batch.png", train_loader)
 
     pictures = RunPictures(run, unet.predict, data)
     with resume_hint_on_interrupt(run.folder):
-        scores, epochs = train_and_validate(
-            config, trainer, (train_loader, val_loader), loss_of, unet, pictures
-        )
+        scores, epochs = train_and_validate(*parts, pictures)
     pictures.draw()
     run.board.close()
     print_result(config, run, scores, data, epochs)
-
-
-def train_and_validate(
-    config: Config,
-    trainer: Trainer,
-    loaders: tuple[Loader, Loader],
-    loss_of: Criterion,
-    unet: Unet,
-    pictures: RunPictures,
-) -> tuple[Scores, list[Epoch]]:
-    """All epochs of the schedule, recorded in the run. Returns the scores after the last one."""
-    (train_loader, val_loader), schedule, run = loaders, trainer.schedule, pictures.run
-    batches, epochs, compiled_for = train_loader.batch_sampler, [], None
-    for epoch in schedule.epochs(run.done):
-        phase = schedule.phase(epoch)
-        torch.manual_seed(config.seed + epoch)  # dropout of a resumed run repeats that of an unbroken one
-        batches.epoch, batches.batch_size = epoch, phase.batch_size
-        trainer.net.freeze_encoder(phase.frozen)
-        if config.compile and phase is not compiled_for:
-            sizes, compiled_for = {len(keys) for keys in batches}, phase
-            print(f"compiled in {trainer.compile(sizes, next(iter(train_loader)), loss_of):.0f} s")
-        began, in_time = time.perf_counter(), schedule.in_time(train_loader)
-        shown = progress(in_time, f"epoch {epoch + 1}", "batch", len(batches))
-        trained = train_one_epoch(trainer, shown, loss_of, schedule.steps_before(epoch))
-        unet.follow(trainer.average.module)
-        val_loss, miou, scores = math.nan, math.nan, None
-        if schedule.validates(epoch):
-            val_loss, scores = evaluate(unet.logits, val_loader, loss_of, unet.num_classes, unet.device)
-            miou = scores.miou
-        lr, seconds = trainer.optimizer.param_groups[-1]["lr"], time.perf_counter() - began
-        row = Row(epoch + 1, lr, trained.loss, val_loss, miou, seconds, trained.crops / trained.seconds)
-        run.record(row, scores, trainer)
-        epochs.append(trained)
-        pictures.draw_if_due()
-        reserve = time.perf_counter() - began - trained.seconds + pictures.seconds
-        if scores and schedule.closes(epoch, reserve):
-            break
-    return scores, epochs
 
 
 def check_config(config: Config) -> None:
     """Raises UserError for settings that cannot work, before anything is read."""
     check_settings(config)
     parse_augmentation(config.augmentation)
+    check_parts(config.batch_size, config.accumulate, config.compile)
     conflict = partial(UserError, "settings-conflict", "settings")
     if config.deterministic and config.max_minutes:
         raise conflict("--deterministic with --max-minutes", "a rate free of the clock", "use --epochs")
@@ -245,6 +212,7 @@ def resolve_settings(config: Config, data: Data, start: Start, stride: int, spee
     # In the second part of a run the clock could choose others.
     given, letterboxed = start.crops(config.input_shape, config.batch_size), config.fit == "letterbox"
     crop, batch_size = recipe.plan_crops(data.train_sizes, *given, letterboxed, config.epochs, pixels)
+    batch_size = max(batch_size, this_process()[1] * config.accumulate)
     if letterboxed:
         recipe.check_letterbox(crop, stride)
     else:
@@ -284,7 +252,8 @@ def make_schedule(config: Config, data: Data, crops: int, started: float, speed:
     frozen = Phase(config.freeze_epochs, config.freeze_batch_size, config.freeze_lr, frozen=True)
     rest = Phase(max(config.epochs - config.freeze_epochs, 1), config.batch_size, config.lr)
     validation = recipe.VALIDATION_COST * data.val_pixels / speed
-    budget = TimeBudget(60 * config.max_minutes, started, validation) if config.max_minutes else None
+    clock = started, validation, lambda progress: from_first(lambda: progress)
+    budget = TimeBudget(60 * config.max_minutes, *clock) if config.max_minutes else None
     every = recipe.validation_interval(data.train_pixels, data.val_pixels)
     return Schedule([frozen, rest] if frozen.epochs else [rest], crops, config.curve, budget, every)
 
@@ -300,7 +269,7 @@ def make_trainer(
     if config.save_memory and precision.device.type == "cpu":
         return_freed_memory()
     normalise = Normalisation(**checkpoint.normalisation)
-    return Trainer(net, optimizer, schedule, normalise, precision, config.save_memory)
+    return Trainer(net, optimizer, schedule, normalise, precision, config.save_memory, config.accumulate)
 
 
 def open_run(config: Config, start: Start, checkpoint: Checkpoint, trainer: Trainer) -> Run:

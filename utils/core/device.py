@@ -1,22 +1,16 @@
-"""What the machine computes with: device, number format, determinism, the processes that torchrun starts."""
+"""What the machine computes with: device, number format, determinism."""
 
-import atexit
 import math
 import os
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import cache
-from typing import TypeVar
 
 import torch
-import torch.distributed as dist
 
 from utils.core.console import UserError, counted
-
-Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -130,29 +124,3 @@ def set_determinism(deterministic: bool) -> None:
     if torch.cuda.is_available():
         # TF32 for what stays in float32.
         torch.set_float32_matmul_precision("high")
-
-
-def this_process() -> tuple[int, int]:
-    """(rank, number of processes) as torchrun sets them in the environment; (0, 1) without it."""
-    return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-
-
-def device_of_process(name: str) -> str:
-    """A GPU of its own for each process; `auto` alone would put all of them on the first."""
-    cards = torch.cuda.device_count() if name == "auto" and this_process()[1] > 1 else 0
-    return f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % cards}" if cards else name
-
-
-def gather(value: Value) -> list[Value]:
-    """The values of all processes in order of rank, on each of them. Blocks until all have called it."""
-    _, count = this_process()
-    if count == 1:
-        return [value]
-    if not dist.is_initialized():
-        # One process may finish long before another.
-        dist.init_process_group("gloo", timeout=timedelta(days=7))
-        # Its threads must end before the interpreter does, or the process aborts now and then.
-        atexit.register(dist.destroy_process_group)
-    values: list = [None] * count
-    dist.all_gather_object(values, value)
-    return values

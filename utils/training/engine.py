@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -14,10 +15,19 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from utils.core.console import UserError
 from utils.core.device import Precision
 from utils.core.heap import keep_freed_memory
+from utils.core.processes import gather
 from utils.images.normalisation import to_device
 from utils.models.compiling import compiled, compiler_errors
 from utils.scoring.confusion import ConfusionMatrix, Scores
-from utils.training.losses import deep_loss
+from utils.training.losses import Totals, deep_loss
+from utils.training.parts import (
+    add_up,
+    average_statistics,
+    backward_in_parts,
+    process_count,
+    share_gradients,
+    split_batch,
+)
 from utils.training.schedule import Schedule
 
 # Logits (N, K, h, w), masks (N, H, W) uint8 and perhaps border weights (N, H, W) → the loss, a scalar.
@@ -40,27 +50,51 @@ class Trainer:
     normalise: Callable[[Tensor], Tensor]
     precision: Precision
     save_memory: bool = False  # freed memory goes back to the system
+    accumulate: int = 1  # parts of a batch, one after another
 
     def __post_init__(self) -> None:
-        self.forward: Callable[[Tensor], Any] = self.net
         self.scaler = self.precision.scaler()
         self.average = AveragedModel(self.net)
+        if process_count() > 1 and self.precision.device.type == "cuda":
+            nn.SyncBatchNorm.convert_sync_batchnorm(self.net)
+        self.forward: Callable[[Tensor], Any] = share_gradients(self.net)
 
     def step(self, step: int, batch: Sequence[Tensor], criterion: Criterion) -> Tensor:
         """One optimizer step on pictures (N, C, H, W), masks (N, H, W) uint8, maybe border weights (N, H, W).
 
-        step: 0, 1, …, from which the learning rate follows. Returns the loss, a scalar on the device.
+        step: 0, 1, …, from which the learning rate follows. Returns the loss, a scalar on the device; with
+        several processes, each has a part of the batch, and their losses add up to that of the batch.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.lr(step) * group["factor"]
-        loss = self._loss(batch, criterion)
-        self.scaler.scale(loss).backward()
+        loss = self._backward(batch, criterion)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         # Here, so that no gradients lie beside the maps of the next forward pass.
         self.optimizer.zero_grad(set_to_none=True)
+        average_statistics(self.net)
         self._update_average(step)
-        return loss.detach()
+        return loss
+
+    def freeze_encoder(self, frozen: bool) -> None:
+        if frozen is not self.net.encoder_frozen:
+            self.net.freeze_encoder(frozen)
+            if process_count() > 1:
+                self.forward = self.net
+                self.forward = share_gradients(self.net)
+
+    def _backward(self, batch: Sequence[Tensor], criterion: Criterion) -> Tensor:
+        """The gradients. Returns the loss without them."""
+        if self.accumulate == process_count() == 1:
+            loss = self._loss(batch, criterion)
+            self.scaler.scale(loss).backward()
+            return loss.detach()
+
+        def loss_of(part: Sequence[Tensor], totals: Totals) -> Tensor:
+            return self._loss(part, partial(criterion, totals=totals))
+
+        parts = split_batch(batch, self.accumulate)
+        return backward_in_parts(self.forward, parts, loss_of, self.scaler.scale, self.precision.device)
 
     def _loss(self, batch: Sequence[Tensor], criterion: Criterion) -> Tensor:
         images, *targets = (to_device(part, self.precision.device) for part in batch)
@@ -147,7 +181,10 @@ def average_decay(count: int, total_steps: float) -> float:
 
 
 def measure_speed(net: nn.Module, precision: Precision, channels: int) -> float:
-    """Pixels per second of training, from one step on noise after one that warms up. The network stays."""
+    """Pixels per second of training, from one step on noise after one that warms up. The network stays.
+
+    Of all processes together, as fast as the slowest.
+    """
     size = 256 + 2 * net.margin
     images = torch.rand(2, channels, size, size, device=precision.device)
     # A copy: a step changes the statistics of batch norm.
@@ -162,7 +199,7 @@ def measure_speed(net: nn.Module, precision: Precision, channels: int) -> float:
         if precision.device.type == "cuda":
             torch.cuda.synchronize(precision.device)
         seconds = time.perf_counter() - start
-    return 2 * 256 * 256 / seconds
+    return process_count() * 2 * 256 * 256 / max(gather(seconds))
 
 
 class Epoch(NamedTuple):
@@ -186,18 +223,22 @@ def train_one_epoch(trainer: Trainer, loader: Batches, criterion: Criterion, fir
         if not trainer.save_memory:
             keep_freed_memory()  # has an effect once, after the first step; its docstring says why then
         asked = time.perf_counter()
-    mean = torch.stack(losses).mean().item()
+    # The losses of the processes add up to that of the batch, as do their crops.
+    mean, crops = add_up(torch.stack([torch.stack(losses).mean(), losses[0].new_tensor(crops)])).tolist()
     if not math.isfinite(mean):
         remedy = "lower the learning rate (--lr), or try --precision fp32"
         raise UserError("loss-not-finite", "training", f"a loss of {mean}", "a finite loss", remedy)
-    return Epoch(mean, crops, time.perf_counter() - start, waited)
+    return Epoch(mean, round(crops), time.perf_counter() - start, waited)
 
 
 @torch.inference_mode()
 def evaluate(
     network: Network, loader: Batches, criterion: Criterion, num_classes: int, device: torch.device
 ) -> tuple[float, Scores]:
-    """Mean loss per pixel and the scores of a split. network: its logits are (N, K, H, W) on `device`."""
+    """Mean loss per pixel and the scores of a split, of which each process may have some batches.
+
+    network: its logits are (N, K, H, W) on `device`.
+    """
     matrix, total, pixels = ConfusionMatrix(num_classes, device), torch.zeros((), device=device), 0
     for images, masks in loader:
         masks = to_device(masks, device)
@@ -205,4 +246,6 @@ def evaluate(
         total += criterion(logits, masks) * masks.numel()
         pixels += masks.numel()
         matrix.update(masks, logits.argmax(1))
-    return (total / max(pixels, 1)).item(), matrix.scores()
+    add_up(matrix.counts)
+    total, pixels = add_up(torch.stack([total, total.new_tensor(pixels)])).tolist()
+    return total / max(pixels, 1), matrix.scores()

@@ -10,6 +10,9 @@ from torchvision.transforms.functional import center_crop
 
 from utils.images.palette import IGNORE_INDEX
 
+# Sums of a part of a batch → those of the whole batch, see `criterion` and utils/training/parts.py.
+Totals = Callable[[Tensor], Tensor]
+
 
 @dataclass(frozen=True)
 class Loss:
@@ -28,6 +31,7 @@ def criterion(
     loss: Loss = Loss(),
     class_weights: Tensor | None = None,
     border: Tensor | None = None,
+    totals: Totals | None = None,
 ) -> Tensor:
     """Loss of logits (N, C, H, W) and class indices (N, H, W), 255 ignored: a scalar, float32 at least.
 
@@ -36,6 +40,9 @@ def criterion(
     true class. Dice: 1 − mean over classes of the soft F-beta score of the whole batch (beta 1: Milletari
     et al. 2016, V-Net). A class that is not in the target is left out of the mean: with it, a batch without
     a rare class would push that class down. A batch of ignored pixels costs zero.
+
+    totals: for a part of a batch that is computed in several. It gets the sums of this part, (2 + 3·C,), and
+    returns those of the batch. The losses of all parts add up to that of the batch, and so do the gradients.
     """
     valid = target != IGNORE_INDEX
     weights = valid.float()
@@ -43,8 +50,7 @@ def criterion(
         weights = class_weights[torch.where(valid, target, 0).long()] * valid
     if border is not None:
         weights = weights + border * valid
-    weights = weights * (loss.pixels / weights.sum().clamp(min=1e-6))
-    return _Criterion.apply(logits, target, weights, loss)
+    return _Criterion.apply(logits, target, weights, loss, totals)
 
 
 class _Criterion(torch.autograd.Function):
@@ -57,7 +63,9 @@ class _Criterion(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, logits: Tensor, target: Tensor, weights: Tensor, loss: Loss) -> Tensor:
+    def forward(
+        ctx, logits: Tensor, target: Tensor, weights: Tensor, loss: Loss, totals: Totals | None
+    ) -> Tensor:
         dtype = torch.promote_types(logits.dtype, torch.float32)
         log_q, predicted = torch.empty(target.shape, dtype=dtype, device=logits.device), 0
         for picture, truth, found in zip(logits, target, log_q, strict=True):
@@ -66,6 +74,15 @@ class _Criterion(torch.autograd.Function):
             found.copy_(log_p.gather(0, index)[0])
             predicted = predicted + log_p.exp_().mul_(valid).sum((1, 2))
         hit = log_q.exp().mul_(target != IGNORE_INDEX)
+        # Sums of a mask a class: accurate and deterministic on every device, which index_add is not.
+        classes = range(logits.shape[1])
+        truth = torch.stack([(target == c).sum() for c in classes]).to(dtype)
+        hits = torch.stack([(hit * (target == c)).sum() for c in classes])
+        parts, whole = log_q.new_ones(1), weights.sum().to(dtype)
+        if totals:
+            sums = totals(torch.cat([parts, whole.view(1), truth, hits, predicted]))
+            parts, whole, truth, hits, predicted = sums.split([1, 1, *3 * [len(classes)]])
+        weights = weights * (loss.pixels / whole.clamp(min=1e-6))
         if loss.gamma:
             rest = (1 - log_q.exp()).clamp(min=1e-6)
             focus = rest**loss.gamma
@@ -75,13 +92,10 @@ class _Criterion(torch.autograd.Function):
             total = -(weights * log_q).sum()
         a = b = log_q.new_zeros(logits.shape[1])
         if loss.dice:
-            # Sums of a mask a class: accurate and deterministic on every device, which index_add is not.
-            classes, square = range(logits.shape[1]), loss.beta**2
-            truth = torch.stack([(target == c).sum() for c in classes]).to(dtype)
-            above = (1 + square) * torch.stack([(hit * (target == c)).sum() for c in classes]) + loss.smooth
-            below = square * truth + predicted + loss.smooth
+            square = loss.beta**2
+            above, below = (1 + square) * hits + loss.smooth, square * truth + predicted + loss.smooth
             share = loss.dice * (truth > 0) / (truth > 0).sum().clamp(min=1)
-            total = total + (share * (1 - above / below)).sum()
+            total = total + (share * (1 - above / below)).sum() / parts[0]
             a, b = -share * (1 + square) / below, share * above / below**2
         ctx.save_for_backward(logits, target, hit, weights, a, b)
         return total
@@ -100,7 +114,7 @@ class _Criterion(torch.autograd.Function):
             slope.addcmul_(p, -(right + slope.sum(0)))
             # Each pixel has one true class, so gather and scatter add without collisions.
             result.copy_(slope.scatter_(0, index, slope.gather(0, index) + right))
-        return gradient, None, None, None
+        return gradient, None, None, None, None
 
 
 def split_ignored(truth: Tensor) -> tuple[Tensor, Tensor]:
@@ -148,8 +162,8 @@ def make_criterion(
     """
     weights = class_weights and torch.tensor(class_weights, dtype=torch.float32, device=device)
 
-    def loss_of(logits: Tensor, *targets: Tensor) -> Tensor:
+    def loss_of(logits: Tensor, *targets: Tensor, totals: Totals | None = None) -> Tensor:
         masks, *border = (center_crop(target, list(logits.shape[-2:])) for target in targets)
-        return criterion(logits, masks, loss, weights, *border)
+        return criterion(logits, masks, loss, weights, *border, totals=totals)
 
     return loss_of

@@ -10,9 +10,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from utils.core.console import UserError
+from utils.core.processes import processes_here, this_process
 from utils.images.arrays import to_channels
 from utils.images.letterbox import letterbox, letterbox_mask
 from utils.images.normalisation import stretch, to_tensor
+from utils.images.palette import IGNORE_INDEX
 from utils.images.plots import draw_samples
 from utils.images.reading import read_image, read_mask
 from utils.models.checkpoint import Checkpoint
@@ -32,6 +34,7 @@ class SegmentationDataset(Dataset):
 
     With `crop` and `augmentation`, key e · len(dataset) + i is sample i of epoch e: a random crop that
     depends on (seed, e, i) alone, whatever the number of workers. Without them, key i is the whole picture i.
+    Key ~k is sample k with an ignored mask: it teaches nothing.
     """
 
     folder: VocFolder
@@ -59,11 +62,13 @@ class SegmentationDataset(Dataset):
             return error
 
     def __getitem__(self, key: int) -> tuple[Tensor, ...]:
-        epoch, index = divmod(int(key), len(self))
+        epoch, index = divmod(int(key if key >= 0 else ~key), len(self))
         image, mask, *weights = self._read_cached(index % len(self.names))
         if self.crop:
             rng = np.random.default_rng((self.seed, epoch, index))
             image, mask, *weights = augment(image, mask, self.crop, self.augmentation, rng, *weights)
+        if key < 0:
+            mask = np.full_like(mask, IGNORE_INDEX)
         image = np.ascontiguousarray(to_channels(image, self.in_channels))
         return to_tensor(image), torch.from_numpy(mask), *map(torch.from_numpy, weights)
 
@@ -100,10 +105,15 @@ def letterbox_pair(
 
 
 class EpochBatches:
-    """Batches of shuffled keys, a pure function of (seed, epoch). `epoch` and `batch_size` may be set."""
+    """Batches of shuffled keys, a pure function of (seed, epoch). `epoch` and `batch_size` may be set.
+
+    Of each batch this process gets its share. Where there are fewer keys than processes, some get a key of
+    an ignored sample, because all of them have to take the step.
+    """
 
     def __init__(self, length: int, batch_size: int, seed: int):
         self.length, self.batch_size, self.seed, self.epoch = length, batch_size, seed, 0
+        self.rank, self.processes = this_process()
 
     def __len__(self) -> int:
         return -(-self.length // self.batch_size)
@@ -112,7 +122,9 @@ class EpochBatches:
         order = np.random.default_rng((self.seed, self.epoch)).permutation(self.length)
         # Batches as even as possible: a last batch of one would give batch norm poor statistics.
         for part in np.array_split(order, len(self)):
-            yield (self.epoch * self.length + part).tolist()
+            keys = (self.epoch * self.length + part).tolist()
+            shares = np.array_split(keys, self.processes)
+            yield shares[self.rank].tolist() or [~keys[0]]
 
 
 def same_size_batches(sizes: Sequence[tuple[int, int]], max_pixels: int) -> list[list[int]]:
@@ -151,7 +163,7 @@ def make_loaders(
         data.val,
         checkpoint.network.in_channels,
         range_16bit=checkpoint.normalisation["range_16bit"],
-        cache_bytes=CACHE_BYTES // (2 * max(workers, 1)),
+        cache_bytes=CACHE_BYTES // (2 * max(workers, 1) * processes_here()),
     )
     train = replace(
         val,
@@ -166,7 +178,8 @@ def make_loaders(
     batches = EpochBatches(len(train), sampling.batch_size, sampling.seed)
     val_batches = same_size_batches(data.val_sizes, max(sampling.batch_size * height * width, LARGE_STEP))
     # Each process takes as much memory as Python and PyTorch do; validation needs no more than two.
-    val_loader = make_loader(val, val_batches, min(workers, 2), device)
+    rank, processes = this_process()
+    val_loader = make_loader(val, val_batches[rank::processes], min(workers, 2), device)
     return make_loader(train, batches, workers, device), val_loader
 
 

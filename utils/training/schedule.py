@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 
@@ -21,11 +21,15 @@ class Phase:
 
 @dataclass
 class TimeBudget:
-    """Seconds that a run may take, counted from `start` (`time.perf_counter`)."""
+    """Seconds that a run may take, counted from `start` (`time.perf_counter`).
+
+    agree: what is measured in this process → what all processes go by.
+    """
 
     seconds: float
     start: float
     reserve: float = 0.0  # seconds to keep for what follows the last step, set as they become known
+    agree: Callable[[float], float] = float
 
     def deduct(self, seconds: float) -> None:
         """Count seconds that an earlier part of the run took. Raises UserError if none are left."""
@@ -39,7 +43,8 @@ class TimeBudget:
 
     def progress(self) -> float:
         """Share of the training time that has passed, 0 … 1."""
-        return min((time.perf_counter() - self.start) / max(self.seconds - self.reserve, 1e-9), 1.0)
+        passed = (time.perf_counter() - self.start) / max(self.seconds - self.reserve, 1e-9)
+        return self.agree(min(passed, 1.0))
 
 
 @dataclass(frozen=True)

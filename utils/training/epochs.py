@@ -1,0 +1,66 @@
+"""All epochs of a run: train, validate, record."""
+
+import math
+import time
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from utils.core.console import progress
+from utils.core.processes import this_process
+from utils.scoring.confusion import Scores
+from utils.training.engine import Criterion, Epoch, Trainer, evaluate, train_one_epoch
+from utils.training.launch import Follower
+from utils.training.run_folder import Row, RunPictures
+from utils.training.samples import Loader
+
+
+class Predictor(Protocol):
+    """What validation needs of `Unet`."""
+
+    device: torch.device
+    num_classes: int
+
+    def follow(self, net: nn.Module) -> None: ...
+    def logits(self, images: Tensor) -> Tensor: ...
+
+
+def train_and_validate(
+    trainer: Trainer,
+    loaders: tuple[Loader, Loader],
+    loss_of: Criterion,
+    unet: Predictor,
+    seed: int,
+    compiled: bool,
+    pictures: RunPictures | Follower,
+) -> tuple[Scores, list[Epoch]]:
+    """All epochs of the schedule, recorded in the run. Returns the scores after the last one."""
+    (train_loader, val_loader), schedule, run = loaders, trainer.schedule, pictures.run
+    batches, epochs, compiled_for = train_loader.batch_sampler, [], None
+    for epoch in schedule.epochs(run.done):
+        phase = schedule.phase(epoch)
+        # Dropout of a resumed run repeats that of an unbroken one; each process has its own.
+        torch.manual_seed(seed + epoch + (this_process()[0] << 32))
+        batches.epoch, batches.batch_size = epoch, phase.batch_size
+        trainer.freeze_encoder(phase.frozen)
+        if compiled and phase is not compiled_for:
+            sizes, compiled_for = {len(keys) for keys in batches}, phase
+            print(f"compiled in {trainer.compile(sizes, next(iter(train_loader)), loss_of):.0f} s")
+        began, in_time = time.perf_counter(), schedule.in_time(train_loader)
+        shown = progress(in_time, f"epoch {epoch + 1}", "batch", len(batches))
+        trained = train_one_epoch(trainer, shown, loss_of, schedule.steps_before(epoch))
+        unet.follow(trainer.average.module)
+        val_loss, miou, scores = math.nan, math.nan, None
+        if schedule.validates(epoch):
+            val_loss, scores = evaluate(unet.logits, val_loader, loss_of, unet.num_classes, unet.device)
+            miou = scores.miou
+        lr, seconds = trainer.optimizer.param_groups[-1]["lr"], time.perf_counter() - began
+        row = Row(epoch + 1, lr, trained.loss, val_loss, miou, seconds, trained.crops / trained.seconds)
+        run.record(row, scores, trainer)
+        epochs.append(trained)
+        pictures.draw_if_due()
+        reserve = time.perf_counter() - began - trained.seconds + pictures.seconds
+        if scores and schedule.closes(epoch, reserve):
+            break
+    return scores, epochs

@@ -1,0 +1,75 @@
+"""A run in several processes: one writes, the others follow, and torchrun may start them all again."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch.distributed as dist
+
+from utils.core.console import UserError, counted, note
+from utils.core.processes import shared_store, this_process
+from utils.training.engine import Trainer
+from utils.training.run_folder import Run, Start
+
+FOLDER = "run folder"  # the key under which torchrun's store keeps it
+
+
+@dataclass
+class Follower:
+    """Stands for the run and its pictures in all processes but the first, which alone writes files."""
+
+    done: int  # epochs of earlier parts of the run
+    seconds: float = 0.0
+
+    @property
+    def run(self) -> "Follower":
+        return self
+
+    def record(self, *_: object) -> None:
+        pass
+
+    def draw_if_due(self) -> None:
+        pass
+
+
+def open_in_first(open_run: Callable[[], Run], start: Start, trainer: Trainer) -> Run | Follower:
+    """The run, which the first process opens. Each has the state of the trainer that it goes on from."""
+    if this_process()[0] == 0:
+        run = open_run()
+        if store := torchrun_store():
+            store.set(FOLDER, str(run.folder.resolve()))
+        return run
+    if not start.last:
+        return Follower(0)
+    trainer.load_state(start.last.training, start.last.model)
+    return Follower(start.last.training["epoch"])
+
+
+def find_interrupted() -> Path | None:
+    """The last.pth of the run that torchrun starts again after a failure; None if no epoch was finished."""
+    store = torchrun_store()
+    if not store or not store.check([FOLDER]):
+        return None
+    last = Path(store.get(FOLDER).decode()) / "last.pth"
+    if not last.is_file():
+        return None
+    note(f"started again by torchrun: the run goes on from {last}")
+    return last
+
+
+def torchrun_store() -> dist.Store | None:
+    """What torchrun keeps when it starts processes again; None without it."""
+    return shared_store() if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True" else None
+
+
+def check_parts(batch_size: int | None, accumulate: int, compiled: bool) -> None:
+    """Raises UserError for a batch that cannot be shared."""
+    _, processes = this_process()
+    if compiled and processes > 1:
+        raise UserError("settings-conflict", "--compile", "torchrun", "one process", "leave --compile out")
+    least = processes * accumulate
+    if batch_size is not None and batch_size < least:
+        found = f"{counted(batch_size, 'crop')} per step, of all processes together"
+        expected = f"{least} or more, one for each part ({processes} × {accumulate})"
+        raise UserError("batch-too-small", f"--batch-size {batch_size}", found, expected, "raise it")
