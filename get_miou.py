@@ -86,6 +86,9 @@ def main(config: Config) -> None:
     adopt_class_names(folder, unet)
     check_split(folder, names, unet)
     measures = choose_measures(config, unet.class_names)
+    if config.store_threshold and unet.num_classes != 2:
+        found, remedy = f"a model of {unet.num_classes} classes", "leave it out"
+        raise UserError("threshold-classes", "--store-threshold", found, "two classes", remedy)
     other = open_other(config, unet, folder, names) if config.compare else None
     warn_of_training_pictures(folder, split, names, unet)
     keep_freed_memory()

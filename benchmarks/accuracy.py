@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from PIL import Image
-from scipy import ndimage
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import plain_loop
@@ -31,6 +30,8 @@ from utils.images.plots import save_figure
 from utils.images.reading import read_mask
 from utils.models.checkpoint import load_checkpoint
 from utils.scoring.confusion import ConfusionMatrix, Scores
+from utils.scoring.regions import measure_regions
+from utils.scoring.scores import f_score
 from utils.training.run_folder import read_history
 from utils.voc.folder import VocFolder
 
@@ -46,7 +47,7 @@ class Config:
     minutes: tuple[float, ...] = (2, 10)  # budgets of our runs (train.py --max-minutes), each from the start
     plain_minutes: float = 20  # time of the plain loop
     train_flags: str = ""  # further flags for train.py: --train-flags="--seed 1"
-    boundary: str = "membrane"  # class between objects; V-Rand is reported if the data have it
+    boundary: str = "membrane"  # class between objects; Rand F is reported if the data have it
     device: str = "auto"  # auto, cpu, cuda
     seed: int = 0  # of the plain loop
     quick: bool = False  # drawn pictures, a tiny network, a few seconds: does it run?
@@ -61,41 +62,30 @@ class Run:
         default_factory=list
     )  # (minutes since the start, mIoU) per epoch
     miou: float = 0.0  # of the best weights, as a user predicts with them
-    v_rand: float | None = None  # mean over the pictures
+    rand_f: float | None = None  # mean over the pictures
 
 
-def v_rand(truth: np.ndarray, prediction: np.ndarray, boundary: int) -> float:
-    """Foreground-restricted Rand F-score of two masks (H, W), 0…1, from precision and recall of pairs.
+def rand_f(truth: np.ndarray, prediction: np.ndarray, boundary: int) -> float:
+    """Rand F-score of two masks (H, W) as they are, 0…1; NaN where no pair of pixels is joined.
 
-    Objects are the 4-connected regions that are not `boundary`. Counted are pairs of pixels inside the
-    truth's objects: precision is the share of those joined by the prediction that the truth joins, recall
-    the reverse; pixels that the prediction calls boundary count as one more region. Arganda-Carreras et al.
-    2015 (Frontiers in Neuroanatomy 9:142), with weight 0.5, pixels not paired with themselves, without
-    thinning of borders. NaN where no pair is joined.
+    Not Rand F of the ISBI 2012 challenge, which thins borders and takes the best threshold of the
+    probability: `get_miou.py` has both.
     """
-    true, found = (ndimage.label(mask != boundary)[0] for mask in (truth, prediction))
-    inside = true > 0
-    true, found = true[inside].astype(np.int64), found[inside]
-
-    def joined(regions: np.ndarray) -> float:
-        sizes = np.unique(regions, return_counts=True)[1].astype(np.float64)
-        return float((sizes * (sizes - 1)).sum())
-
-    pairs = joined(true) + joined(found)
-    return 2 * joined(true * (found.max(initial=0) + 1) + found) / pairs if pairs else float("nan")
+    sums = measure_regions(truth != boundary, prediction != boundary, [])
+    return float(f_score(sums.joined_both, sums.joined_truth, sums.joined_predicted))
 
 
 def score(
     run: Run, predict: Callable[[str], np.ndarray], folder: VocFolder, num_classes: int, boundary: int | None
 ) -> None:
-    """Fill in mIoU and V-Rand of the validation pictures. predict: name → class indices (H, W) uint8."""
+    """Fill in mIoU and Rand F of the validation pictures. predict: name → class indices (H, W) uint8."""
     matrix, rands = ConfusionMatrix(num_classes), []
     for name in folder.read_split("val"):
         truth, prediction = read_mask(folder.mask_path(name)), predict(name)
         matrix.update(truth, prediction)
         if boundary is not None:
-            rands.append(v_rand(truth, prediction, boundary))
-    run.miou, run.v_rand = matrix.scores().miou, float(np.mean(rands)) if rands else None
+            rands.append(rand_f(truth, prediction, boundary))
+    run.miou, run.rand_f = matrix.scores().miou, float(np.mean(rands)) if rands else None
 
 
 def train_ours(config: Config, minutes: float | None, logs: Path) -> tuple[Run, Unet]:
@@ -178,10 +168,10 @@ def table(runs: Sequence[Run], goal: float) -> str:
     rows = []
     for run in runs:
         reached = minutes_to(run, goal)
-        v_rand = "–" if run.v_rand is None else f"{run.v_rand:.4f}"
-        numbers = [str(len(run.curve)), f"{run.curve[-1][0]:.2f}", f"{run.miou:.4f}", v_rand]
+        rand_f = "–" if run.rand_f is None else f"{run.rand_f:.4f}"
+        numbers = [str(len(run.curve)), f"{run.curve[-1][0]:.2f}", f"{run.miou:.4f}", rand_f]
         rows.append([run.label, *numbers, "never" if reached is None else f"{reached:.2f}"])
-    header = ["run", "validations", "minutes", "mIoU", "V-Rand", f"minutes to mIoU {goal:.4f}"]
+    header = ["run", "validations", "minutes", "mIoU", "Rand F", f"minutes to mIoU {goal:.4f}"]
     return markdown(header, rows)
 
 
@@ -204,7 +194,7 @@ def compare(config: Config, logs: Path) -> None:
         if config.boundary in unet.class_names:
             boundary = unet.class_names.index(config.boundary)
         score(run, predictor(unet, folder), folder, classes, boundary)
-        print(run.label, f"mIoU {run.miou:.4f}", f"V-Rand {run.v_rand}", flush=True)
+        print(run.label, f"mIoU {run.miou:.4f}", f"Rand F {run.rand_f}", flush=True)
         runs.append(run)
         if boundary is not None:
             careful = Unet(unet.model_path, config.device, tta=True, close_gaps=config.boundary)
@@ -231,12 +221,12 @@ def predictor(unet: Unet, folder: VocFolder) -> Callable[[str], np.ndarray]:
     return lambda name: unet.predict(folder.image_path(name))
 
 
-EXPLANATION = """Minutes: of the wall clock, including validation after every epoch. mIoU, V-Rand: of the
-best weights of a run by validation mIoU; that of the plain loop is the goal of the last column. V-Rand:
+EXPLANATION = """Minutes: of the wall clock, including validation after every epoch. mIoU, Rand F: of the
+best weights of a run by validation mIoU; that of the plain loop is the goal of the last column. Rand F:
 F-score of the pairs of pixels inside the true objects that truth and prediction join into one 4-connected
-region (Arganda-Carreras et al. 2015, doi:10.3389/fnana.2015.00142, borders not thinned), mean over the
-pictures. The plain loop (`benchmarks/plain_loop.py`): the same network, Adam at 1e-4, batch 2, float32,
-whole pictures, flips."""
+region, mean over the pictures; of the mask as it is, so it is not V-Rand of the ISBI 2012 challenge. The
+plain loop (`benchmarks/plain_loop.py`): the same network, Adam at 1e-4, batch 2, float32, whole pictures,
+flips."""
 
 
 if __name__ == "__main__":

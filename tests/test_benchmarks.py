@@ -12,7 +12,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from scripts import ROOT
+from scripts import ROOT, start
 from skimage.measure import label
 from skimage.metrics import adapted_rand_error
 from torch import nn
@@ -143,27 +143,27 @@ def test_reference_loop_learns(squares):
         ([0, 0, 1, 1, 0], 2 / 3),
     ],
 )
-def test_v_rand_by_hand(prediction, expected):
+def test_rand_f_by_hand(prediction, expected):
     truth = np.array([[0, 0, 1, 0, 0]])
-    assert accuracy.v_rand(truth, np.array([prediction]), boundary=1) == pytest.approx(expected)
+    assert accuracy.rand_f(truth, np.array([prediction]), boundary=1) == pytest.approx(expected)
 
 
 @given(st.integers(0, 10**6), st.floats(0.2, 0.8))
-def test_v_rand_equals_scikit_image(seed, share):
+def test_rand_f_equals_scikit_image(seed, share):
     truth, prediction = np.random.default_rng(seed).random((2, 12, 15)) < share
     regions = [label(~mask, connectivity=1) for mask in (truth, prediction)]
     error, _, _ = adapted_rand_error(*regions, ignore_labels=(0,))
-    assert accuracy.v_rand(truth, prediction, boundary=True) == pytest.approx(1 - error)
+    assert accuracy.rand_f(truth, prediction, boundary=True) == pytest.approx(1 - error)
 
 
-def test_v_rand_is_that_of_the_slices_own_score(shared, tmp_path, monkeypatch):
+def test_rand_f_is_that_of_the_slices_own_score(shared, tmp_path, monkeypatch):
     rands = []
     for number in (20, 21):
         truth = np.array(accuracy.Image.open(shared / "isbi" / "labels" / f"{number}.png")) == 0
         # Membranes with gaps.
         prediction = truth & (np.random.default_rng(number).random(truth.shape) < 0.98)
         write_mask(tmp_path / f"{number}.png", prediction.astype(np.uint8))
-        rands.append(accuracy.v_rand(truth, prediction, boundary=True))
+        rands.append(accuracy.rand_f(truth, prediction, boundary=True))
     monkeypatch.setattr(sys, "argv", ["score.py", str(tmp_path), "20", "21"])
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         runpy.run_path(str(shared / "isbi" / "score.py"), run_name="__main__")
@@ -250,6 +250,15 @@ def test_operations(tmp_path, monkeypatch):
     assert all(part <= only for part, only in zip(whole[1:], alone[1:], strict=True))
 
 
+def test_scoring(tmp_path):
+    """As a script, because it starts processes of its own."""
+    result = start([str(ROOT / "benchmarks" / "scoring.py"), "--quick", "--output", "scoring.md"], tmp_path)
+    assert not result.returncode, result.stderr
+    text = (tmp_path / "scoring.md").read_text("utf-8")
+    for method in ("all scores, with tables and error bars", "our confusion matrix", "of scikit-learn"):
+        assert f"{method} | " in text
+
+
 def test_loader(tmp_path, monkeypatch):
     _, _, *rows = quick(monkeypatch, "loader.py", tmp_path / "loader.md")
     assert {row[0] for row in rows} >= {"ours, none", "ours, default", "plain loop: PIL, flips, one-hot"}
@@ -268,9 +277,9 @@ def test_accuracy(tmp_path, monkeypatch):
     _, _, ours, careful, plain = quick(monkeypatch, "accuracy.py", tmp_path / "accuracy.md")
     assert ours[0].startswith("ours") and plain[0].startswith("plain loop")
     assert careful[0] == f"{ours[0]}, `--tta --close-gaps background`"
-    for _, epochs, minutes, miou, v_rand, _ in (ours, careful, plain):
+    for _, epochs, minutes, miou, rand_f, _ in (ours, careful, plain):
         assert int(epochs) >= 1 and float(minutes) < 60
-        assert 0 <= float(miou) <= 1 and 0 <= float(v_rand) <= 1
+        assert 0 <= float(miou) <= 1 and 0 <= float(rand_f) <= 1
     assert plain[5] != "never"
     assert (tmp_path / "accuracy.png").stat().st_size > 1000
 

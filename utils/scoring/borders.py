@@ -72,10 +72,12 @@ def contour_distances(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, n
 
     Within the box around both, by OpenCV's exact transform, 10 times as fast as scipy's.
     """
+    # Squares of distances are whole numbers, by which the last bits of OpenCV's floats are made good.
     rows, columns = (np.flatnonzero((one | other).any(axis)) for axis in (1, 0))
     box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     one, other = one[box], other[box]
-    return tuple(
+    distances = (
         cv2.distanceTransform((~target).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[source]
         for source, target in ((one, other), (other, one))
     )
+    return tuple(np.sqrt(np.rint(each.astype(float) ** 2)) for each in distances)

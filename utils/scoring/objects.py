@@ -49,8 +49,8 @@ def measure_objects(truth: Parts, prediction: Parts, num_classes: int, classes: 
 
     classes: those whose parts are objects. Objects of one class whose IoU is above 0.5 are a pair. Each has
     one partner at most. Panoptic quality is the sum of the IoUs divided by the mean number of objects in
-    truth and prediction (Kirillov et al. 2019, eq. 1). As there, a predicted object that is mostly on ignored
-    pixels is left out, and these pixels belong to no area.
+    truth and prediction (Kirillov et al. 2019, eq. 1). As there, ignored pixels belong to no area, and a
+    predicted object that is mostly on them is left out, if it is in no pair.
     """
     counted = truth.labels > 0
     table = overlaps(truth.labels[counted], prediction.labels[counted])
@@ -58,12 +58,14 @@ def measure_objects(truth: Parts, prediction: Parts, num_classes: int, classes: 
     true_area, found_area = table.sum(1), np.zeros(len(sizes), np.int64)
     found_area[: table.shape[1]] = table.sum(0)
     true = np.isin(truth.classes, classes)
-    found = np.isin(prediction.classes, classes) & (2 * found_area >= sizes)
     row, column, both = table.row, table.col, table.data
-    pair = (truth.classes[row] == prediction.classes[column]) & true[row] & found[column]
-    row, column, both = row[pair], column[pair], both[pair]
+    alike = (truth.classes[row] == prediction.classes[column]) & true[row]
+    row, column, both = row[alike], column[alike], both[alike]
     either = true_area[row] + found_area[column] - both
     above = 100 * both[:, None] > IOUS * either[:, None]
+    found = 2 * found_area >= sizes
+    found[column[above[:, 0]]] = True
+    found &= np.isin(prediction.classes, classes)
     hits, overlap = np.zeros((num_classes, len(IOUS))), np.zeros(num_classes)
     np.add.at(hits, truth.classes[row], above)
     np.add.at(overlap, truth.classes[row], np.where(above[:, 0], both / either, 0))

@@ -25,7 +25,8 @@ def measure_regions(truth: np.ndarray, prediction: np.ndarray, proposals: list[n
     true, plain = (label(mask, connectivity=1) for mask in (truth, prediction))
     inside = true > 0
     joined = count_pairs(true[inside], plain[inside])
-    thinned = np.array([compare_thinned(true[inside], thin(proposal)[inside]) for proposal in proposals])
+    thinned = [compare_thinned(true[inside], thin(proposal)[inside]) for proposal in proposals]
+    thinned = np.array(thinned).reshape(-1, 6)
     known = np.isfinite(thinned[:, 3:]).all(1)
     info = np.where(known[:, None], thinned[:, 3:], 0)
     return RegionSums(*map(np.float64, joined), *thinned[:, :3].T, *info.T, known.astype(float))

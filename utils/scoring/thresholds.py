@@ -21,8 +21,9 @@ class ThresholdCurve:
 
     @property
     def best(self) -> int:
-        """Index of the highest Dice; of several, the one nearest to 0.5."""
-        highest = np.flatnonzero(self.dice >= np.nanmax(self.dice) - 1e-12)
+        """Index of the highest Dice between 0 and 1; of several, the one nearest to 0.5."""
+        inside = (self.thresholds > 0) & (self.thresholds < 1)
+        highest = np.flatnonzero(inside & (self.dice >= self.dice[inside].max() - 1e-12))
         return int(highest[np.abs(self.thresholds[highest] - 0.5).argmin()])
 
     @property
