@@ -14,7 +14,6 @@ from utils.core.console import UserError, counted, progress, run_script, warn
 from utils.core.heap import keep_freed_memory
 from utils.core.settings import check_settings
 from utils.images.palette import numbered_classes
-from utils.images.plots import draw_class_bars, draw_confusion_matrix
 from utils.images.reading import read_mask
 from utils.images.writing import write_mask
 from utils.inference.ensemble import find_class
@@ -28,9 +27,11 @@ from utils.models.checkpoint import (
     load_weights_only,
     save_checkpoint,
 )
-from utils.scoring.comparison import compare
-from utils.scoring.confusion import Scores
+from utils.models.weights import is_of_imagenet
+from utils.scoring.comparison import Difference, compare
+from utils.scoring.gallery import make_gallery
 from utils.scoring.predictions import find_masks, read_prediction
+from utils.scoring.report import Report, read_curves, write_report
 from utils.scoring.results import Measures, SplitResults
 from utils.scoring.scorer import Scorer
 from utils.scoring.tables import (
@@ -42,7 +43,15 @@ from utils.scoring.tables import (
     write_threshold_curve,
 )
 from utils.scoring.thresholds import threshold_curve
-from utils.scoring.verdict import warn_about_scores
+from utils.scoring.verdict import (
+    POOR,
+    Finding,
+    Origin,
+    judge_drop,
+    judge_scores,
+    judge_turns,
+    report_findings,
+)
 from utils.voc.classes import check_classes
 from utils.voc.folder import VocFolder
 from utils.voc.survey import survey_pairs
@@ -81,8 +90,10 @@ def main(config: Config) -> None:
     check_settings(config)
     unet = Unet(config.model_path, config.device, config.precision, config.tta, config.close_gaps)
     folder = find_folder(config, unet)
+    held_out = {} if config.split else find_held_out(folder, unet)
     split = config.split or choose_split(folder, unet)
-    names = folder.read_split(split)
+    names = list(held_out) or folder.read_split(split)
+    described = "each fold on its own held-out part" if held_out else f"split {split}"
     adopt_class_names(folder, unet)
     check_split(folder, names, unet)
     measures = choose_measures(config, unet.class_names)
@@ -90,22 +101,28 @@ def main(config: Config) -> None:
         found, remedy = f"a model of {unet.num_classes} classes", "leave it out"
         raise UserError("threshold-classes", "--store-threshold", found, "two classes", remedy)
     other = open_other(config, unet, folder, names) if config.compare else None
-    warn_of_training_pictures(folder, split, names, unet)
+    if not held_out:
+        warn_of_training_pictures(folder, split, names, unet)
     keep_freed_memory()
-    results = score_split(unet, folder, names, measures, predictor(unet, folder, measures), config.output)
-    print(f"model    {unet.origin}, {unet.precision}")
-    print(f"data     {folder.root}, split {split}: {counted(len(names), 'picture')}\n")
+    predict = predict_held_out(held_out, folder, measures) if held_out else predictor(unet, folder, measures)
+    results = score_split(unet, folder, names, measures, predict, config.output)
+    data = f"{folder.root}, {described}: {counted(len(results.names), 'picture')}"
+    facts = {"model": f"{unet.origin}, {unet.precision}", "data": data}
+    print("\n".join(f"{label:<8} {text}" for label, text in facts.items()) + "\n")
+    print_folds(held_out, results)
     print_results(results)
     tables = write_results(config.output, results)
     if results.probabilities is not None:
         tables += report_threshold(config, unet, results)
-    plots = draw_plots(config.output, unet.class_names, results.scores)
+    differences: list[Difference] = []
     if other is not None:
         differences = list(compare(results, score_split(unet, folder, names, measures, other)))
         print_comparison(differences, results, str(config.compare))
         tables += write_comparison(config.output, differences)
-    print(f"\nwritten to {config.output}: {', '.join([*tables, *plots])}, masks/")
-    warn_about_scores(unet.class_names, results.scores)
+    findings = judge(unet, folder, results, config.output)
+    tables += make_report(config, facts, unet, folder, results, findings, differences)
+    print(f"\nwritten to {config.output}: {', '.join(tables)}, masks/")
+    report_findings(findings)
 
 
 def choose_measures(config: Config, class_names: list[str]) -> Measures:
@@ -131,6 +148,32 @@ def predictor(unet: Unet, folder: VocFolder, measures: Measures) -> Predictor:
         return mask, probability[0] if probability else None
 
     return predict
+
+
+def find_held_out(folder: VocFolder, unet: Unet) -> dict[str, Unet]:
+    """Name → the network that was not trained on it, where every network is of another fold of the folder."""
+    networks = {single.settings.get("fold"): single for single in unet.alone()}
+    known = None not in networks and len(networks) == len(unet.members) > 1
+    if not known or not all(was_trained_on(folder, single.checkpoint) for single in networks.values()):
+        return {}
+    parts = {fold: folder.read_split(f"fold{fold}_val") for fold in sorted(networks)}
+    return {name: networks[fold] for fold, names in parts.items() for name in names}
+
+
+def predict_held_out(held_out: dict[str, Unet], folder: VocFolder, measures: Measures) -> Predictor:
+    """Predicts each picture by the network that was not trained on it."""
+    predictors = {unet: predictor(unet, folder, measures) for unet in held_out.values()}
+    return lambda name: predictors[held_out[name]](name)
+
+
+def print_folds(held_out: dict[str, Unet], results: SplitResults) -> None:
+    """A line per fold, before the pooled scores."""
+    for unet in dict.fromkeys(held_out.values()):
+        part = [index for index, name in enumerate(results.names) if held_out[name] is unet]
+        miou, number = results.pixels.pick(np.array(part)).pooled().miou, counted(len(part), "picture")
+        print(f"fold {unet.settings['fold']}   mIoU {miou:.2%} on {number}, {unet.model_path}")
+    if held_out:
+        print("\nall folds pooled:\n")
 
 
 def score_split(
@@ -238,14 +281,43 @@ def check_split(folder: VocFolder, names: list[str], unet: Unet) -> None:
     check_classes(folder, records, unet.class_names)
 
 
-def draw_plots(output: Path, class_names: list[str], scores: Scores) -> list[str]:
-    """Write the plots; returns the names of the files."""
-    bars = {"IoU": scores.iou, "Precision": scores.precision, "Recall": scores.recall}
-    for label, values in bars.items():
-        title = f"{label} (mean {np.nanmean(values):.4f})"
-        draw_class_bars(output / f"{label.lower()}.png", class_names, values, title)
-    draw_confusion_matrix(output / "confusion_matrix.png", class_names, scores.matrix)
-    return [*(f"{label.lower()}.png" for label in bars), "confusion_matrix.png"]
+def judge(unet: Unet, folder: VocFolder, results: SplitResults, output: Path) -> list[Finding]:
+    """What is wrong in a known way."""
+    scores, few = results.scores, results.names[:20]
+    found = judge_scores(unet.class_names, scores, folder.root)
+    masks = output / "masks"
+    pairs = ((read_mask(folder.mask_path(name)), read_mask(masks / f"{name}.png")) for name in few)
+    found += judge_turns(pairs, unet.num_classes, folder.root) if scores.miou < POOR else []
+    high = results.estimate(results.class_scores[0]).high[-1]
+    trained = None if is_of_imagenet(unet.normalisation) else unet.normalisation
+    origin = Origin(unet.model_path, unet.scores.get("miou"), trained)
+
+    def read_means() -> np.ndarray:
+        return np.mean([unet.members[0].channel_means(unet.open(folder.image_path(n))) for n in few], axis=0)
+
+    return found + judge_drop(origin, high, read_means, scores.miou, folder.root)
+
+
+def make_report(
+    config: Config,
+    facts: dict[str, str],
+    unet: Unet,
+    folder: VocFolder,
+    results: SplitResults,
+    findings: list[Finding],
+    differences: list[Difference],
+) -> list[str]:
+    """Write the report with its figures; returns the names of the files."""
+
+    def read(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        picture = unet.open(folder.image_path(name))[:]
+        prediction = read_mask(config.output / "masks" / f"{name}.png")
+        return picture, read_mask(folder.mask_path(name)), prediction
+
+    miou = results.per_picture(results.class_scores[0])[:, -1]
+    curves = read_curves(unet.members[0].path.with_name("history.csv"))
+    gallery = make_gallery(results.names, miou, read)
+    return write_report(config.output, results, Report(facts, findings, gallery, curves, differences))
 
 
 if __name__ == "__main__":

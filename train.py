@@ -26,7 +26,7 @@ from utils.images.palette import voc_palette
 from utils.models.checkpoint import Checkpoint, config_to_dict
 from utils.models.weights import build_network, resolve_network_settings
 from utils.scoring.confusion import Scores
-from utils.scoring.verdict import note_found_classes, warn_about_scores
+from utils.scoring.verdict import judge_history, judge_scores, note_found_classes, report_findings
 from utils.training import recipe
 from utils.training.augmentation import parse_augmentation
 from utils.training.border_weights import BorderWeights, make_temporary_folder
@@ -299,7 +299,8 @@ def print_result(config: Config, run: Run, scores: Scores, data: Data, epochs: l
     """Where everything is, what looks wrong, and what to do next. scores: of the last epoch."""
     rows, folder = run.history.rows, run.folder
     best = max(rows, key=lambda row: -1 if math.isnan(row.miou) else row.miou)
-    warn_about_scores(data.class_names, run.best_scores or scores)
+    moved = judge_history([row.miou for row in rows], [row.train_loss for row in rows], config.voc_root)
+    report_findings(judge_scores(data.class_names, run.best_scores or scores, config.voc_root) or moved)
     note_found_classes(data.class_names, run.best_scores or scores, scores, best.epoch)
     waited = sum(epoch.waited for epoch in epochs) / sum(epoch.seconds for epoch in epochs)
     length = f"{run.history.seconds:.0f} s for {counted(len(rows), 'epoch')}"

@@ -73,6 +73,16 @@ class Unet:
         unet._adopt([Member(LoadedModel(net, checkpoint, precision, measure_geometry(net.eval())))])
         return unet
 
+    def alone(self) -> list["Unet"]:
+        """Each network of an ensemble as a predictor of its own, with the same settings."""
+        singles = []
+        for member in self.members:
+            single = type(self).__new__(type(self))
+            single._adopt([member])
+            single.gap_class, single.tile_size = self.gap_class, self.tile_size
+            singles.append(single)
+        return singles
+
     def _adopt(self, members: list[Member]) -> None:
         first, checkpoint = members[0], members[0].checkpoint
         self.members, self.model_path, self.checkpoint = members, first.path, checkpoint

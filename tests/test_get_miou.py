@@ -15,6 +15,7 @@ from utils.core.files import write_lines
 from utils.core.tables import read_table
 from utils.images.reading import read_mask
 from utils.images.writing import write_mask
+from utils.models.checkpoint import load_checkpoint, save_checkpoint
 from utils.voc.demo import CLASS_NAMES
 
 PLOTS = ["iou.png", "precision.png", "recall.png", "confusion_matrix.png"]
@@ -174,7 +175,9 @@ def test_class_that_is_never_found_is_reported(score, weights, tmp_path, capsys)
     score(model_path=favour(weights, tmp_path / "blind.pth", nucleus=-1e6))
     output, warning = capsys.readouterr()
     assert re.search(r"^nucleus +0\.00 +0\.00 … 0\.00 +0\.00 +– +0\.00", output, re.MULTILINE)
-    assert "warning: class nucleus is in the truth but no pixel of it was found" in warning
+    assert "warning: no pixel of nucleus was found: nucleus is" in warning
+    assert "--class-weights balanced" in warning
+    assert "no pixel of nucleus was found" in (tmp_path / "out" / "report.html").read_text("utf-8")
 
 
 def test_one_class_everywhere_is_reported(score, weights, tmp_path, capsys):
@@ -299,3 +302,25 @@ def test_output_that_cannot_be_written(score, tmp_path, locked):
     with pytest.raises(UserError) as caught:
         score()
     assert caught.value.code == "file-not-writable"
+
+
+def test_folds_are_scored_on_their_held_out_parts_and_pooled(score, weights, folder, tmp_path, capsys):
+    parts = {0: ["cells_1"], 1: ["cells_2", "cells_0"]}
+    paths = []
+    for fold, names in parts.items():
+        folder.write_split(f"fold{fold}_val", names)
+        checkpoint = load_checkpoint(favour(weights, tmp_path / f"{fold}.pth", cell=1e6 * fold))
+        checkpoint.settings = {"fold": fold, "voc_root": str(folder.root)}
+        save_checkpoint(tmp_path / f"fold{fold}.pth", checkpoint)
+        paths.append(tmp_path / f"fold{fold}.pth")
+    score(model_path=paths)
+    output = capsys.readouterr().out
+    assert "each fold on its own held-out part: 3 pictures" in output
+    assert [line.split()[1] for line in output.splitlines() if line.startswith("fold ")] == ["0", "1"]
+    for fold, names in parts.items():
+        unet = Unet(paths[fold], "cpu", "fp32")
+        for name in names:
+            mask = read_mask(tmp_path / "out" / "masks" / f"{name}.png")
+            assert np.array_equal(mask, unet.predict(folder.image_path(name)))
+    score(model_path=paths, split="val")
+    assert "split val: 2 pictures" in capsys.readouterr().out

@@ -9,12 +9,14 @@ import pytest
 from utils.core.console import UserError
 from utils.images.palette import voc_palette
 from utils.images.plots import (
-    draw_class_bars,
-    draw_confusion_matrix,
+    class_bars,
+    confusion_figure,
+    curves_figure,
     draw_curves,
     draw_samples,
     montage,
     overlay_tile,
+    save_figure,
 )
 from utils.images.reading import read_image
 from utils.training.run_folder import History, Row, read_history
@@ -88,7 +90,7 @@ def test_curves_show_their_values(tmp_path):
 
 def test_bars_show_their_values(tmp_path):
     def drawn(values: list[float]) -> np.ndarray:
-        draw_class_bars(tmp_path / "bars.png", ["background", "cell"], np.array(values), "IoU")
+        save_figure(class_bars(["background", "cell"], np.array(values), "IoU"), tmp_path / "bars.png")
         return read_image(tmp_path / "bars.png")
 
     # The bars are the only blue: their length is the value.
@@ -102,7 +104,8 @@ def test_bars_show_their_values(tmp_path):
 
 def test_the_confusion_matrix_shows_shares_of_the_truth(tmp_path):
     def drawn(matrix: list[list[int]]) -> np.ndarray:
-        draw_confusion_matrix(tmp_path / "matrix.png", ["background", "cell"], np.array(matrix))
+        figure = confusion_figure(["background", "cell"], np.array(matrix))
+        save_figure(figure, tmp_path / "matrix.png")
         return read_image(tmp_path / "matrix.png")
 
     right = drawn([[1, 0], [0, 1]])
@@ -120,36 +123,30 @@ def test_a_damaged_history_is_told(tmp_path, damage):
     assert error.value.code == "history-damaged"
 
 
-def test_a_class_without_truth_has_no_shares(tmp_path, monkeypatch):
-    figures = []
-    monkeypatch.setattr("utils.images.plots.save_figure", lambda figure, path: figures.append(figure))
-    draw_confusion_matrix(tmp_path / "matrix.png", ["background", "cell"], np.array([[3, 1], [0, 0]]))
-    assert [text.get_text() for text in figures[0].axes[0].texts] == ["0.75", "0.25", "–", "–"]
+def test_a_class_without_truth_has_no_shares():
+    figure = confusion_figure(["background", "cell"], np.array([[3, 1], [0, 0]]))
+    assert [text.get_text() for text in figure.axes[0].texts] == ["0.75", "0.25", "–", "–"]
 
 
 @pytest.mark.parametrize(
     ("losses", "scale"), [([60, 2, 0.5], "log"), ([2, 1, 0.5], "linear"), ([np.nan], "linear")]
 )
-def test_a_large_first_loss_does_not_flatten_the_others(tmp_path, monkeypatch, losses, scale):
-    figures = []
-    monkeypatch.setattr("utils.images.plots.save_figure", lambda figure, path: figures.append(figure))
-    draw_curves(tmp_path / "loss.png", range(len(losses)), {"validation": losses}, "loss")
-    assert figures[0].axes[0].get_yscale() == scale
+def test_a_large_first_loss_does_not_flatten_the_others(losses, scale):
+    figure = curves_figure(range(len(losses)), {"validation": losses}, "loss")
+    assert figure.axes[0].get_yscale() == scale
 
 
 @pytest.mark.parametrize("count", [1, 4, 20, 300])
-def test_epochs_are_whole_numbers(tmp_path, monkeypatch, count):
-    figures = []
-    monkeypatch.setattr("utils.images.plots.save_figure", lambda figure, path: figures.append(figure))
-    draw_curves(tmp_path / "loss.png", range(1, count + 1), {"validation": [1.0] * count}, "loss")
-    ticks = figures[0].axes[0].get_xticks()
+def test_epochs_are_whole_numbers(count):
+    figure = curves_figure(range(1, count + 1), {"validation": [1.0] * count}, "loss")
+    ticks = figure.axes[0].get_xticks()
     assert np.array_equal(ticks, ticks.round())
 
 
 def test_the_confusion_matrix_of_many_classes(tmp_path):
     for count in (26, 150):
         names = [f"class {k}" for k in range(count)]
-        draw_confusion_matrix(tmp_path / "matrix.png", names, np.eye(count, dtype=np.int64))
+        save_figure(confusion_figure(names, np.eye(count, dtype=np.int64)), tmp_path / "matrix.png")
         image = read_image(tmp_path / "matrix.png")
         assert np.ptp(image) > 100
         assert max(image.shape) <= 4200
@@ -157,8 +154,9 @@ def test_the_confusion_matrix_of_many_classes(tmp_path):
 
 @pytest.mark.filterwarnings("ignore:Glyph:UserWarning")
 def test_chinese_class_names_and_paths(tmp_path):
-    draw_class_bars(tmp_path / "条 形.png", ["背景", "细胞"], np.array([0.5, 0.25]), "IoU")
-    draw_confusion_matrix(tmp_path / "矩 阵.png", ["背景", "细胞"], np.eye(2, dtype=np.int64))
+    save_figure(class_bars(["背景", "细胞"], np.array([0.5, 0.25]), "IoU"), tmp_path / "条 形.png")
+    figure = confusion_figure(["背景", "细胞"], np.eye(2, dtype=np.int64))
+    save_figure(figure, tmp_path / "矩 阵.png")
     assert read_image(tmp_path / "条 形.png").ndim == read_image(tmp_path / "矩 阵.png").ndim == 3
 
 

@@ -1,5 +1,7 @@
 """Pictures for people: curves, bars per class, the confusion matrix, montages of overlays."""
 
+import io
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +13,7 @@ import matplotlib
 import numpy as np
 import skimage.util
 from matplotlib import font_manager
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -35,11 +38,20 @@ CJK_FONTS = (
 )
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 TILE, TITLE = 384, 28  # pixels: side of a tile, height of the titles above
+BAR = "#4c78a8"
+PRINT_DPI, PRINT_PIXELS = 300, 6000  # of figures for print; the largest side of one
 
 
 def draw_curves(
     path: Path, x: Sequence[float], curves: dict[str, Sequence[float]], label: str, top: float | None = None
 ) -> None:
+    """`curves_figure` in a file."""
+    save_figure(curves_figure(x, curves, label, top), path)
+
+
+def curves_figure(
+    x: Sequence[float], curves: dict[str, Sequence[float]], label: str, top: float | None = None
+) -> Figure:
     """Line plot of named curves over epochs, NaN left out; the best of a score (`top` given) is marked."""
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
@@ -52,7 +64,7 @@ def draw_curves(
         values = next(iter(curves.values()))
         best = int(np.argmax(np.nan_to_num(values, nan=-1)))
         text = f"best: {values[best]:.4f} (epoch {x[best]})"
-        axes.plot(x[best], values[best], "k*", markersize=10, label=text)
+        axes.plot(x[best], values[best], "*", color="#d62728", markersize=10, label=text)
         axes.set_ylim(0, top)
     elif finite and max(finite) > 10 * min(finite):
         # The first loss may be many times the others, and would flatten them.
@@ -62,25 +74,73 @@ def draw_curves(
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set(xlabel="epoch", ylabel=label)
     axes.grid(alpha=0.3)
-    axes.legend()
-    save_figure(figure, path)
+    axes.legend(frameon=False)
+    return figure
 
 
-def draw_class_bars(path: Path, class_names: Sequence[str], values: np.ndarray, title: str) -> None:
-    """One horizontal bar per class with its value beside it; `values` (K,) in 0…1, NaN shown as –."""
+def class_axes(class_names: Sequence[str], title: str) -> tuple[Figure, Axes]:
+    """A line per class from top to bottom, shares from left to right."""
     figure = Figure(figsize=(7, 1.2 + 0.36 * len(class_names)), layout="constrained")
     axes = figure.subplots()
-    bars = axes.barh(range(len(values)), np.nan_to_num(values), color="#4c78a8")
-    axes.bar_label(bars, ["–" if np.isnan(v) else f"{v:.3f}" for v in values], padding=3)
-    axes.set_yticks(range(len(values)), class_names)
-    axes.invert_yaxis()
+    axes.set_yticks(range(len(class_names)), [plain(name) for name in class_names])
     # Beyond 1 there is room for the numbers only.
     axes.set(xlim=(0, 1.12), xticks=np.linspace(0, 1, 6), title=title)
+    axes.set_ylim(len(class_names) - 0.5, -0.5)
     axes.spines[["top", "right"]].set_visible(False)
-    save_figure(figure, path)
+    return figure, axes
 
 
-def draw_confusion_matrix(path: Path, class_names: Sequence[str], matrix: np.ndarray) -> None:
+def class_bars(
+    class_names: Sequence[str], values: np.ndarray, title: str, ends: np.ndarray | None = None
+) -> Figure:
+    """One horizontal bar per class with its value beside it; `values` (K,) in 0…1, NaN shown as –.
+
+    ends: (2, K) of the error bars.
+    """
+    figure, axes = class_axes(class_names, title)
+    bars = axes.barh(range(len(values)), np.nan_to_num(values), color=BAR)
+    texts = ["–" if np.isnan(v) else f"{v:.3f}" for v in values]
+    if ends is None:
+        axes.bar_label(bars, texts, padding=3)
+        return figure
+    known = np.isfinite([values, *ends]).all(0)
+    # A percentile interval need not hold the value itself.
+    lengths = np.maximum([values - ends[0], ends[1] - values], 0)[:, known]
+    axes.errorbar(values[known], np.flatnonzero(known), xerr=lengths, fmt="none", ecolor="#d95f02", capsize=3)
+    for place, text in enumerate(texts):
+        axes.text(1.01, place, text, va="center")
+    return figure
+
+
+def spread_figure(class_names: Sequence[str], values: np.ndarray, title: str) -> Figure:
+    """A dot for each picture, a line per class, and a bar at the median; values (N, K) in 0…1 or NaN."""
+    figure, axes = class_axes(class_names, title)
+    for place, column in enumerate(values.T):
+        known = np.sort(column[np.isfinite(column)])
+        # Neighbours in value lie at different heights, so that dots do not hide each other.
+        height = (np.arange(len(known)) % 5 - 2) * 0.09
+        axes.scatter(known, place + height, s=14, color=BAR, alpha=0.6, linewidths=0)
+        if len(known):
+            axes.vlines(np.median(known), place - 0.35, place + 0.35, color="#d95f02", linewidth=2)
+    return figure
+
+
+def xy_figure(
+    lines: dict[str, tuple[np.ndarray, np.ndarray]], x_label: str, y_label: str, dots: float = 6
+) -> Figure:
+    """Named lines of shares in 0…1 over shares; a single point is a dot. dots: size of the marks."""
+    figure = Figure(figsize=(5, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for name, (x, y) in lines.items():
+        marked = "o" if len(x) < 20 else None
+        axes.plot(x, y, label=name or None, marker=marked, markersize=dots)
+    axes.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel=plain(x_label), ylabel=plain(y_label))
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    return figure
+
+
+def confusion_figure(class_names: Sequence[str], matrix: np.ndarray) -> Figure:
     """Rows truth, columns prediction, shares of the row (– if it is empty); matrix (K, K) pixel counts."""
     shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
     # A class is a line of text high, and the picture of hundreds of classes can still be opened.
@@ -88,7 +148,8 @@ def draw_confusion_matrix(path: Path, class_names: Sequence[str], matrix: np.nda
     figure = Figure(figsize=(side + 1, side), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    names = {"labels": class_names, "fontsize": min(10, 1200 / len(class_names))}
+    labels = [plain(name) for name in class_names]
+    names = {"labels": labels, "fontsize": min(10, 1200 / len(class_names))}
     axes.set_xticks(range(len(class_names)), rotation=45, ha="right", rotation_mode="anchor", **names)
     axes.set_yticks(range(len(class_names)), **names)
     axes.set(xlabel="prediction", ylabel="truth", title="share of each true class")
@@ -98,7 +159,7 @@ def draw_confusion_matrix(path: Path, class_names: Sequence[str], matrix: np.nda
             text, colour = f"{share:.2f}" if matrix[row].any() else "–", "white" if share > 0.5 else "black"
             axes.text(column, row, text, ha="center", va="center", color=colour)
     figure.colorbar(image, shrink=0.8)
-    save_figure(figure, path)
+    return figure
 
 
 Sample = tuple[np.ndarray, np.ndarray | None]  # picture (H, W[, C]) and its mask (H, W)
@@ -178,8 +239,8 @@ def _legend(class_names: tuple[str, ...], colours: bytes, dpi: float) -> np.ndar
     figure = Figure(figsize=(30, 1 + 0.4 * len(class_names)), dpi=dpi)
     canvas = FigureCanvasAgg(figure)
     rows = np.frombuffer(colours, np.uint8).reshape(-1, 3) / 255
-    names = [name.replace("$", r"\$") for name in class_names]
-    patches = [Patch(color=row, label=name) for row, name in zip(rows, names, strict=True)]
+    names = zip(rows, class_names, strict=True)
+    patches = [Patch(color=row, label=plain(name)) for row, name in names]
     with lettering("the legend"):
         legend = figure.legend(handles=patches, loc="upper left", bbox_to_anchor=(0, 1), frameon=False)
         canvas.draw()
@@ -187,10 +248,39 @@ def _legend(class_names: tuple[str, ...], colours: bytes, dpi: float) -> np.ndar
     return np.asarray(canvas.buffer_rgba())[: round(box.height), : round(box.x1 + dpi / 10), :3].copy()
 
 
-def save_figure(figure: Figure, path: Path) -> None:
+def plain(name: str) -> str:
+    """A name that matplotlib draws as it is, not as mathematics."""
+    return name.replace("$", r"\$")
+
+
+def save_figure(figure: Figure, path: Path, dpi: float = 120) -> None:
     """Write a figure; letters as in `lettering`."""
     with lettering(path), replacing(path) as temporary:
-        figure.savefig(temporary, dpi=120)
+        figure.savefig(temporary, dpi=dpi)
+
+
+def save_for_print(figure: Figure, path: Path) -> str:
+    """Write a figure as PATH.png (300 dpi, or fewer for one that would hardly open) and as PATH.svg.
+
+    Returns an <svg> for an HTML page, in the color of the page's text. Inside `lettering`.
+    """
+    dpi = min(PRINT_DPI, PRINT_PIXELS / max(figure.get_size_inches()))
+    with replacing(path.with_suffix(".png")) as temporary:
+        figure.savefig(temporary, dpi=dpi)
+    # Where everything lies is found, which takes as long as drawing.
+    figure.set_layout_engine("none")
+    # What an SVG refers to inside itself has names of its own, also beside others in one page.
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": path.name}):
+        file = io.StringIO()
+        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
+    text = file.getvalue()
+    with replacing(path.with_suffix(".svg")) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+    # Without what is only for a file of its own.
+    text = re.sub("<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    used = set(re.findall(r"#(\w+)", text))
+    text = re.sub(r' id="([\w.]+)"', lambda found: found[0] * (found[1] in used), text)
+    return text.replace(": #000000", ": currentColor").replace("<svg ", '<svg fill="currentColor" ', 1)
 
 
 @contextmanager

@@ -15,9 +15,16 @@ from torch import Tensor
 from utils.core.console import UserError
 from utils.core.device import choose_device, choose_precision
 from utils.images.arrays import to_channels
-from utils.images.large import LARGE_PIXELS
+from utils.images.large import LARGE_PIXELS, TiffWindows
 from utils.images.letterbox import letterbox_bands, undo_letterbox
-from utils.images.normalisation import Normalisation, floats_to_uint16, stretch, to_device, to_tensor
+from utils.images.normalisation import (
+    FULL_SCALE,
+    Normalisation,
+    floats_to_uint16,
+    stretch,
+    to_device,
+    to_tensor,
+)
 from utils.inference.tiling import Grid, make_grid, tile_side, tiled
 from utils.models.checkpoint import newest_checkpoint
 from utils.models.compiling import compiled_by_size
@@ -68,6 +75,12 @@ class Member:
             return to_device(tensor.unsqueeze(0), self.precision.device)
 
         return read
+
+    def channel_means(self, picture: np.ndarray | TiffWindows) -> np.ndarray:
+        """(C,) means of the channels of a picture in 0…1, as the network takes them before normalising."""
+        read = self.read_picture(lambda top, bottom: picture[top:bottom])
+        tensor = read(slice(0, picture.shape[0]), slice(0, picture.shape[1]))
+        return tensor.float().mean((0, 2, 3)).numpy(force=True) / FULL_SCALE.get(tensor.dtype, 1.0)
 
     def predict_tiles(self, size: tuple[int, int], read: Reader) -> Reader:
         """What gives the logits of tiles of a picture (height, width).

@@ -205,3 +205,8 @@ def load_pretrained(net: UNet, backbone: str, in_channels: int) -> Normalisation
         # The first convolution was summed over RGB, so gray is normalised like the mean of the three.
         return Normalisation((sum(IMAGENET_MEAN) / 3,), (sum(IMAGENET_STD) / 3,))
     return Normalisation(IMAGENET_MEAN, IMAGENET_STD) if in_channels == 3 else None
+
+
+def is_of_imagenet(normalisation: Normalisation) -> bool:
+    """Whether its numbers are those of ImageNet, and say nothing of the pictures of the training."""
+    return normalisation.mean[0] in (IMAGENET_MEAN[0], sum(IMAGENET_MEAN) / 3)
