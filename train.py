@@ -47,13 +47,14 @@ from utils.training.run_folder import (
 )
 from utils.training.samples import Sampling, draw_batch, make_loaders
 from utils.training.schedule import Phase, Schedule, TimeBudget
+from utils.training.trial import COPIES, Trial
 from utils.voc.demo import make_demo
 from utils.voc.folder import VocFolder
 
 DEMO = Path("VOCdevkit/demo")
 # What helps when memory runs out, see `run_script`.
 REMEDIES = {
-    "memory": "lower --batch-size or --input-shape, then try --save-memory; "
+    "memory": "raise --accumulate, lower --batch-size or --input-shape, try --save-memory; "
     "close other programs (nvidia-smi lists those on an NVIDIA GPU)",
     "worker-killed": "--num-workers 0; in a container, more shared memory (docker run --shm-size 2g)",
 }
@@ -84,7 +85,8 @@ class Config:
     resume: Path | None = None  # last.pth of a run to continue, in the same folder with the same settings
     # Optimisation
     epochs: Annotated[int, Ge(1)] = 50  # passes over the training pictures, the frozen ones included
-    batch_size: Annotated[int | None, Ge(1)] = None  # crops per step; None: by number and sizes of pictures
+    # Crops per step, of all processes; None: by number and sizes of pictures; auto: fewer if memory is short.
+    batch_size: Annotated[int | Literal["auto"] | None, Ge(1)] = None
     accumulate: Annotated[int, Ge(1)] = 1  # parts of a step, one after another: less memory, same update
     max_minutes: Annotated[float | None, Gt(0)] = None  # train this long instead of `epochs`; lr follows it
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"  # sgd: with Nesterov's momentum
@@ -140,16 +142,20 @@ def train(config: Config, device: torch.device, started: float) -> None:
     if config.save_memory:
         net.save_memory()
     speed = measure_speed(net, precision, network.in_channels) if config.max_minutes else math.inf
+    lower_batch = config.batch_size == "auto"
     config = resolve_settings(config, data, start, net.stride, speed)
+    loss = Loss(config.dice_weight, config.dice_beta, config.dice_smooth, config.focal_gamma)
+    class_weights = resolve_class_weights(config.class_weights, data.class_names, data.class_pixels)
+    loss_of = make_criterion(loss, class_weights, precision.device)
+    copies, border = COPIES[config.optimizer], config.border_weight > 0
+    trial = Trial(net, precision, loss_of, network.in_channels, copies, border)
+    config = fit_to_memory(config, trial, lower_batch)
     checkpoint = describe_run(config, data, normalisation)
     checkpoint.trained_on = start.trained_on(data)
     sampling = resolve_sampling(config, net.margin)
     train_loader, val_loader = make_loaders(data, checkpoint, sampling, precision.device)
     schedule = make_schedule(config, data, len(train_loader.dataset), started, speed)
     trainer = make_trainer(config, net, schedule, checkpoint, precision)
-    loss = Loss(config.dice_weight, config.dice_beta, config.dice_smooth, config.focal_gamma)
-    class_weights = resolve_class_weights(config.class_weights, data.class_names, data.class_pixels)
-    loss_of = make_criterion(loss, class_weights, precision.device)
     unet = Unet.from_network(trainer.average.module, checkpoint, precision)
     parts = trainer, (train_loader, val_loader), loss_of, unet, config.seed, config.compile
     run = open_in_first(lambda: open_run(config, start, checkpoint, trainer), start, trainer)
@@ -210,7 +216,8 @@ def resolve_settings(config: Config, data: Data, start: Start, stride: int, spee
     """
     pixels = 60 * config.max_minutes * speed if config.max_minutes else None
     # In the second part of a run the clock could choose others.
-    given, letterboxed = start.crops(config.input_shape, config.batch_size), config.fit == "letterbox"
+    wanted = None if config.batch_size == "auto" else config.batch_size
+    given, letterboxed = start.crops(config.input_shape, wanted), config.fit == "letterbox"
     crop, batch_size = recipe.plan_crops(data.train_sizes, *given, letterboxed, config.epochs, pixels)
     batch_size = max(batch_size, this_process()[1] * config.accumulate)
     if letterboxed:
@@ -228,6 +235,17 @@ def resolve_settings(config: Config, data: Data, start: Start, stride: int, spee
         freeze_lr=config.freeze_lr or lr,
         weight_decay=recipe.WEIGHT_DECAYS[config.optimizer] if decay is None else decay,
     )
+
+
+def fit_to_memory(config: Config, trial: Trial, lower: bool) -> Config:
+    """The settings, with smaller batches if they do not fit and `lower`, else UserError says what does."""
+    sizes, fit = {}, (config.input_shape, config.accumulate, lower)
+    sizes["batch_size"] = trial.fit_batch(config.batch_size, *fit)
+    if config.freeze_epochs:
+        trial.net.freeze_encoder(True)
+        sizes["freeze_batch_size"] = trial.fit_batch(config.freeze_batch_size, *fit)
+        trial.net.freeze_encoder(False)
+    return replace(config, **sizes)
 
 
 def describe_run(config: Config, data: Data, normalisation: Normalisation) -> Checkpoint:

@@ -84,7 +84,7 @@ def memory_error(error: Exception, remedies: Mapping[str, str] = REMEDIES) -> Us
         return None
     # A killed process is the cause of the error that comes of it.
     killed = re.search("DataLoader worker .* killed by signal.*", f"{error.__cause__ or ''}\n{error}")
-    short = re.search("out of memory|not enough memory|allocate memory|ALLOC_FAILED", str(error))
+    short = re.search("out of memory|not enough memory|allocate memory|ALLOC_FAILED|bad_alloc", str(error))
     if not (killed or short or isinstance(error, MemoryError)):
         return None
     code = "worker-killed" if killed else "memory"

@@ -63,13 +63,13 @@ def torchrun_store() -> dist.Store | None:
     return shared_store() if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True" else None
 
 
-def check_parts(batch_size: int | None, accumulate: int, compiled: bool) -> None:
+def check_parts(batch_size: int | str | None, accumulate: int, compiled: bool) -> None:
     """Raises UserError for a batch that cannot be shared."""
     _, processes = this_process()
     if compiled and processes > 1:
         raise UserError("settings-conflict", "--compile", "torchrun", "one process", "leave --compile out")
     least = processes * accumulate
-    if batch_size is not None and batch_size < least:
+    if isinstance(batch_size, int) and batch_size < least:
         found = f"{counted(batch_size, 'crop')} per step, of all processes together"
         expected = f"{least} or more, one for each part ({processes} × {accumulate})"
         raise UserError("batch-too-small", f"--batch-size {batch_size}", found, expected, "raise it")

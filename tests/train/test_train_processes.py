@@ -1,0 +1,92 @@
+"""train.py started by torchrun, as a user starts it: two processes on the CPU."""
+
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import psutil
+import pytest
+from runs import weights_of
+from scripts import ROOT, make_voc, refused, start, tiny
+
+from train import main
+from utils.training.run_folder import read_history
+
+LAUNCH = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+TINY = ["--base-channels", "4", "--depth", "2", "--norm", "group", "--num-workers", "0", "--device", "cpu"]
+TINY += ["--precision", "fp32", "--batch-size", "3", "--optimizer", "sgd", "--input-shape", "32", "32"]
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    return make_voc(tmp_path / "voc", count=8, size=[(48, 48)] * 5 + [(48, 40), (40, 48), (48, 48)], val=3)
+
+
+def train_in_two(folder, cwd, *flags):
+    return start([*LAUNCH, str(ROOT / "train.py"), "--voc-root", str(folder.root), *TINY, *flags], cwd)
+
+
+def test_two_processes_leave_one_run_equal_to_that_of_one(pictures, tmp_path):
+    settings = {"depth": 2, "norm": "group", "batch_size": 3, "optimizer": "sgd", "input_shape": (32, 32)}
+    main(tiny(pictures, tmp_path / "logs", freeze_epochs=1, **settings))
+    done = train_in_two(pictures, tmp_path, "--run-name", "both", "--epochs", "2", "--freeze-epochs", "1")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("best mIoU") == 1
+    alone, both = tmp_path / "logs" / "run", tmp_path / "logs" / "both"
+    assert {path.name.split(".")[0] for path in alone.iterdir()} == {
+        path.name.split(".")[0] for path in both.iterdir()
+    }
+    one, two = weights_of(alone / "last.pth"), weights_of(both / "last.pth")
+    for name, value in one.items():
+        np.testing.assert_allclose(two[name], value, rtol=0, atol=1e-5, err_msg=name)
+    for row, other in zip(
+        read_history(alone / "history.csv"), read_history(both / "history.csv"), strict=True
+    ):
+        np.testing.assert_allclose(
+            [other.lr, other.train_loss, other.val_loss, other.miou],
+            [row.lr, row.train_loss, row.val_loss, row.miou],
+            atol=1e-4,
+        )
+
+
+def test_a_killed_process_ends_the_run_and_torchrun_resumes_it(pictures, tmp_path):
+    flags = ["--voc-root", pictures.root, *TINY, "--epochs", "6"]
+    command = [sys.executable, *LAUNCH, "--max-restarts=1", ROOT / "train.py", *flags]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"}
+    with (tmp_path / "out").open("w") as out:
+        launched = subprocess.Popen(
+            list(map(str, command)), cwd=tmp_path, env=environment, stdout=out, stderr=out
+        )
+        while not list(tmp_path.glob("logs/*/last.pth")):
+            assert launched.poll() is None, (tmp_path / "out").read_text("utf-8")
+            time.sleep(0.01)
+        workers = psutil.Process(launched.pid).children()
+        (second,) = [worker for worker in workers if worker.environ().get("RANK") == "1"]
+        second.kill()
+        assert launched.wait() == 0, (tmp_path / "out").read_text("utf-8")
+    said = (tmp_path / "out").read_text("utf-8")
+    assert said.count("\nerror: ") == said.count("error: torchrun\n") == 1
+    assert said.count("started again by torchrun") == 1
+    (folder,) = (tmp_path / "logs").iterdir()
+    assert [row.epoch for row in read_history(folder / "history.csv")] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_mistake_is_reported_once(pictures, tmp_path):
+    pictures.write_split("val", ["gone"])
+    done = train_in_two(pictures, tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.count("\nerror: ") == 1
+    assert "process-lost" not in done.stderr
+    assert "torchrun" not in done.stderr[: done.stderr.index("gone")]
+
+
+def test_a_batch_for_each_process_and_part(pictures, tmp_path, monkeypatch):
+    with refused("batch-too-small"):
+        main(tiny(pictures, tmp_path / "logs", batch_size=2, accumulate=3))
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    with refused("batch-too-small"):
+        main(tiny(pictures, tmp_path / "logs", batch_size=3))
+    with refused("settings-conflict"):
+        main(tiny(pictures, tmp_path / "logs", batch_size=4, compile=True))

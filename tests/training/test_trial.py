@@ -1,0 +1,105 @@
+"""Whether a step fits into memory: by a bound on real memory, and the largest batch and crop."""
+
+import copy
+import re
+import sys
+
+import pytest
+import torch
+from scripts import refused
+
+from nets.config import NetworkConfig
+from nets.unet import UNet, build
+from utils.core.device import Precision
+from utils.core.memory import available_memory, bounded_memory
+from utils.training import trial as module
+from utils.training.losses import Loss, make_criterion
+from utils.training.trial import Trial, largest
+
+CPU = torch.device("cpu")
+MIB = 1 << 20
+linux = pytest.mark.skipif(sys.platform != "linux", reason="the bound is Linux's")
+
+
+def network(**settings: object) -> UNet:
+    torch.manual_seed(0)
+    return build(NetworkConfig(2, 3, base_channels=8, depth=1, **settings))
+
+
+def trial(net: UNet, **settings: object) -> Trial:
+    return Trial(net, Precision(CPU, None), make_criterion(Loss(), None, CPU), 3, 3, **settings)
+
+
+@pytest.mark.parametrize("answer", range(9))
+def test_the_largest_number_that_fits(answer):
+    assert largest(lambda number: number <= answer, 9) == answer
+
+
+@linux
+def test_a_bound_refuses_what_goes_beyond_it_and_ends():
+    with bounded_memory(200 * MIB):
+        torch.ones(100 * MIB, dtype=torch.uint8)
+        with pytest.raises((RuntimeError, MemoryError)):
+            torch.ones(300 * MIB, dtype=torch.uint8)
+    torch.ones(300 * MIB, dtype=torch.uint8)
+
+
+def test_a_container_has_less_memory_than_its_machine(tmp_path, monkeypatch):
+    whole = available_memory(tmp_path)
+    (tmp_path / "memory.current").write_text("1000")
+    for limit, left in (("max", whole), ("5000", 4000), ("900", 0)):
+        (tmp_path / "memory.max").write_text(f"{limit}\n")
+        assert available_memory(tmp_path) == pytest.approx(left, rel=0.5)
+    (tmp_path / "memory.max").write_text("5000\n")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert available_memory(tmp_path) == 2000
+
+
+@linux
+def test_the_largest_batch_and_crop_are_found_by_trying(monkeypatch):
+    """A crop of 512×512 takes some 100 MiB here."""
+    monkeypatch.setattr(module, "available_memory", lambda: 400 * MIB)
+    tried = trial(network())
+    assert tried.fit_batch(1, (64, 64), 1, lower=False) == 1
+    most = tried.fit_batch(40, (512, 512), 1, lower=True)
+    assert 1 <= most < 20
+    assert tried.fits(most, (512, 512))
+    # What the heap keeps of earlier steps is free, too.
+    assert not tried.fits(3 * most, (512, 512))
+    # In parts the same memory holds several times as many.
+    assert tried.fit_batch(2 * most, (512, 512), 2, lower=False) == 2 * most
+    with refused("step-too-large") as caught:
+        tried.fit_batch(40, (512, 512), 1, lower=False)
+    error = caught.value
+    found = re.fullmatch(r"at most (\d+) crops of this size, or 40 crops of (\d+)×(\d+)", error.expected)
+    fitting, height, width = map(int, found.groups())
+    assert most <= fitting <= 3 * most
+    assert 40 * height * width < 20 * 512 * 512
+    assert tried.fits(40, (height, width))
+    assert f"--batch-size {fitting} or auto, --accumulate {-(-40 // fitting)} " in error.remedy
+
+
+def test_nothing_fits_and_the_message_says_so(monkeypatch):
+    tried = trial(network())
+    monkeypatch.setattr(Trial, "fits", lambda *_: False)
+    with refused("step-too-large") as caught:
+        tried.fit_batch(4, (64, 64), 1, lower=True)
+    assert caught.value.expected == "more memory, or a smaller network"
+
+
+@pytest.mark.parametrize("settings", [{}, {"deep_supervision": True}, {"padding": "valid", "norm": "none"}])
+def test_a_trial_leaves_the_network_and_the_random_numbers_alone(settings):
+    net = network(dropout=0.5, **settings)
+    before, expected = copy.deepcopy(net.state_dict()), torch.get_rng_state()
+    assert trial(net, border=True).fits(2, (32, 32))
+    changed = [name for name, value in net.state_dict().items() if not torch.equal(value, before[name])]
+    assert all(name.endswith("num_batches_tracked") for name in changed)
+    assert torch.equal(torch.get_rng_state(), expected)
+    assert all(weight.grad is None for weight in net.parameters())
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory():
+    tried = trial(network())
+    tried.criterion = lambda *_: torch.ones(2, 3) @ torch.ones(2, 3)
+    with pytest.raises(RuntimeError, match="shapes"):
+        tried.fits(1, (32, 32))
