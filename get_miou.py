@@ -77,7 +77,7 @@ class Config:
     device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # number format of the network
     tta: bool = False  # average over the mirror images and turns known from training: up to 8 times slower
-    close_gaps: str | None = None  # name of a class that separates others, such as membrane: close its gaps
+    close_gaps: str = "auto"  # class that separates others, such as membrane: close its gaps; auto; none
 
     tolerance: Annotated[int, Ge(1)] = 2  # pixels by which borders may be off in the boundary F-score
     pixel_size: str | None = None  # side of a pixel, such as 0.5um: distances are printed in this unit

@@ -80,8 +80,8 @@ class Config:
     device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
     # average over the mirror images and turns known from training: up to eight times slower
     tta: bool = field(default=False, metadata=LOGITS)
-    # name of a class that separates others, such as membrane: close its gaps
-    close_gaps: str | None = field(default=None, metadata=MASKS)
+    # close the gaps of a class that separates others, such as membrane: its name; auto: by training; none
+    close_gaps: str = field(default="auto", metadata=MASKS)
     # names of the classes that are measured, cut out and cleaned; none: all but the first
     object_classes: tuple[str, ...] = field(default=(), metadata=RESULTS)
 

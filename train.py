@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Interval
 from tyro.conf import OmitArgPrefixes, Suppress
 
 from nets.config import NetworkConfig
 from nets.unet import UNet
 from unet import Unet
-from utils.core.console import UserError, counted, quoted, run_script
+from utils.core.console import UserError, run_script
 from utils.core.device import Precision, choose_device, choose_precision, set_determinism
 from utils.core.heap import return_freed_memory
 from utils.core.processes import device_of_process, from_first, joined_processes, this_process
@@ -25,16 +25,15 @@ from utils.images.normalisation import Normalisation
 from utils.images.palette import voc_palette
 from utils.models.checkpoint import Checkpoint, config_to_dict
 from utils.models.weights import build_network, resolve_network_settings
-from utils.scoring.confusion import Scores
-from utils.scoring.verdict import judge_history, judge_scores, note_found_classes, report_findings
 from utils.training import recipe
 from utils.training.augmentation import parse_augmentation
 from utils.training.border_weights import BorderWeights, make_temporary_folder
 from utils.training.data import Data, check_class_settings, load_data
-from utils.training.engine import Epoch, Trainer, make_optimizer, measure_speed, parameter_groups
+from utils.training.engine import Trainer, make_optimizer, measure_speed, parameter_groups
 from utils.training.epochs import train_and_validate
 from utils.training.launch import Follower, check_parts, find_interrupted, open_in_first
 from utils.training.losses import Loss, make_criterion, resolve_class_weights
+from utils.training.messages import print_plan, print_result
 from utils.training.run_folder import (
     Run,
     RunPictures,
@@ -64,6 +63,10 @@ REMEDIES = {
 class NetworkFlags(NetworkConfig):
     """Settings of the network."""
 
+    depth: int | None = (
+        None  # plain: number of times the resolution is halved; None: by the widths of classes
+    )
+    deep_supervision: bool = True  # the decoder's coarser maps are scored, too, where convolutions are padded
     pad_picture: Suppress[bool] = True  # no flag: only the weights of Pytorch-UNet turn it off
 
 
@@ -76,6 +79,7 @@ class Config:
     fold: int | None = None  # train on foldK_train.txt, validate on foldK_val.txt (voc2unet.py --folds)
     input_shape: Annotated[tuple[int, int] | None, Ge(1)] = None  # height, width of crops; None: by pictures
     fit: Literal["crop", "letterbox"] = "crop"  # native resolution, or whole pictures scaled to input_shape
+    coarse: Annotated[float | None, Interval(ge=0, le=1)] = None  # share with small crops; None: by the data
     augmentation: str = "default"  # none, light, default, strong; or with parts: default,rotate=180,elastic=0
     # Network
     network: OmitArgPrefixes[NetworkFlags] = field(default_factory=NetworkFlags)
@@ -154,7 +158,7 @@ def train(config: Config, device: torch.device, started: float) -> None:
     checkpoint.trained_on = start.trained_on(data)
     sampling = resolve_sampling(config, net.margin)
     train_loader, val_loader = make_loaders(data, checkpoint, sampling, precision.device)
-    schedule = make_schedule(config, data, len(train_loader.dataset), started, speed)
+    schedule = make_schedule(config, data, net, len(train_loader.dataset), started, speed)
     trainer = make_trainer(config, net, schedule, checkpoint, precision)
     unet = Unet.from_network(trainer.average.module, checkpoint, precision)
     parts = trainer, (train_loader, val_loader), loss_of, unet, config.seed, config.compile
@@ -162,7 +166,8 @@ def train(config: Config, device: torch.device, started: float) -> None:
     if isinstance(run, Follower):
         train_and_validate(*parts, run)
         return
-    print_plan(config, data, unet, schedule, run.folder)
+    print_plan(data, schedule, config.network, net, precision, config.augmentation, config.input_shape)
+    print(f"run      {run.folder}")
     draw_batch(run.folder / "train_batch.png", train_loader)
 
     pictures = RunPictures(run, unet.predict, data)
@@ -170,7 +175,7 @@ def train(config: Config, device: torch.device, started: float) -> None:
         scores, epochs = train_and_validate(*parts, pictures)
     pictures.draw()
     run.board.close()
-    print_result(config, run, scores, data, epochs)
+    print_result(run, scores, data, epochs)
 
 
 def check_config(config: Config) -> None:
@@ -203,10 +208,17 @@ def resolve_network(config: Config, data: Data, start: Start) -> Config:
     """The settings, with those of the network chosen by the data and the weights."""
     in_channels, pictures = config.network.in_channels or data.pictures.channels, f"in {config.voc_root}"
     check_channels(f"--in-channels {in_channels}", in_channels, data.pictures.channels, pictures)
-    network = replace(config.network, in_channels=in_channels, num_classes=len(data.class_names))
-    if start.weights:
+    known, network = start.last or start.weights, config.network
+    depth = network.depth
+    if depth is None:
+        depth = known.network.depth if known else recipe.choose_depth(data.typical_width)
+    network = replace(network, in_channels=in_channels, num_classes=len(data.class_names), depth=depth)
+    if start.last:
+        network = replace(network, deep_supervision=start.last.network.deep_supervision)
+    elif start.weights:
         network = resolve_network_settings(network, start.weights.network, start.path)
-    return replace(config, network=network)
+    even = network.padding == "same" and network.pad_picture
+    return replace(config, network=replace(network, deep_supervision=network.deep_supervision and even))
 
 
 def resolve_settings(config: Config, data: Data, start: Start, stride: int, speed: float) -> Config:
@@ -224,12 +236,17 @@ def resolve_settings(config: Config, data: Data, start: Start, stride: int, spee
         recipe.check_letterbox(crop, stride)
     else:
         crop = data.fit_crop(crop, stride, config.input_shape)
+    coarse = config.coarse
+    if coarse is None:
+        timed = config.max_minutes is not None  # else an epoch on small crops is one less on whole ones
+        coarse = recipe.choose_coarse(data.structures, data.typical_width) if timed else 0.0
     lr, decay = config.lr or recipe.LEARNING_RATES[config.optimizer], config.weight_decay
     return replace(
         config,
         augmentation=recipe.fit_augmentation(config.augmentation, data.asymmetry),
         input_shape=crop,
         batch_size=batch_size,
+        coarse=coarse,
         freeze_batch_size=config.freeze_batch_size or 2 * batch_size,
         lr=lr,
         freeze_lr=config.freeze_lr or lr,
@@ -253,6 +270,7 @@ def describe_run(config: Config, data: Data, normalisation: Normalisation) -> Ch
     names, palette = data.class_names, voc_palette(len(data.class_names)).tolist()
     settings, scaling = config_to_dict(config), normalisation.to_dict()
     settings["symmetry"] = recipe.find_symmetry(data.asymmetry)
+    settings["separator"] = next((k for k, one in data.structures.items() if one.separates), None)
     return Checkpoint(
         {}, config.network, names, palette, scaling, config.input_shape, config.fit, settings=settings
     )
@@ -265,7 +283,9 @@ def resolve_sampling(config: Config, margin: int) -> Sampling:
     return Sampling(augmentation, config.batch_size, config.seed, margin, border, config.num_workers)
 
 
-def make_schedule(config: Config, data: Data, crops: int, started: float, speed: float) -> Schedule:
+def make_schedule(
+    config: Config, data: Data, net: UNet, crops: int, started: float, speed: float
+) -> Schedule:
     """The frozen phase, if any, and the rest. started: when the clock of --max-minutes began."""
     frozen = Phase(config.freeze_epochs, config.freeze_batch_size, config.freeze_lr, frozen=True)
     rest = Phase(max(config.epochs - config.freeze_epochs, 1), config.batch_size, config.lr)
@@ -273,7 +293,9 @@ def make_schedule(config: Config, data: Data, crops: int, started: float, speed:
     clock = started, validation, lambda progress: from_first(lambda: progress)
     budget = TimeBudget(60 * config.max_minutes, *clock) if config.max_minutes else None
     every = recipe.validation_interval(data.train_pixels, data.val_pixels)
-    return Schedule([frozen, rest] if frozen.epochs else [rest], crops, config.curve, budget, every)
+    coarse = 0.0 if net.margin else config.coarse
+    sizes = recipe.plan_sizes(coarse, data.typical_width, config.input_shape, net.stride)
+    return Schedule([frozen, rest] if frozen.epochs else [rest], crops, config.curve, budget, every, sizes)
 
 
 def make_trainer(
@@ -297,39 +319,6 @@ def open_run(config: Config, start: Start, checkpoint: Checkpoint, trainer: Trai
         return resume_run(config.resume, start.last, checkpoint, trainer, epochs)
     name = config.run_name or datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     return start_run(config.save_dir / name, checkpoint)
-
-
-def print_plan(config: Config, data: Data, unet: Unet, schedule: Schedule, folder: Path) -> None:
-    """What is about to happen, in five lines."""
-    parameters = sum(p.numel() for p in unet.net.parameters())
-    height, width = unet.input_shape
-    pictures = f"{counted(len(data.train), 'picture')} to train, {len(data.val)} to validate"
-    print(f"data     {config.voc_root}: {pictures}; classes: {', '.join(data.class_names)}")
-    print(f"network  {unet.backbone} U-Net, {parameters / 1e6:.2f} M parameters, {unet.precision}")
-    for phase in schedule.phases:
-        print(f"plan     {schedule.describe(phase)} of {height}×{width} per step")
-    found = recipe.describe_asymmetry(data.asymmetry)
-    print(f"views    the classes have {found}: --augmentation {config.augmentation}")
-    print(f"run      {folder}")
-
-
-def print_result(config: Config, run: Run, scores: Scores, data: Data, epochs: list[Epoch]) -> None:
-    """Where everything is, what looks wrong, and what to do next. scores: of the last epoch."""
-    rows, folder = run.history.rows, run.folder
-    best = max(rows, key=lambda row: -1 if math.isnan(row.miou) else row.miou)
-    moved = judge_history([row.miou for row in rows], [row.train_loss for row in rows], config.voc_root)
-    report_findings(judge_scores(data.class_names, run.best_scores or scores, config.voc_root) or moved)
-    note_found_classes(data.class_names, run.best_scores or scores, scores, best.epoch)
-    waited = sum(epoch.waited for epoch in epochs) / sum(epoch.seconds for epoch in epochs)
-    length = f"{run.history.seconds:.0f} s for {counted(len(rows), 'epoch')}"
-    waiting = f"{waited:.1%} of the training waiting for pictures"
-    print(f"\nbest mIoU {best.miou:.2%} in epoch {best.epoch}; {length}, {waiting}")
-    print(f"checkpoint  {folder / 'best.pth'}")
-    print(f"pictures    {folder / 'train_batch.png'}, val_epoch.png, loss.png, miou.png")
-    print("next        score it, then look at a picture:")
-    weights, picture = quoted(folder / "best.pth"), quoted(data.folder.image_path(data.val[0]))
-    print(f"  python get_miou.py --model-path {weights} --voc-root {quoted(config.voc_root)}")
-    print(f"  python predict.py --model-path {weights} --input {picture}")
 
 
 if __name__ == "__main__":

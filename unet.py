@@ -15,7 +15,7 @@ from nets.geometry import measure_geometry
 from utils.core.console import UserError, progress
 from utils.core.device import Precision
 from utils.images.arrays import check_channels, to_uint8_rgb
-from utils.images.large import TiffWindows, open_picture
+from utils.images.large import LARGE_PIXELS, TiffWindows, open_picture
 from utils.images.palette import voc_palette
 from utils.images.reading import Picture, as_array
 from utils.inference.ensemble import (
@@ -50,21 +50,27 @@ class Unet:
         device: str = "auto",
         precision: str = "auto",
         tta: bool = False,
-        close_gaps: str | None = None,
+        close_gaps: str = "auto",
         **overrides,
     ):
         """Load a checkpoint (None: the newest logs/*/best.pth, else the newest weights in model_data/).
 
         Several paths make an ensemble: the mean of their probabilities. tta: the mean over flips and turns by
         90° too. close_gaps: name of a class that separates others, such as a membrane; its gaps are closed
-        (utils/inference/gaps.py). Weights of unet-pytorch and Pytorch-UNet load as they are. ONNX files run
+        (utils/inference/gaps.py). auto: one that separates others in the training masks, if there is one, in
+        pictures that are not predicted band by band. none: no class. Weights of unet-pytorch and Pytorch-UNet
+        load as they are. ONNX files run
         in ONNX Runtime, in float32, with its own normalisation. precision: auto, fp32, bf16, fp16. overrides:
         class_names, palette, normalisation, input_shape instead of the checkpoint's. Raises UserError for a
         checkpoint that is missing, damaged or of an unknown format, and for several of different classes.
         """
         paths = list(model_path) if isinstance(model_path, (list, tuple)) else [model_path]
         self._adopt(open_ensemble(paths or [None], device, precision, tta, overrides))
-        self.gap_class = find_class("--close-gaps", close_gaps, self.class_names) if close_gaps else None
+        self.gaps_in_large = close_gaps != "auto"
+        if close_gaps == "auto":
+            self.gap_class = self.settings.get("separator")
+        elif close_gaps != "none":
+            self.gap_class = find_class("--close-gaps", close_gaps, self.class_names)
 
     @classmethod
     def from_network(cls, net: nn.Module, checkpoint: Checkpoint, precision: Precision) -> "Unet":
@@ -96,6 +102,7 @@ class Unet:
         self.palette[: len(checkpoint.palette)] = checkpoint.palette
         self.threshold = shared_threshold(members)
         self.gap_class: int | None = None
+        self.gaps_in_large = True  # gaps need the whole picture in memory
         self.tile_size: int | None = None  # side of tiles in pixels; None: by the memory that is free
 
     def follow(self, net: nn.Module) -> None:
@@ -132,7 +139,8 @@ class Unet:
         outputs: functions of the logits (num_classes, h, w), such as those of utils/inference/maps.py. Of a
         picture read by windows no more than a band is in memory. Where gaps are closed, there is one band.
         """
-        gaps = self.gap_class is not None and classes in outputs
+        small = picture.shape[0] * picture.shape[1] <= LARGE_PIXELS
+        gaps = self.gap_class is not None and classes in outputs and (small or self.gaps_in_large)
         functions = [self._classes if output is classes else output for output in outputs]
         functions += [partial(probability_of, self.gap_class)] * gaps
         size = picture.shape[:2]

@@ -56,7 +56,8 @@ def test_the_predictor_closes_gaps_of_a_class_by_name():
     image, _ = draw_sample(3, 128)
     # Of so little contrast the network is unsure.
     image = np.uint8(128 + (image.astype(int) - 128) * 0.15)
-    plain, closing = (Unet("model_data/unet_demo.pth", "cpu", close_gaps=name) for name in (None, "nucleus"))
+    model = "model_data/unet_demo.pth"
+    plain, closing = (Unet(model, "cpu", close_gaps=name) for name in ("none", "nucleus"))
     index = plain.class_names.index("nucleus")
     probability = np.uint8(np.round(plain.predict_proba(image)[index] * 255))
     expected = close_gaps(plain.predict(image), probability, index)

@@ -52,14 +52,19 @@ def test_deep_supervision_trains_resumes_and_predicts(tmp_path):
     folder = make_voc(tmp_path / "voc", count=5)
     main(tiny(folder, tmp_path / "logs", epochs=1, deep_supervision=True))
     run_dir = tmp_path / "logs" / "run"
-    main(tiny(folder, tmp_path / "logs", epochs=2, deep_supervision=True, resume=run_dir / "last.pth"))
+    main(tiny(folder, tmp_path / "logs", epochs=2, resume=run_dir / "last.pth"))
     before, after = (
         load_checkpoint(run_dir / name).model["side_heads.0.weight"] for name in ("best.pth", "last.pth")
     )
     assert before.shape == after.shape
     assert Unet(run_dir / "best.pth", "cpu").predict(folder.image_path(folder.read_split("val")[0])).ndim == 2
-    with pytest.raises(UserError, match="deep_supervision"):
-        main(tiny(folder, tmp_path / "logs", epochs=3, resume=run_dir / "last.pth"))
+
+
+def test_a_run_without_deep_supervision_is_resumed_without_it(tmp_path):
+    folder, logs = make_voc(tmp_path / "voc", count=5), tmp_path / "logs"
+    main(tiny(folder, logs, epochs=1, deep_supervision=False))
+    main(tiny(folder, logs, epochs=2, resume=logs / "run" / "last.pth"))
+    assert not any(name.startswith("side") for name in load_checkpoint(logs / "run" / "last.pth").model)
 
 
 def test_history_has_a_row_for_every_epoch(finished):
@@ -148,8 +153,8 @@ def test_a_network_learns_a_picture_by_heart(tmp_path):
     )
     rows = read_history(tmp_path / "logs" / "run" / "history.csv")
     scores = [row.miou for row in rows if not math.isnan(row.miou)]
-    assert scores[0] < 0.5
-    assert scores[-1] > 0.8
+    assert scores[0] < 0.7
+    assert scores[-1] > 0.9
     assert rows[-1].train_loss < rows[0].train_loss / 2
 
 

@@ -104,7 +104,7 @@ def test_a_class_without_training_pixels_is_a_warning(voc_folder, capsys):
     ],
 )
 def test_crops_are_no_larger_than_the_largest_picture(sizes, wanted, stride, expected):
-    data = Data(None, [], [], [], sizes, [], np.zeros(2), None, None)
+    data = Data(None, [], [], [], sizes, [], np.zeros(2), None, None, {})
     assert data.fit_crop(wanted, stride) == expected
 
 
@@ -113,7 +113,7 @@ def test_crops_are_no_larger_than_the_largest_picture(sizes, wanted, stride, exp
     [([(64, 64)], (64, 64), 1), ([(512, 512)], (256, 256), 4), ([(9, 9)], (32, 32), 1)],
 )
 def test_crops_cover_a_picture_about_once(sizes, crop, expected):
-    assert Data(None, [], [], [], sizes, [], np.zeros(2), None, None).crops_per_picture(crop) == expected
+    assert Data(None, [], [], [], sizes, [], np.zeros(2), None, None, {}).crops_per_picture(crop) == expected
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -231,6 +231,27 @@ def test_an_epoch_visits_every_crop_once_in_even_batches(length, batch_size, see
     assert max(sizes) <= batch_size
     assert max(sizes) - min(sizes) <= 1
     assert list(batches) == parts
+
+
+@pytest.mark.parametrize(("divisor", "first", "size"), [(2, 1, (32, 32)), (4, 2, (16, 16))])
+def test_small_samples_are_means_of_the_picture_and_every_so_many_th_pixel_of_the_mask(
+    voc_folder, divisor, first, size
+):
+    dataset = crops(voc_folder(), ["cells_0"], crop=(64, 64), augmentation=STRENGTHS["none"])
+    image, mask = dataset[0]
+    small, small_mask = dataset[(0, divisor)]
+    means = torch.nn.functional.avg_pool2d(image.float(), divisor)
+    assert small.shape[1:] == small_mask.shape == size
+    assert (small - means).abs().max() <= 0.5
+    assert torch.equal(small_mask, mask[first::divisor, first::divisor])
+    assert torch.equal(dataset[0][0], image)
+
+
+def test_keys_of_small_crops_name_the_divisor():
+    batches = EpochBatches(6, 4, seed=0)
+    whole = list(batches)
+    batches.divisor = 2
+    assert list(batches) == [[(key, 2) for key in part] for part in whole]
 
 
 def test_epochs_and_seeds_are_shuffled_differently():

@@ -2,8 +2,17 @@
 
 import pytest
 
-from utils.training.recipe import fit_augmentation, plan_crops, propose, validation_interval
+from utils.training.recipe import (
+    choose_coarse,
+    choose_depth,
+    fit_augmentation,
+    plan_crops,
+    plan_sizes,
+    propose,
+    validation_interval,
+)
 from utils.voc.orientation import Asymmetry
+from utils.voc.structure import Structure
 
 
 def propose_flags(sizes, channels=1, shares=None, objects=()):
@@ -98,3 +107,41 @@ def test_given_crops_and_batches_stay():
 )
 def test_validation_takes_about_a_twentieth_of_the_time(train, val, epochs):
     assert validation_interval(train, val) == epochs
+
+
+def structures(*widths: float, parts: float = 1, largest: float = 1) -> dict[int, Structure]:
+    return {index: Structure(width, parts, largest) for index, width in enumerate(widths)}
+
+
+@pytest.mark.parametrize(
+    ("found", "width", "coarse"),
+    [
+        (structures(30, 50), 40, 0.85),
+        (structures(10, 50), 20, 0.5),
+        (structures(40, 40, 40, 4), 36, 0.85),
+        (structures(40, 4), 36, 0),
+        (structures(40, 8, parts=50, largest=0.1), 36, 0),
+    ],
+)
+def test_small_crops_are_for_classes_that_are_not_thin_and_separate_nothing(found, width, coarse):
+    assert choose_coarse(found, width) == coarse
+
+
+def test_wide_classes_get_a_deeper_network():
+    assert [choose_depth(width) for width in (5, 20, 40)] == [4, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("coarse", "width", "crop", "sizes"),
+    [
+        (0.85, 40, (256, 256), [(0.34, 4), (0.85, 2)]),
+        (0.85, 12, (256, 256), [(0.85, 2)]),
+        (0.85, 40, (256, 48), [(0.85, 2)]),
+        (0.85, 40, (16, 256), []),
+        (0, 40, (256, 256), []),
+    ],
+)
+def test_crops_are_as_small_as_the_classes_and_the_network_allow(coarse, width, crop, sizes):
+    assert [(pytest.approx(share), divisor) for share, divisor in sizes] == plan_sizes(
+        coarse, width, crop, 16
+    )

@@ -143,3 +143,32 @@ def test_the_time_of_a_validation_is_kept_for_the_last_one(clock):
     clock[0] = 91
     assert schedule.validates(1)
     assert schedule.is_over(1)
+
+
+GROWING = replace(SCHEDULE, sizes=[(0.4, 4), (0.8, 2)])
+
+
+def test_crops_grow_over_the_epochs_and_small_ones_are_more():
+    assert [GROWING.divisor(epoch) for epoch in range(5)] == [4, 4, 2, 2, 1]
+    assert [GROWING.batch_size(epoch) for epoch in range(5)] == [32, 32, 6, 6, 2]
+    assert [GROWING.steps_before(epoch) for epoch in range(6)] == [0, 1, 2, 4, 6, 11]
+    assert [GROWING.steps(phase) for phase in (FROZEN, FREE)] == [2, 9]
+    assert GROWING.lr(1) == pytest.approx(lr_factor(1))
+    assert GROWING.lr(10) == pytest.approx(0.1 * lr_factor(1))
+
+
+def test_crops_grow_with_the_time_of_a_budget(clock):
+    schedule = replace(GROWING, budget=TimeBudget(100, start=100))
+    divisors = []
+    for clock[0] in (100, 139, 140, 179, 180, 500):
+        divisors.append(schedule.divisor(0))
+    assert divisors == [4, 4, 2, 2, 1, 1]
+
+
+def test_epochs_on_small_crops_are_validated_as_much_less_often_as_they_are_shorter():
+    schedule = replace(GROWING, phases=(replace(FREE, epochs=50),))
+    assert [epoch + 1 for epoch in range(50) if schedule.validates(epoch)] == [
+        16,
+        *range(24, 41, 4),
+        *range(41, 51),
+    ]

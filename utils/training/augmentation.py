@@ -49,6 +49,12 @@ class Augmentation:
     jpeg: Annotated[int, Interval(ge=0, le=100)] = 0  # 8 bits: compressed at a quality between this and 100
     erase: Share = 0.0  # a rectangle of up to this share of the crop is painted over, half of the time
 
+    def shrunk(self, divisor: int) -> "Augmentation":
+        """The same for pictures at 1 / divisor of their size."""
+        spacing = -(-self.elastic_spacing // divisor)
+        lengths = {name: getattr(self, name) / divisor for name in ("shift", "elastic", "blur")}
+        return replace(self, **lengths, elastic_spacing=spacing) if divisor > 1 else self
+
 
 _STRONG_WARP = {"rotate": 45, "scale": 0.4, "shear": 10, "shift": 32, "elastic": 10}
 _STRONG_TONES = {"brightness": 0.2, "contrast": 0.4, "gamma": 0.5, "saturation": 0.4, "hue": 20}

@@ -10,6 +10,7 @@ from utils.images.reading import read_image, read_mask
 from utils.voc.classes import check_classes, resolve_class_names
 from utils.voc.folder import VocFolder
 from utils.voc.orientation import Asymmetry
+from utils.voc.structure import Structure, measure_structures, typical_width
 from utils.voc.survey import PictureStatistics, find_asymmetry, read_survey, survey_pairs
 
 
@@ -26,6 +27,16 @@ class Data:
     class_pixels: np.ndarray = field(repr=False)  # (K,) int64, of the training masks
     pictures: PictureStatistics = field(repr=False)  # of the training pictures
     asymmetry: Asymmetry = field(repr=False)  # of the training masks
+    structures: dict[int, Structure] = field(repr=False)  # of the classes, in some of the training masks
+
+    @property
+    def typical_width(self) -> float:
+        """Of the classes, in pixels."""
+        return typical_width(self.structures, self.class_pixels)
+
+    @property
+    def least_width(self) -> float:
+        return min(one.width for one in self.structures.values())
 
     @property
     def train_pixels(self) -> int:
@@ -82,7 +93,9 @@ def load_data(folder: VocFolder, fold: int | None = None) -> Data:
     sizes = [record.size for record in survey.records]
     split_sizes = sizes[: len(train)], sizes[len(train) :]
     asymmetry = find_asymmetry(survey.records[: len(train)])
-    return Data(folder, train, val, class_names, *split_sizes, class_pixels, survey.pictures, asymmetry)
+    structures = measure_structures(folder, train)
+    found = class_pixels, survey.pictures, asymmetry, structures
+    return Data(folder, train, val, class_names, *split_sizes, *found)
 
 
 def check_class_settings(data: Data, num_classes: int | None, weights: str | Sequence[float]) -> None:

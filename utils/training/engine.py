@@ -73,7 +73,7 @@ class Trainer:
         # Here, so that no gradients lie beside the maps of the next forward pass.
         self.optimizer.zero_grad(set_to_none=True)
         average_statistics(self.net)
-        self._update_average(step)
+        self._update_average()
         return loss
 
     def freeze_encoder(self, frozen: bool) -> None:
@@ -106,10 +106,10 @@ class Trainer:
         return deep_loss(criterion, outputs, *targets)
 
     @torch.no_grad()
-    def _update_average(self, step: int) -> None:
+    def _update_average(self) -> None:
         """What `AveragedModel.update_parameters` does, but never waiting for a GPU."""
         count = int(self.average.n_averaged)
-        decay = average_decay(count, self.schedule.total_steps(step + 1)) if count else 0.0
+        decay = average_decay(count, self.schedule.total_steps(count + 1)) if count else 0.0
         means = [*self.average.module.parameters(), *self.average.module.buffers()]
         values = [*self.net.parameters(), *self.net.buffers()]
         floats = [pair for pair in zip(means, values, strict=True) if pair[0].is_floating_point()]
@@ -156,11 +156,19 @@ class Trainer:
 
 
 def parameter_groups(net: nn.Module, encoder_factor: float) -> list[dict[str, Any]]:
-    """The encoder's parameters, whose learning rate is multiplied by the factor, and the others."""
+    """The encoder's parameters, whose learning rate is multiplied by the factor, and the others.
+
+    Norms and biases, which have one dimension, are not decayed: that would only shift what they balance.
+    """
     encoder = list(net.encoder.parameters())
     known = set(map(id, encoder))
     others = [parameter for parameter in net.parameters() if id(parameter) not in known]
-    return [{"params": encoder, "factor": encoder_factor}, {"params": others, "factor": 1.0}]
+    groups = []
+    for params, factor in ((encoder, encoder_factor), (others, 1.0)):
+        groups.append({"params": [one for one in params if one.ndim > 1], "factor": factor})
+        vectors = [one for one in params if one.ndim <= 1]
+        groups.append({"params": vectors, "factor": factor, "weight_decay": 0.0})
+    return groups
 
 
 def make_optimizer(

@@ -42,10 +42,11 @@ def train_and_validate(
         phase = schedule.phase(epoch)
         # Dropout of a resumed run repeats that of an unbroken one; each process has its own.
         torch.manual_seed(seed + epoch + (this_process()[0] << 32))
-        batches.epoch, batches.batch_size = epoch, phase.batch_size
+        batches.epoch, batches.batch_size = epoch, schedule.batch_size(epoch)
+        batches.divisor = schedule.divisor(epoch)
         trainer.freeze_encoder(phase.frozen)
-        if compiled and phase is not compiled_for:
-            sizes, compiled_for = {len(keys) for keys in batches}, phase
+        if compiled and (phase, batches.divisor) != compiled_for:
+            sizes, compiled_for = {len(keys) for keys in batches}, (phase, batches.divisor)
             print(f"compiled in {trainer.compile(sizes, next(iter(train_loader)), loss_of):.0f} s")
         began, in_time = time.perf_counter(), schedule.in_time(train_loader)
         shown = progress(in_time, f"epoch {epoch + 1}", "batch", len(batches))

@@ -8,6 +8,7 @@ import numpy as np
 from utils.core.console import UserError, counted
 from utils.training.augmentation import STRENGTHS, split_augmentation
 from utils.voc.orientation import Asymmetry
+from utils.voc.structure import Structure
 
 STRIDE = 32  # input sizes are multiples of it: what the deepest of the networks needs
 LEARNING_RATES = {"adamw": 2e-3, "adam": 2e-3, "sgd": 5e-2}
@@ -16,6 +17,7 @@ LARGE = 512  # larger pictures are not trained on whole
 EPOCHS = 50  # of a run, where nothing else is known
 STEPS = 2500  # of a run, as far as the sizes of steps allow: networks learn by steps
 SMALL_STEP, LARGE_STEP = 2 * 256 * 256, 4 * 512 * 512  # pixels per step: at least and at most
+THIN, WIDE = 6, 30  # pixels: classes below are lost at half the size, those above are seen at a quarter
 VALIDATION_SHARE = 0.05  # of the time of a run, at most, but for its end
 VALIDATION_COST = 1 / 3  # of a pixel that is validated, relative to one that is trained on
 # Shares of a class's variance, see Asymmetry: from these on, mirrored or turned pictures are no pictures of
@@ -124,6 +126,29 @@ def plan_crops(
     height, width = crop or (min(-(-length // STRIDE) * STRIDE, side) for length in common_sides(sizes))
     crops = len(sizes) if letterboxed else count_crops(sizes, height * width)
     return (height, width), batch_size or plan_batch(step, height * width, crops)
+
+
+def choose_coarse(structures: Mapping[int, Structure], width: float) -> float:
+    """Share of a run against the clock in which crops are small, see `plan_sizes`. width: the typical one."""
+    thin = np.mean([one.width < THIN for one in structures.values()])
+    if thin > 0.25 or any(one.separates for one in structures.values()):
+        return 0.0
+    return 0.85 if width >= WIDE else 0.5
+
+
+def choose_depth(width: float) -> int:
+    """Of the plain network, by the typical width of classes: a wide one is told by what lies around it."""
+    return 5 if width >= WIDE else 4
+
+
+def plan_sizes(coarse: float, width: float, crop: tuple[int, int], stride: int) -> list[tuple[float, int]]:
+    """(share of the run, divisor of the crops' size) of `Schedule`. width: typical one of the classes.
+
+    In a quarter of the size or half of it a network sees more of a picture and takes many more steps.
+    """
+    quarter = width >= WIDE and min(crop) >= 4 * stride
+    sizes = [(0.4 * coarse, 4)] if coarse and quarter else []
+    return [*sizes, (coarse, 2)] if coarse and min(crop) >= 2 * stride else []
 
 
 def check_letterbox(size: tuple[int, int], stride: int) -> None:

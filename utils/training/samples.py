@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -27,6 +28,8 @@ from utils.voc.folder import VocFolder
 # Pictures of small data sets stay decoded in memory, up to this many bytes in all processes together.
 CACHE_BYTES = 1 << 30
 
+Key = int | tuple[int, int]  # of a sample, and perhaps the divisor of its size: see `SegmentationDataset`
+
 
 @dataclass(eq=False)
 class SegmentationDataset(Dataset):
@@ -34,7 +37,8 @@ class SegmentationDataset(Dataset):
 
     With `crop` and `augmentation`, key e · len(dataset) + i is sample i of epoch e: a random crop that
     depends on (seed, e, i) alone, whatever the number of workers. Without them, key i is the whole picture i.
-    Key ~k is sample k with an ignored mask: it teaches nothing.
+    A key may be (key, divisor): then picture and crop are 1 / divisor of the size. Key ~k
+    is sample k with an ignored mask: it teaches nothing.
     """
 
     folder: VocFolder
@@ -48,37 +52,44 @@ class SegmentationDataset(Dataset):
     border: BorderWeights | None = None
     range_16bit: Sequence[int] | None = None
     cache_bytes: int = CACHE_BYTES
-    _cache: dict[int, tuple[np.ndarray, ...]] = field(default_factory=dict, init=False, repr=False)
+    _cache: dict[tuple[int, int], tuple[np.ndarray, ...]] = field(
+        default_factory=dict, init=False, repr=False
+    )
     _cached_bytes: int = field(default=0, init=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.names) * self.crops_per_picture
 
-    def __getitems__(self, keys: list[int]) -> "list[tuple[Tensor, ...]] | UserError":
+    def __getitems__(self, keys: list[Key]) -> "list[tuple[Tensor, ...]] | UserError":
         """The samples of a batch. A UserError is returned: `Loader` raises it in the main process."""
         try:
             return [self[key] for key in keys]
         except UserError as error:
             return error
 
-    def __getitem__(self, key: int) -> tuple[Tensor, ...]:
+    def __getitem__(self, key: Key) -> tuple[Tensor, ...]:
+        key, divisor = key if isinstance(key, tuple) else (key, 1)
         epoch, index = divmod(int(key if key >= 0 else ~key), len(self))
-        image, mask, *weights = self._read_cached(index % len(self.names))
+        image, mask, *weights = self._read_cached(index % len(self.names), divisor)
         if self.crop:
             rng = np.random.default_rng((self.seed, epoch, index))
-            image, mask, *weights = augment(image, mask, self.crop, self.augmentation, rng, *weights)
+            crop, augmentation = (
+                (-(-side // divisor) for side in self.crop),
+                self.augmentation.shrunk(divisor),
+            )
+            image, mask, *weights = augment(image, mask, tuple(crop), augmentation, rng, *weights)
         if key < 0:
             mask = np.full_like(mask, IGNORE_INDEX)
         image = np.ascontiguousarray(to_channels(image, self.in_channels))
         return to_tensor(image), torch.from_numpy(mask), *map(torch.from_numpy, weights)
 
-    def _read_cached(self, number: int) -> tuple[np.ndarray, ...]:
-        if number in self._cache:
-            return self._cache[number]
-        arrays = self._read(number)
+    def _read_cached(self, number: int, divisor: int) -> tuple[np.ndarray, ...]:
+        if (number, divisor) in self._cache:
+            return self._cache[number, divisor]
+        arrays = shrink(divisor, *self._read(number))
         size = sum(array.nbytes for array in arrays)
         if self._cached_bytes + size <= self.cache_bytes:
-            self._cache[number] = arrays
+            self._cache[number, divisor] = arrays
             self._cached_bytes += size
         return arrays
 
@@ -95,6 +106,20 @@ class SegmentationDataset(Dataset):
         return (image, mask, self.border.of_picture(number, mask, objects)) if self.border else (image, mask)
 
 
+def shrink(divisor: int, image: np.ndarray, *others: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Picture (H, W) or (H, W, C), mask and weights (H, W) at 1 / divisor of their size, rounded up.
+
+    The picture's pixels are means; the others' are those in the middle.
+    """
+    if divisor == 1:
+        return image, *others
+    height, width = (-(-side // divisor) for side in image.shape[:2])
+    small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    return small, *(
+        cv2.resize(other, (width, height), interpolation=cv2.INTER_NEAREST_EXACT) for other in others
+    )
+
+
 def letterbox_pair(
     image: np.ndarray, mask: np.ndarray, size: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -105,26 +130,28 @@ def letterbox_pair(
 
 
 class EpochBatches:
-    """Batches of shuffled keys, a pure function of (seed, epoch). `epoch` and `batch_size` may be set.
+    """Batches of shuffled keys, a pure function of (seed, epoch).
 
+    `epoch`, `batch_size` and `divisor` (of the size of the crops) may be set.
     Of each batch this process gets its share. Where there are fewer keys than processes, some get a key of
     an ignored sample, because all of them have to take the step.
     """
 
     def __init__(self, length: int, batch_size: int, seed: int):
-        self.length, self.batch_size, self.seed, self.epoch = length, batch_size, seed, 0
+        self.length, self.batch_size, self.seed, self.epoch, self.divisor = length, batch_size, seed, 0, 1
         self.rank, self.processes = this_process()
 
     def __len__(self) -> int:
         return -(-self.length // self.batch_size)
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def __iter__(self) -> Iterator[list[Key]]:
         order = np.random.default_rng((self.seed, self.epoch)).permutation(self.length)
         # Batches as even as possible: a last batch of one would give batch norm poor statistics.
         for part in np.array_split(order, len(self)):
             keys = (self.epoch * self.length + part).tolist()
             shares = np.array_split(keys, self.processes)
-            yield shares[self.rank].tolist() or [~keys[0]]
+            share = shares[self.rank].tolist() or [~keys[0]]
+            yield share if self.divisor == 1 else [(key, self.divisor) for key in share]
 
 
 def same_size_batches(sizes: Sequence[tuple[int, int]], max_pixels: int) -> list[list[int]]:

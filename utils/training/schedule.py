@@ -3,10 +3,13 @@
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import count
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import accumulate, count, pairwise
 
 from utils.core.console import UserError, counted
+
+BATCHES = {1: 1, 2: 3, 4: 8}  # times as many crops per step, by the divisor of their size
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ class Schedule:
 
     With a budget the run ends by the clock: the last phase has as many epochs as there is time for, perhaps
     with a short last one, and the learning rate follows the time over all phases. validate_every: epochs.
+    sizes: (share of the run, divisor): up to that share, crops are trained on at 1 / divisor of their size.
     """
 
     phases: Sequence[Phase]
@@ -60,6 +64,7 @@ class Schedule:
     curve: str = "cosine"
     budget: TimeBudget | None = None
     validate_every: int = 1
+    sizes: Sequence[tuple[float, int]] = ()
 
     def phase(self, epoch: int) -> Phase:
         """The phase that epoch 0, 1, … belongs to; the last one for epochs beyond the end."""
@@ -72,6 +77,18 @@ class Schedule:
     def epochs(self, done: int) -> Iterator[int]:
         """Numbers of the epochs to do after the first `done`; with a budget, until the caller stops."""
         return iter(count(done) if self.budget else range(done, sum(phase.epochs for phase in self.phases)))
+
+    def divisor(self, epoch: int) -> int:
+        """Of the crops' size in this epoch, which is about to begin: 4, 2 or 1.
+
+        Sizes that grow: fast.ai in DAWNBench (2018); as patches Fischer et al. 2025, arXiv 2510.23241.
+        """
+        done = self.budget.progress() if self.budget else epoch / sum(phase.epochs for phase in self.phases)
+        return next((divisor for share, divisor in self.sizes if done < share), 1)
+
+    def batch_size(self, epoch: int) -> int:
+        """Crops per step of an epoch that is about to begin: more where crops are small."""
+        return self.phase(epoch).batch_size * BATCHES[self.divisor(epoch)]
 
     def is_over(self, epoch: int) -> bool:
         """Whether no epoch follows this one, now that it is trained."""
@@ -87,7 +104,8 @@ class Schedule:
 
     def validates(self, epoch: int) -> bool:
         """Whether the scores after this epoch are measured. Those after the last one always are."""
-        return (epoch + 1) % self.validate_every == 0 or self.is_over(epoch)
+        every = self.validate_every * self.divisor(epoch) ** 2
+        return (epoch + 1) % every == 0 or self.is_over(epoch)
 
     def in_time(self, batches: Iterable) -> Iterator:
         """The batches, or as many as there is time for, one at least."""
@@ -97,11 +115,18 @@ class Schedule:
                 return
 
     def steps(self, phase: Phase) -> int:
-        return phase.epochs * -(-self.crops // phase.batch_size)
+        """Optimizer steps of a phase; with a budget as if it were none."""
+        return self._steps[self.phases.index(phase)]
+
+    @cached_property
+    def _steps(self) -> list[int]:
+        unlimited, ends = replace(self, budget=None), [0, *accumulate(phase.epochs for phase in self.phases)]
+        before = [unlimited.steps_before(end) for end in ends]
+        return [end - start for start, end in pairwise(before)]
 
     def steps_before(self, epoch: int) -> int:
-        """Optimizer steps of all epochs before `epoch`."""
-        return sum(-(-self.crops // self.phase(e).batch_size) for e in range(epoch))
+        """Optimizer steps of all epochs before `epoch`, in a run without a budget."""
+        return sum(-(-self.crops // self.batch_size(e)) for e in range(epoch))
 
     def describe(self, phase: Phase) -> str:
         """Length of a phase in words, up to the number of crops."""
@@ -109,9 +134,14 @@ class Schedule:
         if self.budget and phase is self.phases[-1]:
             minutes = self.budget.seconds / 60
             length = f"{minutes:g} minute{'s' * (minutes != 1)} in epochs"
-        steps = counted(self.steps(phase) // phase.epochs, "step")
+        steps = counted(-(-self.crops // phase.batch_size), "step")
         frozen = " with a frozen encoder" if phase.frozen else ""
         return f"{length} of {steps}{frozen}, {counted(phase.batch_size, 'crop')}"
+
+    def describe_sizes(self) -> str:
+        """When crops are small, in words."""
+        parts = [f"up to {share:.0%} of the run at 1/{divisor} of the size" for share, divisor in self.sizes]
+        return ", ".join([*parts, "then whole"]) if parts else "whole from the start on"
 
     def total_steps(self, done: int = 0) -> float:
         """Steps of the run; with a budget an estimate from the time that `done` of them took."""

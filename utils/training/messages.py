@@ -1,0 +1,59 @@
+"""What a run says of itself before its first epoch and after its last."""
+
+import math
+from collections.abc import Sequence
+
+from torch import nn
+
+from nets.config import NetworkConfig
+from utils.core.console import counted, quoted
+from utils.core.device import Precision
+from utils.scoring.confusion import Scores
+from utils.scoring.verdict import judge_history, judge_scores, note_found_classes, report_findings
+from utils.training.data import Data
+from utils.training.engine import Epoch
+from utils.training.recipe import describe_asymmetry
+from utils.training.run_folder import Run
+from utils.training.schedule import Schedule
+
+
+def print_plan(
+    data: Data,
+    schedule: Schedule,
+    network: NetworkConfig,
+    net: nn.Module,
+    precision: Precision,
+    augmentation: str,
+    crop: tuple[int, int],
+) -> None:
+    """What is about to happen, and which findings of the data it follows."""
+    parameters = sum(p.numel() for p in net.parameters())
+    pictures = f"{counted(len(data.train), 'picture')} to train, {len(data.val)} to validate"
+    print(f"data     {data.folder.root}: {pictures}; classes: {', '.join(data.class_names)}")
+    levels = f" of depth {network.depth}" if network.backbone == "plain" else ""
+    print(f"network  {network.backbone} U-Net{levels}, {parameters / 1e6:.2f} M parameters, {precision}")
+    for phase in schedule.phases:
+        print(f"plan     {schedule.describe(phase)} of {crop[0]}×{crop[1]} per step")
+    width = f"the classes are {data.typical_width:.0f} pixels wide, {data.least_width:.0f} at least"
+    print(f"crops    {width}: {schedule.describe_sizes()}")
+    found = describe_asymmetry(data.asymmetry)
+    print(f"views    the classes have {found}: --augmentation {augmentation}")
+
+
+def print_result(run: Run, scores: Scores, data: Data, epochs: Sequence[Epoch]) -> None:
+    """Where everything is, what looks wrong, and what to do next. scores: of the last epoch."""
+    rows, folder, root = run.history.rows, run.folder, data.folder.root
+    best = max(rows, key=lambda row: -1 if math.isnan(row.miou) else row.miou)
+    moved = judge_history([row.miou for row in rows], [row.train_loss for row in rows], root)
+    report_findings(judge_scores(data.class_names, run.best_scores or scores, root) or moved)
+    note_found_classes(data.class_names, run.best_scores or scores, scores, best.epoch)
+    waited = sum(epoch.waited for epoch in epochs) / sum(epoch.seconds for epoch in epochs)
+    length = f"{run.history.seconds:.0f} s for {counted(len(rows), 'epoch')}"
+    waiting = f"{waited:.1%} of the training waiting for pictures"
+    print(f"\nbest mIoU {best.miou:.2%} in epoch {best.epoch}; {length}, {waiting}")
+    print(f"checkpoint  {folder / 'best.pth'}")
+    print(f"pictures    {folder / 'train_batch.png'}, val_epoch.png, loss.png, miou.png")
+    print("next        score it, then look at a picture:")
+    weights, picture = quoted(folder / "best.pth"), quoted(data.folder.image_path(data.val[0]))
+    print(f"  python get_miou.py --model-path {weights} --voc-root {quoted(root)}")
+    print(f"  python predict.py --model-path {weights} --input {picture}")
