@@ -150,7 +150,7 @@ GROWING = replace(SCHEDULE, sizes=[(0.4, 4), (0.8, 2)])
 
 def test_crops_grow_over_the_epochs_and_small_ones_are_more():
     assert [GROWING.divisor(epoch) for epoch in range(5)] == [4, 4, 2, 2, 1]
-    assert [GROWING.batch_size(epoch) for epoch in range(5)] == [32, 32, 6, 6, 2]
+    assert [GROWING.batch_size(epoch, GROWING.divisor(epoch)) for epoch in range(5)] == [32, 32, 6, 6, 2]
     assert [GROWING.steps_before(epoch) for epoch in range(6)] == [0, 1, 2, 4, 6, 11]
     assert [GROWING.steps(phase) for phase in (FROZEN, FREE)] == [2, 9]
     assert GROWING.lr(1) == pytest.approx(lr_factor(1))

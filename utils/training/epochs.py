@@ -42,8 +42,8 @@ def train_and_validate(
         phase = schedule.phase(epoch)
         # Dropout of a resumed run repeats that of an unbroken one; each process has its own.
         torch.manual_seed(seed + epoch + (this_process()[0] << 32))
-        batches.epoch, batches.batch_size = epoch, schedule.batch_size(epoch)
-        batches.divisor = schedule.divisor(epoch)
+        batches.epoch, batches.divisor = epoch, schedule.divisor(epoch)
+        batches.batch_size = schedule.batch_size(epoch, batches.divisor)
         trainer.freeze_encoder(phase.frozen)
         if compiled and (phase, batches.divisor) != compiled_for:
             sizes, compiled_for = {len(keys) for keys in batches}, (phase, batches.divisor)

@@ -86,9 +86,9 @@ class Schedule:
         done = self.budget.progress() if self.budget else epoch / sum(phase.epochs for phase in self.phases)
         return next((divisor for share, divisor in self.sizes if done < share), 1)
 
-    def batch_size(self, epoch: int) -> int:
-        """Crops per step of an epoch that is about to begin: more where crops are small."""
-        return self.phase(epoch).batch_size * BATCHES[self.divisor(epoch)]
+    def batch_size(self, epoch: int, divisor: int) -> int:
+        """Crops per step of an epoch: more where crops are small."""
+        return self.phase(epoch).batch_size * BATCHES[divisor]
 
     def is_over(self, epoch: int) -> bool:
         """Whether no epoch follows this one, now that it is trained."""
@@ -126,7 +126,7 @@ class Schedule:
 
     def steps_before(self, epoch: int) -> int:
         """Optimizer steps of all epochs before `epoch`, in a run without a budget."""
-        return sum(-(-self.crops // self.batch_size(e)) for e in range(epoch))
+        return sum(-(-self.crops // self.batch_size(e, self.divisor(e))) for e in range(epoch))
 
     def describe(self, phase: Phase) -> str:
         """Length of a phase in words, up to the number of crops."""
