@@ -18,7 +18,7 @@ def choose_scale(
     scaling: Path,
     like: Path | None,
 ) -> tuple[float, float]:
-    """The values of all pictures that become 0 and 65535. floats: finite values (n,) of those that are floats.
+    """The values of all pictures that become 0 and 65535. floats: finite values (n,) of those of floats.
 
     Raises UserError where some of the pictures are no floats, or none has a finite value.
     """
