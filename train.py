@@ -166,7 +166,7 @@ def train(config: Config, device: torch.device, started: float) -> None:
     if isinstance(run, Follower):
         train_and_validate(*parts, run)
         return
-    print_plan(data, schedule, config.network, net, precision, config.augmentation, config.input_shape)
+    print_plan(data, schedule, network.describe(), net, precision, config.augmentation, config.input_shape)
     print(f"run      {run.folder}")
     draw_batch(run.folder / "train_batch.png", train_loader)
 

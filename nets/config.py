@@ -23,6 +23,10 @@ class NetworkConfig:
     pad_picture: bool = True  # off: the maps of the decoder are padded instead, as in Pytorch-UNet
     deep_supervision: bool = False  # the decoder's coarser maps are scored against the masks, too
 
+    def describe(self) -> str:
+        levels = f" of depth {self.depth}" if self.backbone == "plain" else ""
+        return f"{self.backbone} U-Net{levels}"
+
     def check(self) -> None:
         """Raises ValueError, listing what exists, for settings that make no network."""
         for field in fields(self):

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from nets.config import NetworkConfig
 from utils.core.console import counted, quoted
 from utils.core.device import Precision
 from utils.scoring.confusion import Scores
@@ -20,7 +19,7 @@ from utils.training.schedule import Schedule
 def print_plan(
     data: Data,
     schedule: Schedule,
-    network: NetworkConfig,
+    network: str,
     net: nn.Module,
     precision: Precision,
     augmentation: str,
@@ -30,8 +29,7 @@ def print_plan(
     parameters = sum(p.numel() for p in net.parameters())
     pictures = f"{counted(len(data.train), 'picture')} to train, {len(data.val)} to validate"
     print(f"data     {data.folder.root}: {pictures}; classes: {', '.join(data.class_names)}")
-    levels = f" of depth {network.depth}" if network.backbone == "plain" else ""
-    print(f"network  {network.backbone} U-Net{levels}, {parameters / 1e6:.2f} M parameters, {precision}")
+    print(f"network  {network}, {parameters / 1e6:.2f} M parameters, {precision}")
     for phase in schedule.phases:
         print(f"plan     {schedule.describe(phase)} of {crop[0]}×{crop[1]} per step")
     width = f"the classes are {data.typical_width:.0f} pixels wide, {data.least_width:.0f} at least"
