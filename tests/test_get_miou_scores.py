@@ -153,13 +153,15 @@ def test_comparison_with_another_prediction(score, weights, tmp_path, form, caps
     score(model_path=blind, output=tmp_path / "blind")
     capsys.readouterr()
     place = {"run": run, "masks": tmp_path / "blind" / "masks", "output": tmp_path / "blind"}[form]
-    score(compare=place)
+    score(compare=place, membrane="background")
     assert f"against {place}" in capsys.readouterr().out
     rows = {(row["score"], row["class"]): row for row in read_table(tmp_path / "out" / "comparison.csv")}
     nucleus, both = rows["iou", "nucleus"], scores_in(tmp_path / "out")["iou", "nucleus"]
     assert float(nucleus["other"]) == 0
     assert nucleus["this"] == nucleus["difference"] == both["pooled"]
-    assert nucleus["verdict"] == "better"
+    assert nucleus["verdict"] == "too few pictures"
+    # A mask has no threshold to be chosen.
+    assert (("v_rand", "all") in rows) == (form == "run")
 
 
 def test_the_other_prediction_is_only_read(score, weights, tmp_path):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from utils.scoring.bootstrap import interval
+from utils.scoring.bootstrap import LEAST, interval
 from utils.scoring.results import SplitResults
 from utils.scoring.scores import Score
 
@@ -24,6 +24,7 @@ class Difference:
     second: float
     low: float
     high: float
+    pictures: int
 
     @property
     def value(self) -> float:
@@ -31,25 +32,35 @@ class Difference:
 
     @property
     def verdict(self) -> str:
-        """`within noise`, `better`, `worse`, or `differs` where neither direction is better."""
+        """`within noise`, `better`, `worse`, or `differs` where neither direction is better.
+
+        `too few pictures` where even a difference of the same sign in all of them would be no proof.
+        """
         if not (self.low > 0 or self.high < 0):
             return "within noise"
+        if self.pictures < LEAST:
+            return "too few pictures"
         if not self.score.better:
             return "differs"
         return "better" if self.value * self.score.better > 0 else "worse"
 
 
 def compare(first: SplitResults, second: SplitResults) -> Iterator[Difference]:
-    """Every score that both have, where both have a value. Raises ValueError for other pictures."""
+    """Every score that both have, where both have a value. Raises ValueError for other pictures.
+
+    V-Rand and V-Info of a probability at its best threshold are not compared with those of a mask.
+    """
     if first.names != second.names:
         raise ValueError("other pictures")
     known = {score.key for score in (*second.class_scores, *second.overall_scores)}
+    if len({x.measures.v_rand_threshold is None for x in (first, second)}) > 1:
+        known = {key for key in known if not key.startswith(("v_rand", "v_info"))}
     for score in (*first.class_scores, *first.overall_scores):
         if score.key not in known:
             continue
         subjects = [*first.class_names, "mean"] if score.by_class else ["all"]
-        ends = interval(first.resampled(score) - second.resampled(score))
+        ends = interval(first.resampled(score) - second.resampled(score), len(first.names))
         columns = (first.pooled(score), second.pooled(score), *ends)
         for subject, *values in zip(subjects, *(np.ravel(x).tolist() for x in columns), strict=True):
             if not np.isnan(values).any():
-                yield Difference(score, subject, *values)
+                yield Difference(score, subject, *values, len(first.names))

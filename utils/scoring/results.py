@@ -101,7 +101,9 @@ class SplitResults:
         each = self.per_picture(score)
         means = weighted_means(self.weights, each)
         average = weighted_means(np.ones((1, len(self.names))), each)[0]
-        return Estimate(self.pooled(score), *interval(self.resampled(score)), average, *interval(means))
+        bars = (interval(values, len(self.names)) for values in (self.resampled(score), means))
+        (low, high), (mean_low, mean_high) = bars
+        return Estimate(self.pooled(score), low, high, average, mean_low, mean_high)
 
 
 def with_mean(score: Score, values: np.ndarray) -> np.ndarray:

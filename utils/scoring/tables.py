@@ -7,7 +7,7 @@ import numpy as np
 
 from utils.core.console import counted
 from utils.core.tables import write_table
-from utils.scoring.bootstrap import FEW
+from utils.scoring.bootstrap import FEW, LEAST
 from utils.scoring.comparison import Difference
 from utils.scoring.results import SplitResults
 from utils.scoring.scores import Score
@@ -98,7 +98,7 @@ def remarks(results: SplitResults) -> Iterator[str]:
     measures, number = results.measures, len(results.names)
     yield "Shares in percent, pooled: from the sums over all pictures. 95 %: bootstrap over the pictures."
     if number < FEW:
-        yield f"Only {counted(number, 'picture')}: the 95 % intervals are too narrow. Score {FEW} or more."
+        yield f"Only {counted(number, 'picture')}: the 95 % intervals are rough. Score {FEW} or more."
     ignored, pictures = int(results.ignored.sum()), int(np.count_nonzero(results.ignored))
     if ignored:
         share = ignored / (ignored + results.matrix.sum())
@@ -153,9 +153,9 @@ def print_comparison(differences: Sequence[Difference], results: SplitResults, o
         rows.append([subject, *values, bar, each.verdict])
     print(f"\nagainst {other}")
     print_table(["score", "this", "other", "difference", "95 %", ""], rows)
-    if len(results.names) < FEW:
+    if len(results.names) < LEAST:
         few = counted(len(results.names), "picture")
-        print(f"Only {few}: a difference may be noise even where none is reported.")
+        print(f"Only {few}: chance can make all of them agree. Compare {LEAST} or more.")
 
 
 def write_results(output: Path, results: SplitResults) -> list[str]:
