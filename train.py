@@ -46,6 +46,7 @@ from utils.training.run_folder import (
 )
 from utils.training.samples import Sampling, draw_batch, make_loaders
 from utils.training.schedule import Phase, Schedule, TimeBudget
+from utils.training.several import Outcome, Split, train_as_asked
 from utils.training.trial import COPIES, Trial
 from utils.voc.demo import make_demo
 from utils.voc.folder import VocFolder
@@ -117,27 +118,40 @@ class Config:
     save_memory: bool = False  # keep fewer maps for the backward pass: less memory, on a CPU twice the time
     num_workers: Annotated[int | None, Ge(0)] = None  # processes that load pictures; None: by the machine
     seed: Annotated[int, Ge(0)] = 0  # same seed, same data order, same crops, same initial weights
+    # Several runs
+    folds: Annotated[int | None, Ge(2)] = None  # train fold after fold of those of voc2unet.py --folds
+    learning_curve: bool = False  # short runs on a quarter, half and all pictures: would more of them help?
+    overfit: Annotated[int | None, Ge(1)] = None  # can so many pictures be learned by heart? try 2
     # Output
     save_dir: Path = Path("logs")  # folder of all runs
     run_name: str | None = None  # folder of this run in it; None: date and time
 
 
 def main(config: Config) -> None:
+    """One run, or those of --folds, --learning-curve or --overfit."""
+    check_config(config)
+    train_as_asked(config, train_once)
+
+
+def train_once(config: Config, names: Split | None) -> Outcome | None:
     """Train, validate after every epoch, and leave a run folder with checkpoints, log and pictures."""
     started = time.perf_counter()
     check_config(config)
     device = choose_device(device_of_process(config.device))
     with joined_processes(device):
-        train(config, device, started)
+        return train(config, device, started, names)
 
 
-def train(config: Config, device: torch.device, started: float) -> None:
-    """What `main` says, in each of the processes that torchrun starts. started: when the clock began."""
+def train(config: Config, device: torch.device, started: float, names: Split | None) -> Outcome | None:
+    """What `train_once` says, in each of the processes that torchrun starts; the first has the outcome.
+
+    started: when the clock began; names: of the pictures, if not those of the split files.
+    """
     set_determinism(config.deterministic)
     torch.manual_seed(config.seed)
     precision = Precision(device, from_first(lambda: choose_precision(config.precision, device).dtype))
     config = replace(config, resume=from_first(find_interrupted) or config.resume)
-    data = from_first(lambda: read_data(config))
+    data = from_first(lambda: read_data(config, names))
     start = from_first(lambda: read_start(config.model_path, config.resume))
     config = resolve_network(config, data, start)
     net = build_network(config.network)
@@ -165,7 +179,7 @@ def train(config: Config, device: torch.device, started: float) -> None:
     run = open_in_first(lambda: open_run(config, start, checkpoint, trainer), start, trainer)
     if isinstance(run, Follower):
         train_and_validate(*parts, run)
-        return
+        return None
     print_plan(data, schedule, network.describe(), net, precision, config.augmentation, config.input_shape)
     print(f"run      {run.folder}")
     draw_batch(run.folder / "train_batch.png", train_loader)
@@ -176,6 +190,9 @@ def train(config: Config, device: torch.device, started: float) -> None:
     pictures.draw()
     run.board.close()
     print_result(run, scores, data, epochs)
+    rows, steps = run.history.rows, len(train_loader.batch_sampler)
+    losses = [row.train_loss for row in rows]
+    return Outcome(run.folder, run.best_scores or scores, losses, steps * len(rows))
 
 
 def check_config(config: Config) -> None:
@@ -194,12 +211,12 @@ def check_config(config: Config) -> None:
         raise conflict(found, "epochs left for the whole network", "raise --epochs or freeze fewer epochs")
 
 
-def read_data(config: Config) -> Data:
+def read_data(config: Config, names: Split | None) -> Data:
     """The checked data set. The demo set is drawn first if it is asked for and not there."""
     if config.voc_root == DEMO and not (VocFolder(DEMO).splits_dir / "test.txt").exists():
         print(f"drawing the demo set into {DEMO}")
         make_demo(DEMO)
-    data = load_data(VocFolder(config.voc_root), config.fold)
+    data = load_data(VocFolder(config.voc_root), config.fold, names)
     check_class_settings(data, config.network.num_classes, config.class_weights)
     return data
 

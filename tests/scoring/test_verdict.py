@@ -130,8 +130,17 @@ def test_metrics_that_do_not_move(mious, losses, found):
     assert codes(judge_history(mious, losses, "voc")) == ["metrics-constant"] * found
 
 
-def test_pictures_that_are_learned_by_heart_or_not():
-    assert judge_overfit(0.97, ["a", "b"], 100, "voc") == []
-    (finding,) = judge_overfit(0.4, ["a", "b"], 100, "voc")
-    assert finding.code == "overfit-failed"
-    assert "a, b after 100 steps" in finding.evidence
+@pytest.mark.parametrize(
+    ("miou", "losses", "steps", "code"),
+    [
+        (0.97, [1.0, 0.1], 20, None),
+        (0.6, [1.0, 0.9], 20, "overfit-unfinished"),
+        (0.6, [1.0, 0.5, 0.3], 500, "overfit-unfinished"),
+        (0.6, [1.0, 0.8, 0.79], 500, "overfit-failed"),
+    ],
+)
+def test_pictures_that_are_learned_by_heart_or_not(miou, losses, steps, code):
+    findings = judge_overfit(miou, losses, steps, ["a", "b"], "voc")
+    assert codes(findings) == ([code] if code else [])
+    if code:
+        assert f"mIoU 60.0% on a, b after {steps} steps" in findings[0].evidence

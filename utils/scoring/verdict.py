@@ -15,6 +15,7 @@ GAIN = 0.2  # of the mIoU, by which an exchange or a turn must be better to be t
 DROP = 0.1  # of the mIoU below that of the training, from which on something else must differ
 SHIFT = 1.0  # standard deviations between the gray values of the pictures and those of the training
 LEARNED = 0.9  # mIoU that a network reaches on a few pictures that it sees over and over
+FEW_STEPS = 150  # after which it need not have learned them
 TURNS = ("turned by 90°", "turned by 180°", "turned by 270°")
 MIRRORS = ("mirrored left-right", "mirrored top-bottom", "mirrored at a diagonal", "mirrored at a diagonal")
 
@@ -189,16 +190,21 @@ def judge_history(mious: Sequence[float], losses: Sequence[float], voc_root: obj
     return [Finding("metrics-constant", "the scores do not move", evidence, advice, command)]
 
 
-def judge_overfit(miou: float, pictures: Sequence[str], steps: int, voc_root: object) -> list[Finding]:
-    """Whether a network that saw only these pictures has learned them."""
+def judge_overfit(
+    miou: float, losses: Sequence[float], steps: int, pictures: Sequence[str], voc_root: object
+) -> list[Finding]:
+    """Whether a network that saw only these pictures has learned them. losses: of each epoch in their order."""
     if miou >= LEARNED:
         return []
+    evidence = f"mIoU {miou:.1%} on {', '.join(pictures)} after {counted(steps, 'step')} on nothing else"
+    if steps < FEW_STEPS or losses[-1] < 0.8 * losses[len(losses) // 2]:
+        command = f"python train.py --voc-root {quoted(voc_root)} --overfit {len(pictures)} --max-minutes 5"
+        what = "it cannot be told yet whether the network learns the pictures by heart"
+        return [Finding("overfit-unfinished", what, evidence, "give it more time", command)]
     what = f"the network does not even learn {counted(len(pictures), 'picture')} by heart"
-    evidence = f"mIoU {miou:.1%} on {', '.join(pictures)} after {steps} steps on nothing else"
     advice = "masks may belong to other pictures, or classes cannot be seen: look at train_batch.png"
-    return [
-        Finding("overfit-failed", what, evidence, advice, f"python voc2unet.py --voc-root {quoted(voc_root)}")
-    ]
+    command = f"python voc2unet.py --voc-root {quoted(voc_root)}"
+    return [Finding("overfit-failed", what, evidence, advice, command)]
 
 
 def note_found_classes(class_names: Sequence[str], best: Scores, last: Scores, best_epoch: int) -> None:

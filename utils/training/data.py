@@ -72,15 +72,20 @@ class Data:
         return read_image(self.folder.image_path(name)), read_mask(self.folder.mask_path(name))
 
 
-def load_data(folder: VocFolder, fold: int | None = None) -> Data:
-    """The splits train and val, or those of a fold, all pairs checked. Raises UserError for a fault."""
+def load_data(
+    folder: VocFolder, fold: int | None = None, names: tuple[list[str], list[str]] | None = None
+) -> Data:
+    """The splits train and val, or those of a fold, all pairs checked. Raises UserError for a fault.
+
+    names: to train and to validate on, in place of a split.
+    """
     if not folder.root.is_dir():
         expected = "a VOC folder with JPEGImages, SegmentationClass and ImageSets/Segmentation"
         remedy = "make one (python json_to_dataset.py), or train on the demo set (python train.py)"
         raise UserError("data-folder-missing", folder.root, "no such folder", expected, remedy)
     prefix = "" if fold is None else f"fold{fold}_"
-    train, val = folder.read_split(f"{prefix}train"), folder.read_split(f"{prefix}val")
-    if both := set(train) & set(val):
+    train, val = names or (folder.read_split(f"{prefix}train"), folder.read_split(f"{prefix}val"))
+    if not names and (both := set(train) & set(val)):
         pictures, files = counted(len(both), "picture"), f"{prefix}train.txt and in {prefix}val.txt"
         warn(f"{pictures} in {files}, such as {min(both)}: the scores will be too good")
     survey = read_survey(folder, train, val) or survey_pairs(folder, train, val)

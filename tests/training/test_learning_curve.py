@@ -1,0 +1,43 @@
+"""The learning curve: known powers are found, noise is told, the band is that of a regression."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from utils.training.learning_curve import fit_curve
+
+SIZES = [5, 5, 10, 10, 20, 20]
+
+
+def test_a_power_is_continued():
+    mious = [1 - 0.5 * size**-0.4 for size in SIZES]
+    curve = fit_curve(SIZES, mious)
+    line, low, high = curve.predict(40)
+    assert line == pytest.approx(1 - 0.5 * 40**-0.4, abs=1e-9)
+    assert high - low < 1e-6
+    assert curve.is_rising
+    gain = (1 - 0.5 * 40**-0.4) - (1 - 0.5 * 20**-0.4)
+    assert curve.sentence().startswith(f"twice as many pictures would bring {gain:+.3f}: mIoU {line:.3f}")
+
+
+@pytest.mark.parametrize("mious", [[0.7, 0.8, 0.75, 0.7, 0.8, 0.7], [0.8, 0.8, 0.75, 0.75, 0.7, 0.7]])
+def test_noise_and_falling_scores_cannot_be_continued(mious):
+    assert fit_curve(SIZES, mious).sentence().startswith("cannot tell")
+
+
+def test_the_band_holds_the_line_of_other_runs_as_often_as_it_says():
+    rng, inside = np.random.default_rng(0), 0
+    for _ in range(400):
+        noise = rng.normal(0, 0.1, len(SIZES))
+        curve = fit_curve(SIZES, 1 - np.exp(np.log(0.5) - 0.4 * np.log(SIZES) + noise))
+        _, low, high = curve.predict(40)
+        inside += low <= 1 - 0.5 * 40**-0.4 <= high
+    assert inside / 400 == pytest.approx(0.95, abs=0.03)
+
+
+def test_slope_and_its_noise_are_those_of_scipy():
+    mious = np.array([0.70, 0.72, 0.75, 0.78, 0.80, 0.79])
+    curve = fit_curve(SIZES, mious)
+    other = stats.linregress(np.log(SIZES), np.log(1 - mious))
+    assert (curve.slope, curve.offset) == pytest.approx((other.slope, other.intercept))
+    assert curve.is_rising == (other.slope + stats.t.ppf(0.975, 4) * other.stderr < 0)

@@ -1,0 +1,150 @@
+"""Runs in a row: fold after fold, the learning curve, and pictures that are learned by heart."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from utils.core.console import UserError, note, quoted
+from utils.core.processes import this_process
+from utils.core.tables import write_table
+from utils.images.plots import lettering, save_for_print
+from utils.images.reading import read_mask
+from utils.scoring.confusion import Scores
+from utils.scoring.verdict import judge_overfit, report_findings
+from utils.training.learning_curve import fit_curve
+from utils.voc.folder import VocFolder
+
+MINUTES = {"learning_curve": 2.0, "overfit": 1.0}  # of each run, where --max-minutes says nothing else
+SHARES = (4, 4, 2, 2, 1, 1)  # parts of the pictures that the runs of a learning curve see: 1/4 … 1/1
+FEWEST = 4  # pictures of a learning curve
+LOOKED_AT = 20  # pictures among which those to learn by heart are chosen
+
+
+Split = tuple[list[str], list[str]]  # names to train and to validate on, in place of the split files
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run gave. scores: of its best epoch; losses: of the training, by epoch."""
+
+    folder: Path
+    scores: Scores
+    losses: list[float]
+    steps: int
+
+
+# (settings of one run, its pictures) → what it gave. The settings are those of train.py.
+TrainOnce = Callable[[Any, Split | None], Outcome]
+
+
+def train_as_asked(config: Any, train_once: TrainOnce) -> None:
+    """One run, or those of --folds, --learning-curve or --overfit. Raises UserError for two of these."""
+    drivers = {"folds": train_folds, "learning_curve": draw_learning_curve, "overfit": overfit}
+    chosen = [name for name in drivers if getattr(config, name)]
+    if not chosen:
+        train_once(config, None)
+        return
+    others = [name for name in ("fold", "resume") if getattr(config, name) is not None]
+    if len(chosen + others) > 1:
+        found = " with ".join(f"--{name.replace('_', '-')}" for name in chosen + others)
+        raise UserError("settings-conflict", "settings", found, "one of them", "leave the others out")
+    if this_process()[1] > 1:
+        found, expected = f"--{chosen[0].replace('_', '-')} in several processes", "one process"
+        raise UserError("settings-conflict", "settings", found, expected, "start it without torchrun")
+    name = config.run_name or datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    minutes = config.max_minutes or MINUTES.get(chosen[0])
+    drivers[chosen[0]](replace(config, run_name=name, max_minutes=minutes), train_once)
+
+
+def train_folds(config: Any, train_once: TrainOnce) -> None:
+    """Train on every fold; runs of the same name that were interrupted go on, finished ones stay.
+
+    Raises UserError if the folder has no folds, or another number of them.
+    """
+    folder, wanted = VocFolder(config.voc_root), config.folds
+    found = len(list(folder.splits_dir.glob("fold*_train.txt")))
+    if found != wanted:
+        remedy = f"write them: {folder.doctor(f'--folds {wanted}' + ' --overwrite' * bool(found))}"
+        there = f"{found} folds" if found else "no folds"
+        raise UserError("folds-differ", folder.splits_dir, there, f"{wanted} folds", remedy)
+    paths = []
+    for fold in range(wanted):
+        run = replace(config, folds=None, fold=fold, run_name=f"{config.run_name}_fold{fold}")
+        last = config.save_dir / run.run_name / "last.pth"
+        print(f"\n== fold {fold}, {fold + 1} of {wanted} ==")
+        try:
+            train_once(replace(run, resume=last) if last.is_file() else run, None)
+        except UserError as error:
+            if error.code != "run-finished":
+                raise
+            note(f"{last.parent} is finished already")
+        paths.append(config.save_dir / run.run_name / "best.pth")
+    weights = " ".join(map(quoted, paths))
+    print("\nall folds are trained. Score each on its held-out part, and predict with all of them:")
+    print(f"  python get_miou.py --voc-root {quoted(config.voc_root)} --model-path {weights}")
+    print(f"  python predict.py --model-path {weights} --input PICTURE")
+
+
+def overfit(config: Any, train_once: TrainOnce) -> None:
+    """Train and validate on the same few pictures, unchanged, and say whether the network learned them."""
+    folder = VocFolder(config.voc_root)
+    names = choose_rich(folder, folder.read_split("train"), config.overfit)
+    run = replace(config, overfit=None, augmentation="none", run_name=f"{config.run_name}_overfit")
+    outcome = train_once(run, (names, names))
+    miou = outcome.scores.miou
+    findings = judge_overfit(miou, outcome.losses, outcome.steps, names, config.voc_root)
+    report_findings(findings)
+    if not findings:
+        print(f"\nlearned by heart: mIoU {miou:.1%} on {', '.join(names)} after {outcome.steps} steps.")
+        print(
+            "Data and masks can be learned; if a training fails, it is too short or its settings are wrong."
+        )
+
+
+def choose_rich(folder: VocFolder, names: Sequence[str], count: int) -> list[str]:
+    """`count` pictures that together show as many classes as possible, of the first ones."""
+    seen = names[:: max(len(names) // LOOKED_AT, 1)][:LOOKED_AT]
+    classes = {name: set(np.unique(read_mask(folder.mask_path(name))).tolist()) for name in seen}
+    chosen, known = [], set()
+    for _ in range(min(count, len(seen))):
+        best = max((name for name in seen if name not in chosen), key=lambda name: len(classes[name] - known))
+        chosen.append(best)
+        known |= classes[best]
+    return chosen
+
+
+def draw_learning_curve(config: Any, train_once: TrainOnce) -> None:
+    """Short runs on parts of the pictures, the curve with its band, and what twice as many would bring."""
+    folder = VocFolder(config.voc_root)
+    names, val = folder.read_split("train"), folder.read_split("val")
+    if len(names) < FEWEST:
+        expected, remedy = f"{FEWEST} or more", "label more pictures first"
+        raise UserError(
+            "learning-curve-few", f"{folder.root}, train", f"{len(names)} pictures", expected, remedy
+        )
+    output, rows = config.save_dir / f"{config.run_name}_curve", []
+    for number, part in enumerate(draw_parts(names, config.seed)):
+        print(f"\n== run {number + 1} of {len(SHARES)}: {len(part)} of {len(names)} pictures ==")
+        name, seed = f"{config.run_name}_curve_{len(part)}_{number}", config.seed + number
+        run = replace(config, learning_curve=False, run_name=name, seed=seed)
+        outcome = train_once(run, (part, val))
+        rows.append({"pictures": len(part), "seed": seed, "miou": outcome.scores.miou, "run": outcome.folder})
+        write_table(output / "learning_curve.csv", rows)
+    curve = fit_curve([row["pictures"] for row in rows], [row["miou"] for row in rows])
+    with lettering(output):
+        save_for_print(curve.figure(), output / "learning_curve")
+    print(f"\n{curve.sentence()}")
+    print(f"curve    {output}: learning_curve.png, .svg and .csv")
+
+
+def draw_parts(names: Sequence[str], seed: int) -> Iterator[list[str]]:
+    """The pictures of each run: parts of one size do not overlap where that can be."""
+    order = np.random.default_rng(seed).permutation(len(names))
+    for number, share in enumerate(SHARES):
+        size, turn = max(round(len(names) / share), 1), number % 2
+        chosen = np.roll(order, -turn * size)[:size]
+        yield [names[index] for index in sorted(chosen)]
