@@ -18,7 +18,7 @@ from utils.images.palette import blend, cutout, voc_palette
 from utils.images.reading import as_array
 from utils.images.writing import write_image
 from utils.inference.ensemble import mirror, reflected
-from utils.inference.maps import certainty, classes
+from utils.inference.maps import certainty, classes, classes_above
 from utils.inference.rendering import render
 from utils.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 
@@ -287,3 +287,23 @@ def test_overlapping_tiles_of_the_papers_network_equal_the_picture_as_a_whole(tm
     tiled = unet.logits(images)
     assert tiled.shape == (1, 2, *size)
     assert (tiled - whole).abs().max() < 1e-4 * whole.abs().max()
+
+
+def test_threshold_of_an_ensemble_is_the_mean_if_all_have_one(tmp_path):
+    thresholds = {"a": 0.2, "b": 0.6, "c": None}
+    paths = {}
+    for name, threshold in thresholds.items():
+        checkpoint = describe()
+        checkpoint.threshold = threshold
+        paths[name] = tmp_path / f"{name}.pth"
+        save_checkpoint(paths[name], checkpoint)
+    assert Unet(paths["a"], "cpu").threshold == 0.2
+    assert Unet([paths["a"], paths["b"]], "cpu").threshold == pytest.approx(0.4)
+    assert Unet([paths["a"], paths["c"]], "cpu").threshold is None
+
+
+@pytest.mark.parametrize("threshold", [0.0005, 0.3, 0.5, 0.9])
+def test_classes_above_a_threshold(threshold):
+    logits = torch.randn(2, 30, 40, generator=torch.Generator().manual_seed(0)) * 3
+    expected = logits.double().softmax(0)[1] >= threshold
+    np.testing.assert_array_equal(classes_above(threshold, logits), expected)

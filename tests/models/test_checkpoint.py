@@ -55,6 +55,16 @@ def path(tmp_path) -> Path:
     return path
 
 
+def test_file_of_an_earlier_release_has_no_threshold(path, tmp_path):
+    assert load_checkpoint(path).threshold is None
+    save_checkpoint(tmp_path / "new.pth", make(threshold=0.25))
+    assert load_checkpoint(tmp_path / "new.pth").threshold == 0.25
+    content = torch.load(path, weights_only=True)
+    del content["threshold"]
+    torch.save(content, path)
+    assert load_checkpoint(path).threshold is None
+
+
 class Program:
     """An object whose pickle makes a file when it is loaded."""
 

@@ -214,6 +214,17 @@ def of_others(path):
     onnx.save(content, path)
 
 
+def test_file_of_an_earlier_release_has_no_threshold(tmp_path, plain):
+    import onnx
+
+    content = onnx.load(plain[1])
+    kept = [(entry.key, entry.value) for entry in content.metadata_props if entry.key != "threshold"]
+    assert len(kept) == len(content.metadata_props) - 1
+    onnx.helper.set_model_props(content, dict(kept))
+    onnx.save(content, tmp_path / "old.onnx")
+    assert Unet(tmp_path / "old.onnx").checkpoint.threshold is None
+
+
 @pytest.mark.parametrize(
     ("spoil", "code"),
     [

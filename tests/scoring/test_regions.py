@@ -81,15 +81,27 @@ def test_no_region_is_predicted():
     assert scores["v_rand_split"] < 0.01
 
 
-def test_pictures_are_pooled_for_v_rand_and_averaged_for_v_info():
+def test_pictures_are_averaged_at_the_threshold_that_is_best_for_their_mean():
+    """As the challenge's script does: no threshold of its own for each picture."""
+    proposals = ((lines(10), [lines(10), lines()]), (lines(5, 27), [lines(5), lines(5, 27)]))
+    each = [measure_regions(truth, found[0], found) for truth, found in proposals]
+    sums = RegionSums.stack(each)
+    rand, info = best_threshold(sums.pooled())
+    assert (rand, info) == (0, 0)
+    pooled = at_best_threshold(sums, rand, info).pooled()
+    assert each[1].rand[1] > each[1].rand[0]
+    assert BY_KEY["v_rand"].of(pooled) == pytest.approx((each[0].rand[0] + each[1].rand[0]) / 2)
+
+
+def test_pairs_are_pooled_for_the_plain_rand_f_score_and_averaged_for_the_others():
     pairs = [(lines(10, 20), lines(20)), (lines(5), lines(5, 15))]
     each = [measure_regions(truth, found, [found]) for truth, found in pairs]
     pooled = at_best_threshold(RegionSums.stack(each), 0, 0).pooled()
     both, truth, found = (
-        sum(float(getattr(sums, f"thinned_{key}")[0]) for sums in each)
-        for key in ("both", "truth", "predicted")
+        sum(float(getattr(sums, f"joined_{key}")) for sums in each) for key in ("both", "truth", "predicted")
     )
-    assert BY_KEY["v_rand"].of(pooled) == pytest.approx(2 * both / (truth + found))
+    assert BY_KEY["rand_f"].of(pooled) == pytest.approx(2 * both / (truth + found))
+    assert BY_KEY["v_rand"].of(pooled) == pytest.approx(np.mean([float(sums.rand[0]) for sums in each]))
     assert BY_KEY["v_info"].of(pooled) == pytest.approx(np.mean([float(sums.info[0]) for sums in each]))
 
 
@@ -103,6 +115,11 @@ def draw_regions(seed: int) -> tuple[np.ndarray, np.ndarray]:
         edge[1:] |= mask[1:] != mask[:-1]
         edges.append(~edge)
     return edges[0], edges[1]
+
+
+def test_a_truth_without_regions_has_no_score():
+    scores = scores_of(np.zeros((30, 30), bool), lines(10))
+    assert all(np.isnan(value) for value in scores.values())
 
 
 @settings(max_examples=15)
@@ -128,11 +145,14 @@ def test_thinned_scores_equal_those_of_scikit_image_where_lines_are_numbered(see
     true = label(truth, connectivity=1).ravel()
     n = np.count_nonzero(inside)
     _, recall, precision = adapted_rand_error(true[inside], found[inside], ignore_labels=())
-    both, of_truth, of_found, info, split, merge = compare_thinned(
-        true[inside], thin(prediction).ravel()[inside]
-    )
+    labels = true[inside], thin(prediction).ravel()[inside]
+    rand, rand_split, rand_merge, info, split, merge = compare_thinned(*labels)
+    # Pairs of the truth, with each pixel itself; from these all others follow.
+    of_truth = (np.bincount(labels[0]).astype(float) ** 2).sum()
+    both, of_found = rand_split * of_truth, rand_split * of_truth / rand_merge
     assert (both - n) / (of_found - n) == pytest.approx(precision)
     assert (both - n) / (of_truth - n) == pytest.approx(recall)
+    assert rand == pytest.approx(2 * rand_split * rand_merge / (rand_split + rand_merge))
     found_given_true, true_given_found = variation_of_information(true[inside], found[inside])
     entropy = [
         -(p * np.log2(p)).sum()

@@ -116,7 +116,8 @@ class OnnxNetwork(nn.Module):
 
 def read_metadata(session, path: Path) -> tuple[Checkpoint, int, int]:
     """Checkpoint (no weights), stride and margin of a file of `export_onnx`. Raises UserError for others."""
-    content = session.get_modelmeta().custom_metadata_map
+    # Files of earlier releases have no threshold.
+    content = {"threshold": "null", **session.get_modelmeta().custom_metadata_map}
     if missing := [name for name in METADATA if name not in content]:
         found, remedy = f"an ONNX file whose metadata lack {', '.join(missing)}", f"export it: {EXPORT}"
         raise UserError("onnx-metadata", path, found, "a file of this repository", remedy)

@@ -3,8 +3,9 @@
 V-Rand and V-Info of the ISBI 2012 challenge (Arganda-Carreras et al. 2015, Frontiers in Neuroanatomy 9:142,
 equations 3 to 8), computed as by the challenge's Fiji script: the probability of the regions is cut at
 thresholds 0, 0.1 … 1, the membranes between them are thinned to lines by a watershed, pixels inside the
-true regions are compared (the truth is not thinned), and the best threshold counts. V-Rand adds pairs up
-over the slices; V-Info is the mean of the slices.
+true regions are compared (the truth is not thinned), and the best threshold of the mean over the slices
+counts. The script calls `getMaximalVRandAfterThinning(0, 1, 0.1, true)`, the mean of the slices, and the
+same of V-Info.
 """
 
 import numpy as np
@@ -27,9 +28,9 @@ def measure_regions(truth: np.ndarray, prediction: np.ndarray, proposals: list[n
     joined = count_pairs(true[inside], plain[inside])
     thinned = [compare_thinned(true[inside], thin(proposal)[inside]) for proposal in proposals]
     thinned = np.array(thinned).reshape(-1, 6)
-    known = np.isfinite(thinned[:, 3:]).all(1)
-    info = np.where(known[:, None], thinned[:, 3:], 0)
-    return RegionSums(*map(np.float64, joined), *thinned[:, :3].T, *info.T, known.astype(float))
+    known = np.isfinite(thinned)
+    shares = np.where(known, thinned, 0)
+    return RegionSums(*map(np.float64, joined), *shares.T, *known[:, [0, 3]].T.astype(float))
 
 
 def count_pairs(true: np.ndarray, found: np.ndarray) -> tuple[float, float, float]:
@@ -44,10 +45,11 @@ def count_pairs(true: np.ndarray, found: np.ndarray) -> tuple[float, float, floa
 
 
 def compare_thinned(true: np.ndarray, found: np.ndarray) -> tuple[float, ...]:
-    """Pairs in both, truth, prediction (each pixel is paired with itself too); V-Info, split and merge part.
+    """V-Rand and V-Info, each with its split and its merge part, 0…1.
 
     true, found: labels (n,) of the pixels inside the true regions. A pixel on a predicted line is a region of
-    its own. V-Info is NaN where the truth is one region, of which nothing can be learned.
+    its own, and each pixel is paired with itself, too. V-Rand is NaN where the truth has no region, V-Info
+    where it is one region, of which nothing can be learned.
     """
     table = overlaps(true, found)
     lines = float(table.sum(0)[0])
@@ -57,12 +59,15 @@ def compare_thinned(true: np.ndarray, found: np.ndarray) -> tuple[float, ...]:
         entropy(size, len(true), singles) for size, singles in zip(sizes, (lines, 0.0, lines), strict=True)
     )
     shared = true_entropy + found_entropy - both_entropy
-    pairs = both + lines, of_truth, of_found + lines
+    if not len(true):
+        return (np.nan,) * 6
+    both, of_found = both + lines, of_found + lines
+    rand = 2 * both / (of_truth + of_found), both / of_truth, both / of_found
     if not true_entropy > 1e-12:
-        return *pairs, np.nan, np.nan, np.nan
+        return *rand, np.nan, np.nan, np.nan
     split = shared / found_entropy if found_entropy > 1e-12 else 1.0
     merge = shared / true_entropy
-    return *pairs, 2 * split * merge / max(split + merge, 1e-12), split, merge
+    return *rand, 2 * split * merge / max(split + merge, 1e-12), split, merge
 
 
 def entropy(sizes: np.ndarray, total: int, singles: float) -> float:
@@ -82,14 +87,12 @@ def thin(regions: np.ndarray) -> np.ndarray:
 
 def best_threshold(sums: RegionSums) -> tuple[int, int]:
     """Index of the best threshold for V-Rand and for V-Info, of the sums of all pictures (T,)."""
-    rand = 2 * sums.thinned_both / np.maximum(sums.thinned_truth + sums.thinned_predicted, 1)
-    info = sums.info / np.maximum(sums.pictures, 1)
-    return int(rand.argmax()), int(info.argmax())
+    return int(sums.rand.argmax()), int(sums.info.argmax())
 
 
 def at_best_threshold(sums: RegionSums, rand: int, info: int) -> RegionSums:
     """Sums of pictures (N, T) at one threshold each for V-Rand and V-Info: (N,)."""
     joined = sums.joined_both, sums.joined_truth, sums.joined_predicted
-    pairs = (x[:, rand] for x in (sums.thinned_both, sums.thinned_truth, sums.thinned_predicted))
-    shares = (x[:, info] for x in (sums.info, sums.info_split, sums.info_merge, sums.pictures))
-    return RegionSums(*joined, *pairs, *shares)
+    of_rand = (x[:, rand] for x in (sums.rand, sums.rand_split, sums.rand_merge))
+    of_info = (x[:, info] for x in (sums.info, sums.info_split, sums.info_merge))
+    return RegionSums(*joined, *of_rand, *of_info, sums.rand_pictures[:, rand], sums.info_pictures[:, info])

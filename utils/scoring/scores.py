@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from utils.scoring.confusion import ratio
-from utils.scoring.sums import BorderSums, ObjectSums, RegionSums
+from utils.scoring.sums import BorderSums, ObjectSums
 
 IOUS = np.arange(50, 100, 5)  # in percent: above which an object counts as found
 
@@ -99,10 +99,6 @@ def overall(
     return Score(key, label, group, of, kind, better, by_class=False)
 
 
-def v_rand(s: RegionSums) -> np.ndarray:
-    return f_score(s.thinned_both, s.thinned_truth, s.thinned_predicted)
-
-
 OVERALL_SCORES = (
     overall("accuracy", "overall accuracy", "pixels", lambda s: s.accuracy),
     overall("fwiou", "frequency-weighted IoU", "pixels", lambda s: s.fwiou),
@@ -113,12 +109,12 @@ OVERALL_SCORES = (
         "regions",
         lambda s: f_score(s.joined_both, s.joined_truth, s.joined_predicted),
     ),
-    overall("v_rand", "V-Rand (ISBI 2012)", "regions", v_rand),
-    overall("v_rand_split", "V-Rand, split", "regions", lambda s: ratio(s.thinned_both, s.thinned_truth)),
-    overall("v_rand_merge", "V-Rand, merge", "regions", lambda s: ratio(s.thinned_both, s.thinned_predicted)),
-    overall("v_info", "V-Info (ISBI 2012)", "regions", lambda s: ratio(s.info, s.pictures)),
-    overall("v_info_split", "V-Info, split", "regions", lambda s: ratio(s.info_split, s.pictures)),
-    overall("v_info_merge", "V-Info, merge", "regions", lambda s: ratio(s.info_merge, s.pictures)),
+    overall("v_rand", "V-Rand (ISBI 2012)", "regions", lambda s: ratio(s.rand, s.rand_pictures)),
+    overall("v_rand_split", "V-Rand, split", "regions", lambda s: ratio(s.rand_split, s.rand_pictures)),
+    overall("v_rand_merge", "V-Rand, merge", "regions", lambda s: ratio(s.rand_merge, s.rand_pictures)),
+    overall("v_info", "V-Info (ISBI 2012)", "regions", lambda s: ratio(s.info, s.info_pictures)),
+    overall("v_info_split", "V-Info, split", "regions", lambda s: ratio(s.info_split, s.info_pictures)),
+    overall("v_info_merge", "V-Info, merge", "regions", lambda s: ratio(s.info_merge, s.info_pictures)),
     overall(
         "calibration_error",
         "expected calibration error",

@@ -91,13 +91,14 @@ class RegionSums(Sums):
     joined_both: np.ndarray  # pairs of pixels in one region of truth and arg-max mask, as it is
     joined_truth: np.ndarray
     joined_predicted: np.ndarray
-    thinned_both: np.ndarray  # membranes thinned, and each pixel is paired with itself too
-    thinned_truth: np.ndarray
-    thinned_predicted: np.ndarray
-    info: np.ndarray  # V-Info, its split and its merge part, of the pictures that have one
+    rand: np.ndarray  # of the thinned membranes: V-Rand, its split and its merge part
+    rand_split: np.ndarray
+    rand_merge: np.ndarray
+    info: np.ndarray  # the same of V-Info
     info_split: np.ndarray
     info_merge: np.ndarray
-    pictures: np.ndarray
+    rand_pictures: np.ndarray  # pictures that have a V-Rand, and a V-Info
+    info_pictures: np.ndarray
 
 
 @dataclass(frozen=True)
