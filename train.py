@@ -190,9 +190,9 @@ def train(config: Config, device: torch.device, started: float, names: Split | N
     pictures.draw()
     run.board.close()
     print_result(run, scores, data, epochs)
-    rows, steps = run.history.rows, len(train_loader.batch_sampler)
-    losses = [row.train_loss for row in rows]
-    return Outcome(run.folder, run.best_scores or scores, losses, steps * len(rows))
+    losses = [row.train_loss for row in run.history.rows]
+    steps = len(train_loader.batch_sampler) * len(losses)
+    return Outcome(run.folder, run.best_scores or scores, losses, steps)
 
 
 def check_config(config: Config) -> None:
