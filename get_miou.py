@@ -16,8 +16,9 @@ from utils.core.settings import check_settings
 from utils.images.palette import numbered_classes
 from utils.images.reading import read_mask
 from utils.images.writing import write_mask
+from utils.inference.agreement import Agreement
 from utils.inference.ensemble import find_class
-from utils.inference.maps import classes, probability_of
+from utils.inference.maps import classes, member_classes, probability_of
 from utils.inference.objects import parse_pixel_size
 from utils.inference.tiling import join
 from utils.models.checkpoint import (
@@ -39,6 +40,7 @@ from utils.scoring.tables import (
     print_results,
     print_threshold,
     write_comparison,
+    write_order,
     write_results,
     write_threshold_curve,
 )
@@ -104,7 +106,9 @@ def main(config: Config) -> None:
     if not held_out:
         warn_of_training_pictures(folder, split, names, unet)
     keep_freed_memory()
-    predict = predict_held_out(held_out, folder, measures) if held_out else predictor(unet, folder, measures)
+    expected: dict[str, float] = {}
+    predict = predict_held_out(held_out, folder, measures) if held_out else None
+    predict = predict or predictor(unet, folder, measures, expected)
     results = score_split(unet, folder, names, measures, predict, config.output)
     data = f"{folder.root}, {described}: {counted(len(results.names), 'picture')}"
     facts = {"model": f"{unet.origin}, {unet.precision}", "data": data}
@@ -119,6 +123,7 @@ def main(config: Config) -> None:
         differences = list(compare(results, score_split(unet, folder, names, measures, other)))
         print_comparison(differences, results, str(config.compare))
         tables += write_comparison(config.output, differences)
+    tables += write_order(config.output, results, expected) if expected else []
     findings = judge(unet, folder, results, config.output)
     tables += make_report(config, facts, unet, folder, results, findings, differences)
     print(f"\nwritten to {config.output}: {', '.join(tables)}, masks/")
@@ -137,15 +142,25 @@ def choose_measures(config: Config, class_names: list[str]) -> Measures:
     return Measures(config.tolerance, object_classes=tuple(chosen or usual), membrane=between, **size)
 
 
-def predictor(unet: Unet, folder: VocFolder, measures: Measures) -> Predictor:
-    """Predicts pictures of the folder, with the probability that the measures need."""
+def predictor(
+    unet: Unet, folder: VocFolder, measures: Measures, expected: dict[str, float] | None = None
+) -> Predictor:
+    """Predicts pictures of the folder, with the probability that the measures need.
+
+    expected: takes the expected IoU of each picture by its name, if there are several networks.
+    """
     wanted = Scorer(unet.class_names, measures).probability_class
     outputs = [classes] if wanted is None else [classes, partial(probability_of, wanted, bits=16)]
 
     def predict(name: str) -> tuple[np.ndarray, np.ndarray | None]:
         picture = unet.open(folder.image_path(name))
-        mask, *probability = join(unet.bands(picture, *outputs), picture.shape[0], axis=-2)
-        return mask, probability[0] if probability else None
+        each = [member_classes] if expected is not None and len(unet.members) > 1 else []
+        mask, *more = join(unet.bands(picture, *outputs, *each), picture.shape[0], axis=-2)
+        if each:
+            agreement = Agreement(len(unet.members), unet.num_classes)
+            agreement.update(more.pop())
+            expected[name] = agreement.expected_iou
+        return mask, more[0] if more else None
 
     return predict
 

@@ -164,7 +164,8 @@ def find_object_classes(config: Config, unet: Unet) -> tuple[int, ...]:
 def make_writer(config: Config, unet: Unet, tables: FolderTables | None = None) -> ResultWriter:
     drawing, classes = make_drawing(config, unet), find_object_classes(config, unet)
     settings = config.results, drawing, classes, config.cleaning, config.output
-    return ResultWriter(*settings, tables, config.overwrite, config.skip_existing)
+    members = len(unet.members)
+    return ResultWriter(*settings, tables, config.overwrite, config.skip_existing, members)
 
 
 def require_input(config: Config, expected: str, example: str) -> Path:

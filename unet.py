@@ -28,7 +28,7 @@ from utils.inference.ensemble import (
     shared_threshold,
 )
 from utils.inference.gaps import close_gaps
-from utils.inference.maps import classes, classes_above, probabilities, probability_of
+from utils.inference.maps import classes, classes_above, member_classes, probabilities, probability_of
 from utils.inference.rendering import render
 from utils.inference.tiling import Band, join, to_bands
 from utils.models.checkpoint import Checkpoint
@@ -138,17 +138,22 @@ class Unet:
 
         outputs: functions of the logits (num_classes, h, w), such as those of utils/inference/maps.py. Of a
         picture read by windows no more than a band is in memory. Where gaps are closed, there is one band.
+        `member_classes` among them gives the classes of each network, (M, h, W).
         """
         small = picture.shape[0] * picture.shape[1] <= LARGE_PIXELS
         gaps = self.gap_class is not None and classes in outputs and (small or self.gaps_in_large)
         functions = [self._classes if output is classes else output for output in outputs]
         functions += [partial(probability_of, self.gap_class)] * gaps
+        each = member_classes in outputs
+        functions = [self._behind_mean if f is member_classes else f for f in functions]
         size = picture.shape[:2]
         grid = plan_tiles(self.members, size, side=self.tile_size)
         # All tiles of a band, and all members, look at the same rows.
         read_rows = lru_cache(maxsize=1)(lambda top, bottom: picture[top:bottom])
         readers = [member.read_picture(read_rows) for member in self.members]
-        pieces = predict_tiles(self.members, grid, size, readers)
+        pieces = predict_tiles(self.members, grid, size, readers, each)
+        if each:
+            functions = [f if f == self._behind_mean else partial(self._of_mean, f) for f in functions]
         with progress((), "predicting", "tile", len(grid) if len(grid) > 1 else 0) as bar:
             bands = to_bands(pieces, functions, size[1], bar)
             if not gaps:
@@ -158,6 +163,12 @@ class Unet:
             place = outputs.index(classes)
             arrays[place] = close_gaps(arrays[place], probability, self.gap_class)
             yield tuple(arrays)
+
+    def _of_mean(self, function: Callable[[Tensor], Tensor], logits: Tensor) -> Tensor:
+        return function(logits[: self.num_classes])
+
+    def _behind_mean(self, logits: Tensor) -> Tensor:
+        return member_classes(logits[self.num_classes :].unflatten(0, (-1, self.num_classes)))
 
     @property
     def _classes(self) -> Callable[[Tensor], Tensor]:

@@ -173,11 +173,26 @@ def plan_tiles(
 
 
 def predict_tiles(
-    members: Sequence[Member], grid: Grid, size: tuple[int, int], readers: Sequence[Reader]
+    members: Sequence[Member],
+    grid: Grid,
+    size: tuple[int, int],
+    readers: Sequence[Reader],
+    each: bool = False,
 ) -> Iterator[Iterator[Tensor]]:
-    """Mean logits of the members, in bands of pieces as `tiled` has them. readers: of each one's input."""
+    """Mean logits of the members, in bands of pieces as `tiled` has them. readers: of each one's input.
+
+    each: with the logits of every member behind them, (N, K + M·K, h, w).
+    """
     networks = [member.predict_tiles(size, read) for member, read in zip(members, readers, strict=True)]
-    return tiled(grid, lambda rows, columns: mean_logits(logits(rows, columns) for logits in networks))
+
+    def predict(rows: slice, columns: slice) -> Tensor:
+        parts = (logits(rows, columns) for logits in networks)
+        if not each:
+            return mean_logits(parts)
+        kept = [part.to(members[0].precision.device) for part in parts]
+        return torch.cat([mean_logits(kept), *kept], dim=1)
+
+    return tiled(grid, predict)
 
 
 def mean_logits(parts: Iterable[Tensor]) -> Tensor:

@@ -13,6 +13,11 @@ def classes(logits: Tensor) -> Tensor:
     return logits.argmax(0).to(torch.uint8)
 
 
+def member_classes(logits: Tensor) -> Tensor:
+    """(M, H, W) uint8: the most probable class of each network; logits (M, K, H, W). See `Unet.bands`."""
+    return logits.argmax(1).to(torch.uint8)
+
+
 def classes_above(threshold: float, logits: Tensor) -> Tensor:
     """(H, W) uint8: of two classes, 1 where its probability is at least the threshold, between 0 and 1."""
     margin = math.log(threshold) - math.log1p(-threshold)

@@ -146,12 +146,15 @@ def summary_row(
     objects: Objects | None,
     class_names: Sequence[str],
     pixel_size: PixelSize | None,
+    expected_iou: float | None = None,
 ) -> dict[str, object]:
-    """One picture in one row: mean certainty 0…1, then share 0…1, area and number of objects of every class.
+    """One picture in one row: mean certainty and, of an ensemble, expected IoU, both 0…1, then share 0…1, area and number of objects of every class.
 
     counts: (256,) pixels of each class.
     """
     row: dict[str, object] = {"picture": picture, "mean_certainty": certainty}
+    if expected_iou is not None:
+        row["expected_iou"] = expected_iou
     for index, name in enumerate(class_names):
         row |= {f"{name}_share": counts[index] / counts.sum(), f"{name}_area_px": int(counts[index])}
         if pixel_size:

@@ -142,7 +142,8 @@ class FolderTables:
     def finish(self, objects_of: Callable[[str], Path]) -> None:
         """Join the rows of all processes, those of an interrupted run included, and write the other tables.
 
-        order.csv lists the pictures from the least to the most certain, so the first are worth correcting.
+        order.csv lists the pictures from the least to the most certain, of an ensemble by the IoU to expect,
+        so the first are worth correcting.
         objects_of: the object table of a picture by its name in summary.csv.
         """
         for part in self._parts():
@@ -154,8 +155,11 @@ class FolderTables:
         # A picture that was done again has a second row, which counts.
         rows = list({row["picture"]: row for row in read_table(self.summary)}.values())
         write_table(self.summary, rows)
-        order = [{name: row[name] for name in ("picture", "mean_certainty")} for row in rows]
-        write_table(self.order, sorted(order, key=lambda row: float(row["mean_certainty"])))
+        # How far the networks of an ensemble agree tells more than how certain they are.
+        wanted = ("picture", "expected_iou", "mean_certainty")
+        order = [{name: row[name] for name in wanted if name in row} for row in rows]
+        judged = "expected_iou" if "expected_iou" in rows[0] else "mean_certainty"
+        write_table(self.order, sorted(order, key=lambda row: float(row[judged])))
         if self.objects:
             tables = [objects_of(row["picture"]) for row in rows]
             join_tables(self.objects, [table for table in tables if table.exists()])

@@ -15,7 +15,8 @@ from utils.images.arrays import count_channels, is_photo, to_uint8_rgb
 from utils.images.large import LARGE_PIXELS, TiffWindows
 from utils.images.palette import voc_palette
 from utils.images.writing import PNG_PIXELS, row_writer, write_image
-from utils.inference.maps import certainty, classes
+from utils.inference.agreement import Agreement
+from utils.inference.maps import certainty, classes, member_classes
 from utils.inference.objects import Objects, measure_objects, object_rows, parse_pixel_size, summary_row
 from utils.inference.outputs import (
     FolderTables,
@@ -46,6 +47,7 @@ class Result:
     paths: list[Path]
     counts: np.ndarray = field(default_factory=lambda: np.zeros(256, np.int64))
     certainty: int = 0
+    agreement: Agreement | None = None  # of an ensemble
     objects: Objects | None = None
 
     @property
@@ -61,8 +63,8 @@ class ResultWriter:
 
     object_classes: indices of the classes that are cleaned, measured and cut out; output: the folder; tables:
     those of a folder of pictures, None for single ones; overwrite: replace what is there; skip_existing:
-    complete an earlier run, and keep annotations that may have been corrected by hand. Raises UserError for a
-    pixel size that is no length.
+    complete an earlier run, and keep annotations that may have been corrected by hand; members: networks of
+    the ensemble. Raises UserError for a pixel size that is no length.
     """
 
     settings: ResultSettings
@@ -73,6 +75,7 @@ class ResultWriter:
     tables: FolderTables | None = None
     overwrite: bool = False
     skip_existing: bool = False
+    members: int = 1
 
     def __post_init__(self):
         wanted = self.settings
@@ -111,7 +114,8 @@ class ResultWriter:
             stop_keeping_memory()
         if self.needs_whole:
             picture = picture[:]
-        bands = predict(picture, classes, certainty, *files.maps.values())
+        agreement = [member_classes] * (self.members > 1)
+        bands = predict(picture, classes, certainty, *files.maps.values(), *agreement)
         if self.needs_whole:
             bands = [join(bands, size[0], axis=-2)]
         # The mask takes its name last: where there is one, the picture is done.
@@ -132,7 +136,11 @@ class ResultWriter:
         dtype = np.uint16 if self.settings.map_bits == 16 else np.uint8
         with ExitStack() as stack:
             maps = [stack.enter_context(row_writer(path, picture.shape[:2], dtype)) for path in files.maps]
+            if self.members > 1:
+                result.agreement = Agreement(self.members, len(self.drawing.class_names))
             for mask, sure, *values in bands:
+                if result.agreement:
+                    result.agreement.update(values.pop())
                 mask = postprocess(mask, self.object_classes, self.cleaning)
                 image = picture[top : top + len(mask)]
                 top += len(mask)
@@ -187,7 +195,8 @@ class ResultWriter:
             rows = object_rows(objects, source.name, names)
             write_table(files.objects, rows, ["picture", *objects.columns])
         sure = result.certainty / int(result.counts.sum()) / 255
-        summary = summary_row(source.name, result.counts, sure, objects, names, self.pixel_size)
+        expected = result.agreement.expected_iou if result.agreement else None
+        summary = summary_row(source.name, result.counts, sure, objects, names, self.pixel_size, expected)
         if self.tables:
             self.tables.add(summary)
         elif files.summary:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from scipy.stats import spearmanr
 
 from utils.core.console import counted
 from utils.core.tables import write_table
@@ -227,6 +228,21 @@ def write_comparison(output: Path, differences: Sequence[Difference]) -> list[st
     ]
     write_table(output / "comparison.csv", rows)
     return ["comparison.csv"]
+
+
+def write_order(output: Path, results: SplitResults, expected: dict[str, float]) -> list[str]:
+    """order.csv: expected and true IoU of each picture, the lowest expected first; returns its name."""
+    true = dict(zip(results.names, results.per_picture(results.class_scores[0])[:, -1].tolist(), strict=True))
+    names = sorted((name for name in expected if not np.isnan(true[name])), key=expected.get)
+    rows = [{"picture": name, "expected_iou": expected[name], "iou": true[name]} for name in names]
+    write_table(output / "order.csv", rows, ["picture", "expected_iou", "iou"])
+    if len(names) > 2:
+        rank = spearmanr([expected[name] for name in names], [true[name] for name in names]).statistic
+        number = counted(len(names), "picture")
+        print(
+            f"\nexpected IoU, by the agreement of the networks: Spearman {rank:.2f} with the true one, {number}"
+        )
+    return ["order.csv"]
 
 
 def number(value: float) -> float | str:
