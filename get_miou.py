@@ -111,7 +111,8 @@ def main(config: Config) -> None:
     predict = predict or predictor(unet, folder, measures, expected)
     results = score_split(unet, folder, names, measures, predict, config.output)
     data = f"{folder.root}, {described}: {counted(len(results.names), 'picture')}"
-    facts = {"model": f"{unet.origin}, {unet.precision}", "data": data}
+    stored = "" if unet.threshold is None else f", threshold {unet.threshold:.3f}"
+    facts = {"model": f"{unet.origin}, {unet.precision}{stored}", "data": data}
     print("\n".join(f"{label:<8} {text}" for label, text in facts.items()) + "\n")
     print_folds(held_out, results)
     print_results(results)

@@ -121,6 +121,7 @@ def test_stored_threshold_is_used_by_prediction(score, two_classes, tmp_path, ca
     np.testing.assert_array_equal(unet.predict(picture), unet.predict_proba(picture)[1] >= threshold)
     # Scored again, the masks have the Dice that was promised.
     score(model_path=weights, voc_root=folder.root)
+    assert f", threshold {threshold:.3f}" in capsys.readouterr().out
     dice = float(scores_in(tmp_path / "out")["dice", "cell"]["pooled"])
     assert dice == pytest.approx(best, abs=2e-3)
 

@@ -55,6 +55,21 @@ def test_every_score_of_a_perfect_prediction_is_perfect():
         np.testing.assert_allclose(values, float(key not in zero), err_msg=key)
 
 
+def test_other_numbers_of_the_classes_change_no_score():
+    order, pictures = np.array([2, 0, 1]), predictions(4)
+    table = np.append(order, np.full(253, 255)).astype(np.uint8)
+    scorers = [Scorer(NAMES, Measures(object_classes=(0, 1, 2))) for _ in range(2)]
+    for name, mask in pictures.items():
+        scorers[0].update(name, blobs(int(name), ignored=True), mask)
+        scorers[1].update(name, table[blobs(int(name), ignored=True)], table[mask])
+    one, other = (scorer.results() for scorer in scorers)
+    for each in one.class_scores:
+        np.testing.assert_allclose(other.pooled(each)[[*order, 3]], one.pooled(each), err_msg=each.key)
+        np.testing.assert_allclose(other.per_picture(each)[:, [*order, 3]], one.per_picture(each))
+    for each in one.overall_scores:
+        np.testing.assert_allclose(other.pooled(each), one.pooled(each), err_msg=each.key)
+
+
 def test_shares_stay_in_their_range():
     estimates = everything(score(predictions(4)))
     for each in (*CLASS_SCORES, *OVERALL_SCORES):
