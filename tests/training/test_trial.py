@@ -75,7 +75,7 @@ def test_the_largest_batch_and_crop_are_found_by_trying(monkeypatch):
     fitting, height, width = map(int, found.groups())
     assert most <= fitting <= 3 * most
     assert 40 * height * width < 20 * 512 * 512
-    assert tried.fits(40, (height, width))
+    assert tried.fits(20, (height, width))
     assert f"--batch-size {fitting} or auto, --accumulate {-(-40 // fitting)} " in error.remedy
 
 

@@ -41,6 +41,12 @@ def stop_keeping_memory() -> None:
     kept = False
 
 
+def trim_heap() -> None:
+    """Return what is free now to the system."""
+    if libc := find_glibc():
+        libc.malloc_trim(0)
+
+
 def return_freed_memory() -> bool:
     """Let the process return freed blocks of a MiB or more: less memory, more time. False without glibc.
 

@@ -1,6 +1,7 @@
 """Whether a step of training fits into memory, and the largest that does: found by trying."""
 
 import gc
+import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from utils.core.console import UserError, counted, memory_error, note
 from utils.core.device import Precision
+from utils.core.heap import trim_heap
 from utils.core.memory import available_memory, bounded_memory
 from utils.core.processes import gather, this_process
 from utils.training.losses import deep_loss
@@ -41,12 +43,14 @@ class Trial:
             with self._bound(), kept_statistics(self.net):
                 self._step(crops, size)
         except (MemoryError, RuntimeError) as error:
-            if memory_error(error) is None:
+            # oneDNN, which convolves on a CPU, says no more than this when it gets no memory.
+            if memory_error(error) is None and not re.match("could not (create|execute) a", str(error)):
                 raise
             fits = False
         self.net.zero_grad(set_to_none=True)
         set_random_state(state, device)
         gc.collect()
+        trim_heap()
         if device.type == "cuda":
             torch.cuda.empty_cache()
         return all(gather(fits))
@@ -127,4 +131,4 @@ def too_large(
         flags.append(f"--input-shape {crop[0]} {crop[1]}")
     found = f"a step of {counted(batch_size, 'crop')} of {size[0]}×{size[1]} does not fit into memory"
     expected = f"at most {', or '.join(limits)}" if limits else "more memory, or a smaller network"
-    return UserError("step-too-large", "memory", found, expected, ", ".join([*flags, "or --save-memory"]))
+    return UserError("step-too-large", "memory", found, expected, ", ".join([*flags, "--save-memory"]))
