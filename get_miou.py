@@ -46,6 +46,7 @@ from utils.scoring.tables import (
 )
 from utils.scoring.thresholds import threshold_curve
 from utils.scoring.verdict import (
+    EXPLAINS,
     POOR,
     Finding,
     Origin,
@@ -304,6 +305,8 @@ def judge(unet: Unet, folder: VocFolder, results: SplitResults, output: Path) ->
     masks = output / "masks"
     pairs = ((read_mask(folder.mask_path(name)), read_mask(masks / f"{name}.png")) for name in few)
     found += judge_turns(pairs, unet.num_classes, folder.root) if scores.miou < POOR else []
+    if any(finding.code in EXPLAINS for finding in found):
+        return found
     high = results.estimate(results.class_scores[0]).high[-1]
     trained = None if is_of_imagenet(unet.normalisation) else unet.normalisation
     origin = Origin(unet.model_path, unet.scores.get("miou"), trained)

@@ -183,7 +183,6 @@ def train(config: Config, device: torch.device, started: float, names: Split | N
     print_plan(data, schedule, network.describe(), net, precision, config.augmentation, config.input_shape)
     print(f"run      {run.folder}")
     draw_batch(run.folder / "train_batch.png", train_loader)
-
     pictures = RunPictures(run, unet.predict, data)
     with resume_hint_on_interrupt(run.folder):
         scores, epochs = train_and_validate(*parts, pictures)

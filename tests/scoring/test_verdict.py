@@ -42,6 +42,17 @@ def test_a_class_that_is_never_found():
     assert "--class-weights balanced" in finding.command
 
 
+def test_of_many_classes_that_are_never_found_the_largest_are_told():
+    matrix = np.zeros((7, 7), np.int64)
+    matrix[:, 0], matrix[1, 1] = [900, 9, 1, 2, 3, 4, 5], 90
+    (finding,) = judged(matrix, [f"class {index}" for index in range(7)])
+    assert finding.what == "no pixel of class 2, class 3, class 4, class 5, class 6 was found"
+    assert [finding.evidence.find(f"class {index} is") for index in (6, 5, 4)] == sorted(
+        finding.evidence.find(f"class {index} is") for index in (6, 5, 4)
+    )
+    assert finding.evidence.endswith("; and 2 more")
+
+
 def test_a_class_that_is_nowhere_is_no_fault():
     assert judged([[90, 2, 0], [2, 40, 0], [0, 0, 0]]) == []
 

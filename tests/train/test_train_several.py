@@ -14,7 +14,7 @@ from utils.models.checkpoint import load_checkpoint
 @pytest.fixture(autouse=True)
 def by_epochs(monkeypatch):
     """Runs are as long as --epochs says, not as a clock does."""
-    monkeypatch.setattr("utils.training.several.MINUTES", {})
+    monkeypatch.setattr("utils.training.several.MINUTES", None)
 
 
 @pytest.fixture
@@ -96,12 +96,13 @@ def test_pictures_that_cannot_be_learned(folder, logs, capsys, monkeypatch):
 
 def test_the_learning_curve_trains_on_parts_of_the_pictures(tmp_path, logs, capsys):
     folder = make_voc(tmp_path / "voc", count=9)
-    train.main(tiny(folder, logs, learning_curve=True, epochs=1))
+    train.main(tiny(folder, logs, learning_curve=True, epochs=4))
     rows = read_table(logs / "run_curve" / "learning_curve.csv")
     assert [int(row["pictures"]) for row in rows] == [2, 2, 4, 4, 8, 8]
     seen = [
         load_checkpoint(logs / f"run_curve_{row['pictures']}_{i}" / "best.pth") for i, row in enumerate(rows)
     ]
+    assert [one.settings["epochs"] for one in seen] == [4, 4, 2, 2, 1, 1]
     assert not {*seen[0].trained_on} & {*seen[1].trained_on}
     assert {*seen[2].trained_on} | {*seen[3].trained_on} == {*folder.read_split("train")}
     assert (logs / "run_curve" / "learning_curve.png").is_file()

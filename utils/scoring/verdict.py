@@ -14,6 +14,7 @@ POOR = 0.5  # mIoU below which an exchange of classes or a turn of the masks is 
 GAIN = 0.2  # of the mIoU, by which an exchange or a turn must be better to be the cause
 DROP = 0.1  # of the mIoU below that of the training, from which on something else must differ
 SHIFT = 1.0  # standard deviations between the gray values of the pictures and those of the training
+EXPLAINS = ("masks-turned", "classes-exchanged")  # findings that are the cause of low scores
 LEARNED = 0.9  # mIoU that a network reaches on a few pictures that it sees over and over
 FEW_STEPS = 150  # after which it need not have learned them
 TURNS = ("turned by 90°", "turned by 180°", "turned by 270°")
@@ -55,13 +56,14 @@ def judge_scores(class_names: Sequence[str], scores: Scores, voc_root: object) -
 
 def _never_found(class_names: Sequence[str], scores: Scores, unseen: np.ndarray, train: str) -> Finding:
     texts, truth = [], scores.truth
-    for index in unseen:
+    for index in sorted(unseen, key=lambda index: -truth[index])[:3]:
         other = int(scores.matrix[index].argmax())
         share, wrong = truth[index] / truth.sum(), scores.matrix[index, other] / truth[index]
         where = f"{wrong:.0%} of it predicted as {class_names[other]}"
         texts.append(f"{class_names[index]} is {share:.2%} of the truth, {where}")
     what = f"no pixel of {', '.join(class_names[index] for index in unseen)} was found"
     advice = "give rare classes more weight, and train longer"
+    texts += [f"and {len(unseen) - 3} more"] * (len(unseen) > 3)
     command = f"{train} --class-weights balanced"
     return Finding("class-never-predicted", what, "; ".join(texts), advice, command)
 
@@ -125,7 +127,10 @@ def judge_turns(
     evidence = (
         f"mIoU {mious[best]:.1%} with masks {how}, {mious[0]:.1%} as they are ({counted(count, 'picture')})"
     )
-    advice = "a program turned the masks or ignored the EXIF orientation of the pictures: turn them back"
+    advice = (
+        "where a program ignored the EXIF orientation of pictures, the command turns their masks; "
+        "others were turned when they were saved: save them again"
+    )
     command = f"python voc2unet.py --voc-root {quoted(voc_root)} --fix"
     return [
         Finding(

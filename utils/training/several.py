@@ -18,7 +18,7 @@ from utils.scoring.verdict import judge_overfit, report_findings
 from utils.training.learning_curve import fit_curve
 from utils.voc.folder import VocFolder
 
-MINUTES = {"learning_curve": 2.0, "overfit": 1.0}  # of each run, where --max-minutes says nothing else
+MINUTES = 1.0  # in which pictures are learned by heart, where --max-minutes says nothing else
 SHARES = (4, 4, 2, 2, 1, 1)  # parts of the pictures that the runs of a learning curve see: 1/4 … 1/1
 FEWEST = 4  # pictures of a learning curve
 LOOKED_AT = 20  # pictures among which those to learn by heart are chosen
@@ -56,8 +56,7 @@ def train_as_asked(config: Any, train_once: TrainOnce) -> None:
         found, expected = f"--{chosen[0].replace('_', '-')} in several processes", "one process"
         raise UserError("settings-conflict", "settings", found, expected, "start it without torchrun")
     name = config.run_name or datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    minutes = config.max_minutes or MINUTES.get(chosen[0])
-    drivers[chosen[0]](replace(config, run_name=name, max_minutes=minutes), train_once)
+    drivers[chosen[0]](replace(config, run_name=name), train_once)
 
 
 def train_folds(config: Any, train_once: TrainOnce) -> None:
@@ -93,7 +92,8 @@ def overfit(config: Any, train_once: TrainOnce) -> None:
     """Train and validate on the same few pictures, unchanged, and say whether the network learned them."""
     folder = VocFolder(config.voc_root)
     names = choose_rich(folder, folder.read_split("train"), config.overfit)
-    run = replace(config, overfit=None, augmentation="none", run_name=f"{config.run_name}_overfit")
+    name, minutes = f"{config.run_name}_overfit", config.max_minutes or MINUTES
+    run = replace(config, overfit=None, augmentation="none", run_name=name, max_minutes=minutes)
     outcome = train_once(run, (names, names))
     miou = outcome.scores.miou
     findings = judge_overfit(miou, outcome.losses, outcome.steps, names, config.voc_root)
@@ -130,7 +130,9 @@ def draw_learning_curve(config: Any, train_once: TrainOnce) -> None:
     for number, part in enumerate(draw_parts(names, config.seed)):
         print(f"\n== run {number + 1} of {len(SHARES)}: {len(part)} of {len(names)} pictures ==")
         name, seed = f"{config.run_name}_curve_{len(part)}_{number}", config.seed + number
-        run = replace(config, learning_curve=False, run_name=name, seed=seed)
+        # As many steps with few pictures as with all of them, whatever else the machine does.
+        epochs = max(config.epochs * SHARES[number] // max(SHARES), 1)
+        run = replace(config, learning_curve=False, run_name=name, seed=seed, epochs=epochs)
         outcome = train_once(run, (part, val))
         rows.append({"pictures": len(part), "seed": seed, "miou": outcome.scores.miou, "run": outcome.folder})
         write_table(output / "learning_curve.csv", rows)
