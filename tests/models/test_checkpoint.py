@@ -36,7 +36,7 @@ def make(value: float = 1.0, **fields: object) -> Checkpoint:
         "network": NetworkConfig(2, 3),
         "class_names": ["background", "细胞"],
         "palette": [[0, 0, 0], [128, 0, 0]],
-        "normalisation": {"mean": [0.5], "std": [0.25]},
+        "normalisation": {"mean": [0.5] * 3, "std": [0.25] * 3},
         "input_shape": (64, 96),
         "scores": {"miou": 0.75},
         "settings": {"voc_root": "数据 集", "num_workers": None},
@@ -83,6 +83,13 @@ def refused(path: Path) -> UserError:
     assert error.value.found
     assert error.value.remedy
     return error.value
+
+
+def edit(path: Path, **changes: object) -> None:
+    """Replace fields of a checkpoint without its digest, as somebody who forges one would."""
+    content = torch.load(path, weights_only=True)
+    del content["digest"]
+    torch.save({**content, **changes}, path)
 
 
 def test_everything_is_read_back(path):
@@ -237,15 +244,13 @@ def test_a_missing_field_is_refused_by_name(path):
 
 
 def test_settings_of_the_network_that_are_not_known_are_refused_by_name(path):
-    content = torch.load(path, weights_only=True)
-    torch.save({**content, "network": {**content["network"], "attention": True}}, path)
+    edit(path, network={**vars(NetworkConfig(2, 3)), "attention": True})
     error = refused(path)
     assert error.code == "network-settings" and "attention" in error.found
 
 
 def test_settings_that_make_no_network_are_refused(path):
-    content = torch.load(path, weights_only=True)
-    torch.save({**content, "network": {**content["network"], "norm": "layer"}}, path)
+    edit(path, network={**vars(NetworkConfig(2, 3)), "norm": "layer"})
     with pytest.raises(UserError) as error:
         open_model(path, Precision(torch.device("cpu"), None))
     assert error.value.code == "network-settings" and error.value.subject == str(path)

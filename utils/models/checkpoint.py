@@ -1,12 +1,13 @@
 """The checkpoint: one self-describing file that holds numbers and plain text only, never pickled objects."""
 
-import pickle
 import re
 import reprlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
@@ -14,6 +15,8 @@ from torch import Tensor
 from nets.config import NetworkConfig
 from utils.core.console import UserError
 from utils.core.files import replacing
+from utils.models.schema import check_description, check_weights, content_digest
+from utils.models.torch_file import first_line, load_weights_only
 
 FORMAT = "unet-segmentation"
 VERSION = 1
@@ -46,13 +49,38 @@ class Checkpoint:
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write so that a crash at any instant leaves the old or the new file, whole. Raises UserError."""
+    """Write so that a crash at any instant leaves the old or the new file, whole. Raises UserError.
+
+    The file holds a digest of all its other content.
+    """
     # `asdict` would deep-copy every tensor.
     content = {f.name: getattr(checkpoint, f.name) for f in fields(checkpoint)}
-    content["network"] = asdict(checkpoint.network)
-    # To an open file, because a full disk is a RuntimeError where PyTorch opens the file itself.
+    content = {"format": FORMAT, "version": VERSION, **content, "network": asdict(checkpoint.network)}
+    content["digest"] = content_digest(content)
     with replacing(path) as temporary, temporary.open("wb") as file:
-        torch.save({"format": FORMAT, "version": VERSION, **content}, file)
+        output = ErrorKeeper(file)
+        try:
+            torch.save(content, output)
+        except RuntimeError as error:
+            # What PyTorch makes of a full disk when it closes its zip file.
+            raise output.error or error from None
+
+
+class ErrorKeeper:
+    """A file that remembers its first error, because PyTorch raises another one in its place."""
+
+    def __init__(self, file: BinaryIO):
+        self.file, self.error = file, None
+
+    def write(self, data: bytes) -> int:
+        try:
+            return self.file.write(data)
+        except OSError as error:
+            self.error = self.error or error
+            raise
+
+    def flush(self) -> None:
+        self.file.flush()
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
@@ -61,75 +89,65 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def parse_checkpoint(content: Any, path: str | Path) -> Checkpoint:
-    """A loaded file as a checkpoint of ours. Raises UserError for another format or version."""
+    """A loaded file as a checkpoint of ours. Raises UserError for another format or version, or damage."""
     if not is_own_format(content):
         keys = f" with the keys {reprlib.repr(list(content))}" if isinstance(content, dict) else ""
         found = f"a {type(content).__name__} of an unknown format{keys}"
         expected = "a checkpoint of train.py, or weights of unet-pytorch or Pytorch-UNet"
         remedy = "pass --model-path logs/<run>/best.pth"
         raise UserError("checkpoint-format", path, found, expected, remedy)
-    if (version := content.get("version")) != VERSION:
+    version = content.get("version")
+    if type(version) is not int or version != VERSION:
         remedy = "use the release that wrote it, or update this one"
         raise UserError("checkpoint-version", path, f"version {version}", f"version {VERSION}", remedy)
-    names, content = [f.name for f in fields(Checkpoint)], {"trained_on": [], "threshold": None, **content}
-    if missing := [name for name in names if name not in content]:
+    names, values = [f.name for f in fields(Checkpoint)], {"trained_on": [], "threshold": None, **content}
+    if missing := [name for name in names if name not in values]:
         found, remedy = f"a checkpoint without {', '.join(missing)}", "train again or use a backup"
         raise UserError("checkpoint-incomplete", path, found, "all fields of the format", remedy)
-    values = {name: content[name] for name in names}
-    return Checkpoint(**{**values, "network": parse_network(content["network"], path)})
+    check_digest(content, path)
+    network = parse_description(values, path)
+    with content_errors(path):
+        check_weights(values["model"])
+    return Checkpoint(**{**{name: values[name] for name in names}, "network": network})
 
 
-def parse_network(settings: dict[str, Any], path: str | Path) -> NetworkConfig:
-    """The settings of a network from a file, or their defaults. Raises UserError for unknown ones."""
-    known = {f.name for f in fields(NetworkConfig)}
-    if unknown := [name for name in settings if name not in known]:
-        found = f"unknown settings of its network: {', '.join(unknown)}"
+def check_digest(content: dict[str, Any], path: str | Path) -> None:
+    """Raises UserError for a file that was changed after it was written, or takes more memory than disk."""
+    given = content.get("digest")  # none in the files of earlier releases
+    rest = {name: value for name, value in content.items() if name != "digest"}
+    with content_errors(path):
+        digest = content_digest(rest, max_bytes=Path(path).stat().st_size)
+    if given not in (None, digest):
+        found = "content that is not what was written (its digest differs)"
+        remedy = 'copy the file again; if you changed it on purpose, remove "digest" from it'
+        raise UserError("checkpoint-altered", path, found, "an unchanged checkpoint", remedy)
+
+
+def parse_description(values: dict[str, Any], path: str | Path) -> NetworkConfig:
+    """The network of a file, once all that the file says of itself is checked. Raises UserError."""
+    settings, known = values["network"], {f.name for f in fields(NetworkConfig)}
+    if isinstance(settings, dict) and (unknown := [str(name) for name in settings if name not in known]):
+        found = f"unknown settings of its network: {', '.join(unknown)[:200]}"
         remedy = "update this repository to the release that wrote it"
         raise UserError("network-settings", path, found, ", ".join(sorted(known)), remedy)
+    with content_errors(path):
+        check_description(values)
     return NetworkConfig(**settings)
+
+
+@contextmanager
+def content_errors(path: str | Path) -> Iterator[None]:
+    """ValueErrors of the schema as UserErrors about a file."""
+    try:
+        yield
+    except ValueError as error:
+        remedy = "use an unchanged copy of the file, or train again"
+        expected = "what train.py writes"
+        raise UserError("checkpoint-content", path, first_line(error), expected, remedy) from None
 
 
 def is_own_format(content: Any) -> bool:
     return isinstance(content, dict) and content.get("format") == FORMAT
-
-
-def load_weights_only(path: str | Path) -> Any:
-    """`torch.load` restricted to tensors and plain containers. Raises UserError for anything else."""
-    path, expected = Path(path), "a PyTorch checkpoint"
-    remedy = "check the path; copy or download the file again"
-    if not path.is_file():
-        train_first = "check the path, or train first: python train.py"
-        raise UserError("checkpoint-missing", path, "no such file", expected, train_first)
-    start = b""
-    try:
-        with path.open("rb") as file:
-            start = file.read(8)
-        if start.startswith((b"PK", pickle.PROTO)):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        # torch.save writes pickles of protocol 2; only those can be called damaged.
-        if "Unsupported operand" in str(error) and start[:2] in (b"PK", b"\x80\2"):
-            found = "a damaged file (its pickle cannot be read)"
-            raise UserError("checkpoint-damaged", path, found, expected, remedy) from None
-        found = (
-            "a pickle of more than tensors and plain values; it could run any program, so it was not loaded"
-        )
-        remedy = "save the weights again where they were made, with torch.save(net.state_dict(), PATH)"
-        expected = "a checkpoint of tensors and plain values"
-        raise UserError("checkpoint-unsafe", path, found, expected, remedy) from None
-    except Exception as error:
-        # For damaged files torch.load raises a dozen types, from struct.error to AssertionError.
-        found = f"a damaged or truncated file ({first_line(error)})"
-        raise UserError("checkpoint-damaged", path, found, expected, remedy) from error
-    if not start:
-        raise UserError("checkpoint-empty", path, "an empty file (zero bytes)", expected, remedy)
-    found = f"a file that is no checkpoint (it begins with {start!r})"
-    raise UserError("not-a-checkpoint", path, found, expected, remedy)
-
-
-def first_line(error: Exception) -> str:
-    """Of its message, 120 characters at most; its type if it has none."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
 
 
 def imagenet_weights(url: str, folder: Path = Path("model_data")) -> dict[str, Tensor]:

@@ -5,21 +5,29 @@ import json
 from dataclasses import asdict, fields
 from pathlib import Path
 from types import ModuleType
+from typing import Annotated
 
+import msgspec
 import numpy as np
 import torch
 import torch.nn.functional as F
+from msgspec import Meta
 from torch import Tensor, nn
 
+from nets.config import NetworkConfig
 from utils.core.console import UserError, note
 from utils.core.files import replacing
 from utils.images.normalisation import FULL_SCALE, Normalisation
-from utils.models.checkpoint import Checkpoint, first_line, parse_network
+from utils.models.checkpoint import Checkpoint, parse_description
+from utils.models.torch_file import first_line
 
 OPSET = 18
 EXPORT = "python predict.py --mode export_onnx"
 # Fields of a checkpoint that the file holds beside stride and margin.
 METADATA = [f.name for f in fields(Checkpoint) if f.name not in ("model", "training", "trained_on")]
+LATER = {"threshold": None}  # fields that files of earlier releases lack
+# Pixels: to what the sides of a picture are padded, and how much context it loses.
+GEOMETRY = {"stride": Annotated[int, Meta(ge=1, le=4096)], "margin": Annotated[int, Meta(ge=0, le=65536)]}
 INPUT_TYPES = {"tensor(uint8)": torch.uint8, "tensor(uint16)": torch.uint16}
 
 
@@ -116,17 +124,42 @@ class OnnxNetwork(nn.Module):
 
 def read_metadata(session, path: Path) -> tuple[Checkpoint, int, int]:
     """Checkpoint (no weights), stride and margin of a file of `export_onnx`. Raises UserError for others."""
-    # Files of earlier releases have no threshold.
-    content = {"threshold": "null", **session.get_modelmeta().custom_metadata_map}
-    if missing := [name for name in METADATA if name not in content]:
+    content = session.get_modelmeta().custom_metadata_map
+    if missing := [name for name in METADATA if name not in content and name not in LATER]:
         found, remedy = f"an ONNX file whose metadata lack {', '.join(missing)}", f"export it: {EXPORT}"
         raise UserError("onnx-metadata", path, found, "a file of this repository", remedy)
-    content = {name: json.loads(text) for name, text in content.items()}
-    stride, margin = content.pop("stride"), content.pop("margin")
-    checkpoint = Checkpoint(model={}, **{**content, "network": parse_network(content["network"], path)})
+    try:
+        known = {name: json.loads(content[name]) for name in (*METADATA, *GEOMETRY) if name in content}
+        values = {"trained_on": [], **LATER, **known}
+        stride, margin = (msgspec.convert(values.pop(name), limits) for name, limits in GEOMETRY.items())
+    except (KeyError, ValueError, RecursionError) as error:
+        found, remedy = f"metadata that cannot be read ({first_line(error)})", f"export it: {EXPORT}"
+        raise UserError("onnx-metadata", path, found, "a file of this repository", remedy) from None
+    network = parse_description(values, path)
+    checkpoint = Checkpoint(**{"model": {}, **values, "network": network})
+    check_ends(session, network, path)
     channels = checkpoint.network.in_channels
     checkpoint.normalisation |= {"mean": [0.0] * channels, "std": [1.0] * channels}
     return checkpoint, stride, margin
+
+
+def check_ends(session, network: NetworkConfig, path: Path) -> None:
+    """Raises UserError unless the graph takes pictures of the network's channels and gives its classes."""
+    try:
+        (picture,), (result,) = session.get_inputs(), session.get_outputs()
+        of_pictures = (picture.name, len(picture.shape), picture.shape[1]) == (
+            "picture",
+            4,
+            network.in_channels,
+        )
+        logits = result.name == "logits" and len(result.shape) == 4 and result.shape[1] == network.num_classes
+        classes = result.name == "classes" and len(result.shape) == 3
+        fits = of_pictures and picture.type in INPUT_TYPES and (logits or classes)
+    except (ValueError, IndexError):
+        fits = False
+    if not fits:
+        found, remedy = "a graph that does not fit its metadata", f"export it: {EXPORT}"
+        raise UserError("onnx-metadata", path, found, "a file of this repository", remedy)
 
 
 def open_session(path: Path, device: torch.device):

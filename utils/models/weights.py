@@ -20,12 +20,14 @@ from utils.images.normalisation import Normalisation
 from utils.images.palette import numbered_classes, voc_palette
 from utils.models.checkpoint import (
     Checkpoint,
+    content_errors,
     imagenet_weights,
     is_own_format,
-    load_weights_only,
     parse_checkpoint,
 )
 from utils.models.onnx import OnnxNetwork
+from utils.models.schema import check_weights
+from utils.models.torch_file import load_weights_only
 
 
 @dataclass(frozen=True)
@@ -47,11 +49,9 @@ def open_model(path: Path, precision: Precision) -> LoadedModel:
             geometry = measure_geometry(build_from(net.checkpoint, path).eval())
         return LoadedModel(net, net.checkpoint, Precision(net.device, None), geometry)
     checkpoint = read_model(path)
-    net = build_from(checkpoint, path)
-    if table := list_misfits(net.state_dict(), checkpoint.model):
-        found = f"weights that do not fit the network ({checkpoint.network})"
-        remedy = f"use an unchanged copy of the file\n{table}"
-        raise UserError("weights-misfit", path, found, "a weight for every layer, and no others", remedy)
+    with torch.device("meta"):
+        net = build_from(checkpoint, path)
+    net.to_empty(device="cpu")
     net.load_state_dict(checkpoint.model)
     return LoadedModel(ready_to_predict(net, precision), checkpoint, precision, measure_geometry(net))
 
@@ -97,10 +97,25 @@ def ready_to_predict(net: nn.Module, precision: Precision) -> nn.Module:
 
 
 def read_model(path: Path) -> Checkpoint:
-    """A checkpoint of ours, or weights of another repository as one. Raises UserError."""
+    """A checkpoint of ours, or weights of another repository as one. Raises UserError.
+
+    Its weights are those of its network: no memory is taken for a network before they were compared.
+    """
     content = load_weights_only(path)
     foreign = recognise(content) if isinstance(content, dict) and not is_own_format(content) else None
-    return parse_checkpoint(content, path) if foreign is None else adopt_foreign(foreign, path)
+    if foreign is None:
+        checkpoint = parse_checkpoint(content, path)
+    else:
+        with content_errors(path):
+            check_weights(foreign.model)
+        checkpoint = adopt_foreign(foreign, path)
+    with torch.device("meta"):
+        net = build_from(checkpoint, path)
+    if table := list_misfits(net.state_dict(), checkpoint.model):
+        found = f"weights that do not fit the network ({checkpoint.network})"
+        remedy = f"use an unchanged copy of the file\n{table}"
+        raise UserError("weights-misfit", path, found, "a weight for every layer, and no others", remedy)
+    return checkpoint
 
 
 def adopt_foreign(foreign: ForeignWeights, path: Path) -> Checkpoint:

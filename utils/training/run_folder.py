@@ -17,7 +17,7 @@ from utils.core.console import UserError, counted, note, quoted, warn
 from utils.core.files import read_record, replacing
 from utils.images.normalisation import Normalisation
 from utils.images.plots import draw_curves, draw_samples
-from utils.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from utils.models.checkpoint import Checkpoint, save_checkpoint
 from utils.models.weights import has_imagenet_weights, load_matching, load_pretrained, read_model
 from utils.scoring.confusion import Scores
 from utils.training.data import Data
@@ -49,7 +49,7 @@ class Start:
 def read_start(model_path: Path | None, resume: Path | None) -> Start:
     """Read each checkpoint once. Raises UserError if one is missing or damaged."""
     weights = read_model(model_path) if model_path else None
-    return Start(model_path, weights, load_checkpoint(resume) if resume else None)
+    return Start(model_path, weights, read_model(resume) if resume else None)
 
 
 def load_start(
