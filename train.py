@@ -34,19 +34,12 @@ from utils.training.epochs import train_and_validate
 from utils.training.launch import Follower, check_parts, find_interrupted, open_in_first
 from utils.training.losses import Loss, make_criterion, resolve_class_weights
 from utils.training.messages import print_plan, print_result
-from utils.training.run_folder import (
-    Run,
-    RunPictures,
-    Start,
-    load_start,
-    read_start,
-    resume_hint_on_interrupt,
-    resume_run,
-    start_run,
-)
+from utils.training.resuming import resume_run
+from utils.training.run_folder import Run, RunPictures, free_folder, saving_when_stopped, start_run
 from utils.training.samples import Sampling, draw_batch, make_loaders
 from utils.training.schedule import Phase, Schedule, TimeBudget
 from utils.training.several import Outcome, Split, train_as_asked
+from utils.training.start import Start, find_last, load_start, read_start, settings_of_run
 from utils.training.trial import COPIES, Trial
 from utils.voc.demo import make_demo
 from utils.voc.folder import VocFolder
@@ -87,7 +80,7 @@ class Config:
     pretrained: bool = True  # other backbones than plain start from ImageNet weights, downloaded if need be
     # Where to start
     model_path: Path | None = None  # weights to fine-tune: a checkpoint of ours or of a known repository
-    resume: Path | None = None  # last.pth of a run to continue, in the same folder with the same settings
+    resume: Path | None = None  # run to go on with: its folder or latest, with the settings that it had
     # Optimisation
     epochs: Annotated[int, Ge(1)] = 50  # passes over the training pictures, the frozen ones included
     # Crops per step, of all processes; None: by number and sizes of pictures; auto: fewer if memory is short.
@@ -150,7 +143,8 @@ def train(config: Config, device: torch.device, started: float, names: Split | N
     set_determinism(config.deterministic)
     torch.manual_seed(config.seed)
     precision = Precision(device, from_first(lambda: choose_precision(config.precision, device).dtype))
-    config = replace(config, resume=from_first(find_interrupted) or config.resume)
+    resume = from_first(find_interrupted) or find_last(config.resume, config.save_dir)
+    config = replace(config, resume=resume)
     data = from_first(lambda: read_data(config, names))
     start = from_first(lambda: read_start(config.model_path, config.resume))
     config = resolve_network(config, data, start)
@@ -175,19 +169,19 @@ def train(config: Config, device: torch.device, started: float, names: Split | N
     schedule = make_schedule(config, data, net, len(train_loader.dataset), started, speed)
     trainer = make_trainer(config, net, schedule, checkpoint, precision)
     unet = Unet.from_network(trainer.average.module, checkpoint, precision)
-    parts = trainer, (train_loader, val_loader), loss_of, unet, config.seed, config.compile
-    run = open_in_first(lambda: open_run(config, start, checkpoint, trainer), start, trainer)
+    parts = trainer, (train_loader, val_loader), loss_of, unet, config.compile
+    run = open_in_first(lambda: open_run(config, start, checkpoint, trainer, data), start, trainer)
     if isinstance(run, Follower):
         train_and_validate(*parts, run)
         return None
-    print_plan(data, schedule, network.describe(), net, precision, config.augmentation, config.input_shape)
-    print(f"run      {run.folder}")
-    draw_batch(run.folder / "train_batch.png", train_loader)
     pictures = RunPictures(run, unet.predict, data)
-    with resume_hint_on_interrupt(run.folder):
+    with saving_when_stopped(run, trainer):
+        described = network.describe(), net, precision, config.augmentation, config.input_shape
+        print_plan(data, schedule, *described)
+        print(f"run      {run.folder}")
+        draw_batch(run.folder / "train_batch.png", train_loader)
         scores, epochs = train_and_validate(*parts, pictures)
-    pictures.draw()
-    run.board.close()
+        pictures.draw()
     print_result(run, scores, data, epochs)
     losses = [row.train_loss for row in run.history.rows]
     steps = len(train_loader.batch_sampler) * len(losses)
@@ -325,17 +319,19 @@ def make_trainer(
     if config.save_memory and precision.device.type == "cpu":
         return_freed_memory()
     normalise = Normalisation(**checkpoint.normalisation)
-    return Trainer(net, optimizer, schedule, normalise, precision, config.save_memory, config.accumulate)
+    more = {"accumulate": config.accumulate, "seed": config.seed}
+    return Trainer(net, optimizer, schedule, normalise, precision, config.save_memory, **more)
 
 
-def open_run(config: Config, start: Start, checkpoint: Checkpoint, trainer: Trainer) -> Run:
+def open_run(config: Config, start: Start, checkpoint: Checkpoint, trainer: Trainer, data: Data) -> Run:
     """A new run folder, or the one of the run that is resumed, with the trainer's state. Raises UserError."""
     if start.last:
-        epochs = math.inf if config.max_minutes else config.epochs
-        return resume_run(config.resume, start.last, checkpoint, trainer, epochs)
-    name = config.run_name or datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    return start_run(config.save_dir / name, checkpoint)
+        return resume_run(config.resume, start.last, checkpoint, trainer, data)
+    if config.run_name:
+        return start_run(config.save_dir / config.run_name, checkpoint, data)
+    folder = free_folder(config.save_dir / datetime.now().strftime("%Y-%m-%d_%H-%M-%S"))
+    return start_run(folder, checkpoint, data)
 
 
 if __name__ == "__main__":
-    run_script(main, Config, __doc__, REMEDIES)
+    run_script(main, Config, __doc__, REMEDIES, settings_of_run)

@@ -32,7 +32,7 @@ from utils.models.checkpoint import load_checkpoint
 from utils.scoring.confusion import ConfusionMatrix, Scores
 from utils.scoring.regions import measure_regions
 from utils.scoring.scores import f_score
-from utils.training.run_folder import read_history
+from utils.training.history import read_history
 from utils.voc.folder import VocFolder
 
 ROOT = Path(__file__).parents[1]

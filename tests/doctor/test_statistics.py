@@ -27,7 +27,7 @@ from utils.doctor.statistics import describe
 from utils.images.reading import read_image
 from utils.images.writing import write_image, write_mask
 from utils.training.data import load_data
-from utils.training.run_folder import Start
+from utils.training.start import Start
 from utils.voc.folder import VocFolder
 from utils.voc.survey import PairRecord, read_survey, survey_pairs
 

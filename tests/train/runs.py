@@ -3,7 +3,7 @@
 import torch
 
 from utils.models.checkpoint import load_checkpoint
-from utils.training.run_folder import read_history
+from utils.training.history import read_history
 
 
 def scores_of(run_dir):

@@ -15,7 +15,7 @@ from utils.images.reading import read_image
 from utils.images.writing import write_image
 from utils.models.checkpoint import load_checkpoint
 from utils.models.weights import build_network
-from utils.training.run_folder import load_start, read_start
+from utils.training.start import load_start, read_start
 from utils.voc.demo import draw_sample
 from utils.voc.folder import VocFolder
 

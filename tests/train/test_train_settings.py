@@ -8,7 +8,7 @@ from scripts import make_voc, tiny
 
 from train import main
 from utils.core.console import UserError
-from utils.training.run_folder import read_history
+from utils.training.history import read_history
 
 
 @pytest.mark.parametrize(

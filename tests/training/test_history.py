@@ -19,7 +19,7 @@ from utils.images.plots import (
     save_figure,
 )
 from utils.images.reading import read_image
-from utils.training.run_folder import History, Row, read_history
+from utils.training.history import History, Row, read_history
 
 
 def row(epoch: int, miou: float = 0.5) -> Row:

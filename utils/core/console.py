@@ -6,9 +6,12 @@ import shlex
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import tyro
 from tqdm import tqdm
+
+from utils.core.signals import signals_end
 
 # What helps when memory runs out, by the code of `memory_error`. Scripts with flags that help pass their own.
 REMEDIES = {"memory": "close other programs, or use smaller pictures"}
@@ -48,12 +51,17 @@ def _list_group(group: Sequence[UserError]) -> str:
 
 
 def run_script(
-    main: Callable, config_class: type, description: str, remedies: Mapping[str, str] = REMEDIES
+    main: Callable,
+    config_class: type,
+    description: str,
+    remedies: Mapping[str, str] = REMEDIES,
+    find_defaults: Callable[[Any], Any] | None = None,
 ) -> None:
     """Parse the command line into `config_class`, a dataclass whose fields become flags, and call `main`.
 
-    remedies: as in REMEDIES, with flags of the script. Exit status: 0 done, 2 a UserError or a wrong flag,
-    130 interrupted. Bugs keep their traceback and status 1.
+    remedies: as in REMEDIES, with flags of the script. find_defaults: from what was typed, other values for
+    all that was not. Exit status: 0 done, 2 a UserError or a wrong flag, 130 interrupted, 143 after SIGTERM.
+    Bugs keep their traceback and status 1.
     """
     for stream in (sys.stdout, sys.stderr):
         # A Windows console in a local code page must not turn a progress bar or a Chinese name into a crash.
@@ -61,7 +69,10 @@ def run_script(
             stream.reconfigure(errors="replace")
     config = tyro.cli(config_class, description=description)
     try:
-        main(config)
+        if find_defaults and (defaults := find_defaults(config)) is not config:
+            config = tyro.cli(config_class, description=description, default=defaults)
+        with signals_end():
+            main(config)
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         sys.exit(130)
@@ -69,7 +80,7 @@ def run_script(
         known = error if isinstance(error, UserError) else memory_error(error, remedies)
         if known is None:
             raise
-        print(f"\nerror: {known}", file=sys.stderr)
+        print(f"\nerror: {visible(str(known))}", file=sys.stderr)
         sys.exit(2)
 
 
@@ -93,14 +104,19 @@ def memory_error(error: Exception, remedies: Mapping[str, str] = REMEDIES) -> Us
     return UserError(code, "memory", found[:200], "enough for what is to be done", remedy)
 
 
+def visible(text: str) -> str:
+    """The text with control characters as escapes: those of a name in a file could rewrite the terminal."""
+    return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
+
+
 def warn(message: str) -> None:
     """Report something that deserves a look but does not stop the run."""
-    print(f"warning: {message}", file=sys.stderr)
+    print(f"warning: {visible(message)}", file=sys.stderr)
 
 
 def note(message: str) -> None:
     """Report what was done or assumed on the user's behalf."""
-    print(f"note: {message}", file=sys.stderr)
+    print(f"note: {visible(message)}", file=sys.stderr)
 
 
 def quoted(text: object, windows: bool = os.name == "nt") -> str:

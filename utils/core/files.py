@@ -4,11 +4,15 @@ import codecs
 import json
 import os
 import re
+import secrets
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from utils.core.console import UserError, note
+
+LATER = (0.1, 0.2, 0.4, 0.8, 1.6)  # seconds between attempts
 
 
 @contextmanager
@@ -18,15 +22,15 @@ def replacing(path: Path) -> Iterator[Path]:
     A crash at any instant leaves the old file or the new one, whole. An exception leaves the old one and no
     other. Makes the folder. Raises UserError where it cannot be written.
     """
-    # Several processes may write one file, those of torchrun even on machines that share a disk.
-    writer = f"{os.getpid()}-{os.environ.get('RANK', 0)}"
+    # Several processes and threads may write one file, even on machines that share a disk.
+    writer = f"{os.getpid()}-{secrets.token_hex(4)}"
     temporary = path.with_name(f".{path.stem}.{writer}.writing{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        temporary.replace(path)
+        put_in_place(temporary, path)
     except BaseException as error:
         with suppress(OSError):
             temporary.unlink()
@@ -37,6 +41,28 @@ def replacing(path: Path) -> Iterator[Path]:
         raise UserError(
             "file-not-writable", path, found, "a writable folder with free space", remedy
         ) from None
+
+
+def put_in_place(temporary: Path, path: Path) -> None:
+    """Rename. On Windows a file that another program holds open is tried again for some seconds.
+
+    Virus scanners, indexers and viewers let go of it soon.
+    """
+    for wait in (*LATER, None):
+        try:
+            temporary.replace(path)
+            return
+        except PermissionError:
+            if wait is None or os.name != "nt":
+                raise
+            time.sleep(wait)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what processes that were killed were writing. Nobody else may write to the folder."""
+    for path in folder.glob(".*.writing*"):
+        with suppress(OSError):
+            path.unlink()
 
 
 def remove(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import shutil
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -10,6 +11,8 @@ from pathlib import Path
 from utils.core.console import UserError
 from utils.core.files import replacing
 
+# What spreadsheet programs compute, but for plain numbers.
+FORMULA = re.compile(r"(?![-+]?[\d.]+(e[-+]?\d+)?$)[=+\-@\t\r]", re.IGNORECASE)
 ENCODING = "utf-8-sig"  # with the mark by which spreadsheet programs know UTF-8
 
 
@@ -17,7 +20,7 @@ def write_table(path: Path, rows: Sequence[dict[str, object]], columns: Iterable
     """Write rows, floats with six digits; columns: needed where there is no row."""
     with replacing(path) as temporary, temporary.open("w", encoding=ENCODING, newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(columns or rows[0])
+        writer.writerow(map(escape, columns or rows[0]))
         writer.writerows(map(as_text, rows))
 
 
@@ -27,7 +30,7 @@ def append_row(path: Path, row: dict[str, object]) -> None:
         write_table(path, [row])
         return
     with path.open(encoding=ENCODING, newline="") as file:
-        columns = next(csv.reader(file), [])
+        columns = [unescape(cell) for cell in next(csv.reader(file), [])]
     if columns != list(row):
         expected = f"the columns {', '.join(row)}"
         remedy = "choose another --output, repeat the settings of the earlier run, or --overwrite it"
@@ -46,11 +49,21 @@ def append_row(path: Path, row: dict[str, object]) -> None:
 
 def read_table(path: Path) -> list[dict[str, str]]:
     with path.open(encoding=ENCODING, newline="") as file:
-        return list(csv.DictReader(file))
+        header, *rows = [list(map(unescape, row)) for row in csv.reader(file)] or [[]]
+    return [dict(zip(header, row, strict=False)) for row in rows]
 
 
 def as_text(row: dict[str, object]) -> list[object]:
-    return [f"{v:.6g}" if isinstance(v, float) else v for v in row.values()]
+    return [f"{v:.6g}" if isinstance(v, float) else escape(v) for v in row.values()]
+
+
+def escape(cell: object) -> object:
+    """A text that a spreadsheet program would run as a formula, such as the name =cmd(), after a quote."""
+    return f"'{cell}" if isinstance(cell, str) and FORMULA.match(cell) else cell
+
+
+def unescape(cell: str) -> str:
+    return cell[1:] if cell[:1] == "'" and FORMULA.match(cell[1:]) else cell
 
 
 def join_tables(path: Path, parts: Iterable[Path]) -> None:

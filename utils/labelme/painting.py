@@ -66,7 +66,7 @@ def paint(shapes: Iterable[Shape], values: Sequence[int], size: tuple[int, int])
             case "circle":
                 (x, y), (rim_x, rim_y) = points
                 radius = math.sqrt((x - rim_x) ** 2 + (y - rim_y) ** 2)
-                draw.circle((x, y), radius, fill=value, outline=value)
+                fill_circle(draw, (x, y), radius, value)
             case "line" | "linestrip":
                 draw.line(points, fill=value, width=LINE_WIDTH)
             case "point" | "points":
@@ -76,3 +76,15 @@ def paint(shapes: Iterable[Shape], values: Sequence[int], size: tuple[int, int])
                 left, top = shape.points[0].astype(int).tolist()
                 canvas.paste(value, (left, top), Image.fromarray(shape.mask))
     return np.array(canvas, np.uint16 if wide else np.uint8)
+
+
+def fill_circle(draw: ImageDraw.ImageDraw, center: tuple[float, float], radius: float, value: int) -> None:
+    """What `draw.circle` does, in no time where a huge circle covers the whole picture or none of it."""
+    (x, y), (width, height) = center, draw.im.size
+    # Two pixels, for how Pillow rounds.
+    aside = max(-x, x - width, -y, y - height) > radius + 2
+    farthest = math.hypot(max(x, width - x), max(y, height - y))
+    if farthest < radius - 2:
+        draw.rectangle((0, 0, width, height), fill=value)
+    elif not aside:
+        draw.circle(center, radius, fill=value, outline=value)

@@ -4,7 +4,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,7 +15,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from utils.core.console import UserError
 from utils.core.device import Precision
 from utils.core.heap import keep_freed_memory
-from utils.core.processes import gather
+from utils.core.processes import gather, this_process
+from utils.core.signals import StopRequest
 from utils.images.normalisation import to_device
 from utils.models.compiling import compiled, compiler_errors
 from utils.scoring.confusion import ConfusionMatrix, Scores
@@ -29,6 +30,7 @@ from utils.training.parts import (
     split_batch,
 )
 from utils.training.schedule import Schedule
+from utils.training.state import fit_optimizer
 
 # Logits (N, K, h, w), masks (N, H, W) uint8 and perhaps border weights (N, H, W) → the loss, a scalar.
 Criterion = Callable[..., Tensor]
@@ -51,6 +53,10 @@ class Trainer:
     precision: Precision
     save_memory: bool = False  # freed memory goes back to the system
     accumulate: int = 1  # parts of a batch, one after another
+    seed: int = 0
+    losses: list[Tensor] = field(default_factory=list)  # of the steps of the epoch under way
+    began: int | None = None  # the first step of that epoch; None: not known yet
+    stop: StopRequest = field(default_factory=StopRequest)
 
     def __post_init__(self) -> None:
         self.scaler = self.precision.scaler()
@@ -65,6 +71,8 @@ class Trainer:
         step: 0, 1, …, from which the learning rate follows. Returns the loss, a scalar on the device; with
         several processes, each has a part of the batch, and their losses add up to that of the batch.
         """
+        # Dropout of a step is the same wherever the run was interrupted before; each process has its own.
+        torch.manual_seed(self.seed + step + (this_process()[0] << 32))
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.lr(step) * group["factor"]
         loss = self._backward(batch, criterion)
@@ -139,16 +147,16 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "averaged": int(self.average.n_averaged),
+            "losses": torch.stack(self.losses).float().cpu() if self.losses else None,
         }
 
     def load_state(self, state: dict[str, Any], averaged_weights: dict[str, Tensor]) -> None:
+        """Raises ValueError for an optimizer's state that does not fit; see `utils.training.state`, too."""
         self.net.load_state_dict(state["model"])
         # The settings of this part of the run hold (rate, weight decay, …), not those of the part before.
-        groups = self.optimizer.param_groups
-        settings = [{k: v for k, v in group.items() if k != "params"} for group in groups]
-        self.optimizer.load_state_dict(state["optimizer"])
-        for group, current in zip(self.optimizer.param_groups, settings, strict=True):
-            group.update(current)
+        self.optimizer.load_state_dict(fit_optimizer(state["optimizer"], self.optimizer))
+        losses = state.get("losses")
+        self.losses = [] if losses is None else list(losses.to(self.precision.device))
         if state["scaler"]:  # empty in float32 and bfloat16
             self.scaler.load_state_dict(state["scaler"])
         self.average.module.load_state_dict(averaged_weights)
@@ -220,19 +228,29 @@ class Epoch(NamedTuple):
 
 
 def train_one_epoch(trainer: Trainer, loader: Batches, criterion: Criterion, first_step: int) -> Epoch:
-    """Train on every batch, from step `first_step` of the run on. Raises UserError for an infinite loss."""
+    """Train on the batches of an epoch that begins with step `first_step` of the run.
+
+    Steps that an earlier part of the run did have their losses in `trainer.losses`, which grows. Raises
+    UserError for an infinite loss.
+    """
     trainer.net.train()
-    losses, crops, waited = [], 0, 0.0
+    if trainer.began not in (None, first_step):
+        trainer.losses = []
+    trainer.began = first_step
+    losses, crops, waited = trainer.losses, 0, 0.0
     start = asked = time.perf_counter()
-    for step, batch in enumerate(loader, first_step):
+    for step, batch in enumerate(loader, first_step + len(losses)):
         waited += time.perf_counter() - asked if trainer.precision.is_idle() else 0.0
         losses.append(trainer.step(step, batch, criterion))
         crops += len(batch[0])
         if not trainer.save_memory:
             keep_freed_memory()  # has an effect once, after the first step; its docstring says why then
         asked = time.perf_counter()
-    # The losses of the processes add up to that of the batch, as do their crops.
-    mean, crops = add_up(torch.stack([torch.stack(losses).mean(), losses[0].new_tensor(crops)])).tolist()
+    # The losses of the processes add up to that of the batch, as do their crops. A gradient scaler skips
+    # steps that overflow.
+    known = torch.stack(losses)
+    mean = (known[known.isfinite()] if trainer.scaler.is_enabled() else known).mean()
+    mean, crops = add_up(torch.stack([mean, mean.new_tensor(crops)])).tolist()
     if not math.isfinite(mean):
         remedy = "lower the learning rate (--lr), or try --precision fp32"
         raise UserError("loss-not-finite", "training", f"a loss of {mean}", "a finite loss", remedy)

@@ -8,12 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from utils.core.console import progress
-from utils.core.processes import this_process
 from utils.scoring.confusion import Scores
 from utils.training.engine import Criterion, Epoch, Trainer, evaluate, train_one_epoch
+from utils.training.history import Row
 from utils.training.launch import Follower
-from utils.training.run_folder import Row, RunPictures
+from utils.training.run_folder import RunPictures
 from utils.training.samples import Loader
+from utils.training.watching import until_stopped, watch
 
 
 class Predictor(Protocol):
@@ -31,30 +32,32 @@ def train_and_validate(
     loaders: tuple[Loader, Loader],
     loss_of: Criterion,
     unet: Predictor,
-    seed: int,
     compiled: bool,
     pictures: RunPictures | Follower,
-) -> tuple[Scores, list[Epoch]]:
-    """All epochs of the schedule, recorded in the run. Returns the scores after the last one."""
+) -> tuple[Scores | None, list[Epoch]]:
+    """All epochs of the schedule, recorded in the run. Returns the scores after the last one, if any."""
     (train_loader, val_loader), schedule, run = loaders, trainer.schedule, pictures.run
-    batches, epochs, compiled_for = train_loader.batch_sampler, [], None
+    batches, epochs, compiled_for, scores = train_loader.batch_sampler, [], None, None
+    unet.follow(trainer.average.module)
     for epoch in schedule.epochs(run.done):
         phase = schedule.phase(epoch)
-        # Dropout of a resumed run repeats that of an unbroken one; each process has its own.
-        torch.manual_seed(seed + epoch + (this_process()[0] << 32))
-        batches.epoch, batches.divisor = epoch, schedule.divisor(epoch)
+        batches.epoch, batches.divisor, batches.first = epoch, schedule.divisor(epoch), 0
         batches.batch_size = schedule.batch_size(epoch, batches.divisor)
         trainer.freeze_encoder(phase.frozen)
         if compiled and (phase, batches.divisor) != compiled_for:
             sizes, compiled_for = {len(keys) for keys in batches}, (phase, batches.divisor)
             print(f"compiled in {trainer.compile(sizes, next(iter(train_loader)), loss_of):.0f} s")
-        began, in_time = time.perf_counter(), schedule.in_time(train_loader)
+        first_step = schedule.steps_before(epoch)
+        if trainer.began == first_step:
+            batches.first = len(trainer.losses)  # steps of an epoch in which an earlier part was stopped
+        began, in_time = time.perf_counter(), schedule.in_time(watch(trainer, train_loader))
         shown = progress(in_time, f"epoch {epoch + 1}", "batch", len(batches))
-        trained = train_one_epoch(trainer, shown, loss_of, schedule.steps_before(epoch))
+        trained = train_one_epoch(trainer, shown, loss_of, first_step)
         unet.follow(trainer.average.module)
         val_loss, miou, scores = math.nan, math.nan, None
         if schedule.validates(epoch):
-            val_loss, scores = evaluate(unet.logits, val_loader, loss_of, unet.num_classes, unet.device)
+            val_batches = until_stopped(trainer, val_loader)
+            val_loss, scores = evaluate(unet.logits, val_batches, loss_of, unet.num_classes, unet.device)
             miou = scores.miou
         lr, seconds = trainer.optimizer.param_groups[-1]["lr"], time.perf_counter() - began
         row = Row(epoch + 1, lr, trained.loss, val_loss, miou, seconds, trained.crops / trained.seconds)

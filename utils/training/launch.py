@@ -10,7 +10,8 @@ import torch.distributed as dist
 from utils.core.console import UserError, counted, note
 from utils.core.processes import shared_store, this_process
 from utils.training.engine import Trainer
-from utils.training.run_folder import Run, Start
+from utils.training.run_folder import Run
+from utils.training.start import Start
 
 FOLDER = "run folder"  # the key under which torchrun's store keeps it
 

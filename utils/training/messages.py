@@ -38,14 +38,16 @@ def print_plan(
     print(f"views    the classes have {found}: --augmentation {augmentation}")
 
 
-def print_result(run: Run, scores: Scores, data: Data, epochs: Sequence[Epoch]) -> None:
-    """Where everything is, what looks wrong, and what to do next. scores: of the last epoch."""
+def print_result(run: Run, scores: Scores | None, data: Data, epochs: Sequence[Epoch]) -> None:
+    """Where everything is, what looks wrong, and what to do next. scores: of the last epoch, or none."""
     rows, folder, root = run.history.rows, run.folder, data.folder.root
     best = max(rows, key=lambda row: -1 if math.isnan(row.miou) else row.miou)
     moved = judge_history([row.miou for row in rows], [row.train_loss for row in rows], root)
-    report_findings(judge_scores(data.class_names, run.best_scores or scores, root) or moved)
-    note_found_classes(data.class_names, run.best_scores or scores, scores, best.epoch)
-    waited = sum(epoch.waited for epoch in epochs) / sum(epoch.seconds for epoch in epochs)
+    if best_scores := run.best_scores or scores:
+        moved = judge_scores(data.class_names, best_scores, root) or moved
+        note_found_classes(data.class_names, best_scores, scores or best_scores, best.epoch)
+    report_findings(moved)
+    waited = sum(epoch.waited for epoch in epochs) / max(sum(epoch.seconds for epoch in epochs), 1e-9)
     length = f"{run.history.seconds:.0f} s for {counted(len(rows), 'epoch')}"
     waiting = f"{waited:.1%} of the training waiting for pictures"
     print(f"\nbest mIoU {best.miou:.2%} in epoch {best.epoch}; {length}, {waiting}")

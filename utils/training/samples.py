@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from utils.core.console import UserError
 from utils.core.processes import processes_here, this_process
+from utils.core.signals import leave_signals
 from utils.images.arrays import to_channels
 from utils.images.letterbox import letterbox, letterbox_mask
 from utils.images.normalisation import stretch, to_tensor
@@ -62,10 +63,18 @@ class SegmentationDataset(Dataset):
 
     def __getitems__(self, keys: list[Key]) -> "list[tuple[Tensor, ...]] | UserError":
         """The samples of a batch. A UserError is returned: `Loader` raises it in the main process."""
-        try:
-            return [self[key] for key in keys]
-        except UserError as error:
-            return error
+        samples = []
+        for key in keys:
+            try:
+                samples.append(self[key])
+            except UserError as error:
+                return error
+            except Exception as error:
+                # A bug keeps its traceback, to which this adds the picture.
+                name = self.names[max(key, ~key) % len(self) % len(self.names)]
+                path = self.folder.image_path(name)
+                raise RuntimeError(f"{path}: {type(error).__name__}: {error}") from error
+        return samples
 
     def __getitem__(self, key: Key) -> tuple[Tensor, ...]:
         key, divisor = key if isinstance(key, tuple) else (key, 1)
@@ -134,12 +143,14 @@ class EpochBatches:
 
     `epoch`, `batch_size` and `divisor` (of the size of the crops) may be set.
     Of each batch this process gets its share. Where there are fewer keys than processes, some get a key of
-    an ignored sample, because all of them have to take the step.
+    an ignored sample, because all of them have to take the step. first: batches that are left out, because
+    an earlier part of the run had them.
     """
 
     def __init__(self, length: int, batch_size: int, seed: int):
         self.length, self.batch_size, self.seed, self.epoch, self.divisor = length, batch_size, seed, 0, 1
         self.rank, self.processes = this_process()
+        self.first = 0
 
     def __len__(self) -> int:
         return -(-self.length // self.batch_size)
@@ -147,7 +158,7 @@ class EpochBatches:
     def __iter__(self) -> Iterator[list[Key]]:
         order = np.random.default_rng((self.seed, self.epoch)).permutation(self.length)
         # Batches as even as possible: a last batch of one would give batch norm poor statistics.
-        for part in np.array_split(order, len(self)):
+        for part in np.array_split(order, len(self))[self.first :]:
             keys = (self.epoch * self.length + part).tolist()
             shares = np.array_split(keys, self.processes)
             share = shares[self.rank].tolist() or [~keys[0]]
@@ -225,6 +236,8 @@ def make_loader(
 ) -> DataLoader:
     """A DataLoader over `batches` of keys with `workers` processes (0: in this one)."""
     processes = {"num_workers": workers, "persistent_workers": workers > 0}
+    if workers:
+        processes["worker_init_fn"] = leave_signals
     pinned = device.type == "cuda"
     return Loader(dataset, batch_sampler=batches, collate_fn=collate, pin_memory=pinned, **processes)
 

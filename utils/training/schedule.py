@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate, count, pairwise
 
-from utils.core.console import UserError, counted
+from utils.core.console import counted
 
 BATCHES = {1: 1, 2: 3, 4: 8}  # times as many crops per step, by the divisor of their size
 
@@ -35,14 +35,8 @@ class TimeBudget:
     agree: Callable[[float], float] = float
 
     def deduct(self, seconds: float) -> None:
-        """Count seconds that an earlier part of the run took. Raises UserError if none are left."""
+        """Count seconds that an earlier part of the run took."""
         self.start -= seconds
-        if self.progress() >= 1:
-            flag, used = (
-                f"--max-minutes {self.seconds / 60:g}",
-                f"{seconds / 60:.1f} minutes used by the run",
-            )
-            raise UserError("no-time-left", flag, used, "time left to train", "raise --max-minutes")
 
     def progress(self) -> float:
         """Share of the training time that has passed, 0 … 1."""
@@ -75,8 +69,13 @@ class Schedule:
         return self.phases[-1]
 
     def epochs(self, done: int) -> Iterator[int]:
-        """Numbers of the epochs to do after the first `done`; with a budget, until the caller stops."""
-        return iter(count(done) if self.budget else range(done, sum(phase.epochs for phase in self.phases)))
+        """Numbers of the epochs to do after the first `done`; with a budget, until the caller stops.
+
+        None if the run is over: all epochs are done, or earlier parts used its time.
+        """
+        if self.budget:
+            return iter(() if done and self.budget.progress() >= 1 else count(done))
+        return iter(range(done, sum(phase.epochs for phase in self.phases)))
 
     def divisor(self, epoch: int) -> int:
         """Of the crops' size in this epoch, which is about to begin: 4, 2 or 1.

@@ -1,0 +1,234 @@
+"""train.py: signals, full disks, numbers that go wrong, two runs at once, where a run came from."""
+
+import json
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from runs import scores_of
+from runs_compared import compare_runs
+from scripts import ROOT, make_voc, refused, run_here, snapshot, tiny
+
+import utils.training.run_folder
+from train import main
+from utils.core.console import UserError
+from utils.core.locks import take_lock
+from utils.models.checkpoint import load_checkpoint
+from utils.training.engine import Trainer
+from utils.training.run_folder import free_folder
+
+SETTINGS = {"epochs": 3, "batch_size": 1, "dropout": 0.5, "freeze_epochs": 1, "freeze_batch_size": 2}
+
+
+def same_runs(one, other):
+    assert not compare_runs(one, other)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run of three epochs of 2, 3 and 3 steps."""
+    root = tmp_path_factory.mktemp("whole")
+    folder = make_voc(root / "voc", count=4)
+    main(tiny(folder, root / "logs", **SETTINGS))
+    return folder, root / "logs" / "run"
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "step"),
+    [(signal.SIGTERM, 143, 0), (signal.SIGTERM, 143, 3), (signal.SIGINT, 130, 4), (signal.SIGTERM, 143, 7)],
+    ids=["first step", "within an epoch", "end of an epoch", "last step"],
+)
+def test_a_signal_ends_after_the_step_and_the_run_goes_on_bit_by_bit(
+    whole, tmp_path, monkeypatch, capsys, number, status, step
+):
+    folder, expected = whole
+    take_step = Trainer.step
+
+    def signalled(trainer, place, *others):
+        if place == step:
+            os.kill(os.getpid(), number)
+        return take_step(trainer, place, *others)
+
+    with monkeypatch.context() as patch, pytest.raises((SystemExit, KeyboardInterrupt)) as ended:
+        patch.setattr(Trainer, "step", signalled)
+        main(tiny(folder, tmp_path, **SETTINGS))
+    assert getattr(ended.value, "code", 130) == status
+    told = capsys.readouterr().err
+    assert "finishing this step" in told and f"--resume {tmp_path / 'run'}" in told
+    last = load_checkpoint(tmp_path / "run" / "last.pth")
+    assert int(last.training["averaged"]) == step + 1
+    main(tiny(folder, tmp_path, resume=tmp_path / "run", **SETTINGS))
+    same_runs(tmp_path / "run", expected)
+
+
+def test_the_second_signal_ends_at_once(whole, tmp_path, monkeypatch):
+    folder, steps = whole[0], []
+
+    def signalled(trainer, place, *_):
+        steps.append(place)
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        raise AssertionError("not reached")
+
+    monkeypatch.setattr(Trainer, "step", signalled)
+    with pytest.raises(KeyboardInterrupt):
+        main(tiny(folder, tmp_path, **SETTINGS))
+    assert steps == [0]
+    assert not (tmp_path / "run" / "last.pth").exists()
+
+
+def test_within_an_epoch_the_batches_cannot_change(whole, tmp_path, monkeypatch):
+    folder, take_step = whole[0], Trainer.step
+
+    def signalled(trainer, place, *others):
+        if place == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return take_step(trainer, place, *others)
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(Trainer, "step", signalled)
+        main(tiny(folder, tmp_path, **SETTINGS))
+    before = snapshot(tmp_path / "run")
+    with refused("resume-other-run") as caught:
+        main(tiny(folder, tmp_path, resume=tmp_path / "run", **{**SETTINGS, "batch_size": 2}))
+    assert "batch_size 1" in caught.value.found
+    assert snapshot(tmp_path / "run") == before
+
+
+def test_a_finished_run_is_resumed_to_its_end(whole, tmp_path, capsys):
+    folder, copy = whole[0], shutil.copytree(whole[1], tmp_path / "run")
+    for name in ("loss.png", "val_epoch.png", "history.csv"):
+        (copy / name).unlink(missing_ok=True)
+    main(tiny(folder, tmp_path, resume=copy, **SETTINGS))
+    assert "best mIoU" in capsys.readouterr().out
+    assert (copy / "loss.png").is_file() and (copy / "val_epoch.png").is_file()
+    same_runs_but_history(copy, whole[1])
+
+
+def same_runs_but_history(one, other):
+    for name in ("last.pth", "best.pth"):
+        assert (one / name).read_bytes() == (other / name).read_bytes()
+
+
+def test_resume_latest_takes_the_settings_of_the_run(whole, tmp_path, monkeypatch):
+    copy = shutil.copytree(whole[1], tmp_path / "logs" / "run")
+    flags = "--save-dir", tmp_path / "logs", "--resume", "latest", "--epochs", "4"
+    assert run_here(monkeypatch, "train.py", *flags) == 0
+    assert [row[0] for row in scores_of(copy)] == [1, 2, 3, 4]
+    settings = json.loads((copy / "config.json").read_text("utf-8"))
+    assert (settings["dropout"], settings["batch_size"], settings["epochs"]) == (0.5, 1, 4)
+    assert set(settings["before"]["epoch 4"]) <= {"epochs"}
+    assert run_here(monkeypatch, "train.py", "--save-dir", tmp_path / "none", "--resume", "latest") == 2
+
+
+def test_numbers_that_overflow_end_the_run_and_are_not_saved(whole, tmp_path):
+    folder = whole[0]
+    main(tiny(folder, tmp_path, epochs=1))
+    before = {name: (tmp_path / "run" / name).read_bytes() for name in ("last.pth", "best.pth")}
+    with pytest.raises(UserError) as caught:
+        main(tiny(folder, tmp_path, resume=tmp_path / "run", epochs=4, lr=1e37, optimizer="adamw"))
+    assert caught.value.code in ("loss-not-finite", "weights-not-finite")
+    if caught.value.code == "loss-not-finite":
+        assert "cells_" in caught.value.found and "--lr" in caught.value.remedy
+    assert {name: (tmp_path / "run" / name).read_bytes() for name in before} == before
+
+
+def test_a_full_disk_does_not_end_the_run(whole, tmp_path, monkeypatch, capsys):
+    folder, expected = whole
+    save = utils.training.run_folder.save_checkpoint
+
+    def full(path, checkpoint):
+        if (checkpoint.training or checkpoint.scores).get("epoch") in (1, 2):
+            raise no_space(path)
+        save(path, checkpoint)
+
+    monkeypatch.setattr(utils.training.run_folder, "save_checkpoint", full)
+    with monkeypatch.context() as patch:
+        # The disk has space again in epoch 3.
+        patch.setattr(utils.training.run_folder, "save_checkpoint", until_epoch_3(save))
+        main(tiny(folder, tmp_path, **SETTINGS))
+    assert "the run goes on" in capsys.readouterr().err
+    same_runs(tmp_path / "run", expected)
+    # It stays full: the run ends with an error, and leaves no best.pth that is not whole.
+    with refused("file-not-writable"):
+        main(tiny(folder, tmp_path / "full", **{**SETTINGS, "epochs": 2}))
+    assert not list((tmp_path / "full" / "run").glob("*.pth"))
+
+
+def no_space(path):
+    return UserError("file-not-writable", path, "it cannot be written (No space left)", "space", "free some")
+
+
+def until_epoch_3(save):
+    epochs = []
+
+    def write(path, checkpoint):
+        if path.name == "best.pth" and len(epochs) < 2:
+            epochs.append(path)
+            raise no_space(path)
+        save(path, checkpoint)
+
+    return write
+
+
+def test_two_runs_in_one_folder(whole, tmp_path):
+    folder, lock = whole[0], take_lock(tmp_path / "run", "wait")
+    with refused("folder-in-use", tmp_path / "run"):
+        main(tiny(folder, tmp_path, epochs=1))
+    lock.release()
+    main(tiny(folder, tmp_path, epochs=1))
+    lock = take_lock(tmp_path / "run", "wait")
+    with refused("folder-in-use", tmp_path / "run"):
+        main(tiny(folder, tmp_path, epochs=2, resume=tmp_path / "run"))
+    lock.release()
+
+
+def test_runs_of_the_same_second_get_two_folders(tmp_path):
+    folders = [free_folder(tmp_path / "2026-01-01_00-00-00") for _ in range(3)]
+    assert [path.name for path in folders] == [f"2026-01-01_00-00-00{end}" for end in ("", "_2", "_3")]
+    assert all(path.is_dir() for path in folders)
+
+
+def test_the_settings_tell_where_a_run_came_from(whole, tmp_path, capsys):
+    run = whole[1]
+    (found,) = json.loads((run / "config.json").read_text("utf-8"))["environment"]
+    assert found["torch"] == torch.__version__
+    assert {"commit", "command", "python", "splits", "data", "time"} <= set(found)
+    moved = make_voc(tmp_path / "voc", count=4)
+    main(tiny(moved, tmp_path / "logs", **{**SETTINGS, "epochs": 2}))
+    path = tmp_path / "logs" / "run" / "config.json"
+    (other,) = json.loads(path.read_text("utf-8"))["environment"]
+    assert (other["data"], other["splits"]) == (found["data"], found["splits"])
+    moved.mask_path("cells_0").write_bytes(moved.mask_path("cells_1").read_bytes())
+    main(tiny(moved, tmp_path / "logs", resume=tmp_path / "logs" / "run", **SETTINGS))
+    assert "not those that the run began with" in capsys.readouterr().err
+    first, second = json.loads(path.read_text("utf-8"))["environment"]
+    assert first["data"] != second["data"] and first["splits"] == second["splits"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kill -9")
+def test_kill_9_loses_at_most_an_epoch(whole, tmp_path):
+    """Killed as soon as the first checkpoint is there; `python -m tests.soak kills` does so 50 times."""
+    folder, expected = whole
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in SETTINGS.items()]
+    flags += ["--base-channels=4", "--depth=2", "--num-workers=0", "--device=cpu", "--precision=fp32"]
+    command = [sys.executable, str(ROOT / "train.py"), "--voc-root", str(folder.root), *flags]
+    command += ["--save-dir", str(tmp_path), "--run-name", "run"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not (tmp_path / "run" / "last.pth").exists() and process.poll() is None:
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    done = load_checkpoint(tmp_path / "run" / "last.pth").training["epoch"]
+    assert len(scores_of(tmp_path / "run")) >= done >= 1
+    main(tiny(folder, tmp_path, resume=tmp_path / "run", **SETTINGS))
+    same_runs(tmp_path / "run", expected)
+    assert not list((tmp_path / "run").glob(".*.writing*"))
+    assert not math.isnan(load_checkpoint(tmp_path / "run" / "last.pth").training["best"])

@@ -1,0 +1,130 @@
+"""Training states that no run has left are refused before they reach the kernels of an optimizer."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from utils.training.engine import make_optimizer
+from utils.training.state import check_training, fit_optimizer
+
+CPU = torch.device("cpu")
+
+
+def trained(name: str) -> tuple[nn.Module, torch.optim.Optimizer]:
+    torch.manual_seed(0)
+    net = nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
+    optimizer = make_optimizer(name, [{"params": list(net.parameters())}], 0.1, 0.01, 0.9, CPU)
+    net(torch.rand(1, 3, 8, 8)).sum().backward()
+    optimizer.step()
+    return net, optimizer
+
+
+@pytest.mark.parametrize("name", ["adamw", "adam", "sgd"])
+def test_a_state_of_its_own_is_taken_bit_by_bit(name):
+    _, optimizer = trained(name)
+    state = copy.deepcopy(optimizer.state_dict())
+    fitted = fit_optimizer(state, optimizer)
+    for number, values in state["state"].items():
+        for key, value in values.items():
+            assert torch.equal(fitted["state"][number][key], value)
+            assert key == "step" or fitted["state"][number][key].stride() == value.stride()
+    optimizer.load_state_dict(fitted)
+    optimizer.step()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        torch.zeros(1),
+        torch.zeros(4, 3, 3, 2),
+        torch.zeros(1).expand(4, 3, 3, 3),
+        torch.full((4, 3, 3, 3), torch.nan),
+        torch.zeros(4, 3, 3, 3, dtype=torch.int64),
+        torch.zeros(4, 3, 3, 3, device="meta"),
+        torch.zeros(4, 3, 3, 3).to_sparse(),
+        "evil",
+        None,
+        3.0,
+    ],
+    ids=[
+        "one number",
+        "shape",
+        "repeated",
+        "nan",
+        "integers",
+        "meta",
+        "sparse",
+        "text",
+        "none",
+        "plain number",
+    ],
+)
+@pytest.mark.parametrize("key", ["exp_avg", "exp_avg_sq", "step"])
+def test_arrays_that_do_not_fit_their_parameter_are_refused(key, value):
+    _, optimizer = trained("adamw")
+    state = copy.deepcopy(optimizer.state_dict())
+    state["state"][0][key] = value
+    if key == "step" and isinstance(value, torch.Tensor) and value.shape == (1,):
+        value.fill_(-1)
+    with pytest.raises(ValueError, match=r"parameter 0|no array|larger than"):
+        fit_optimizer(state, optimizer)
+
+
+def test_other_forms_are_refused():
+    _, optimizer = trained("adamw")
+    good = optimizer.state_dict()
+    groups = [{"params": [0, 1]}]
+    for state in (
+        None,
+        {},
+        {"state": []},
+        {"state": {}, "param_groups": [{"params": [0]}]},
+        {"state": {}, "param_groups": None},
+        {"state": {7: good["state"][0]}, "param_groups": groups},
+        {"state": {"0": good["state"][0]}, "param_groups": groups},
+        {"state": {0: {**good["state"][0], "max_exp_avg_sq": torch.zeros(1)}}, "param_groups": groups},
+        {"state": {0: {"step": torch.tensor(1.0)}}, "param_groups": groups},
+        {"state": {0: [1]}, "param_groups": groups},
+    ):
+        with pytest.raises(ValueError, match="optimizer"):
+            fit_optimizer(state, optimizer)
+
+
+def test_settings_of_the_file_are_not_taken():
+    _, optimizer = trained("adamw")
+    state = copy.deepcopy(optimizer.state_dict())
+    state["param_groups"][0] |= {"weight_decay": 1e9, "amsgrad": True}
+    assert fit_optimizer(state, optimizer)["param_groups"][0]["weight_decay"] == 0.01
+    assert not fit_optimizer(state, optimizer)["param_groups"][0]["amsgrad"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"epoch": -1},
+        {"epoch": "3"},
+        {"best": None},
+        {"averaged": 2.5},
+        {"history": [(1, 2.0)]},
+        {"history": "evil"},
+        {"best_matrix": [[1, 2]]},
+        {"best_matrix": [[-1]]},
+        {"model": {}},
+        {"model": None},
+        {"scaler": {"scale": float("nan")}},
+        {"scaler": {"scale": 0.0}},
+        {"losses": torch.zeros(2, 2)},
+        {"losses": torch.tensor([torch.inf])},
+        {"losses": [1.0]},
+    ],
+    ids=str,
+)
+def test_plain_values_are_held_against_their_types(changes):
+    net, _ = trained("sgd")
+    weights = net.state_dict()
+    good = {"epoch": 3, "best": 0.5, "averaged": 9, "model": weights, "scaler": {}, "losses": None}
+    check_training(good, weights, net)
+    with pytest.raises(ValueError, match=r"."):
+        check_training({**good, **changes}, weights, net)

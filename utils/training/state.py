@@ -1,0 +1,110 @@
+"""The state of a training in a last.pth, held against the network and optimizer that go on from it."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import msgspec
+import torch
+from msgspec import Meta
+from torch import Tensor, nn
+
+from utils.models.schema import check_tensor, check_weights
+from utils.models.weights import list_misfits
+
+Count = Annotated[int, Meta(ge=0, le=10**12)]
+# What each optimizer keeps of a parameter beside the number of steps: arrays of its shape.
+MOMENTS = {"SGD": {"momentum_buffer"}, "Adam": {"exp_avg", "exp_avg_sq"}, "AdamW": {"exp_avg", "exp_avg_sq"}}
+
+
+@dataclass
+class Scaler:
+    """State of a `torch.amp.GradScaler`."""
+
+    scale: float
+    growth_factor: float
+    backoff_factor: float
+    growth_interval: Count
+    _growth_tracker: Count
+
+
+@dataclass
+class Training:
+    """Plain values of the state; those with a default are of later releases."""
+
+    epoch: Count
+    best: float
+    averaged: Count
+    history: list[tuple[Count, float, float, float, float, float, float]] = field(default_factory=list)
+    best_matrix: list[list[Count]] | None = None
+
+
+def check_training(training: dict[str, Any], averaged_weights: dict[str, Tensor], net: nn.Module) -> None:
+    """Raises ValueError for a state that no run of this network can have left, its optimizer aside."""
+    plain = {name: training[name] for name in Training.__annotations__ if name in training}
+    found = msgspec.convert(plain, Training)
+    classes = len(found.best_matrix or ())
+    if any(len(row) != classes for row in found.best_matrix or ()):
+        raise ValueError("a matrix of the best scores that is not square")
+    own = net.state_dict()
+    check_weights(training.get("model"), "the network in training")
+    for weights in (training["model"], averaged_weights):
+        if misfits := list_misfits(own, weights):
+            raise ValueError(f"weights in training that do not fit the network: {misfits}")
+    if scaler := training.get("scaler"):
+        values = vars(msgspec.convert(scaler, Scaler)).values()
+        if not all(math.isfinite(value) for value in values) or scaler["scale"] <= 0:
+            raise ValueError("a gradient scaler whose numbers are not finite")
+    losses = training.get("losses")
+    if losses is not None:
+        check_tensor(losses, "losses")
+        if losses.ndim != 1 or not losses.isfinite().all():
+            raise ValueError("losses of the epoch under way that are no finite numbers")
+
+
+def fit_optimizer(given: Any, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """The state of an optimizer, each array of it in the memory layout of its parameter.
+
+    Fused kernels trust the arrays: one of another shape would be read beyond its end. The settings are those
+    of `optimizer`, but for the rate of the last step. Raises ValueError for a state that does not fit.
+    """
+    own, parameters = optimizer.state_dict(), [p for group in optimizer.param_groups for p in group["params"]]
+    if not isinstance(given, dict) or not isinstance(given.get("state"), dict):
+        raise ValueError("an optimizer without its state")
+    try:
+        groups = [list(group["params"]) for group in given["param_groups"]]
+    except (TypeError, KeyError):
+        groups = None
+    if groups != [group["params"] for group in own["param_groups"]]:
+        raise ValueError("an optimizer of other groups of parameters")
+    state = {}
+    for number, values in given["state"].items():
+        if type(number) is not int or not 0 <= number < len(parameters):
+            raise ValueError("an optimizer's state of a parameter that there is not")
+        state[number] = fit_moments(values, parameters[number], MOMENTS[type(optimizer).__name__], number)
+    for group, before in zip(own["param_groups"], given["param_groups"], strict=True):
+        if type(before.get("lr")) is float and math.isfinite(before["lr"]):
+            group["lr"] = before["lr"]
+    return {"state": state, "param_groups": own["param_groups"]}
+
+
+def fit_moments(values: Any, parameter: nn.Parameter, names: set[str], number: int) -> dict[str, Tensor]:
+    expected = names if "momentum_buffer" in names else names | {"step"}
+    if not isinstance(values, dict) or not set(values) <= expected:
+        raise ValueError(f"an optimizer's state of parameter {number} with other entries than {expected}")
+    kept = {name: value for name, value in values.items() if value is not None}
+    if kept and set(kept) != expected:
+        raise ValueError(f"an optimizer's state of parameter {number} without some of {expected}")
+    fitted = {}
+    for name, value in kept.items():
+        check_tensor(value, f"{name} of parameter {number}")
+        shape = torch.Size() if name == "step" else parameter.shape
+        if value.shape != shape or not value.is_floating_point() or not value.isfinite().all():
+            raise ValueError(f"{name} of parameter {number} is no finite array of shape {tuple(shape)}")
+        if name in ("step", "exp_avg_sq") and (value < 0).any():
+            raise ValueError(f"{name} of parameter {number} is negative")
+        if name == "step":
+            fitted[name] = value.to(torch.float32)
+        else:
+            fitted[name] = torch.empty_like(parameter, requires_grad=False).copy_(value)
+    return fitted

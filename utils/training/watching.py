@@ -1,0 +1,70 @@
+"""What ends an epoch early: a signal, or numbers that went wrong."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+
+from utils.core.console import UserError
+from utils.training.engine import Trainer
+
+CHECK_EVERY = 50  # steps on a GPU, which would have to be waited for at each
+TOLERATED = 10  # steps in a row with a gradient scaler, which skips those that overflow and lowers its scale
+HELP = (
+    "a lower rate often helps (--lr), or --precision fp32; look at these pictures and their masks. "
+    "The checkpoints are those of the last good epoch"
+)
+
+
+class Stopped(Exception):
+    """A signal asked to end; the step under way is finished."""
+
+
+def watch(trainer: Trainer, loader: Any) -> Iterator:
+    """The batches of training. Raises Stopped after a signal, UserError for a loss that is not finite."""
+    batches = loader.batch_sampler
+    for number, batch in enumerate(until_stopped(trainer, loader), start=batches.first + 1):
+        yield batch
+        if trainer.precision.device.type == "cpu" or number % CHECK_EVERY == 0 or number == len(batches):
+            check_losses(trainer, loader)
+
+
+def until_stopped(trainer: Trainer, loader: Iterable) -> Iterator:
+    """The batches of a loader. Raises Stopped after a signal."""
+    for batch in loader:
+        if trainer.stop:
+            raise Stopped
+        yield batch
+
+
+def check_losses(trainer: Trainer, loader: Any) -> None:
+    """Raises UserError, with the names of the pictures of the step, for a loss that is not finite."""
+    first = max(len(trainer.losses) - CHECK_EVERY - TOLERATED, 0)
+    losses = torch.stack(trainer.losses[first:] or [torch.zeros(())])
+    recent = losses.isfinite().tolist()
+    allowed = TOLERATED if trainer.scaler.is_enabled() else 0
+    run = 0
+    for place, finite in enumerate(recent, start=first):
+        run = 0 if finite else run + 1
+        if run > allowed:
+            names = ", ".join(pictures_of_batch(loader, place))
+            found = f"a loss of {trainer.losses[place].item()} on {names}"
+            raise UserError("loss-not-finite", f"step {place + 1} of the epoch", found, "a finite loss", HELP)
+
+
+def pictures_of_batch(loader: Any, number: int) -> list[str]:
+    """Names of the pictures of batch 0, 1, … of the epoch."""
+    dataset, batches = loader.dataset, loader.batch_sampler
+    keys = list(batches)[number - batches.first]
+    # A negative key stands for a sample that only fills a batch.
+    return [dataset.names[max(key, ~key) % len(dataset) % len(dataset.names)] for key in keys]
+
+
+def refuse_infinite_weights(trainer: Trainer) -> None:
+    """Raises UserError before weights that are not finite are saved."""
+    states = trainer.net.state_dict(), trainer.average.module.state_dict()
+    wrong = [name for state in states for name, value in state.items() if not value.isfinite().all()]
+    if wrong:
+        found = f"weights that are not finite, such as {wrong[0]}"
+        remedy = "a lower rate often helps (--lr), or --precision fp32"
+        raise UserError("weights-not-finite", "training", found, "finite weights; nothing was saved", remedy)
