@@ -8,12 +8,14 @@ it was written or refused with a message, in bounded memory. 10,000 take 1 to 5 
 
 import io
 import json
+import math
 import os
 import random
-import subprocess
+import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -28,8 +30,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
 
 from runs_compared import compare_runs
-from scripts import ROOT, make_voc, save_untrained
+from scripts import make_voc, save_untrained, tiny
 
+from train import Config
+from train import main as train_py
 from utils.core.console import UserError
 from utils.images.reading import read_mask
 from utils.images.writing import write_mask
@@ -39,19 +43,12 @@ from utils.models.checkpoint import load_checkpoint
 from utils.models.schema import content_digest
 
 EXTRA_MEMORY = 1 << 30  # bytes that reading a mutated file of some kilobytes may add, at most
-FLAGS = [
-    "--epochs=12",
-    "--batch-size=1",
-    "--base-channels=4",
-    "--depth=2",
-    "--dropout=0.5",
-    "--num-workers=0",
-]
-FLAGS += ["--device=cpu", "--precision=fp32", "--input-shape", "48", "48"]
 
 
 def main(
-    trial: Literal["kills", "checkpoints", "masks", "labelme"], count: int = 10_000, seed: int = 0
+    trial: tyro.conf.Positional[Literal["kills", "checkpoints", "masks", "labelme"]],
+    count: int = 10_000,
+    seed: int = 0,
 ) -> None:
     """Run one of the trials; exit status 1 if anything survived that should not have.
 
@@ -75,48 +72,61 @@ def main(
 
 def try_kills(folder: Path, count: int, rng: random.Random) -> Counter:
     """Chains of kills; each chain ends when its run does, and is compared with a run that nobody stopped."""
-    voc = make_voc(folder / "voc", count=6)
-    seconds = train(voc.root, folder / "whole")
-    found, chain = Counter(), 0
+    voc, settings = make_voc(folder / "voc", count=6), {"epochs": 12, "batch_size": 1, "dropout": 0.5}
+    began = time.perf_counter()
+    assert train(tiny(voc, folder / "whole", **settings)) == 0
+    seconds, found, chain = time.perf_counter() - began, Counter(), 0
     while found["kills"] < count:
-        logs, chain, done = folder / f"chain{chain}", chain + 1, 0
-        while True:
-            started = (logs / "run" / "last.pth").exists()
-            # Python and PyTorch take most of the time before the first step.
-            wait = rng.uniform(0.4, 1.0) * seconds
-            status = train(voc.root, logs, wait, resume=started)
-            if (logs / "run" / "last.pth").exists():
+        logs, chain, done, status = folder / f"chain{chain}", chain + 1, 0, None
+        last = logs / "run" / "last.pth"
+        while status != 0:
+            config = tiny(voc, logs, resume=last.parent if last.exists() else None, **settings)
+            status = train(config, rng.uniform(0, 0.7) * seconds)
+            if last.exists():
                 try:
-                    now = load_checkpoint(logs / "run" / "last.pth").training["epoch"]
+                    now = load_checkpoint(last).training["epoch"]
                     found["FAULT: epochs lost"] += now < done
                     done = now
                 except UserError as error:
                     found[f"FAULT: last.pth after a kill: {error.code}"] += 1
-            if status == 0:
+            if status == signal.SIGKILL:
+                found["kills"] += 1
+                found["kills while a file was written"] += any(last.parent.glob(".*.writing*"))
+            elif status:
+                found[f"FAULT: exit status {status}"] += 1
                 break
-            found["kills" if status < 0 else f"FAULT: exit status {status}"] += 1
             print(f"\r{found['kills']} kills, {chain} chains", end="", file=sys.stderr)
         differing = compare_runs(folder / "whole" / "run", logs / "run")
         found[f"FAULT: other {differing}" if differing else "chains that ended bit-identical"] += 1
     return +found
 
 
-def train(voc: Path, logs: Path, kill_after: float = 0, resume: bool = False) -> float:
-    """Seconds of a whole run; with kill_after the exit status, negative after a kill."""
-    command = [sys.executable, str(ROOT / "train.py"), "--voc-root", str(voc), "--save-dir", str(logs)]
-    command += ["--resume", str(logs / "run")] if resume else ["--run-name", "run", *FLAGS]
-    environment, began = {**os.environ, "OMP_NUM_THREADS": "1"}, time.perf_counter()
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    try:
-        _, told = process.communicate(timeout=kill_after or None)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        _, told = process.communicate()
-    if process.returncode > 0:
-        print(told.decode(errors="replace"), file=sys.stderr)
-    if kill_after:
-        return process.returncode
-    return time.perf_counter() - began
+def train(config: Config, kill_after: float = math.inf) -> int:
+    """0 after a whole run, else the number of the signal that ended it.
+
+    In a copy of this process (Linux, macOS), so that Python and PyTorch need not start each time.
+    """
+    sys.stdout.flush()
+    child, began = os.fork(), time.perf_counter()
+    if not child:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)
+        os.dup2(nowhere, 2)
+        try:
+            train_py(config)
+        except BaseException:  # noqa: BLE001  (of a copy of this process, which must not go on)
+            (config.save_dir / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
+            os._exit(1)
+        os._exit(0)
+    while True:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            if status and os.WIFEXITED(status):
+                print((config.save_dir / "error.txt").read_text("utf-8"), file=sys.stderr)
+            return os.WTERMSIG(status) if os.WIFSIGNALED(status) else -os.WEXITSTATUS(status)
+        if time.perf_counter() - began > kill_after:
+            os.kill(child, signal.SIGKILL)
+        time.sleep(0.001)
 
 
 def mutate(data: bytes, rng: random.Random) -> bytes:

@@ -37,3 +37,20 @@ def test_table_that_cannot_be_written_to(tmp_path, monkeypatch):
         append_row(tmp_path / "a.csv", {"picture": "b.png"})
     assert (caught.value.code, caught.value.subject) == ("table-locked", str(tmp_path / "a.csv"))
     assert [row["picture"] for row in read_table(tmp_path / "a.csv")] == ["a.png"]
+
+
+def test_names_that_are_formulas_stay_text(tmp_path):
+    path, names = (
+        tmp_path / "a.csv",
+        ["=cmd()", "+1+1", "-a", "@x", "'=b", "-1.5", "3e-7", "plain", "'quoted'"],
+    )
+    for name in names:
+        append_row(path, {"picture": name, "=class": -0.5})
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        header, *rows = csv.reader(file)
+    assert header[1] == "'=class"
+    assert [row[0] for row in rows] == ["'=cmd()", "'+1+1", "'-a", "'@x", "''=b", *names[5:]]
+    assert {row[1] for row in rows} == {"-0.5"}
+    found = read_table(path)
+    assert [row["picture"] for row in found] == names
+    assert {row["=class"] for row in found} == {"-0.5"}

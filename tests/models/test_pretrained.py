@@ -9,6 +9,7 @@ import torch
 from scripts import make_voc, tiny, with_settings
 
 import train
+import utils.training.epochs
 from nets.backbones import BACKBONES, IMAGENET_MEAN
 from nets.config import NetworkConfig
 from nets.torchvision_encoders import weights_url
@@ -113,7 +114,7 @@ def test_a_frozen_phase_has_its_own_batch_size_and_rate_and_moves_the_decoder_on
     rates = {"freeze_lr": 0.05, "lr": 0.01, "encoder_lr_factor": 0.1}
     changes = {"backbone": "plain", "epochs": 3, "freeze_epochs": 2, "freeze_batch_size": 2, **rates}
     seen = []
-    original = train.train_one_epoch
+    original = utils.training.epochs.train_one_epoch
 
     def spy(trainer, loader, *arguments):
         loss = original(trainer, loader, *arguments)
@@ -121,7 +122,7 @@ def test_a_frozen_phase_has_its_own_batch_size_and_rate_and_moves_the_decoder_on
         seen.append((weights, [group["lr"] for group in trainer.optimizer.param_groups], len(loader)))
         return loss
 
-    monkeypatch.setattr(train, "train_one_epoch", spy)
+    monkeypatch.setattr(utils.training.epochs, "train_one_epoch", spy)
     train.main(with_settings(config, **changes))
     torch.manual_seed(config.seed)
     start = build(NetworkConfig(3, 3, base_channels=4, depth=2)).state_dict()

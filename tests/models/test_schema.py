@@ -121,7 +121,7 @@ def test_a_small_file_takes_little_memory(tmp_path, content):
     network = {"num_classes": 2, "in_channels": 3, "base_channels": 512, "depth": 4}
     with torch.device("meta"):
         large = build(NetworkConfig(**network)).state_dict()
-    one = torch.zeros(1)
+    one = torch.zeros(())
     repeated = {name: one.expand(value.shape) for name, value in large.items()}
     before = psutil.Process().memory_info().rss
     with refused("weights-misfit"):

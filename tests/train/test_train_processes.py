@@ -12,7 +12,7 @@ from runs import weights_of
 from scripts import ROOT, make_voc, refused, start, tiny
 
 from train import main
-from utils.training.run_folder import read_history
+from utils.training.history import read_history
 
 LAUNCH = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
 TINY = ["--base-channels", "4", "--depth", "2", "--norm", "group", "--num-workers", "0", "--device", "cpu"]

@@ -150,8 +150,8 @@ def test_a_full_disk_does_not_end_the_run(whole, tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(utils.training.run_folder, "save_checkpoint", full)
     with monkeypatch.context() as patch:
-        # The disk has space again in epoch 3.
-        patch.setattr(utils.training.run_folder, "save_checkpoint", until_epoch_3(save))
+        # The disk has space again in the next epoch.
+        patch.setattr(utils.training.run_folder, "save_checkpoint", failing_once(save))
         main(tiny(folder, tmp_path, **SETTINGS))
     assert "the run goes on" in capsys.readouterr().err
     same_runs(tmp_path / "run", expected)
@@ -165,12 +165,12 @@ def no_space(path):
     return UserError("file-not-writable", path, "it cannot be written (No space left)", "space", "free some")
 
 
-def until_epoch_3(save):
-    epochs = []
+def failing_once(save):
+    failed = []
 
     def write(path, checkpoint):
-        if path.name == "best.pth" and len(epochs) < 2:
-            epochs.append(path)
+        if path.name == "best.pth" and not failed:
+            failed.append(path)
             raise no_space(path)
         save(path, checkpoint)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from utils.core.console import UserError, note
 
+WINDOWS = os.name == "nt"
 LATER = (0.1, 0.2, 0.4, 0.8, 1.6)  # seconds between attempts
 
 
@@ -53,7 +54,7 @@ def put_in_place(temporary: Path, path: Path) -> None:
             temporary.replace(path)
             return
         except PermissionError:
-            if wait is None or os.name != "nt":
+            if wait is None or not WINDOWS:
                 raise
             time.sleep(wait)
 

@@ -59,11 +59,11 @@ def as_text(row: dict[str, object]) -> list[object]:
 
 def escape(cell: object) -> object:
     """A text that a spreadsheet program would run as a formula, such as the name =cmd(), after a quote."""
-    return f"'{cell}" if isinstance(cell, str) and FORMULA.match(cell) else cell
+    return f"'{cell}" if isinstance(cell, str) and FORMULA.match(cell.lstrip("'")) else cell
 
 
 def unescape(cell: str) -> str:
-    return cell[1:] if cell[:1] == "'" and FORMULA.match(cell[1:]) else cell
+    return cell[1:] if cell[:1] == "'" and FORMULA.match(cell.lstrip("'")) else cell
 
 
 def join_tables(path: Path, parts: Iterable[Path]) -> None:

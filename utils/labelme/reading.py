@@ -138,6 +138,8 @@ def _find_picture(path: Path, image_path: object, remarks: dict[str, str]) -> Pa
                 raise UserError("labelme-two-pictures", path, found, "the picture that was annotated", remedy)
             if name != named:
                 remarks[OTHER_PICTURE] = f"no {image_path!r}, but {name}"
+            if path.parent.resolve() not in picture.resolve().parents:
+                remarks["the picture lies outside the folder of the file"] = str(picture.resolve())
             return picture
     if own:
         remarks[OTHER_PICTURE] = f"no {image_path!r}, but {own.name}"

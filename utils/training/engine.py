@@ -55,7 +55,7 @@ class Trainer:
     accumulate: int = 1  # parts of a batch, one after another
     seed: int = 0
     losses: list[Tensor] = field(default_factory=list)  # of the steps of the epoch under way
-    began: int | None = None  # the first step of that epoch; None: not known yet
+    began: int | None = None  # the first step of that epoch
     stop: StopRequest = field(default_factory=StopRequest)
 
     def __post_init__(self) -> None:
@@ -148,6 +148,7 @@ class Trainer:
             "scaler": self.scaler.state_dict(),
             "averaged": int(self.average.n_averaged),
             "losses": torch.stack(self.losses).float().cpu() if self.losses else None,
+            "began": self.began,
         }
 
     def load_state(self, state: dict[str, Any], averaged_weights: dict[str, Tensor]) -> None:
@@ -157,6 +158,7 @@ class Trainer:
         self.optimizer.load_state_dict(fit_optimizer(state["optimizer"], self.optimizer))
         losses = state.get("losses")
         self.losses = [] if losses is None else list(losses.to(self.precision.device))
+        self.began = state.get("began")
         if state["scaler"]:  # empty in float32 and bfloat16
             self.scaler.load_state_dict(state["scaler"])
         self.average.module.load_state_dict(averaged_weights)
@@ -234,7 +236,7 @@ def train_one_epoch(trainer: Trainer, loader: Batches, criterion: Criterion, fir
     UserError for an infinite loss.
     """
     trainer.net.train()
-    if trainer.began not in (None, first_step):
+    if trainer.began != first_step:
         trainer.losses = []
     trainer.began = first_step
     losses, crops, waited = trainer.losses, 0, 0.0

@@ -35,6 +35,7 @@ class Training:
     epoch: Count
     best: float
     averaged: Count
+    began: Count | None = None
     history: list[tuple[Count, float, float, float, float, float, float]] = field(default_factory=list)
     best_matrix: list[list[Count]] | None = None
 
