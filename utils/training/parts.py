@@ -109,13 +109,15 @@ def kept_statistics(net: nn.Module) -> Iterator[None]:
     """Batch norm leaves its running statistics as they are."""
     layers = [layer for layer in net.modules() if isinstance(layer, BATCH_NORMS)]
     momenta = [layer.momentum for layer in layers]
+    counts = [layer.num_batches_tracked.clone() for layer in layers]
     for layer in layers:
         layer.momentum = 0.0
     try:
         yield
     finally:
-        for layer, momentum in zip(layers, momenta, strict=True):
+        for layer, momentum, count in zip(layers, momenta, counts, strict=True):
             layer.momentum = momentum
+            layer.num_batches_tracked.copy_(count)
 
 
 def process_count() -> int:
