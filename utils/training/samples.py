@@ -71,10 +71,14 @@ class SegmentationDataset(Dataset):
                 return error
             except Exception as error:
                 # A bug keeps its traceback, to which this adds the picture.
-                name = self.names[max(key, ~key) % len(self) % len(self.names)]
-                path = self.folder.image_path(name)
+                path = self.folder.image_path(self.name_of(key))
                 raise RuntimeError(f"{path}: {type(error).__name__}: {error}") from error
         return samples
+
+    def name_of(self, key: Key) -> str:
+        """Of the picture that a sample is of."""
+        number = key[0] if isinstance(key, tuple) else key
+        return self.names[max(number, ~number) % len(self) % len(self.names)]
 
     def __getitem__(self, key: Key) -> tuple[Tensor, ...]:
         key, divisor = key if isinstance(key, tuple) else (key, 1)

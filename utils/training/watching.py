@@ -54,10 +54,8 @@ def check_losses(trainer: Trainer, loader: Any) -> None:
 
 def pictures_of_batch(loader: Any, number: int) -> list[str]:
     """Names of the pictures of batch 0, 1, … of the epoch."""
-    dataset, batches = loader.dataset, loader.batch_sampler
-    keys = list(batches)[number - batches.first]
-    # A negative key stands for a sample that only fills a batch.
-    return [dataset.names[max(key, ~key) % len(dataset) % len(dataset.names)] for key in keys]
+    batches = loader.batch_sampler
+    return [loader.dataset.name_of(key) for key in list(batches)[number - batches.first]]
 
 
 def refuse_infinite_weights(trainer: Trainer) -> None:
