@@ -1,15 +1,17 @@
 """Whether a step fits into memory: by a bound on real memory, and the largest batch and crop."""
 
 import copy
+import json
 import re
 import sys
 
 import pytest
 import torch
-from scripts import refused
+from scripts import make_voc, refused, tiny
 
 from nets.config import NetworkConfig
 from nets.unet import UNet, build
+from train import main
 from utils.core.device import Precision
 from utils.core.memory import available_memory, bounded_memory
 from utils.training import trial as module
@@ -103,3 +105,22 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory():
     tried.criterion = lambda *_: torch.ones(2, 3) @ torch.ones(2, 3)
     with pytest.raises(RuntimeError, match="shapes"):
         tried.fits(1, (32, 32))
+
+
+@pytest.mark.parametrize(("typed", "settings"), [("auto", {}), ("auto", {"freeze_epochs": 1})])
+def test_auto_takes_the_largest_batch_that_fits(tmp_path, monkeypatch, capsys, typed, settings):
+    folder = make_voc(tmp_path / "voc", count=17)
+    monkeypatch.setattr(Trial, "fits", lambda _, crops, size: crops <= 1)
+    main(tiny(folder, tmp_path / "logs", batch_size=typed, **settings))
+    saved = json.loads((tmp_path / "logs" / "run" / "config.json").read_text("utf-8"))
+    assert saved["batch_size"] == 1
+    assert saved["freeze_batch_size"] == (1 if settings else 4)
+    assert "do not fit into memory: --batch-size 1" in capsys.readouterr().err
+
+
+def test_a_batch_that_does_not_fit_leaves_no_run_folder(tmp_path, monkeypatch):
+    folder = make_voc(tmp_path / "voc")
+    monkeypatch.setattr(Trial, "fits", lambda _, crops, size: crops <= 1)
+    with refused("step-too-large"):
+        main(tiny(folder, tmp_path / "logs", batch_size=2))
+    assert not (tmp_path / "logs").exists()
