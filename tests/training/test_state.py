@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from utils.training.engine import make_optimizer
-from utils.training.state import check_training, fit_optimizer
+from nets.config import NetworkConfig
+from nets.unet import build
+from utils.training.engine import make_optimizer, parameter_groups
+from utils.training.state import check_training, fit_optimizer, regroup
 
 CPU = torch.device("cpu")
 
@@ -128,3 +130,19 @@ def test_plain_values_are_held_against_their_types(changes):
     check_training(good, weights, net)
     with pytest.raises(ValueError, match=r"."):
         check_training({**good, **changes}, weights, net)
+
+
+def test_a_state_from_before_norms_had_groups_follows_its_parameters():
+    net = build(NetworkConfig(3, 1, base_channels=4, depth=2, deep_supervision=True))
+    encoder = list(net.encoder.parameters())
+    others = [one for one in net.parameters() if not any(one is each for each in encoder)]
+    before = [{"params": encoder, "factor": 1.0}, {"params": others, "factor": 1.0}]
+    old = make_optimizer("adamw", before, 1e-2, 0.01, 0.9, torch.device("cpu"))
+    sum(part.square().mean() for part in net.train()(torch.rand(2, 1, 16, 16))).backward()
+    old.step()
+    new = make_optimizer("adamw", parameter_groups(net, 1.0), 1e-3, 0.01, 0.9, torch.device("cpu"))
+    new.load_state_dict(fit_optimizer(regroup(copy.deepcopy(old.state_dict()), new, net), new))
+    for parameter in net.parameters():
+        assert torch.equal(new.state[parameter]["exp_avg_sq"], old.state[parameter]["exp_avg_sq"])
+    assert [group["weight_decay"] for group in new.param_groups] == [0.01, 0, 0.01, 0]
+    assert {group["lr"] for group in new.param_groups} == {1e-2}

@@ -148,8 +148,9 @@ def summary_row(
     pixel_size: PixelSize | None,
     expected_iou: float | None = None,
 ) -> dict[str, object]:
-    """One picture in one row: mean certainty and, of an ensemble, expected IoU, both 0…1, then share 0…1, area and number of objects of every class.
+    """One picture in one row: mean certainty and, of an ensemble, expected IoU, both 0…1.
 
+    Then share 0…1, area and number of objects of every class.
     counts: (256,) pixels of each class.
     """
     row: dict[str, object] = {"picture": picture, "mean_certainty": certainty}

@@ -239,9 +239,8 @@ def write_order(output: Path, results: SplitResults, expected: dict[str, float])
     if len(names) > 2:
         rank = spearmanr([expected[name] for name in names], [true[name] for name in names]).statistic
         number = counted(len(names), "picture")
-        print(
-            f"\nexpected IoU, by the agreement of the networks: Spearman {rank:.2f} with the true one, {number}"
-        )
+        found = f"Spearman {rank:.2f} with the true one, {number}"
+        print(f"\nexpected IoU, by the agreement of the networks: {found}")
     return ["order.csv"]
 
 

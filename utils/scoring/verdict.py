@@ -198,7 +198,7 @@ def judge_history(mious: Sequence[float], losses: Sequence[float], voc_root: obj
 def judge_overfit(
     miou: float, losses: Sequence[float], steps: int, pictures: Sequence[str], voc_root: object
 ) -> list[Finding]:
-    """Whether a network that saw only these pictures has learned them. losses: of each epoch in their order."""
+    """Whether a network that saw only these pictures has learned them. losses: of each epoch, in order."""
     if miou >= LEARNED:
         return []
     evidence = f"mIoU {miou:.1%} on {', '.join(pictures)} after {counted(steps, 'step')} on nothing else"

@@ -30,7 +30,7 @@ from utils.training.parts import (
     split_batch,
 )
 from utils.training.schedule import Schedule
-from utils.training.state import fit_optimizer
+from utils.training.state import fit_optimizer, regroup
 
 # Logits (N, K, h, w), masks (N, H, W) uint8 and perhaps border weights (N, H, W) → the loss, a scalar.
 Criterion = Callable[..., Tensor]
@@ -155,7 +155,8 @@ class Trainer:
         """Raises ValueError for an optimizer's state that does not fit; see `utils.training.state`, too."""
         self.net.load_state_dict(state["model"])
         # The settings of this part of the run hold (rate, weight decay, …), not those of the part before.
-        self.optimizer.load_state_dict(fit_optimizer(state["optimizer"], self.optimizer))
+        saved = regroup(state["optimizer"], self.optimizer, self.net)
+        self.optimizer.load_state_dict(fit_optimizer(saved, self.optimizer))
         losses = state.get("losses")
         self.losses = [] if losses is None else list(losses.to(self.precision.device))
         self.began = state.get("began")

@@ -89,6 +89,25 @@ def fit_optimizer(given: Any, optimizer: torch.optim.Optimizer) -> dict[str, Any
     return {"state": state, "param_groups": own["param_groups"]}
 
 
+def regroup(given: Any, optimizer: torch.optim.Optimizer, net: nn.Module) -> Any:
+    """An optimizer's state from before norms and biases had groups of their own, in today's order.
+
+    Then the groups were the encoder and the rest, as the network lists them. Others stay as they are.
+    """
+    if not isinstance(given, dict) or not isinstance(given.get("state"), dict):
+        return given
+    if len(given.get("param_groups", ())) != 2 or len(optimizer.param_groups) != 4:
+        return given
+    before = {id(parameter): number for number, parameter in enumerate(net.parameters())}
+    order = [before[id(parameter)] for group in optimizer.param_groups for parameter in group["params"]]
+    states = given["state"]
+    moved = {number: states[old] for number, old in enumerate(order) if old in states}
+    groups = [
+        group | {"lr": given["param_groups"][0].get("lr")} for group in optimizer.state_dict()["param_groups"]
+    ]
+    return {"state": moved, "param_groups": groups}
+
+
 def fit_moments(values: Any, parameter: nn.Parameter, names: set[str], number: int) -> dict[str, Tensor]:
     expected = names if "momentum_buffer" in names else names | {"step"}
     if not isinstance(values, dict) or not set(values) <= expected:
