@@ -80,6 +80,8 @@ def test_pictures_learned_by_heart_are_the_same_to_train_and_to_validate(folder,
         write_image(folder.image_path(name), np.where(mask, 220, 30).astype(np.uint8))
     train.main(tiny(folder, logs, overfit=2, epochs=40, lr=0.02))
     assert load_checkpoint(logs / "run_overfit" / "best.pth").trained_on == folder.read_split("train")
+    settings = load_checkpoint(logs / "run_overfit" / "best.pth").settings
+    assert (settings["augmentation"], settings["batch_size"]) == ("none", 2)
     output, warnings = capsys.readouterr()
     assert "learned by heart: mIoU" in output
     assert "too good" not in warnings

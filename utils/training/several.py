@@ -19,6 +19,7 @@ from utils.training.learning_curve import fit_curve
 from utils.voc.folder import VocFolder
 
 MINUTES = 1.0  # in which pictures are learned by heart, where --max-minutes says nothing else
+CROP = (256, 256)  # of pictures that are learned by heart
 SHARES = (4, 4, 2, 2, 1, 1)  # parts of the pictures that the runs of a learning curve see: 1/4 … 1/1
 FEWEST = 4  # pictures of a learning curve
 LOOKED_AT = 20  # pictures among which those to learn by heart are chosen
@@ -93,7 +94,10 @@ def overfit(config: Any, train_once: TrainOnce) -> None:
     folder = VocFolder(config.voc_root)
     names = choose_rich(folder, folder.read_split("train"), config.overfit)
     name, minutes = f"{config.run_name}_overfit", config.max_minutes or MINUTES
-    run = replace(config, overfit=None, augmentation="none", run_name=name, max_minutes=minutes)
+    # Many small steps: a network learns by steps.
+    crop = config.input_shape or (None if config.fit == "letterbox" else CROP)
+    small = {"input_shape": crop, "batch_size": config.batch_size or 2}
+    run = replace(config, overfit=None, augmentation="none", run_name=name, max_minutes=minutes, **small)
     outcome = train_once(run, (names, names))
     miou = outcome.scores.miou
     findings = judge_overfit(miou, outcome.losses, outcome.steps, names, config.voc_root)
