@@ -1,7 +1,7 @@
 """Long trials, outside the suite: python -m tests.soak kills (or checkpoints, masks, labelme) --count 50.
 
 kills: a training is killed (kill -9) at random instants, resumed, killed again …, and has to end with the
-weights, averages, history and best score of one that was never stopped. 50 kills take about 10 minutes.
+weights, averages, history and best score of one that was never stopped. 50 kills take about 5 minutes.
 checkpoints, masks, labelme: files with random bytes changed, cut, doubled or swapped. Each has to be read as
 it was written or refused with a message, in bounded memory. 10,000 take 1 to 5 minutes.
 """
