@@ -7,6 +7,7 @@ from tyro.conf import OmitArgPrefixes
 
 from utils.core.console import UserError, quoted, run_script
 from utils.core.files import write_lines
+from utils.core.locks import take_lock
 from utils.core.settings import check_settings
 from utils.doctor.checks import check_pictures, check_values
 from utils.doctor.examination import Examination, examine
@@ -62,10 +63,14 @@ def main(config: Config) -> None:
     copies = copy_keys([record.name for record in records], digests, looks)
     plan = plan_splits(folder, config.splits, records, copies)
 
-    if repair.active:
-        write_repaired(repair, pairs, [report.repaired for report in examination.reports])
-    class_names = settle_class_names(repair, class_names, examination)
-    plan.write()
+    lock = take_lock(folder.root, "wait until that has ended, then run this again")
+    try:
+        if repair.active:
+            write_repaired(repair, pairs, [report.repaired for report in examination.reports])
+        class_names = settle_class_names(repair, class_names, examination)
+        plan.write()
+    finally:
+        lock.release()
 
     statistics = describe(examination, class_names)
     proposals = propose_settings(folder, examination, statistics)

@@ -1,5 +1,6 @@
 """Which mask belongs to which picture: near misses, strays, two of a name."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from PIL import Image
 from scripts import cut_off, save_as, snapshot
 
 from utils.core.files import write_lines
+from utils.core.locks import take_lock
 from utils.images.palette import voc_palette
 from utils.images.reading import read_mask
 from utils.images.writing import write_image, write_mask
@@ -151,3 +153,30 @@ def test_copies_under_another_name(folder, capsys):
         train = folder.read_split("train")
         assert ("a" in train) == ("copy" in train)
     assert "in train and in val" not in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+@pytest.mark.parametrize("name", ["b\nc", "b\x1b[2J", os.fsdecode(b"b\xcd\xff")], ids=ascii)
+def test_names_that_lists_cannot_hold(folder, name):
+    (folder.images_dir / "b.png").rename(folder.images_dir / f"{name}.png")
+    folder.mask_path("b").rename(folder.mask_path(name))
+    error = find_fault(folder)
+    assert error.code == "name-unprintable"
+    assert ascii(name) in error.found
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+@pytest.mark.parametrize("name", ["CON", "com1.x", "A", "b?"])
+def test_names_that_other_systems_cannot_hold(folder, capsys, name):
+    add(folder, name, MASK)
+    check(folder)
+    assert "another system cannot hold" in capsys.readouterr().err
+
+
+def test_another_repair_of_the_folder_is_waited_for(folder):
+    lock, before = take_lock(folder.root, ""), snapshot(folder.root)
+    assert find_fault(folder).code == "folder-in-use"
+    assert snapshot(folder.root) == before
+    lock.release()
+    check(folder)
+    assert not (folder.root / ".lock").exists()

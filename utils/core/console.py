@@ -4,6 +4,7 @@ import os
 import re
 import shlex
 import sys
+import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -104,9 +105,14 @@ def memory_error(error: Exception, remedies: Mapping[str, str] = REMEDIES) -> Us
     return UserError(code, "memory", found[:200], "enough for what is to be done", remedy)
 
 
+def has_controls(text: str) -> bool:
+    """Whether characters in it control a terminal or end lines, or stand for bytes that are no UTF-8."""
+    return any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in text)
+
+
 def visible(text: str) -> str:
     """The text with control characters as escapes: those of a name in a file could rewrite the terminal."""
-    return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
+    return "".join(ascii(c)[1:-1] if c not in "\n\t" and has_controls(c) else c for c in text)
 
 
 def warn(message: str) -> None:

@@ -1,13 +1,32 @@
 """A folder that one process at a time writes to."""
 
+import os
+from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from utils.core.console import UserError
 
-Lock = FileLock
 NAME = ".lock"  # of the file in the folder that is locked
+
+
+class Lock:
+    """A lock that is held until `release`, which removes its file."""
+
+    def __init__(self, path: Path):
+        self.path, self.lock = path, FileLock(path, timeout=0)
+        self.lock.acquire()
+
+    def release(self) -> None:
+        if self.lock.is_locked:
+            # Before others can take it; Windows allows it only after that.
+            with suppress(OSError):
+                self.path.unlink()
+            self.lock.release()
+            if os.name == "nt":
+                with suppress(OSError):
+                    self.path.unlink()
 
 
 def take_lock(folder: Path, remedy: str) -> Lock:
@@ -17,8 +36,7 @@ def take_lock(folder: Path, remedy: str) -> Lock:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / NAME, timeout=0)
-        lock.acquire()
+        lock = Lock(folder / NAME)
     except Timeout:
         found, expected = "another process is writing to it", "a folder that nobody else writes to"
         raise UserError("folder-in-use", folder, found, expected, remedy) from None

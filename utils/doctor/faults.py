@@ -15,6 +15,7 @@ WARNINGS = {
     "mask-one-class": "masks are all one class",
     "masks-perhaps-objects": "values that may number the objects of a picture, instead of classes",
     "mask-turn-unknown": "pictures turned by EXIF, whose masks may lie either way",
+    "name-not-portable": "names that another system cannot hold",
     "picture-16-bit": "pictures have 16 bits, unlike the others",
     "picture-8-bit": "pictures have 8 bits, unlike the others",
     "picture-color": "pictures are in color, unlike the others",

@@ -1,11 +1,14 @@
 """Which mask belongs to which picture of a VOC folder, and the faults of their names."""
 
 import filecmp
+import re
+import unicodedata
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from utils.core.console import UserError, quoted
+from utils.core.console import UserError, has_controls, quoted
 from utils.doctor.faults import warning
 from utils.doctor.originals import find_changed_masks
 from utils.doctor.repair import MaskRepair, Pair
@@ -14,6 +17,8 @@ from utils.images.reading import IMAGE_SUFFIXES
 from utils.voc.folder import VocFolder, files_by_name, is_image, list_images
 from utils.voc.names import match_names, natural_key
 from utils.voc.strangers import pictures_below
+
+NOT_ON_WINDOWS = re.compile(r'^(con|prn|aux|nul|com\d|lpt\d)(\.|$)|[<>:"|?*\\]', re.IGNORECASE)
 
 
 def list_pairs(folder: VocFolder, repair: MaskRepair) -> tuple[list[Pair], list[UserError]]:
@@ -34,12 +39,33 @@ def list_pairs(folder: VocFolder, repair: MaskRepair) -> tuple[list[Pair], list[
         for name, path in pictures.items()
         if name != name.strip()
     ]
+    faults += name_faults(pictures)
     faults += _find_strangers(folder)
     masks, mask_faults = _find_masks(folder, repair, pictures)
     pairs = [Pair(name, pictures[name], masks[name]) for name in sorted(masks, key=natural_key)]
     faults += mask_faults
     faults += [warning("picture-without-mask", path) for name, path in pictures.items() if name not in masks]
     return pairs, faults + (find_changed_masks(folder, pairs) if repair.active else [])
+
+
+def name_faults(pictures: dict[str, Path]) -> list[UserError]:
+    """Names that lists in UTF-8 cannot hold, or that a disk of another system cannot."""
+    faults, spellings = [], defaultdict(list)
+    for name, path in pictures.items():
+        spellings[unicodedata.normalize("NFC", name).casefold()].append(path)
+        if has_controls(name):
+            found = f"the name {name!a}, with characters that cannot be written"
+            faults.append(UserError("name-unprintable", path, found, "letters, digits, signs", "rename it"))
+        elif NOT_ON_WINDOWS.search(name):
+            faults.append(warning("name-not-portable", path, f"Windows has no file {name}", "rename it"))
+    for twins in spellings.values():
+        if len(twins) > 1:
+            found, remedy = (
+                f"beside {twins[0].name}, which is the same name on Windows and macOS",
+                "rename one",
+            )
+            faults.append(warning("name-not-portable", twins[1], found, remedy))
+    return faults
 
 
 def _find_strangers(folder: VocFolder) -> list[UserError]:

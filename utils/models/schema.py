@@ -12,6 +12,7 @@ from msgspec import Meta
 from torch import Tensor, nn
 
 from nets.config import NetworkConfig
+from utils.core.console import has_controls
 
 MAX_DEPTH, MAX_VALUES = 16, 5_000_000  # of nested containers; of the values in all of them
 NUMBERS = {torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.uint8}
@@ -83,7 +84,7 @@ def check_description(content: dict[str, Any]) -> None:
         )
     if found.threshold is not None and (count != 2 or math.isnan(found.threshold)):
         raise ValueError("a threshold, which only two classes have")
-    if len(set(found.class_names)) < count or not all(name.isprintable() for name in found.class_names):
+    if len(set(found.class_names)) < count or any(map(has_controls, found.class_names)):
         raise ValueError("class names that are not printable text, each another one")
     if not len(scaling.mean) == len(scaling.std) == network.in_channels:
         raise ValueError(f"normalisation of {len(scaling.mean)} channels for {network.in_channels}")
