@@ -96,7 +96,10 @@ def regroup(given: Any, optimizer: torch.optim.Optimizer, net: nn.Module) -> Any
     """
     if not isinstance(given, dict) or not isinstance(given.get("state"), dict):
         return given
-    if len(given.get("param_groups", ())) != 2 or len(optimizer.param_groups) != 4:
+    saved = given.get("param_groups")
+    if not isinstance(saved, list) or not all(isinstance(group, dict) for group in saved):
+        return given
+    if len(saved) != 2 or len(optimizer.param_groups) != 4:
         return given
     before = {id(parameter): number for number, parameter in enumerate(net.parameters())}
     order = [before[id(parameter)] for group in optimizer.param_groups for parameter in group["params"]]
