@@ -57,9 +57,7 @@ REMEDIES = {
 class NetworkFlags(NetworkConfig):
     """Settings of the network."""
 
-    depth: int | None = (
-        None  # plain: number of times the resolution is halved; None: by the widths of classes
-    )
+    depth: int | None = None  # plain: number of times the resolution is halved; None: by the data
     deep_supervision: bool = True  # the decoder's coarser maps are scored, too, where convolutions are padded
     pad_picture: Suppress[bool] = True  # no flag: only the weights of Pytorch-UNet turn it off
 
@@ -144,10 +142,9 @@ def train(config: Config, device: torch.device, started: float, names: Split | N
     torch.manual_seed(config.seed)
     precision = Precision(device, from_first(lambda: choose_precision(config.precision, device).dtype))
     resume = from_first(find_interrupted) or find_last(config.resume, config.save_dir)
-    config = replace(config, resume=resume)
     data = from_first(lambda: read_data(config, names))
-    start = from_first(lambda: read_start(config.model_path, config.resume))
-    config = resolve_network(config, data, start)
+    start = from_first(lambda: read_start(config.model_path, resume))
+    config = resolve_network(replace(config, resume=resume), data, start)
     net = build_network(config.network)
     network = config.network
     normalisation = load_start(net, start, data, network.backbone, network.in_channels, config.pretrained)
