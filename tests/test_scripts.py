@@ -75,7 +75,8 @@ def test_what_helps_when_memory_runs_out_is_advice_for_this_script(script, monke
     def run_out(_):
         raise MemoryError
 
-    used = re.search(r"run_script\(main, Config, __doc__(?:, (\w+))?(?:, \w+)?\)", inspect.getsource(module))[1]
+    call = r"run_script\(main, Config, __doc__(?:, (\w+))?(?:, \w+)?\)"
+    used = re.search(call, inspect.getsource(module))[1]
     assert (used == "REMEDIES") == hasattr(module, "REMEDIES")
     monkeypatch.setattr(sys, "argv", [script])
     with pytest.raises(SystemExit) as end:
