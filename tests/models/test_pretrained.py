@@ -125,7 +125,7 @@ def test_a_frozen_phase_has_its_own_batch_size_and_rate_and_moves_the_decoder_on
     monkeypatch.setattr(utils.training.epochs, "train_one_epoch", spy)
     train.main(with_settings(config, **changes))
     torch.manual_seed(config.seed)
-    start = build(NetworkConfig(3, 3, base_channels=4, depth=2)).state_dict()
+    start = build(NetworkConfig(3, 3, base_channels=4, depth=2, deep_supervision=True)).state_dict()
     encoder = [key for key in start if key.startswith("encoder.")]
     assert all(torch.equal(seen[1][0][key], start[key]) for key in encoder)
     assert not torch.equal(seen[0][0]["head.weight"], start["head.weight"])
