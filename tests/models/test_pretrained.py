@@ -131,7 +131,7 @@ def test_a_frozen_phase_has_its_own_batch_size_and_rate_and_moves_the_decoder_on
     assert not torch.equal(seen[0][0]["head.weight"], start["head.weight"])
     assert not torch.equal(seen[2][0]["encoder.levels.0.0.weight"], start["encoder.levels.0.0.weight"])
     assert [steps for *_, steps in seen] == [2, 2, 4]
-    encoder_lr, decoder_lr = seen[2][1]
+    encoder_lr, _, decoder_lr, _ = seen[2][1]  # each with its norms and biases
     assert encoder_lr == pytest.approx(0.1 * decoder_lr)
 
 
