@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from utils.core.console import UserError, note, quoted
+from utils.core.console import UserError, quoted
 from utils.core.processes import this_process
 from utils.core.tables import write_table
 from utils.images.plots import lettering, save_for_print
@@ -76,12 +76,7 @@ def train_folds(config: Any, train_once: TrainOnce) -> None:
         run = replace(config, folds=None, fold=fold, run_name=f"{config.run_name}_fold{fold}")
         last = config.save_dir / run.run_name / "last.pth"
         print(f"\n== fold {fold}, {fold + 1} of {wanted} ==")
-        try:
-            train_once(replace(run, resume=last) if last.is_file() else run, None)
-        except UserError as error:
-            if error.code != "run-finished":
-                raise
-            note(f"{last.parent} is finished already")
+        train_once(replace(run, resume=last) if last.is_file() else run, None)
         paths.append(config.save_dir / run.run_name / "best.pth")
     weights = " ".join(map(quoted, paths))
     print("\nall folds are trained. Score each on its held-out part, and predict with all of them:")
