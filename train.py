@@ -201,7 +201,7 @@ def check_config(config: Config) -> None:
         raise conflict(found, "epochs left for the whole network", "raise --epochs or freeze fewer epochs")
 
 
-def read_data(config: Config, names: Split | None) -> Data:
+def read_data(config: Config, names: Split | None = None) -> Data:
     """The checked data set. The demo set is drawn first if it is asked for and not there."""
     if config.voc_root == DEMO and not (VocFolder(DEMO).splits_dir / "test.txt").exists():
         print(f"drawing the demo set into {DEMO}")

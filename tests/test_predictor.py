@@ -293,8 +293,8 @@ def test_threshold_of_an_ensemble_is_the_mean_if_all_have_one(tmp_path):
     thresholds = {"a": 0.2, "b": 0.6, "c": None}
     paths = {}
     for name, threshold in thresholds.items():
-        checkpoint = describe()
-        checkpoint.threshold = threshold
+        two = {"class_names": ["background", "cell"], "palette": PALETTE[:2]}
+        checkpoint = describe({"num_classes": 2}, threshold=threshold, **two)
         paths[name] = tmp_path / f"{name}.pth"
         save_checkpoint(paths[name], checkpoint)
     assert Unet(paths["a"], "cpu").threshold == 0.2

@@ -65,7 +65,7 @@ def test_windows_separators_in_image_path(tmp_path, image_data):
     (tmp_path / "图片 1" / "a b.png").write_bytes(picture_bytes())
     annotation = read_annotation(path)
     assert annotation.picture == picture_bytes()
-    assert annotation.remarks == {}
+    assert list(annotation.remarks) == ["the picture lies outside the folder of the file"]
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def test_a_picture_that_fails_is_named_with_its_error(tmp_path, method):
     with refused("picture-format", folder.image_path("cells_1")):
         list(loader(folder))
     # A bug, not a mistake of the user.
-    with pytest.raises(RuntimeError, match=r"cells_0\.png: TypeError"):
+    with pytest.raises(RuntimeError, match=r"cells_0\.png: ValueError"):
         list(loader(folder, channels="three"))
 
 
