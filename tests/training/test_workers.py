@@ -58,7 +58,8 @@ try:
         if number == 1:
             os.kill(batches._iterator._workers[0].pid, signal.SIGKILL)
 except RuntimeError as error:
-    print(memory_error(error).code)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # PyTorch's handler would raise once more
+    print(memory_error(error).code, flush=True)
     os._exit(0)
 """
 
