@@ -31,7 +31,7 @@ from utils.training.border_weights import BorderWeights, make_temporary_folder
 from utils.training.data import Data, check_class_settings, load_data
 from utils.training.engine import Trainer, make_optimizer, measure_speed, parameter_groups
 from utils.training.epochs import train_and_validate
-from utils.training.launch import Follower, check_parts, find_interrupted, open_in_first
+from utils.training.launch import Follower, check_parts, ending_with_first, find_interrupted, open_in_first
 from utils.training.losses import Loss, make_criterion, resolve_class_weights
 from utils.training.messages import print_plan, print_result
 from utils.training.resuming import resume_run
@@ -169,7 +169,8 @@ def train(config: Config, device: torch.device, started: float, names: Split | N
     parts = trainer, (train_loader, val_loader), loss_of, unet, config.compile
     run = open_in_first(lambda: open_run(config, start, checkpoint, trainer, data), start, trainer)
     if isinstance(run, Follower):
-        train_and_validate(*parts, run)
+        with ending_with_first(trainer):
+            train_and_validate(*parts, run)
         return None
     pictures = RunPictures(run, unet.predict, data)
     with saving_when_stopped(run, trainer):

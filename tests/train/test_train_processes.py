@@ -73,6 +73,30 @@ def test_a_killed_process_ends_the_run_and_torchrun_resumes_it(pictures, tmp_pat
     assert [row.epoch for row in read_history(folder / "history.csv")] == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM")
+def test_a_run_that_is_asked_to_end_saves_its_step_and_goes_on(pictures, tmp_path):
+    flags = ["--voc-root", pictures.root, *TINY, "--epochs", "60", "--run-name", "run"]
+    command = [sys.executable, *LAUNCH, ROOT / "train.py", *flags]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"}
+    with (tmp_path / "out").open("w") as out:
+        launched = subprocess.Popen(
+            list(map(str, command)), cwd=tmp_path, env=environment, stdout=out, stderr=out
+        )
+        while not (tmp_path / "logs" / "run" / "last.pth").exists():
+            assert launched.poll() is None, (tmp_path / "out").read_text("utf-8")
+            time.sleep(0.01)
+        launched.terminate()
+        assert launched.wait() != 0
+    said = (tmp_path / "out").read_text("utf-8")
+    assert said.count("saved in epoch") == 1
+    assert "error: " not in said
+    done = len(read_history(tmp_path / "logs" / "run" / "history.csv"))
+    resumed = train_in_two(pictures, tmp_path, "--epochs", str(done + 1), "--resume", "logs/run")
+    assert resumed.returncode == 0, resumed.stderr
+    rows = read_history(tmp_path / "logs" / "run" / "history.csv")
+    assert [row.epoch for row in rows] == list(range(1, done + 2))
+
+
 def test_a_mistake_is_reported_once(pictures, tmp_path):
     pictures.write_split("val", ["gone"])
     done = train_in_two(pictures, tmp_path)

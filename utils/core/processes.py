@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,6 +18,7 @@ from utils.core.console import UserError
 Value = TypeVar("Value")
 # Of a process that says nothing. Long, because one may read a large data set while the others wait.
 PATIENCE = timedelta(hours=2)
+RUNS = count()
 
 
 def this_process() -> tuple[int, int]:
@@ -37,23 +39,23 @@ def device_of_process(name: str) -> str:
 
 def gather(value: Value) -> list[Value]:
     """The values of all processes in order of rank, on each of them. Blocks until all have called it."""
-    _, count = this_process()
-    if count == 1:
+    _, number = this_process()
+    if number == 1:
         return [value]
     if not dist.is_initialized():
         # One process may finish long before another.
         dist.init_process_group("gloo", timeout=timedelta(days=7))
         # Its threads must end before the interpreter does, or the process aborts now and then.
         atexit.register(dist.destroy_process_group)
-    values: list = [None] * count
+    values: list = [None] * number
     dist.all_gather_object(values, value)
     return values
 
 
 def from_first(make: Callable[[], Value]) -> Value:
     """What `make` returns in the first process, in all of them. It is called there alone."""
-    rank, count = this_process()
-    if count == 1:
+    rank, number = this_process()
+    if number == 1:
         return make()
     box = [None if rank else make()]
     dist.broadcast_object_list(box, src=0)
@@ -67,8 +69,8 @@ def joined_processes(device: torch.device) -> Iterator[None]:
     Only the first writes to the console. When one fails, its message is the only one: the others, whose next
     exchange fails, end without a word. A process that was killed is reported by one that is left.
     """
-    rank, count = this_process()
-    if count == 1:
+    rank, number = this_process()
+    if number == 1:
         yield
         return
     share_cores()
@@ -76,9 +78,10 @@ def joined_processes(device: torch.device) -> Iterator[None]:
         torch.cuda.set_device(device)
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     # torchrun keeps its store when it starts the processes again, with all that the first ones wrote.
-    store = dist.PrefixStore(f"attempt {attempt}", shared_store())
+    # A program may train several runs, one after another.
+    store = dist.PrefixStore(f"attempt {attempt}, run {next(RUNS)}", shared_store())
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, timeout=PATIENCE, store=store, rank=rank, world_size=count)
+    dist.init_process_group(backend, timeout=PATIENCE, store=store, rank=rank, world_size=number)
     try:
         with quiet(rank > 0):
             yield
@@ -133,8 +136,8 @@ def is_lost_connection(error: BaseException) -> bool:
 
 
 def lost_process() -> UserError:
-    rank, count = this_process()
-    found = f"one of the {count} processes has ended, reported by process {rank}: killed, or out of memory"
+    rank, number = this_process()
+    found = f"one of the {number} processes has ended, reported by process {rank}: killed, or out of memory"
     expected = "all of them, until the run is over"
     remedy = "see what torchrun says below; then continue with --resume, or let torchrun start again"
     return UserError("process-lost", "torchrun", found, expected, f"{remedy}: --max-restarts 3")

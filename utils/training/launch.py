@@ -1,17 +1,22 @@
 """A run in several processes: one writes, the others follow, and torchrun may start them all again."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 import torch.distributed as dist
 
 from utils.core.console import UserError, counted, note
 from utils.core.processes import shared_store, this_process
+from utils.core.signals import stop_requested
 from utils.training.engine import Trainer
+from utils.training.parts import add_up
 from utils.training.run_folder import Run
 from utils.training.start import Start
+from utils.training.watching import Stopped
 
 FOLDER = "run folder"  # the key under which torchrun's store keeps it
 
@@ -44,7 +49,20 @@ def open_in_first(open_run: Callable[[], Run], start: Start, trainer: Trainer) -
     if not start.last:
         return Follower(0)
     trainer.load_state(start.last.training, start.last.model)
+    if trainer.schedule.budget:
+        trainer.schedule.budget.deduct(0)  # by the clock of the first process, which counts its seconds
     return Follower(start.last.training["epoch"])
+
+
+@contextmanager
+def ending_with_first(trainer: Trainer) -> Iterator[None]:
+    """A signal to end is noted. The first process then saves, and this one waits for its end."""
+    with stop_requested("the first process saves") as trainer.stop:
+        try:
+            yield
+        except Stopped:
+            add_up(torch.zeros(1))  # fails when the first process has ended
+            raise
 
 
 def find_interrupted() -> Path | None:

@@ -131,6 +131,11 @@ def add_up(own: Tensor) -> Tensor:
     return own
 
 
+def any_process(flag: object) -> bool:
+    """Whether it is true in one of the processes."""
+    return bool(add_up(torch.tensor(int(bool(flag)))))
+
+
 def share_gradients(net: nn.Module) -> nn.Module:
     """The network whose gradients are those of all processes; itself where there is one process.
 

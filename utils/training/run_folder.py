@@ -2,10 +2,9 @@
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
@@ -152,13 +151,11 @@ def write_config(folder: Path, settings: dict[str, object]) -> None:
 def saving_when_stopped(run: Run, trainer: Trainer) -> Iterator[None]:
     """After Ctrl-C or SIGTERM the step is finished and saved, and the program ends; see `watch`.
 
-    Beside other processes of a run, each at its own step, the program ends at once. Closes the run. Raises
-    UserError in the end if its last epoch could not be saved.
+    Closes the run. Raises UserError in the end if its last epoch could not be saved.
     """
-    alone, promise = int(os.environ.get("WORLD_SIZE", 1)) == 1, "finishing this step, then saving"
     resume = f"resume with --resume {quoted(run.folder)}"
     try:
-        with stop_requested(promise) if alone else nullcontext(trainer.stop) as stop:
+        with stop_requested("finishing this step, then saving") as stop:
             trainer.stop = stop
             try:
                 yield

@@ -7,6 +7,7 @@ import torch
 
 from utils.core.console import UserError
 from utils.training.engine import Trainer
+from utils.training.parts import any_process
 
 CHECK_EVERY = 50  # steps on a GPU, which would have to be waited for at each
 TOLERATED = 10  # steps in a row with a gradient scaler, which skips those that overflow and lowers its scale
@@ -23,7 +24,10 @@ class Stopped(Exception):
 def watch(trainer: Trainer, loader: Any) -> Iterator:
     """The batches of training. Raises Stopped after a signal, UserError for a loss that is not finite."""
     batches = loader.batch_sampler
-    for number, batch in enumerate(until_stopped(trainer, loader), start=batches.first + 1):
+    for number, batch in enumerate(loader, start=batches.first + 1):
+        # A signal reaches processes at different times, but all have to end after the same step.
+        if any_process(trainer.stop):
+            raise Stopped
         yield batch
         if trainer.precision.device.type == "cpu" or number % CHECK_EVERY == 0 or number == len(batches):
             check_losses(trainer, loader)
