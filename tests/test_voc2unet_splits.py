@@ -40,6 +40,17 @@ def test_an_earlier_test_split_is_never_trained_on(tmp_path, capsys):
     assert not set(apart) & set(splits["trainval"]) and len(splits["trainval"]) == 8
 
 
+def test_a_test_split_of_ones_own_is_drawn_anew_only_on_request(tmp_path):
+    folder = make_pairs(tmp_path / "voc", 10)
+    folder.write_split("test", ["slice_1", "slice_4", "slice_7"])
+    check(folder, test_percent=10)
+    splits = read_splits(folder)
+    assert splits["test"] == ["slice_1", "slice_4", "slice_7"]
+    assert len(splits["trainval"]) == 7 and not set(splits["test"]) & set(splits["trainval"])
+    check(folder, test_percent=10, overwrite=True)
+    assert len(read_splits(folder)["test"]) == 1
+
+
 def test_a_test_split_in_another_encoding_is_told(tmp_path):
     folder = make_pairs(tmp_path / "voc", 4)
     check(folder)

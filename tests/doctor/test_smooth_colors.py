@@ -40,3 +40,20 @@ def test_edges_are_no_classes(tmp_path):
     for name, drawing in drawings.items():
         expected = np.where(drawing[..., 0] > 127, 1, np.where(drawing[..., 2] > 127, 2, 0))
         np.testing.assert_array_equal(read_mask(folder.masks_dir / name), expected)
+
+
+def test_few_smooth_colors_are_edges_too(tmp_path):
+    folder = make_pairs(tmp_path / "voc", 4)
+    for index, path in enumerate(sorted(folder.masks_dir.iterdir())):
+        save_as(folder.image_path(path.stem), np.full((64, 64), index, np.uint8))
+        drawing = np.zeros((64, 64, 3), np.uint8)
+        drawing[10:50, 10:50], drawing[20:40, 20:40] = (255, 0, 0), (0, 0, 255)
+        # Two steps from each area to the next: five or six colors at edges in all.
+        for top, bottom, color in ((9, 50, (128, 0, 0)), (19, 40, (170, 0, 85)), (20, 39, (85, 0, 170))):
+            drawing[top, 10:50], drawing[bottom, 10:50] = color, color
+        save_as(path, drawing)
+    with pytest.raises(UserError) as caught:
+        check(folder)
+    assert caught.value.code == "mask-colors"
+    assert "drawn areas: " in caught.value.remedy and "--nearest" in caught.value.remedy
+    assert "128 0 0" not in caught.value.remedy

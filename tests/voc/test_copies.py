@@ -39,6 +39,12 @@ def test_copies_look_the_same_and_others_do_not(cells, kind):
     assert alike_pairs(looks) == [(index, index + len(cells)) for index in range(len(cells))]
 
 
+def test_strongly_colored_pictures_look_like_their_jpegs():
+    images = [np.random.default_rng(seed).integers(0, 256, (64, 64, 3)).astype(np.uint8) for seed in range(8)]
+    looks = [look_of(image) for image in [*images, *(as_jpeg(image, 80) for image in images)]]
+    assert alike_pairs(looks) == [(index, index + len(images)) for index in range(len(images))]
+
+
 def test_blank_pictures_have_no_look():
     rng = np.random.default_rng(0)
     assert look_of(rng.integers(20, 23, (64, 64)).astype(np.uint8)) == b""

@@ -20,6 +20,7 @@ from utils.voc.colors import (
     BLACK_WHITE,
     BUILT_IN,
     WHITE,
+    are_mixtures,
     color_shares,
     color_text,
     farthest,
@@ -188,7 +189,8 @@ def judge_colors(errors: Sequence[CodedMaskError], repair: MaskRepair) -> None:
         f"for each of the colors {shown}",
     )
     drawn = find_areas([error.evidence for error in errors], colors)
-    if not tables and drawn and len(colors) > len(drawn) + SMOOTH_COLORS:
+    mixed = len(colors) > len(drawn) + SMOOTH_COLORS or are_mixtures(set(colors) - set(drawn), drawn)
+    if not tables and drawn and mixed:
         # Smooth edges: a line for each of their colors would make classes of them.
         nearest = max(nearest, farthest(colors, drawn))
         purpose = f"per class (drawn areas: {list_some([color_text(color) for color in drawn], 8)})"

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -146,6 +147,18 @@ def farthest(found: Iterable[int], colors: Sequence[int]) -> int:
     values = np.array([unpack(color) for color in found])
     apart = [np.linalg.norm(values - np.array(unpack(color)), axis=1) for color in colors]
     return int(np.ceil(np.min(apart, axis=0).max()))
+
+
+def are_mixtures(found: Iterable[int], colors: Sequence[int], distance: float = 3) -> bool:
+    """Whether three packed colors or more are found, each between two of `colors`, as at smooth edges."""
+    values = np.array([unpack(color) for color in found], np.float64).reshape(-1, 3)
+    ends = [np.array(unpack(color), np.float64) for color in colors]
+    apart = np.full(len(values), np.inf)
+    for one, other in combinations(ends, 2):
+        line = other - one
+        share = np.clip((values - one) @ line / (line @ line), 0, 1)
+        apart = np.minimum(apart, np.linalg.norm(values - one - share[:, None] * line, axis=1))
+    return len(values) >= 3 and bool((apart <= distance).all())
 
 
 def keeps_to_colors(counts: dict[int, int], colors: list[int], distance: float = 14) -> bool:

@@ -13,20 +13,22 @@ from utils.voc.drawing import connect
 
 SIDE = 16  # of the perceptual hash, which has SIDE² bits
 # Copies that were compressed, halved or brightened differ by at most 12 bits, neighbouring slices of electron
-# microscopy by 58 or more, different photographs by 40 or more (docs/data.md).
+# microscopy by 60 or more, different photographs by 38 or more (docs/data.md).
 BITS_APART = 16
 
 
 def look_of(image: np.ndarray) -> bytes:
     """Perceptual hash of a picture (H, W[, C]) uint8 or uint16: alike for copies; empty without contrast.
 
-    The signs of the low frequencies of its brightness (imagehash.phash).
+    The signs of the low frequencies of its brightness (imagehash.phash). Of colors that is their luminance,
+    which JPEG keeps best.
     """
     channels = image if image.ndim == 2 else np.ascontiguousarray(image[..., :3])
     # Four times what the hash resolves; imagehash alone takes long for large pictures.
     size = min(image.shape[1], 256), min(image.shape[0], 256)
     gray = cv2.resize(channels, size, interpolation=cv2.INTER_AREA).astype(np.float32)
-    gray = gray if gray.ndim == 2 else gray.mean(axis=2)
+    if gray.ndim == 3:
+        gray = cv2.cvtColor(gray, cv2.COLOR_RGB2GRAY) if image.shape[2] == 3 else gray.mean(axis=2)
     low, high = float(gray.min()), float(gray.max())
     # Blank pictures, which differ by noise alone, would all look the same.
     if high - low < 4:

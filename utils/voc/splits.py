@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -72,8 +72,9 @@ def plan_splits(
 ) -> SplitPlan:
     """Draw train, val, trainval and test, then the folds. copies: name → key, the same for copies.
 
-    Existing files are kept, and checked, unless `overwrite`. Without test_percent an earlier test.txt keeps
-    its names. Copies of one picture stay on one side. Raises UserError for a split that cannot be.
+    Existing files are kept, and checked, unless `overwrite`. An earlier test.txt keeps its names, unless
+    test_percent draws it anew. Copies of one picture stay on one side.
+    Raises UserError for a split that cannot be.
     """
     plan, names = SplitPlan(folder), [record.name for record in records]
     existing = [split for split in ("train", "val") if (folder.splits_dir / f"{split}.txt").exists()]
@@ -81,7 +82,13 @@ def plan_splits(
         group_keys(names, settings.group)
         _keep_splits(plan, set(names))
     else:
-        apart = [] if settings.test_percent else folder.read_split_if_any("test")
+        apart = folder.read_split_if_any("test")
+        if settings.test_percent and settings.overwrite:
+            apart = []
+        elif settings.test_percent and apart:
+            path = folder.splits_dir / "test.txt"
+            plan.lines.append(f"kept     {path}: {counted(len(apart), 'name')}; --overwrite draws it anew")
+            settings = replace(settings, test_percent=0.0)
         plan.splits = _draw_splits(settings, _split_off(settings, records, apart, copies), apart, copies)
         sizes = ", ".join(f"{split} {len(names)}" for split, names in plan.splits.items())
         plan.lines.append(f"split ({settings.split_by}) written to {folder.splits_dir}: {sizes}")
