@@ -182,8 +182,7 @@ def train(config: Config, device: torch.device, started: float, names: Split | N
         pictures.draw()
     print_result(run, scores, data, epochs)
     losses = [row.train_loss for row in run.history.rows]
-    steps = len(train_loader.batch_sampler) * len(losses)
-    return Outcome(run.folder, run.best_scores or scores, losses, steps)
+    return Outcome(run.folder, run.best_scores or scores, losses, int(trainer.average.n_averaged))
 
 
 def check_config(config: Config) -> None:

@@ -113,9 +113,10 @@ def test_the_page_in_a_browser(page, scheme, tmp_path):
     if browser is None:
         pytest.skip("needs Chromium")
     asked, faults = [], []
-    with sync_api.sync_playwright() as play, play.chromium.launch(
-        executable_path=browser, args=["--no-sandbox"]
-    ) as chromium:  # fmt: skip
+    with (
+        sync_api.sync_playwright() as play,
+        play.chromium.launch(executable_path=browser, args=["--no-sandbox"]) as chromium,
+    ):
         tab = chromium.new_page(color_scheme=scheme, viewport={"width": 1000, "height": 800})
         tab.on("request", lambda request: asked.append(request.url))
         tab.on("dialog", lambda dialog: faults.append(dialog.message))

@@ -68,9 +68,12 @@ def write_report(output: Path, results: SplitResults, report: Report) -> list[st
     folder = Path(__file__).parent
     # Names of classes, pictures and files are text, never markup.
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(folder), autoescape=True, undefined=jinja2.StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
+        loader=jinja2.FileSystemLoader(folder),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     swatches = [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in voc_palette().tolist()]
     page = environment.get_template("report.html.j2").render(
         report=report,
@@ -226,9 +229,11 @@ def latex_table(results: SplitResults) -> str:
 def latex(text: str) -> str:
     """Text in which LaTeX sees no commands."""
     special = {
-        "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
         **{sign: f"\\{sign}" for sign in "&%$#_{}"},
-    }  # fmt: skip
+    }
     return "".join(special.get(sign, sign) for sign in text)
 
 
