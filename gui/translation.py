@@ -1,0 +1,86 @@
+"""What the window says, in English or Chinese, and changed at once when the language is.
+
+Texts stand in English in the code, and in Chinese in `texts.py`. The program starts in English, without Qt's
+own texts, until `set_language` is called.
+"""
+
+from collections.abc import Callable
+
+from PyQt5 import sip
+from PyQt5.QtCore import QCoreApplication, QLibraryInfo, QLocale, QObject, QTranslator, pyqtSignal
+
+from gui.texts import CHINESE
+
+# Codes of languages, and what each calls itself.
+LANGUAGES = {"en": "English", "zh": "中文"}
+
+
+class _Language(QObject):
+    """The language that is shown now."""
+
+    changed = pyqtSignal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.code, self.of_qt = "en", None
+
+
+_language = _Language()
+
+
+def tr(text: str, **values: object) -> str:
+    """The English `text` in the language of the window, with `values` in the places of its {names}."""
+    shown = CHINESE.get(text, text) if _language.code == "zh" else text
+    return shown.format(**values) if values else shown
+
+
+def language() -> str:
+    return _language.code
+
+
+def system_language() -> str:
+    """`zh` where the system speaks Chinese, otherwise `en`."""
+    return "zh" if QLocale.system().name().startswith("zh") else "en"
+
+
+def set_language(code: str) -> None:
+    """Show `en`, `zh` or, with `system`, what the system speaks. Texts that were kept change at once."""
+    code = system_language() if code == "system" else code
+    if code not in LANGUAGES:
+        raise ValueError(f"{code} is none of {', '.join(LANGUAGES)}")
+    _language.code = code
+    _translate_qt(code)
+    _language.changed.emit()
+
+
+def keep_text(show: Callable[[str], object], text: str, **values: object) -> None:
+    """Call a widget's method, such as `button.setText`, now and after each change of language."""
+    on_language(show.__self__, lambda: show(tr(text, **values)))
+
+
+def on_language(owner: QObject, show: Callable[[], object]) -> None:
+    """Call `show` now and after each change of language, as long as Qt has the object `owner`."""
+
+    def update() -> None:
+        if sip.isdeleted(owner):
+            _language.changed.disconnect(update)
+        else:
+            show()
+
+    show()
+    _language.changed.connect(update)
+
+
+def _translate_qt(code: str) -> None:
+    """Qt's own texts, such as those on buttons of its dialogs. They stay English where it has no others."""
+    application = QCoreApplication.instance()
+    if application is None:
+        return
+    if _language.of_qt:
+        application.removeTranslator(_language.of_qt)
+        _language.of_qt = None
+    if code == "zh":
+        translator = QTranslator()
+        if translator.load("qtbase_zh_CN", QLibraryInfo.location(QLibraryInfo.TranslationsPath)):
+            application.installTranslator(translator)
+            _language.of_qt = translator
