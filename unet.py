@@ -28,7 +28,7 @@ from utils.inference.ensemble import (
     shared_threshold,
 )
 from utils.inference.gaps import close_gaps
-from utils.inference.maps import classes, classes_above, member_classes, probabilities, probability_of
+from utils.inference.maps import classes, classes_above, log_odds_of, member_classes, probabilities
 from utils.inference.rendering import render
 from utils.inference.tiling import Band, join, to_bands
 from utils.models.checkpoint import Checkpoint
@@ -143,7 +143,7 @@ class Unet:
         small = picture.shape[0] * picture.shape[1] <= LARGE_PIXELS
         gaps = self.gap_class is not None and classes in outputs and (small or self.gaps_in_large)
         functions = [self._classes if output is classes else output for output in outputs]
-        functions += [partial(probability_of, self.gap_class)] * gaps
+        functions += [partial(log_odds_of, self.gap_class)] * gaps
         each = member_classes in outputs
         functions = [self._behind_mean if f is member_classes else f for f in functions]
         size = picture.shape[:2]
@@ -159,9 +159,9 @@ class Unet:
             if not gaps:
                 yield from bands
                 return
-            *arrays, probability = join(bands, size[0], axis=-2)
+            *arrays, log_odds = join(bands, size[0], axis=-2)
             place = outputs.index(classes)
-            arrays[place] = close_gaps(arrays[place], probability, self.gap_class)
+            arrays[place] = close_gaps(arrays[place], log_odds, self.gap_class)
             yield tuple(arrays)
 
     def _of_mean(self, function: Callable[[Tensor], Tensor], logits: Tensor) -> Tensor:

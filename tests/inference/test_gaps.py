@@ -2,28 +2,41 @@
 
 import numpy as np
 import pytest
+import torch
 from scipy.ndimage import label
 
 from unet import Unet
 from utils.core.console import UserError
-from utils.inference.gaps import close_gaps
+from utils.inference.gaps import DEPTH, close_gaps
+from utils.inference.maps import log_odds_of
 from utils.voc.demo import draw_sample
 
 
-def two_cells(gap: int) -> np.ndarray:
-    """Probability of a membrane of five pixels down the middle, fainter over five rows."""
-    probability = np.zeros((40, 60), np.uint8)
-    probability[:, 28:33] = 200
+def two_cells(gap: float) -> np.ndarray:
+    """Logits (2, 40, 60) of a membrane of five pixels down the middle, less probable over five rows."""
+    probability = np.full((40, 60), 0.001)
+    probability[:, 28:33] = 0.8
     probability[18:23, 28:33] = gap
-    return probability
+    return torch.from_numpy(np.log([1 - probability, probability]))
 
 
-@pytest.mark.parametrize("gap", [120, 60, 30])
+def log_odds(logits, index: int = 1) -> np.ndarray:
+    return log_odds_of(index, logits).numpy()
+
+
+def test_log_odds_by_hand():
+    logits = torch.log(torch.tensor([0.5, 0.3, 0.2])).view(3, 1, 1).float()
+    expected = [127.5 + 127.5 * np.log(p / (1 - p)) / 9.2 for p in (0.5, 0.3, 0.2)]
+    assert [log_odds(logits, index).item() for index in range(3)] == np.round(expected).tolist()
+    assert log_odds(torch.tensor([50.0, -50.0]).view(2, 1, 1)).item() == 0
+
+
+@pytest.mark.parametrize("gap", [0.45, 0.2, 0.07])
 def test_a_faint_part_of_a_membrane_is_closed(gap):
-    probability = two_cells(gap)
-    mask = (probability > 127).astype(np.uint8)
+    logits = two_cells(gap)
+    mask = logits.argmax(0).numpy().astype(np.uint8)
     assert label(mask == 0)[1] == 1
-    closed = close_gaps(mask, probability, 1)
+    closed = close_gaps(mask, log_odds(logits), 1)
     assert label(closed == 0)[1] == 2
     # What is added lies in the gap and is thin.
     added = (closed == 1) & (mask == 0)
@@ -31,23 +44,24 @@ def test_a_faint_part_of_a_membrane_is_closed(gap):
     assert (closed[mask == 1] == 1).all()
 
 
-@pytest.mark.parametrize("gap", [0, 3])
+@pytest.mark.parametrize("gap", [0.001, 0.01])
 def test_a_door_stays_open(gap):
-    mask = (two_cells(gap) > 127).astype(np.uint8)
-    assert np.array_equal(close_gaps(mask, two_cells(gap), 1), mask)
+    logits = two_cells(gap)
+    mask = logits.argmax(0).numpy().astype(np.uint8)
+    assert np.array_equal(close_gaps(mask, log_odds(logits), 1), mask)
 
 
 def test_noise_below_the_depth_makes_no_walls():
-    noise = np.random.default_rng(0).integers(0, 8, (50, 50)).astype(np.uint8)
+    noise = np.random.default_rng(0).integers(0, DEPTH, (50, 50)).astype(np.uint8)
     mask = np.zeros((50, 50), np.uint8)
     assert not close_gaps(mask, noise, 1).any()
 
 
 def test_other_classes_are_kept():
-    probability = two_cells(60)
-    mask = np.where(probability > 127, 2, 0).astype(np.uint8)
+    logits = two_cells(0.2)
+    mask = np.where(logits.argmax(0) == 1, 2, 0).astype(np.uint8)
     mask[:5, :5] = 1
-    closed = close_gaps(mask, probability, 2)
+    closed = close_gaps(mask, log_odds(logits), 2)
     assert (closed[:5, :5] == 1).all()
     assert label(closed != 2)[1] == 2
 
@@ -57,10 +71,10 @@ def test_the_predictor_closes_gaps_of_a_class_by_name():
     # Of so little contrast the network is unsure.
     image = np.uint8(128 + (image.astype(int) - 128) * 0.15)
     model = "model_data/unet_demo.pth"
-    plain, closing = (Unet(model, "cpu", close_gaps=name) for name in ("none", "nucleus"))
-    index = plain.class_names.index("nucleus")
-    probability = np.uint8(np.round(plain.predict_proba(image)[index] * 255))
-    expected = close_gaps(plain.predict(image), probability, index)
+    plain, closing = (Unet(model, "cpu", close_gaps=name) for name in ("none", "cell"))
+    index = plain.class_names.index("cell")
+    ridges = log_odds(torch.from_numpy(plain.predict_proba(image)).double().log(), index)
+    expected = close_gaps(plain.predict(image), ridges, index)
     assert np.array_equal(closing.predict(image), expected)
     assert not np.array_equal(plain.predict(image), expected)
     with pytest.raises(UserError) as caught:

@@ -6,18 +6,21 @@ from skimage.measure import label
 from skimage.morphology import local_minima, reconstruction
 from skimage.segmentation import watershed
 
-SMOOTHING = 1.0  # standard deviation in pixels
-DEPTH = 8  # of 255: how much lower than the pass to its neighbour a basin must reach
+from utils.inference.maps import LOG_ODDS
+
+SMOOTHING = 2.0  # standard deviation in pixels
+DEPTH = round(3.5 / LOG_ODDS * 255 / 2)  # how much lower than the pass to its neighbour a basin must reach
 
 
-def close_gaps(mask: np.ndarray, probability: np.ndarray, index: int) -> np.ndarray:
+def close_gaps(mask: np.ndarray, log_odds: np.ndarray, index: int) -> np.ndarray:
     """A copy of a mask (H, W) uint8 with lines of class `index` where its boundary has gaps.
 
-    probability: (H, W) uint8, 255 times that of class `index`. Watershed of the smoothed probability (Beucher
-    and Lantuéjoul 1979), of basins deeper than DEPTH (Grimaud 1992). The line between two basins is one pixel
-    wide, 8-connected or thicker, and follows the highest probability, however low that is.
+    log_odds: (H, W) uint8, those of class `index`, see `log_odds_of`: in them the ridge of a membrane that a
+    network nearly missed is as high above the cells as in probabilities it is low. Watershed of the smoothed
+    map (Beucher and Lantuéjoul 1979), of basins deeper than DEPTH (Grimaud 1992). The line between two basins
+    is one pixel wide, 8-connected or thicker, and follows the highest values.
     """
-    landscape = cv2.GaussianBlur(probability, (0, 0), SMOOTHING).astype(np.int32)
+    landscape = cv2.GaussianBlur(log_odds, (0, 0), SMOOTHING).astype(np.int32)
     # Filled up by DEPTH, shallow basins flow over into their neighbours.
     filled = reconstruction(landscape + DEPTH, landscape, method="erosion").astype(np.int32)
     seeds = label(local_minima(filled))

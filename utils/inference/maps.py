@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+LOG_ODDS = 9.2  # the largest that is kept: probabilities from 0.0001 to 0.9999
 WHOLE_NUMBERS = {8: torch.uint8, 16: torch.uint16}
 
 
@@ -37,6 +38,12 @@ def probabilities(logits: Tensor) -> Tensor:
 def probability_of(index: int, logits: Tensor, bits: int = 8) -> Tensor:
     """(H, W) whole numbers of 8 or 16 bits: probability of one class."""
     return to_whole(logits.softmax(0)[index], bits)
+
+
+def log_odds_of(index: int, logits: Tensor) -> Tensor:
+    """(H, W) uint8: ln p / (1 − p) of one class, from 0 (−LOG_ODDS and below) to 255 (LOG_ODDS and above)."""
+    others = torch.cat([logits[:index], logits[index + 1 :]]).logsumexp(0)
+    return to_whole((logits[index] - others) / (2 * LOG_ODDS) + 0.5)
 
 
 def entropy(logits: Tensor, bits: int = 8) -> Tensor:
