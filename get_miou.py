@@ -47,7 +47,6 @@ from utils.scoring.tables import (
 from utils.scoring.thresholds import threshold_curve
 from utils.scoring.verdict import (
     EXPLAINS,
-    POOR,
     Finding,
     Origin,
     judge_drop,
@@ -97,7 +96,7 @@ def main(config: Config) -> None:
     split = config.split or choose_split(folder, unet)
     names = list(held_out) or folder.read_split(split)
     described = "each fold on its own held-out part" if held_out else f"split {split}"
-    adopt_class_names(folder, unet)
+    adopt_class_names(folder.read_class_names(), unet)
     check_split(folder, names, unet)
     measures = choose_measures(config, unet.class_names)
     if config.store_threshold and unet.num_classes != 2:
@@ -216,8 +215,10 @@ def open_other(config: Config, unet: Unet, folder: VocFolder, names: list[str]) 
     path = config.compare / "best.pth" if (config.compare / "best.pth").is_file() else config.compare
     if path.is_file():
         other = Unet(path, config.device, config.precision, config.tta, config.close_gaps)
-        adopt_class_names(folder, other)
-        check_split(folder, names, other)
+        adopt_class_names(unet.class_names, other)
+        if other.class_names != unet.class_names:
+            found, expected = (", ".join(one.class_names) for one in (other, unet))
+            raise UserError("class-names-differ", path, found, expected, "compare models of the same classes")
         return predictor(other, folder, choose_measures(config, other.class_names))
     masks = find_masks(path, names)
     return lambda name: (read_prediction(masks[name], folder.mask_path(name), unet.num_classes), None)
@@ -279,9 +280,8 @@ def warn_of_training_pictures(folder: VocFolder, split: str, names: list[str], u
             warn(f"{member.path} was trained on {shown}: the scores are too good{remedy}")
 
 
-def adopt_class_names(folder: VocFolder, unet: Unet) -> None:
+def adopt_class_names(own: list[str] | None, unet: Unet) -> None:
     """Classes that the weights only number, such as those of other repositories, get the folder's names."""
-    own = folder.read_class_names()
     if unet.class_names == numbered_classes(unet.num_classes) and own and len(own) == unet.num_classes:
         unet.class_names = own
 
@@ -304,7 +304,7 @@ def judge(unet: Unet, folder: VocFolder, results: SplitResults, output: Path) ->
     found = judge_scores(unet.class_names, scores, folder.root)
     masks = output / "masks"
     pairs = ((read_mask(folder.mask_path(name)), read_mask(masks / f"{name}.png")) for name in few)
-    found += judge_turns(pairs, unet.num_classes, folder.root) if scores.miou < POOR else []
+    found += judge_turns(pairs, unet.num_classes, folder.root)
     if any(finding.code in EXPLAINS for finding in found):
         return found
     high = results.estimate(results.class_scores[0]).high[-1]

@@ -143,7 +143,21 @@ def test_comparison_with_itself_is_within_noise(score, weights, tmp_path, capsys
     score(compare=weights)
     rows = read_table(tmp_path / "out" / "comparison.csv")
     assert {row["verdict"] for row in rows} == {"within noise"}
-    assert "Only 2 pictures" in capsys.readouterr().out.split("against")[1]
+    against = capsys.readouterr().out.split("against")[1]
+    assert "mIoU differs by +0.00 points (95 %: 0.00 … 0.00) on 2 pictures: within noise." in against
+
+
+def test_comparison_with_a_model_of_other_classes(score, folder, tmp_path):
+    folder.class_names_path.unlink()
+    with refused("class-names-differ", save_untrained(tmp_path / "two.pth", CLASS_NAMES[:2])):
+        score(compare=tmp_path / "two.pth")
+
+
+def test_comparison_on_one_picture_says_that_it_is_one(score, weights, tmp_path, capsys):
+    score(compare=favour(weights, tmp_path / "blind.pth", nucleus=-1e6), split="train")
+    assert "(95 %: –) on 1 picture: too few pictures, because" in capsys.readouterr().out
+    row = read_table(tmp_path / "out" / "comparison.csv")[0]
+    assert (row["low"], row["high"]) == ("", "")
 
 
 @pytest.mark.parametrize("form", ["run", "masks", "output"])

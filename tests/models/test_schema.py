@@ -85,9 +85,10 @@ def test_nonsense_is_refused(tmp_path, content, changes):
 def test_weights_that_are_not_finite_are_refused(tmp_path, content, number):
     model = {name: value.clone() for name, value in content["model"].items()}
     model["head.bias"][1] = number
-    with refused("checkpoint-content") as caught:
+    with refused("weights-not-finite") as caught:
         read_model(forged(tmp_path / "net.pth", content, model=model))
-    assert "head.bias" in caught.value.found
+    assert "1 of " in caught.value.found and "head.bias" in caught.value.found
+    assert "--lr" in caught.value.remedy
 
 
 @pytest.mark.parametrize(

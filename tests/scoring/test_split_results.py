@@ -56,6 +56,14 @@ def test_pooled_and_per_picture_by_hand():
     assert estimate.low[1] == estimate.high[1] == 0.5
 
 
+def test_a_picture_that_is_ignored_as_a_whole_has_no_score():
+    results = results_of(np.array([[[6, 2], [1, 1]], [[0, 0], [0, 0]]]))
+    for score in (*results.class_scores, *results.overall_scores):
+        estimate = results.estimate(score)
+        assert np.isnan(results.per_picture(score)[1]).all()
+        np.testing.assert_allclose(estimate.per_picture, estimate.pooled)
+
+
 def test_class_in_no_picture_has_no_score_and_no_bar():
     results = results_of(np.array([[[5, 0, 1], [0, 0, 0], [2, 0, 3]]] * 3))
     estimate = results.estimate(BY_KEY["iou"])

@@ -71,6 +71,20 @@ def test_exchanged_classes_and_the_map_that_mends_them(order):
     assert np.array_equal(mended, GOOD)
 
 
+def test_two_of_many_classes_are_exchanged():
+    """Which leaves a good mIoU of all."""
+    matrix = np.diag([900, 90, 80, 70, 60, 50, 40, 30])
+    matrix[[2, 3]] = matrix[[3, 2]]
+    names = [f"class {index}" for index in range(8)]
+    (finding,) = judged(matrix, names)
+    assert finding.evidence.startswith("class 2 is predicted as class 3, class 3 is predicted as class 2")
+
+
+def test_classes_that_are_mistaken_for_others_are_not_exchanged():
+    """All of one is taken for the next, which is found nowhere itself."""
+    assert codes(judged([[90, 0, 0], [38, 2, 0], [0, 40, 0]])) == ["class-never-predicted"]
+
+
 def test_poor_scores_without_a_better_order_are_no_exchange():
     assert "classes-exchanged" not in codes(judged([[30, 20, 30], [9, 9, 9], [8, 9, 8]]))
 

@@ -14,7 +14,7 @@ from utils.models.checkpoint import load_checkpoint
 @pytest.fixture(autouse=True)
 def by_epochs(monkeypatch):
     """Runs are as long as --epochs says, not as a clock does."""
-    monkeypatch.setattr("utils.training.several.MINUTES", None)
+    monkeypatch.setattr("utils.training.by_heart.MINUTES", None)
 
 
 @pytest.fixture
@@ -78,9 +78,10 @@ def test_pictures_learned_by_heart_are_the_same_to_train_and_to_validate(folder,
     for name in folder.read_split("train"):
         mask = train.load_data(folder).read_pair(name)[1]
         write_image(folder.image_path(name), np.where(mask, 220, 30).astype(np.uint8))
-    train.main(tiny(folder, logs, overfit=2, epochs=40, lr=0.02))
-    assert load_checkpoint(logs / "run_overfit" / "best.pth").trained_on == folder.read_split("train")
-    settings = load_checkpoint(logs / "run_overfit" / "best.pth").settings
+    train.main(tiny(folder, logs, overfit=2, epochs=4, lr=0.02))
+    checkpoint = load_checkpoint(logs / "run_overfit" / "best.pth")
+    assert checkpoint.trained_on == folder.read_split("train")
+    settings = checkpoint.settings
     assert (settings["augmentation"], settings["batch_size"]) == ("none", 2)
     output, warnings = capsys.readouterr()
     assert "learned by heart: mIoU" in output

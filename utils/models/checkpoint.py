@@ -15,7 +15,7 @@ from torch import Tensor
 from nets.config import NetworkConfig
 from utils.core.console import UserError
 from utils.core.files import replacing
-from utils.models.schema import check_description, check_weights, content_digest
+from utils.models.schema import NotFinite, check_description, check_weights, content_digest
 from utils.models.torch_file import first_line, load_weights_only
 
 FORMAT = "unet-segmentation"
@@ -140,6 +140,11 @@ def content_errors(path: str | Path) -> Iterator[None]:
     """ValueErrors of the schema as UserErrors about a file."""
     try:
         yield
+    except NotFinite as error:
+        remedy = (
+            "use an earlier checkpoint, or train again, with a lower --lr and --precision fp32 if need be"
+        )
+        raise UserError("weights-not-finite", path, str(error), "finite weights", remedy) from None
     except ValueError as error:
         remedy = "use an unchanged copy of the file, or train again"
         expected = "what train.py writes"

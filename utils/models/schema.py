@@ -100,14 +100,20 @@ def check_description(content: dict[str, Any]) -> None:
             raise ValueError(f"a range of values from {low} to {high}")
 
 
+class NotFinite(ValueError):
+    """Weights of a training that diverged."""
+
+
 def check_weights(model: Any, what: str = "model") -> None:
-    """Raises ValueError unless this is a dictionary of finite tensors by names."""
+    """Raises ValueError unless this is a dictionary of finite tensors by names: NotFinite if they are not."""
     if not isinstance(model, dict) or not all(isinstance(name, str) for name in model):
         raise ValueError(f"{what} is no dictionary of tensors")
     for name, tensor in model.items():
         check_tensor(tensor, name)
-        if not torch.isfinite(tensor).all():
-            raise ValueError(f"{name} has numbers that are not finite")
+    if wrong := [name for name, tensor in model.items() if not tensor.isfinite().all()]:
+        raise NotFinite(
+            f"NaN or infinite numbers in {len(wrong)} of {len(model)} tensors, such as {wrong[0]}"
+        )
 
 
 def check_tensor(tensor: Any, name: str) -> None:

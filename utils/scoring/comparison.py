@@ -36,8 +36,9 @@ class Difference:
 
         `too few pictures` where even a difference of the same sign in all of them would be no proof.
         """
-        if not (self.low > 0 or self.high < 0):
+        if self.low <= 0 <= self.high:
             return "within noise"
+        # One picture has no interval.
         if self.pictures < LEAST:
             return "too few pictures"
         if not self.score.better:
@@ -62,5 +63,5 @@ def compare(first: SplitResults, second: SplitResults) -> Iterator[Difference]:
         ends = interval(first.resampled(score) - second.resampled(score), len(first.names))
         columns = (first.pooled(score), second.pooled(score), *ends)
         for subject, *values in zip(subjects, *(np.ravel(x).tolist() for x in columns), strict=True):
-            if not np.isnan(values).any():
+            if not np.isnan(values[:2]).any():
                 yield Difference(score, subject, *values, len(first.names))

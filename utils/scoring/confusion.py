@@ -41,7 +41,8 @@ class ClassScores:
 
     Per class: (…, K) float64 in 0…1, or NaN. IoU and Dice are NaN for a class that is neither in the truth
     nor in the prediction, recall for one not in the truth, precision for one never predicted, specificity
-    for one that is all of the truth. Means leave NaN out. Without leading axes, means are plain floats.
+    for one that is all of the truth. Means leave NaN out. Scores of all classes together are NaN where no
+    pixel counts. These and means are plain floats without leading axes.
     """
 
     hits: np.ndarray
@@ -97,13 +98,13 @@ class ClassScores:
     @property
     def accuracy(self) -> float:
         """Share of all counted pixels that are right."""
-        return _plain(ratio(self.hits.sum(-1), self.total, nothing=0.0))
+        return _plain(ratio(self.hits.sum(-1), self.total))
 
     @property
     def fwiou(self) -> float:
         """IoU weighted by each class's share of the truth."""
-        share = ratio(self.truth, np.asarray(self.total)[..., None], nothing=0.0)
-        return _plain(np.nansum(share * self.iou, axis=-1))
+        # A class that is nowhere has no IoU, and no weight.
+        return _plain(ratio((self.truth * np.nan_to_num(self.iou)).sum(-1), self.total))
 
     @property
     def kappa(self) -> float:

@@ -25,7 +25,7 @@ from utils.scoring.comparison import Difference
 from utils.scoring.gallery import ERRORS, Shown
 from utils.scoring.results import Estimate, SplitResults
 from utils.scoring.scores import Score
-from utils.scoring.tables import COMPARED, heading, remarks, show, show_interval
+from utils.scoring.tables import compared, comparison_sentence, heading, remarks, show, show_interval
 from utils.scoring.thresholds import reliability, threshold_curve
 from utils.scoring.verdict import Finding
 
@@ -79,6 +79,7 @@ def write_report(output: Path, results: SplitResults, report: Report) -> list[st
         report=report,
         results=results,
         headlines=list(headlines(results)),
+        comparison=comparison_sentence(report.differences, results),
         tables=list(make_tables(results, report)),
         figures=drawn,
         matrix=list(zip(results.class_names, matrix_rows(results.matrix), strict=True)),
@@ -190,13 +191,10 @@ def class_table(title: str, scores: Sequence[Score], results: SplitResults) -> T
 
 
 def difference_table(results: SplitResults, differences: Sequence[Difference]) -> Table:
-    rows = []
-    for each in differences:
-        if each.score.key in COMPARED and (each.score.key == "iou" or each.subject in ("mean", "all")):
-            this, other, value = (show(each.score, x, results) for x in (each.first, each.second, each.value))
-            bar = show_interval(each.score, each.low, each.high, results)
-            name = each.score.label if each.subject == "all" else f"{each.score.label}, {each.subject}"
-            rows.append((name, [(this, ""), (other, ""), (value, bar), (each.verdict, "")]))
+    rows = [
+        (name, [(this, ""), (other, ""), (value, bar), (verdict, "")])
+        for name, this, other, value, bar, verdict in compared(differences, results)
+    ]
     return Table("Against the other run", ["score", "this", "other", "difference", ""], rows)
 
 

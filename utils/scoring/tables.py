@@ -142,21 +142,31 @@ def print_threshold(curve: ThresholdCurve, class_name: str) -> None:
 
 def print_comparison(differences: Sequence[Difference], results: SplitResults, other: str) -> None:
     """The main scores of both, their difference with its interval, and whether it is more than noise."""
-    rows = []
-    for each in differences:
-        if each.score.key not in COMPARED or (
-            each.score.key != "iou" and each.subject not in ("mean", "all")
-        ):
-            continue
-        values = [show(each.score, value, results) for value in (each.first, each.second, each.value)]
-        bar = show_interval(each.score, each.low, each.high, results)
-        subject = each.score.label if each.subject == "all" else f"{each.score.label}, {each.subject}"
-        rows.append([subject, *values, bar, each.verdict])
     print(f"\nagainst {other}")
-    print_table(["score", "this", "other", "difference", "95 %", ""], rows)
-    if len(results.names) < LEAST:
-        few = counted(len(results.names), "picture")
-        print(f"Only {few}: chance can make all of them agree. Compare {LEAST} or more.")
+    print_table(["score", "this", "other", "difference", "95 %", ""], list(compared(differences, results)))
+    if sentence := comparison_sentence(differences, results):
+        print(sentence)
+
+
+def compared(differences: Sequence[Difference], results: SplitResults) -> Iterator[list[str]]:
+    """Name, both values, difference, interval and verdict of the main scores, IoU of every class."""
+    for each in differences:
+        if each.score.key in COMPARED and (each.score.key == "iou" or each.subject in ("mean", "all")):
+            values = [show(each.score, value, results) for value in (each.first, each.second, each.value)]
+            subject = each.score.label if each.subject == "all" else f"{each.score.label}, {each.subject}"
+            yield [subject, *values, show_interval(each.score, each.low, each.high, results), each.verdict]
+
+
+def comparison_sentence(differences: Sequence[Difference], results: SplitResults) -> str:
+    """The difference of the mean IoU, and whether it is more than noise; "" if one side has none."""
+    for each in differences:
+        if (each.score.key, each.subject) == ("iou", "mean"):
+            bar = show_interval(each.score, each.low, each.high, results)
+            number = counted(len(results.names), "picture")
+            by = f"mIoU differs by {100 * each.value:+.2f} points (95 %: {bar}) on {number}: {each.verdict}"
+            few = f", because chance can make all of them agree; compare {LEAST} or more"
+            return by + few * (each.verdict == "too few pictures") + "."
+    return ""
 
 
 def write_results(output: Path, results: SplitResults) -> list[str]:
@@ -220,8 +230,8 @@ def write_comparison(output: Path, differences: Sequence[Difference]) -> list[st
             "this": each.first,
             "other": each.second,
             "difference": each.value,
-            "low": each.low,
-            "high": each.high,
+            "low": number(each.low),
+            "high": number(each.high),
             "verdict": each.verdict,
         }
         for each in differences

@@ -10,8 +10,7 @@ from utils.core.console import counted, note, quoted, warn
 from utils.images.normalisation import Normalisation
 from utils.scoring.confusion import ConfusionMatrix, Scores
 
-POOR = 0.5  # mIoU below which an exchange of classes or a turn of the masks is looked for
-GAIN = 0.2  # of the mIoU, by which an exchange or a turn must be better to be the cause
+GAIN = 0.2  # of the IoU of every exchanged class, or of the mIoU of turned masks, to be the cause
 DROP = 0.1  # of the mIoU below that of the training, from which on something else must differ
 SHIFT = 1.0  # standard deviations between the gray values of the pictures and those of the training
 EXPLAINS = ("masks-turned", "classes-exchanged")  # findings that are the cause of low scores
@@ -84,16 +83,15 @@ def _one_class(class_names: Sequence[str], scores: Scores, train: str) -> Findin
 
 
 def _find_exchange(class_names: Sequence[str], scores: Scores, voc_root: object) -> Finding | None:
-    """The finding that other names for the predicted classes make a poor score a good one, if so."""
-    if not scores.miou < POOR:
-        return None
+    """The finding that other names for some predicted classes make their scores good, if so."""
     order = linear_sum_assignment(scores.matrix, maximize=True)[1]
-    better = Scores(scores.matrix[:, order]).miou
+    better = Scores(scores.matrix[:, order])
     moved = [index for index in np.flatnonzero(order != np.arange(len(order))) if scores.truth[index]]
-    if better < scores.miou + GAIN or not moved:
+    # Of each of them, as classes that are merely mistaken for others do not all gain.
+    if not moved or not (better.iou[moved] >= scores.iou[moved] + GAIN).all():
         return None
     pairs = ", ".join(f"{class_names[index]} is predicted as {class_names[order[index]]}" for index in moved)
-    evidence = f"{pairs}: mIoU {better:.1%} after the exchange, {scores.miou:.1%} as it is"
+    evidence = f"{pairs}: mIoU {better.miou:.1%} after the exchange, {scores.miou:.1%} as it is"
     advice = "the values of the masks, or the lines of class_names.txt, have another order than in training"
     values = ",".join(f"{index}:{order[index]}" for index in range(len(order)))
     command = f"python voc2unet.py --voc-root {quoted(voc_root)} --map {values}"
@@ -117,11 +115,11 @@ def judge_turns(
             if view.shape == prediction.shape:
                 matrix.update(np.ascontiguousarray(view), prediction)
         count += 1
-    mious = [matrix.scores().miou for matrix in matrices]
-    if not count or not mious[0] < POOR:
-        return []
-    best = int(np.nanargmax(mious))
-    if mious[best] < mious[0] + GAIN:
+    # Only views that show the same pixels can be compared.
+    whole = [matrix.counts.sum() == matrices[0].counts.sum() for matrix in matrices]
+    mious = [matrix.scores().miou if fits else 0.0 for matrix, fits in zip(matrices, whole, strict=True)]
+    best = int(np.argmax(mious))
+    if not mious[best] >= mious[0] + GAIN:
         return []
     how = ("", *TURNS, *MIRRORS)[best]
     evidence = (

@@ -12,18 +12,13 @@ from utils.core.console import UserError, quoted
 from utils.core.processes import this_process
 from utils.core.tables import write_table
 from utils.images.plots import lettering, save_for_print
-from utils.images.reading import read_mask
 from utils.scoring.confusion import Scores
-from utils.scoring.verdict import judge_overfit, report_findings
+from utils.training.by_heart import overfit
 from utils.training.learning_curve import fit_curve
 from utils.voc.folder import VocFolder
 
-MINUTES = 1.0  # in which pictures are learned by heart, where --max-minutes says nothing else
-CROP = (256, 256)  # of pictures that are learned by heart
 SHARES = (4, 4, 2, 2, 1, 1)  # parts of the pictures that the runs of a learning curve see: 1/4 … 1/1
 FEWEST = 4  # pictures of a learning curve
-LOOKED_AT = 20  # pictures among which those to learn by heart are chosen
-
 
 Split = tuple[list[str], list[str]]  # names to train and to validate on, in place of the split files
 
@@ -82,38 +77,6 @@ def train_folds(config: Any, train_once: TrainOnce) -> None:
     print("\nall folds are trained. Score each on its held-out part, and predict with all of them:")
     print(f"  python get_miou.py --voc-root {quoted(config.voc_root)} --model-path {weights}")
     print(f"  python predict.py --model-path {weights} --input PICTURE")
-
-
-def overfit(config: Any, train_once: TrainOnce) -> None:
-    """Train and validate on the same few pictures, unchanged, and say whether the network learned them."""
-    folder = VocFolder(config.voc_root)
-    names = choose_rich(folder, folder.read_split("train"), config.overfit)
-    name, minutes = f"{config.run_name}_overfit", config.max_minutes or MINUTES
-    # Many small steps: a network learns by steps.
-    crop = config.input_shape or (None if config.fit == "letterbox" else CROP)
-    small = {"input_shape": crop, "batch_size": config.batch_size or 2}
-    run = replace(config, overfit=None, augmentation="none", run_name=name, max_minutes=minutes, **small)
-    outcome = train_once(run, (names, names))
-    miou = outcome.scores.miou
-    findings = judge_overfit(miou, outcome.losses, outcome.steps, names, config.voc_root)
-    report_findings(findings)
-    if not findings:
-        print(f"\nlearned by heart: mIoU {miou:.1%} on {', '.join(names)} after {outcome.steps} steps.")
-        print(
-            "Data and masks can be learned; if a training fails, it is too short or its settings are wrong."
-        )
-
-
-def choose_rich(folder: VocFolder, names: Sequence[str], count: int) -> list[str]:
-    """`count` pictures that together show as many classes as possible, of the first ones."""
-    seen = names[:: max(len(names) // LOOKED_AT, 1)][:LOOKED_AT]
-    classes = {name: set(np.unique(read_mask(folder.mask_path(name))).tolist()) for name in seen}
-    chosen, known = [], set()
-    for _ in range(min(count, len(seen))):
-        best = max((name for name in seen if name not in chosen), key=lambda name: len(classes[name] - known))
-        chosen.append(best)
-        known |= classes[best]
-    return chosen
 
 
 def draw_learning_curve(config: Any, train_once: TrainOnce) -> None:
