@@ -95,7 +95,7 @@ def train_ours(config: Config, minutes: float | None, logs: Path) -> tuple[Run, 
     budget = ["--max-minutes", str(minutes)] if minutes else []
     if config.quick:
         # A slow start could use up a budget of seconds.
-        budget = ["--epochs", "2"]
+        budget = ["--epochs", "1", "--num-workers", "0"]
     flags = ["--voc-root", str(config.voc_root), *budget, "--device", config.device]
     flags += ["--save-dir", str(logs), "--run-name", name, *shlex.split(config.train_flags)]
     start = time.perf_counter()

@@ -33,7 +33,7 @@ class Config:
     minutes: float = 2  # of each run
     networks: tuple[Literal[tuple(SMP_ENCODERS)], ...] = tuple(SMP_ENCODERS)  # encoders
     device: str = "auto"  # auto, cpu, cuda
-    quick: bool = False  # drawn pictures, two epochs: does it run?
+    quick: bool = False  # drawn pictures, one epoch: does it run?
 
 
 def train_smp(config: Config, network: str, folder: VocFolder) -> accuracy.Run:
@@ -52,7 +52,7 @@ def train_smp(config: Config, network: str, folder: VocFolder) -> accuracy.Run:
     def train() -> None:
         runner.train(order.sample(names, len(names)), 2)
 
-    minutes, least = (0, 2) if config.quick else (config.minutes, 1)
+    minutes, least = (0, 1) if config.quick else (config.minutes, 1)
     run.curve = list(learning_curve(train, validate, minutes, least, start))
     return run
 

@@ -30,7 +30,7 @@ class Config:
     epochs: int = 20  # of each run
     seeds: int = 3  # runs in each number format
     device: str = "auto"  # auto, cpu, cuda
-    quick: bool = False  # drawn pictures, two epochs, one seed: does it run?
+    quick: bool = False  # drawn pictures, one epoch, one seed: does it run?
 
 
 def agreement(path: Path, folder: VocFolder, device: str) -> float:
@@ -41,6 +41,8 @@ def agreement(path: Path, folder: VocFolder, device: str) -> float:
 
 
 def main(config: Config) -> None:
+    if config.quick:
+        config.epochs = 1
     with TemporaryDirectory() as directory:
         logs = Path(directory)
         folder, rows = choose_folder(config.voc_root, config.quick, logs), []
@@ -48,6 +50,7 @@ def main(config: Config) -> None:
         for seed in range(1 if config.quick else config.seeds):
             for precision, mious in scores.items():
                 flags = f"--epochs {config.epochs} --precision {precision} --seed {seed}"
+                flags += " --base-channels 4 --depth 2" * config.quick
                 settings = accuracy.Config(folder.root, train_flags=flags, device=config.device)
                 settings.quick = config.quick
                 (parent := logs / f"{precision}-{seed}").mkdir()

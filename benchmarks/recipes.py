@@ -41,7 +41,7 @@ class Config:
     )
     smp: bool = True  # also segmentation-models-pytorch's Unet with ResNet-34, if it is installed
     device: str = "auto"  # auto, cpu, cuda
-    quick: bool = False  # drawn pictures, two epochs, one seed: does it run?
+    quick: bool = False  # drawn pictures, one epoch, one seed: does it run?
 
 
 def train_ours(config: Config, folder: VocFolder, minutes: float, flags: str, seed: int) -> float:

@@ -1,4 +1,4 @@
-"""Scoring of a split from masks: CPU time and memory, against the confusion matrix of scikit-learn.
+"""Scoring of a split from masks, and its report: CPU time and memory; scikit-learn's confusion matrix.
 
 python benchmarks/scoring.py --output scoring.md
 """
@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import cv2
@@ -23,7 +24,10 @@ from measuring import describe_machine, markdown, report
 from utils.core.console import UserError, run_script
 from utils.core.packages import optional_package
 from utils.core.settings import check_settings
+from utils.images.palette import voc_palette
 from utils.scoring.confusion import ConfusionMatrix
+from utils.scoring.gallery import make_gallery
+from utils.scoring.report import Report, write_report
 from utils.scoring.results import Measures
 from utils.scoring.scorer import Scorer
 from utils.scoring.tables import picture_rows, score_rows
@@ -54,8 +58,12 @@ def draw_pair(seed: int, size: int, classes: int) -> Pair:
     return mask, shifted
 
 
-def all_scores(config: Config) -> tuple[Callable[[Pair], None], Callable[[], None]]:
-    """Every score of `get_miou.py`, and its tables with error bars."""
+# Counts a pair, and what follows the last one
+Method = tuple[Callable[[Pair], None], dict[str, Callable[[], None]]]
+
+
+def all_scores(config: Config) -> Method:
+    """Every score of `get_miou.py`, its tables with error bars, and the report with its figures."""
     names = [f"class {index}" for index in range(config.classes)]
     scorer = Scorer(names, Measures(object_classes=tuple(range(1, config.classes))))
 
@@ -64,16 +72,27 @@ def all_scores(config: Config) -> tuple[Callable[[Pair], None], Callable[[], Non
         list(score_rows(results))
         list(picture_rows(results))
 
-    return lambda pair: scorer.update(str(len(scorer.pictures)), *pair), tables
+    def read(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        pair = draw_pair(int(name), config.size, config.classes)
+        return voc_palette()[pair[0]], *pair
+
+    def page() -> None:
+        results = scorer.results()
+        gallery = make_gallery(results.names, results.per_picture(results.class_scores[0])[:, -1], read)
+        with TemporaryDirectory() as folder:
+            write_report(Path(folder), results, Report({"model": "drawn"}, gallery=gallery))
+
+    finish = {"tables": tables, "report": page}
+    return lambda pair: scorer.update(str(len(scorer.pictures)), *pair), finish
 
 
-def pixel_counts(config: Config) -> tuple[Callable[[Pair], None], Callable[[], None]]:
+def pixel_counts(config: Config) -> Method:
     """Our confusion matrix alone."""
     matrix = ConfusionMatrix(config.classes)
-    return lambda pair: matrix.update(*pair), lambda: None
+    return lambda pair: matrix.update(*pair), {}
 
 
-def scikit_learn(config: Config) -> tuple[Callable[[Pair], None], Callable[[], None]]:
+def scikit_learn(config: Config) -> Method:
     """scikit-learn's confusion matrix of each picture, added up."""
     metrics = optional_package("sklearn.metrics", "scikit-learn", "benchmarks/scoring.py")
     total, labels = np.zeros((config.classes, config.classes), np.int64), np.arange(config.classes)
@@ -81,18 +100,18 @@ def scikit_learn(config: Config) -> tuple[Callable[[Pair], None], Callable[[], N
     def update(pair: Pair) -> None:
         total[:] += metrics.confusion_matrix(pair[0].ravel(), pair[1].ravel(), labels=labels)
 
-    return update, lambda: None
+    return update, {}
 
 
 METHODS = {
-    "all scores, with tables and error bars": all_scores,
+    "all scores": all_scores,
     "our confusion matrix": pixel_counts,
     "confusion matrix of scikit-learn": scikit_learn,
 }
 
 
-def measure(config: Config, label: str) -> tuple[float, float, float]:
-    """CPU seconds for the pictures and for the tables, and MiB that the process grew; drawing does not count.
+def measure(config: Config, label: str) -> dict[str, tuple[float, float]]:
+    """CPU seconds, without those of drawing pictures, and MiB that the process grew until then, by part.
 
     CPU time of the process, because it is the same beside other work.
     """
@@ -107,11 +126,14 @@ def measure(config: Config, label: str) -> tuple[float, float, float]:
         update(pair)
         seconds += time.process_time() - start
         peak = max(peak, process.memory_info().rss)
-    start = time.process_time()
-    finish()
-    tables = time.process_time() - start
-    peak = max(peak, process.memory_info().rss)
-    return seconds, tables, (peak - before) / 2**20
+    found = {"pictures": (seconds, (peak - before) / 2**20)}
+    for part, work in finish.items():
+        start = time.process_time()
+        work()
+        seconds = time.process_time() - start
+        peak = max(peak, process.memory_info().rss)
+        found[part] = seconds, (peak - before) / 2**20
+    return found
 
 
 def main(config: Config) -> None:
@@ -123,13 +145,14 @@ def main(config: Config) -> None:
         # Each in a process of its own, so that the memory is its own.
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             try:
-                seconds, tables, memory = pool.apply(measure, (config, label))
+                found = pool.apply(measure, (config, label))
             except UserError as error:
                 print(f"left out: {label}: {error}", file=sys.stderr)
                 continue
-        rows.append([label, f"{seconds:.1f}", f"{tables:.1f}", f"{memory:.0f}"])
-        print(*rows[-1], flush=True)
-    table = markdown(["", "CPU seconds", "of the tables", "MiB more"], rows)
+        for part, (seconds, memory) in found.items():
+            rows.append([f"{label}, {part}", f"{seconds:.1f}", f"{memory:.0f}"])
+            print(*rows[-1], flush=True)
+    table = markdown(["", "CPU seconds", "MiB more until then"], rows)
     what = f"{config.pictures} masks of {config.size}×{config.size}, {config.classes} classes"
     text = f"`python benchmarks/scoring.py`: {what}; {describe_machine(torch.device('cpu'))}.\n\n{table}"
     report("Scoring", text, config.output)

@@ -4,12 +4,12 @@ python benchmarks/speed.py --output logs/speed.md
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -46,7 +46,7 @@ class Config:
     batch_sizes: tuple[int, ...] = ()  # pictures per step; none given: 2, on a GPU 8, 16, 32 too
     size: int = 512  # height and width of the pictures
     repeats: int = 3  # timed steps (on a GPU: blocks of ten) after one that does not count; median
-    quick: bool = False  # a tiny network on tiny pictures, without torch.compile: does it run?
+    quick: bool = False  # a tiny network and pictures, no torch.compile, one process: does it run?
 
 
 def measure(config: Config, network: str, loop: str, batch_size: int, root: Path) -> Cost:
@@ -98,9 +98,14 @@ def measure_losses(
     return found
 
 
+def run_alone(config: Config, function: Callable, *arguments: Any) -> Any:
+    """In a process of its own, but for --quick, whose memory is of no interest."""
+    return function(*arguments) if config.quick else in_child(function, *arguments)
+
+
 def loss_table(config: Config, device: torch.device) -> str:
     classes, batch_size, size = (3, 2, 64) if config.quick else (21, 16, 512)
-    found = in_child(measure_losses, device, classes, batch_size, size)
+    found = run_alone(config, measure_losses, device, classes, batch_size, size)
     most = max(peak for _, peak in found.values())
     rows = [
         [label, f"{seconds:.3g}", f"{peak / 2**20:.0f}", f"{peak / most:.2f}×" if most else "–"]
@@ -121,7 +126,7 @@ def speed_rows(config: Config, device: torch.device, root: Path, notes: list[str
                 if reason:
                     notes.append(f"{network}, {LOOPS[loop].label}: left out, {reason}.")
                     continue
-                row = found[loop] = in_child(measure, config, network, loop, batch_size, root)
+                row = found[loop] = run_alone(config, measure, config, network, loop, batch_size, root)
                 yield line(config, network, loop, batch_size, row, found.get("plain"))
             if {"ours", "smp"} <= found.keys():
                 ratio = found["smp"].train / found["ours"].train

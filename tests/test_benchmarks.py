@@ -255,8 +255,9 @@ def test_scoring(tmp_path):
     result = start([str(ROOT / "benchmarks" / "scoring.py"), "--quick", "--output", "scoring.md"], tmp_path)
     assert not result.returncode, result.stderr
     text = (tmp_path / "scoring.md").read_text("utf-8")
-    for method in ("all scores, with tables and error bars", "our confusion matrix", "of scikit-learn"):
-        assert f"{method} | " in text
+    whole = (f"all scores, {part}" for part in ("pictures", "tables", "report"))
+    for row in (*whole, "our confusion matrix, pictures", "of scikit-learn, pictures"):
+        assert f"{row} | " in text
 
 
 def test_loader(tmp_path, monkeypatch):

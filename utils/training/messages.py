@@ -27,7 +27,7 @@ def print_plan(
 ) -> None:
     """What is about to happen, and which findings of the data it follows."""
     parameters = sum(p.numel() for p in net.parameters())
-    pictures = f"{counted(len(data.train), 'picture')} to train, {len(data.val)} to validate"
+    pictures = f"{counted(len(set(data.train)), 'picture')} to train, {len(data.val)} to validate"
     print(f"data     {data.folder.root}: {pictures}; classes: {', '.join(data.class_names)}")
     print(f"network  {network}, {parameters / 1e6:.2f} M parameters, {precision}")
     for phase in schedule.phases:

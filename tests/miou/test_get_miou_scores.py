@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from scripts import favour, make_voc, refused, save_untrained, snapshot
 
-from get_miou import Config, main
 from unet import Unet
 from utils.core.tables import read_table
 from utils.images.reading import read_mask
@@ -14,26 +13,6 @@ from utils.images.writing import write_mask
 from utils.models.checkpoint import load_checkpoint
 from utils.scoring.borders import measure_borders
 from utils.voc.demo import CLASS_NAMES
-from utils.voc.folder import VocFolder
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    return save_untrained(tmp_path_factory.mktemp("weights") / "best.pth")
-
-
-@pytest.fixture
-def folder(tmp_path) -> VocFolder:
-    return make_voc(tmp_path / "voc", size=[(48, 48), (37, 53), (64, 40)], val=2)
-
-
-@pytest.fixture
-def score(weights, folder, tmp_path):
-    def run(**settings):
-        defaults = {"model_path": weights, "voc_root": folder.root, "output": tmp_path / "out"}
-        main(Config(**{**defaults, "device": "cpu", "precision": "fp32", **settings}))
-
-    return run
 
 
 def scores_in(output) -> dict[tuple[str, str], dict[str, str]]:

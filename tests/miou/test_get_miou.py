@@ -1,7 +1,11 @@
 """get_miou.py: scores against a count of one's own from the masks that it writes."""
 
+import contextlib
 import csv
+import io
 import re
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,34 +21,32 @@ from utils.images.reading import read_mask
 from utils.images.writing import write_mask
 from utils.models.checkpoint import load_checkpoint, save_checkpoint
 from utils.voc.demo import CLASS_NAMES
+from utils.voc.folder import VocFolder
 
 PLOTS = ["iou.png", "precision.png", "recall.png", "confusion_matrix.png"]
 
 
+@dataclass
+class Scored:
+    """A run on two pictures, a part of the truth unknown. before: the data set before it."""
+
+    folder: VocFolder
+    output: Path
+    printed: str
+    before: dict[str, bytes]
+
+
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    return save_untrained(tmp_path_factory.mktemp("weights") / "best.pth")
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """Two validation pictures of different sizes, a part of the truth unknown."""
-    folder = make_voc(tmp_path / "voc", size=[(48, 48), (37, 53), (64, 40)], val=2)
+def scored(weights, tmp_path_factory) -> Scored:
+    root = tmp_path_factory.mktemp("scored")
+    folder = make_voc(root / "voc", size=[(48, 48), (37, 53), (64, 40)], val=2)
     mask = read_mask(folder.mask_path("cells_1"))
     mask[:6] = 255
     write_mask(folder.mask_path("cells_1"), mask)
-    return folder
-
-
-@pytest.fixture
-def score(weights, folder, tmp_path):
-    """get_miou.py with a tiny network, writing to tmp_path/out."""
-
-    def run(**settings):
-        defaults = {"model_path": weights, "voc_root": folder.root, "output": tmp_path / "out"}
-        main(Config(**{**defaults, "device": "cpu", "precision": "fp32", **settings}))
-
-    return run
+    before, printed = snapshot(folder.root), io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        main(Config([weights], folder.root, output=root / "out", device="cpu", precision="fp32"))
+    return Scored(folder, root / "out", printed.getvalue(), before)
 
 
 def read_csv(path):
@@ -68,22 +70,19 @@ def scores_by_hand(matrix):
     return np.array(rows)
 
 
-def test_tables_equal_a_count_by_hand(score, folder, tmp_path):
-    score()
-    matrix = counted_by_hand(folder, tmp_path / "out", ["cells_1", "cells_2"])
+def test_tables_equal_a_count_by_hand(scored):
+    matrix = counted_by_hand(scored.folder, scored.output, ["cells_1", "cells_2"])
     assert matrix.sum() == 31 * 53 + 64 * 40
-    header, *rows = read_csv(tmp_path / "out" / "confusion_matrix.csv")
+    header, *rows = read_csv(scored.output / "confusion_matrix.csv")
     assert header[1:] == [row[0] for row in rows] == list(CLASS_NAMES)
     assert np.array_equal([list(map(int, row[1:])) for row in rows], matrix)
-    header, *rows = read_csv(tmp_path / "out" / "metrics.csv")
+    header, *rows = read_csv(scored.output / "metrics.csv")
     assert header[:5] == ["class", "iou", "dice", "precision", "recall"]
     assert [row[0] for row in rows] == [*CLASS_NAMES, "mean"]
     per_class = scores_by_hand(matrix)
     values = [list(map(float, row[1:5])) for row in rows]
     assert np.allclose(values, [*per_class, per_class.mean(0)], atol=1e-6)
-    overall = {
-        row["score"]: row for row in read_table(tmp_path / "out" / "scores.csv") if row["class"] == "all"
-    }
+    overall = {row["score"]: row for row in read_table(scored.output / "scores.csv") if row["class"] == "all"}
     pooled = {"accuracy": np.trace(matrix) / matrix.sum()}
     pooled["fwiou"] = (matrix.sum(1) / matrix.sum()) @ per_class[:, 0]
     for score, value in pooled.items():
@@ -91,60 +90,50 @@ def test_tables_equal_a_count_by_hand(score, folder, tmp_path):
         assert float(overall[score]["low"]) <= value <= float(overall[score]["high"])
 
 
-def test_pictures_have_their_own_scores(score, folder, tmp_path):
-    score()
-    rows = read_table(tmp_path / "out" / "pictures.csv")
+def test_pictures_have_their_own_scores(scored):
+    rows = read_table(scored.output / "pictures.csv")
     assert [row["picture"] for row in rows] == ["cells_1", "cells_2"]
     assert [int(row["ignored_px"]) for row in rows] == [6 * 53, 0]
     for row in rows:
-        iou = scores_by_hand(counted_by_hand(folder, tmp_path / "out", [row["picture"]]))[:, 0]
+        iou = scores_by_hand(counted_by_hand(scored.folder, scored.output, [row["picture"]]))[:, 0]
         assert [float(row[f"iou {name}"]) for name in CLASS_NAMES] == pytest.approx(iou, abs=1e-6)
         assert float(row["iou"]) == pytest.approx(iou.mean(), abs=1e-6)
 
 
-def test_ignored_pixels_and_few_pictures_are_stated(score, capsys):
-    score()
-    output = capsys.readouterr().out
-    assert f"Left out: 318 pixels ({318 / (37 * 53 + 64 * 40):.2%}) marked 255 in 1 picture." in output
-    assert "Only 2 pictures" in output
+def test_ignored_pixels_and_few_pictures_are_stated(scored):
+    assert (
+        f"Left out: 318 pixels ({318 / (37 * 53 + 64 * 40):.2%}) marked 255 in 1 picture." in scored.printed
+    )
+    assert "Only 2 pictures" in scored.printed
 
 
-def test_printed_table_is_the_same_in_percent(score, tmp_path, capsys):
-    score()
-    output = capsys.readouterr().out
-    for row in read_table(tmp_path / "out" / "metrics.csv"):
-        line = re.search(rf"^{row['class']} +(\S+) +\S+ … \S+ +(.*)$", output, re.MULTILINE)
+def test_printed_table_is_the_same_in_percent(scored):
+    for row in read_table(scored.output / "metrics.csv"):
+        line = re.search(rf"^{row['class']} +(\S+) +\S+ … \S+ +(.*)$", scored.printed, re.MULTILINE)
         printed = [float(value) for value in (line[1], *line[2].split())]
         keys = ("iou", "dice", "precision", "recall", "specificity")
         assert printed == pytest.approx([100 * float(row[key]) for key in keys], abs=0.00501)
 
 
-def test_masks_are_those_of_the_predictor(score, weights, folder, tmp_path):
-    score()
+def test_masks_are_those_of_the_predictor(scored, weights):
     unet = Unet(weights, "cpu", "fp32")
-    assert sorted(path.name for path in (tmp_path / "out" / "masks").iterdir()) == [
-        "cells_1.png",
-        "cells_2.png",
-    ]
+    assert sorted(path.name for path in (scored.output / "masks").iterdir()) == ["cells_1.png", "cells_2.png"]
     for name in ("cells_1", "cells_2"):
-        with Image.open(tmp_path / "out" / "masks" / f"{name}.png") as mask:
+        with Image.open(scored.output / "masks" / f"{name}.png") as mask:
             assert mask.mode == "P"
-            assert np.array_equal(np.asarray(mask), unet.predict(folder.image_path(name)))
+            assert np.array_equal(np.asarray(mask), unet.predict(scored.folder.image_path(name)))
 
 
-def test_plots_are_pictures(score, tmp_path):
-    score()
+def test_plots_are_pictures(scored):
     for name in PLOTS:
-        with Image.open(tmp_path / "out" / name) as plot:
+        with Image.open(scored.output / name) as plot:
             pixels = np.asarray(plot.convert("L"))
         assert min(pixels.shape) > 100
         assert pixels.min() < 100 < pixels.max()
 
 
-def test_data_set_is_only_read(score, folder):
-    before = snapshot(folder.root)
-    score()
-    assert snapshot(folder.root) == before
+def test_data_set_is_only_read(scored):
+    assert snapshot(scored.folder.root) == scored.before
 
 
 @pytest.mark.parametrize(("split", "names"), [("train", ["cells_0"]), ("test", ["cells_0", "cells_2"])])
@@ -172,7 +161,7 @@ def test_class_that_is_nowhere_is_left_out(score, weights, folder, tmp_path, cap
 
 
 def test_class_that_is_never_found_is_reported(score, weights, tmp_path, capsys):
-    score(model_path=favour(weights, tmp_path / "blind.pth", nucleus=-1e6))
+    score(report=True, model_path=favour(weights, tmp_path / "blind.pth", nucleus=-1e6))
     output, warning = capsys.readouterr()
     assert re.search(r"^nucleus +0\.00 +0\.00 … 0\.00 +0\.00 +– +0\.00", output, re.MULTILINE)
     assert "warning: no pixel of nucleus was found: nucleus is" in warning
@@ -189,7 +178,11 @@ def test_one_class_everywhere_is_reported(score, weights, tmp_path, capsys):
 def test_names_in_chinese(score, folder, tmp_path):
     names = ["背景", "细胞", "细胞 核"]
     write_lines(folder.class_names_path, names)
-    score(model_path=save_untrained(tmp_path / "模型" / "best.pth", names), output=tmp_path / "结果 一")
+    score(
+        report=True,
+        model_path=save_untrained(tmp_path / "模型" / "best.pth", names),
+        output=tmp_path / "结果 一",
+    )
     assert [row[0] for row in read_csv(tmp_path / "结果 一" / "metrics.csv")[1:4]] == names
     assert read_csv(tmp_path / "结果 一" / "confusion_matrix.csv")[0][1:] == names
     assert all((tmp_path / "结果 一" / name).is_file() for name in PLOTS)
@@ -300,7 +293,7 @@ def test_output_that_cannot_be_written(score, tmp_path, locked):
     obstacle.parent.mkdir()
     obstacle.write_text("a file in the way", encoding="utf-8") if locked == "masks" else obstacle.mkdir()
     with pytest.raises(UserError) as caught:
-        score()
+        score(report=True)
     assert caught.value.code == "file-not-writable"
 
 
