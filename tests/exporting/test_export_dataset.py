@@ -22,7 +22,7 @@ from utils.images.rle import decode
 from utils.images.writing import write_image, write_mask
 from utils.voc.folder import VocFolder
 
-NAMES = ["_background_", "cell", "细胞核"]
+NAMES = ["bg", "cell", "细胞核"]
 RNG = np.random.default_rng(0)
 
 
@@ -64,7 +64,7 @@ def test_coco_and_back_is_exact(tmp_path):
     )
     import_dataset.main(back)
     found = VocFolder(tmp_path / "back")
-    assert found.read_class_names()[1:] == NAMES[1:]
+    assert found.read_class_names() == NAMES
     for name in ("a", "b", "图 3"):
         np.testing.assert_array_equal(read_mask(found.mask_path(name)), read_mask(folder.mask_path(name)))
     for split in ("train", "val"):
@@ -101,10 +101,11 @@ def test_yolo_and_back_within_the_tolerance(tmp_path, capsys):
     main(Config(voc_root=folder.root, output=tmp_path / "out", format="yolo"))
     assert "3 masks with ignored pixels" in capsys.readouterr().err
     listed = yaml.safe_load((tmp_path / "out" / "data.yaml").read_text(encoding="utf-8"))
+    assert listed.pop("background") == "bg"
     assert listed == {"train": "images/train", "val": "images/val", "names": {0: "cell", 1: "细胞核"}}
     import_dataset.main(import_dataset.Config(input=tmp_path / "out", voc_root=tmp_path / "back"))
     found = VocFolder(tmp_path / "back")
-    assert found.read_class_names()[1:] == NAMES[1:]
+    assert found.read_class_names() == NAMES
     for name in ("a", "b", "图 3"):
         mask, back = read_mask(folder.mask_path(name)), read_mask(found.mask_path(name))
         for value in (1, 2):
@@ -188,3 +189,12 @@ def test_faults_are_named(tmp_path, kind):
     (tmp_path / "empty").mkdir()
     with refused("no-pairs", tmp_path / "empty"):
         main(Config(voc_root=folder.root, masks=tmp_path / "empty", format=kind, output=tmp_path / "out"))
+
+
+def test_predicted_masks_without_class_names_say_so(tmp_path, capsys):
+    folder = make_folder(tmp_path / "voc")
+    settings = {"images": folder.images_dir, "masks": folder.masks_dir, "output": tmp_path / "out"}
+    main(Config(voc_root=tmp_path / "none", **settings))
+    said = " ".join(capsys.readouterr().err.split())
+    assert "classes are called class_1, class_2. For names, pass the --voc-root" in said
+    assert "class 0" not in said

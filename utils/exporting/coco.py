@@ -40,6 +40,8 @@ def export_coco(source: Source, output: Path) -> list[str]:
         annotations = [{"id": number, **one} for number, one in enumerate(annotations, 1)]
         categories = [{"id": index, "name": name} for index, name in enumerate(source.class_names) if index]
         content = {"images": images, "annotations": annotations, "categories": categories}
+        if source.background:
+            content["info"] = {"background": source.background}
         with replacing(path) as temporary:
             temporary.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
         lines.append(f"{path}: {counted(len(images), 'picture')}, {counted(len(annotations), 'region')}")

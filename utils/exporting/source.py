@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.core.console import UserError, counted, progress, warn
+from utils.core.console import UserError, counted, note, progress, warn
 from utils.images.palette import IGNORE_INDEX, numbered_classes
 from utils.images.reading import read_image, read_mask
+from utils.voc.class_files import BACKGROUND_NAMES
 from utils.voc.folder import VocFolder, check_size, list_images
 from utils.voc.names import list_some, natural_key
 
@@ -24,6 +25,11 @@ class Source:
     class_names: list[str]
     splits: dict[str, list[str]]
     objects: bool
+
+    @property
+    def background(self) -> str | None:
+        """The name of class 0 if it says something: other formats have no place for it, so we note it."""
+        return self.class_names[0] if self.class_names[0] != BACKGROUND_NAMES[0] else None
 
     def check(self) -> None:
         """Read all masks. Raises UserError for a faulty one, before anything is written."""
@@ -77,4 +83,10 @@ def open_source(folder: VocFolder, masks_dir: Path | None) -> Source:
             int(read_mask(path)[read_mask(path) < IGNORE_INDEX].max(initial=1)) for path in masks.values()
         )
         class_names = numbered_classes(largest + 1)
-    return Source(folder, masks, class_names, splits, masks_dir is None)
+        named = f"{folder.class_names_path}: classes are called {list_some(class_names[1:], 3)}"
+        note(f"no {named}. For names, pass the --voc-root of the training data, or write that file")
+    source = Source(folder, masks, class_names, splits, masks_dir is None)
+    if source.background:
+        found = "in the other format it is what no object covers; import_dataset.py brings the name back"
+        note(f"class 0 is called {source.background}: {found}")
+    return source

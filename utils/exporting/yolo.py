@@ -46,6 +46,8 @@ def export_yolo(source: Source, output: Path) -> list[str]:
     first = next(iter(folders.values()))
     content = {"train": folders.get("train", first), "val": folders.get("val", first), **folders}
     content["names"] = dict(enumerate(source.class_names[1:]))
+    if source.background:
+        content["background"] = source.background
     with replacing(output / "data.yaml") as temporary:
         temporary.write_text(yaml.safe_dump(content, allow_unicode=True, sort_keys=False), encoding="utf-8")
     if ignored:

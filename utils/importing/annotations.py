@@ -52,10 +52,17 @@ class Tally:
         return [f"{count} × {kind}" for kind, count in self.counts.items()]
 
 
-def to_dataset(request: Request, sheets: Iterable[Sheet], names: Iterable[str], tally: Tally) -> Dataset:
+def to_dataset(
+    request: Request,
+    sheets: Iterable[Sheet],
+    names: Iterable[str],
+    tally: Tally,
+    background: str | None = None,
+) -> Dataset:
     """A Dataset of the sheets whose pictures are there; those of one picture are joined.
 
     names: classes in their order; labels that are not among them follow by first appearance.
+    background: the name of class 0, if the files have one.
     """
     missing: list[str] = []
     joined: dict[Path, list[Sheet]] = {}
@@ -71,7 +78,7 @@ def to_dataset(request: Request, sheets: Iterable[Sheet], names: Iterable[str], 
         if drawn.label is not None
     ]
     labels = list(dict.fromkeys([*(clean(request, name) for name in names), *used]))
-    class_names, indices = with_background(labels)
+    class_names, indices = with_background(labels, background and clean(request, background))
     index = {None: IGNORE_INDEX, **dict(zip(labels, indices, strict=True))}
     if joined and len(class_names) < 2:
         found = "no class besides the background"

@@ -46,11 +46,13 @@ def recognise_coco(tree: Tree) -> str | None:
 
 
 def read_coco(request: Request) -> Dataset:
-    sheets, names, tally = [], [], Tally()
+    sheets, names, tally, background = [], [], Tally(), None
     for path in find_coco(request.tree):
         content = request.tree.read_json(path)
         try:
             read_file(path, content, sheets, names, tally)
+            # export_dataset.py writes it: COCO has no place for class 0.
+            background = background or (content.get("info") or {}).get("background")
         except ENTRY_ERRORS as error:
             found, expected = f"an entry without what COCO demands ({error!r})", "COCO's format"
             raise UserError("coco-entry", path, found, expected, "export it again") from None
@@ -58,7 +60,7 @@ def read_coco(request: Request) -> Dataset:
         found = "; ".join(tally.lines()) or "no annotation"
         expected, remedy = "objects with a segmentation", "export regions; boxes alone do not make masks"
         raise UserError("regions-missing", request.tree.root, found, expected, remedy)
-    return to_dataset(request, sheets, names, tally)
+    return to_dataset(request, sheets, names, tally, background)
 
 
 def read_file(path: Path, content: dict, sheets: list[Sheet], names: list[str], tally: Tally) -> None:

@@ -232,11 +232,14 @@ def join_class_names(folder: VocFolder, names: Sequence[str]) -> list[str]:
     return joined
 
 
-def with_background(names: Sequence[str]) -> tuple[list[str], list[int]]:
-    """Class names with the background first, and the index of each name given, a background or not."""
-    others = [name for name in dict.fromkeys(names) if name.lower() not in BACKGROUND_NAMES]
-    given = [name for name in names if name.lower() in BACKGROUND_NAMES]
-    joined = [given[0] if given else "background", *others]
+def with_background(names: Sequence[str], background: str | None = None) -> tuple[list[str], list[int]]:
+    """Class names with the background first, and the index of each name given, a background or not.
+
+    background: what an export of ours calls class 0.
+    """
+    given = [name for name in names if name.lower() in BACKGROUND_NAMES or name == background]
+    others = [name for name in dict.fromkeys(names) if name not in given]
+    joined = [background or (given[0] if given else BACKGROUND_NAMES[0]), *others]
     return joined, [0 if name in given else joined.index(name) for name in names]
 
 

@@ -17,7 +17,7 @@ from utils.importing.dataset import Dataset, Entry, Labels, Request, Size, uniqu
 from utils.importing.regions import Region, paint_regions
 from utils.importing.transfer import raise_together
 from utils.importing.tree import Tree
-from utils.voc.class_files import find_class_file, read_class_file
+from utils.voc.class_files import find_class_file, read_background, read_class_file
 
 NAME_FILES = ("data.yaml", "data.yml", "dataset.yaml", "classes.txt", "obj.names")
 BOX_NUMBERS = 4
@@ -77,7 +77,7 @@ def read_yolo(request: Request) -> Dataset:
     if not any(len(numbers) > BOX_NUMBERS for one in polygons.values() for _, numbers, _ in one):
         found, expected = "boxes only (class, x, y, width, height)", "polygons: class x1 y1 x2 y2 x3 y3 …"
         raise UserError("regions-missing", tree.root, found, expected, "export segmentation instead of boxes")
-    class_names, indices = with_background(names)
+    class_names, indices = with_background(names, listed and read_background(listed))
     entries = []
     for picture, name in unique_names(list(polygons)).items():
         for _, numbers, _ in polygons[picture]:

@@ -119,6 +119,13 @@ def read_class_file(path: Path) -> list[str]:
     raise UserError("class-file", path, reason, f"names of classes as {path.name} holds them", REMEDY)
 
 
+def read_background(path: Path) -> str | None:
+    """The name of class 0, which export_dataset.py adds to data.yaml."""
+    is_yaml = path.suffix.lower() in (".yaml", ".yml")
+    name = yaml.safe_load("\n".join(_content(path))).get("background") if is_yaml else None
+    return name and str(name)
+
+
 def read_mask_classes(path: Path) -> list[str]:
     """Names by the value in masks, background first. Raises UserError for a file of another form."""
     names = read_class_file(path)
