@@ -29,7 +29,8 @@ class Source:
     @property
     def background(self) -> str | None:
         """The name of class 0 if it says something: other formats have no place for it, so we note it."""
-        return self.class_names[0] if self.class_names[0] != BACKGROUND_NAMES[0] else None
+        plain = (BACKGROUND_NAMES[0], *numbered_classes(1))
+        return self.class_names[0] if self.class_names[0] not in plain else None
 
     def check(self) -> None:
         """Read all masks. Raises UserError for a faulty one, before anything is written."""
