@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,7 +13,7 @@ import tyro
 from annotated_types import Ge
 
 from unet import Unet
-from utils.core.console import UserError, counted, note, run_script, warn
+from utils.core.console import UserError, counted, note, progress, run_script, warn
 from utils.core.heap import keep_freed_memory
 from utils.core.processes import device_of_process, gather, this_process
 from utils.core.settings import check_settings
@@ -222,7 +223,9 @@ def predict_folder(config: Config, unet: Unet) -> None:
         tables.remove_summaries()
     # All share the list of the first process, although some begin to write before others have looked.
     todo = gather([each for each in sources if not (config.skip_existing and writer.is_done(each))])[0]
-    shares = gather(predict_share(todo[rank::processes], writer, unet.open, unet.bands, show=not rank))
+    own = todo[rank::processes]
+    bar = partial(progress, description="predicting", unit="picture", total=len(own))
+    shares = gather(predict_share(own, writer, unet.open, unet.bands, iter if rank else bar))
     if rank:
         return
     total, unread = len(sources) + len(faults), [fault for share in shares for fault in share.faults]

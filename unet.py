@@ -30,7 +30,7 @@ from utils.inference.ensemble import (
 from utils.inference.gaps import close_gaps
 from utils.inference.maps import classes, classes_above, log_odds_of, member_classes, probabilities
 from utils.inference.rendering import render
-from utils.inference.tiling import Band, join, to_bands
+from utils.inference.tiling import Band, Grid, join, to_bands
 from utils.models.checkpoint import Checkpoint
 from utils.models.weights import LoadedModel, ready_to_predict
 
@@ -147,11 +147,7 @@ class Unet:
         each = member_classes in outputs
         functions = [self._behind_mean if f is member_classes else f for f in functions]
         size = picture.shape[:2]
-        grid = plan_tiles(self.members, size, side=self.tile_size)
-        # All tiles of a band, and all members, look at the same rows.
-        read_rows = lru_cache(maxsize=1)(lambda top, bottom: picture[top:bottom])
-        readers = [member.read_picture(read_rows) for member in self.members]
-        pieces = predict_tiles(self.members, grid, size, readers, each)
+        grid, pieces = self._plan(picture, each)
         if each:
             functions = [f if f == self._behind_mean else partial(self._of_mean, f) for f in functions]
         with progress((), "predicting", "tile", len(grid) if len(grid) > 1 else 0) as bar:
@@ -163,6 +159,31 @@ class Unet:
             place = outputs.index(classes)
             arrays[place] = close_gaps(arrays[place], log_odds, self.gap_class)
             yield tuple(arrays)
+
+    @torch.inference_mode()
+    def tiles(
+        self, picture: np.ndarray | TiffWindows, *outputs: Callable[[Tensor], Tensor]
+    ) -> Iterator[tuple[int, int, Band]]:
+        """`bands`, tile by tile: (top, left, one array (…, h, w) per output). Gaps stay open."""
+        functions = [self._classes if output is classes else output for output in outputs]
+        top = 0
+        for row in self._plan(picture)[1]:
+            left = 0
+            for logits in row:
+                yield top, left, tuple(function(logits[0]).cpu().numpy() for function in functions)
+                left += logits.shape[-1]
+            top += logits.shape[-2]
+
+    def _plan(
+        self, picture: np.ndarray | TiffWindows, each: bool = False
+    ) -> tuple[Grid, Iterator[Iterator[Tensor]]]:
+        """The tiles of a picture, and their logits in bands of pieces. each: see `predict_tiles`."""
+        size = picture.shape[:2]
+        grid = plan_tiles(self.members, size, side=self.tile_size)
+        # All tiles of a band, and all members, look at the same rows.
+        read_rows = lru_cache(maxsize=1)(lambda top, bottom: picture[top:bottom])
+        readers = [member.read_picture(read_rows) for member in self.members]
+        return grid, predict_tiles(self.members, grid, size, readers, each)
 
     def _of_mean(self, function: Callable[[Tensor], Tensor], logits: Tensor) -> Tensor:
         return function(logits[: self.num_classes])

@@ -8,6 +8,7 @@ import tifffile
 from tifffile import COMPRESSION, PHOTOMETRIC, TiffPage
 
 from utils.core.console import warn
+from utils.images.arrays import Limits, display_limits
 from utils.images.reading import TIFF_ERRORS, damaged_picture, find_unread, read_image
 from utils.images.tiff import MOST_CHANNELS, orientation_of, read_layout, to_picture, turn_of, upright
 
@@ -69,6 +70,8 @@ def can_be_windowed(page: TiffPage) -> bool:
 class TiffWindows:
     """Rows of a large TIFF on demand: `windows[top:bottom]` equals `read_image(path)[top:bottom]`.
 
+    So does `windows[top:bottom, left:right]`, which decodes fewer tiles.
+
     shape: (H, W) or (H, W, channels), upright; orientation: the EXIF code, 1 to 8; pages: see `Layout`.
     """
 
@@ -77,13 +80,12 @@ class TiffWindows:
     orientation: int = 1
     pages: tuple[int, ...] = (0,)
 
-    def __getitem__(self, rows: slice) -> np.ndarray:
+    def __getitem__(self, box: slice | tuple[slice, slice]) -> np.ndarray:
         """Raises UserError where the file is damaged, or its compression is not installed."""
-        top, bottom, _ = rows.indices(self.shape[0])
-        transposed, down, _ = turn_of(self.orientation)
-        if down < 0:
-            top, bottom = self.shape[0] - bottom, self.shape[0] - top
-        box = (slice(top, bottom), slice(None))[:: -1 if transposed else 1]
+        rows, columns = box if isinstance(box, tuple) else (box, slice(None))
+        transposed, down, across = turn_of(self.orientation)
+        box = stored(rows, self.shape[0], down), stored(columns, self.shape[1], across)
+        box = box[:: -1 if transposed else 1]
         try:
             with tifffile.TiffFile(self.path) as file:
                 pages = [file.pages[number] for number in self.pages]
@@ -91,6 +93,12 @@ class TiffWindows:
         except TIFF_ERRORS as error:
             raise damaged_picture(self.path, error) from None
         return upright(planes[0] if len(planes) == 1 else np.dstack(planes), self.orientation)
+
+
+def stored(span: slice, length: int, step: int) -> slice:
+    """Where rows or columns of an upright picture are in its file. step: -1 where that is mirrored."""
+    start, stop, _ = span.indices(length)
+    return slice(length - stop, length - start) if step < 0 else slice(start, stop)
 
 
 def read_box(page: TiffPage, rows: slice, columns: slice) -> np.ndarray:
@@ -127,3 +135,11 @@ def read_box(page: TiffPage, rows: slice, columns: slice) -> np.ndarray:
             h, w, samples = inside.shape
             out[max(y - top, 0) :, max(x - left, 0) :, plane:][:h, :w, :samples] = inside
     return out
+
+
+def display_range(picture: np.ndarray | TiffWindows) -> Limits | None:
+    """`display_limits` of a picture; of a large one they are taken from 16 of its rows."""
+    if picture.shape[0] * picture.shape[1] <= LARGE_PIXELS:
+        return display_limits(picture[:])
+    rows = np.linspace(0, picture.shape[0] - 1, 16).astype(int)
+    return display_limits(np.concatenate([picture[y : y + 1] for y in rows]))

@@ -1,13 +1,13 @@
 """The pictures of a folder: which are predicted, and the share of them that one process does."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from utils.core.console import UserError, progress
+from utils.core.console import UserError
 from utils.core.threads import map_ahead
 from utils.inference.outputs import Source, refuse_same_folder
 from utils.inference.results import Picture, Predict, ResultWriter
@@ -54,9 +54,9 @@ def predict_share(
     writer: ResultWriter,
     open_picture: Callable[[Path], Picture],
     predict: Predict,
-    show: bool,
+    watch: Callable[[Iterable], Iterable] = iter,
 ) -> Share:
-    """Predict the pictures of one process, read ahead in threads. show: a progress bar.
+    """Predict the pictures of one process, read ahead in threads. watch: passes them on, and shows progress.
 
     A picture that cannot be read is a fault of the share; any other UserError is raised.
     """
@@ -70,8 +70,7 @@ def predict_share(
     share = Share()
     # Closed even where a picture ends the run, so that no reader goes on.
     with closing(map_ahead(read, sources, threads=2, depth=1)) as pictures:
-        shown = progress(pictures, "predicting", "picture", len(sources)) if show else pictures
-        for source, picture in shown:
+        for source, picture in watch(pictures):
             try:
                 if isinstance(picture, UserError):
                     raise picture

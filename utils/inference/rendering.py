@@ -5,8 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from utils.images.arrays import Limits, display_limits
-from utils.images.large import LARGE_PIXELS, TiffWindows
 from utils.images.palette import blend, cutout
 from utils.images.plots import draw_numbered, with_legend
 
@@ -48,11 +46,3 @@ class Drawing:
         if labels is not None:
             drawn[:, -mask.shape[1] :] = draw_numbered(drawn[:, -mask.shape[1] :], labels)
         return with_legend(drawn, self.class_names, self.palette) if self.legend else drawn
-
-
-def display_range(picture: np.ndarray | TiffWindows) -> Limits | None:
-    """`display_limits` of a picture; of a large one they are taken from 16 of its rows."""
-    if picture.shape[0] * picture.shape[1] <= LARGE_PIXELS:
-        return display_limits(picture[:])
-    rows = np.linspace(0, picture.shape[0] - 1, 16).astype(int)
-    return display_limits(np.concatenate([picture[y : y + 1] for y in rows]))

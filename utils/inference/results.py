@@ -12,7 +12,7 @@ from utils.core.files import replacing, write_lines
 from utils.core.heap import keep_freed_memory, stop_keeping_memory
 from utils.core.tables import write_table
 from utils.images.arrays import count_channels, is_photo, to_uint8_rgb
-from utils.images.large import LARGE_PIXELS, TiffWindows
+from utils.images.large import LARGE_PIXELS, TiffWindows, display_range
 from utils.images.palette import voc_palette
 from utils.images.writing import PNG_PIXELS, row_writer, write_image
 from utils.inference.agreement import Agreement
@@ -27,7 +27,7 @@ from utils.inference.outputs import (
     refuse_overwrite,
 )
 from utils.inference.postprocess import Postprocessing, postprocess
-from utils.inference.rendering import Drawing, display_range
+from utils.inference.rendering import Drawing
 from utils.inference.tiling import Band, join
 from utils.labelme.annotation import BACKGROUND_LABEL, IGNORE_LABEL
 from utils.labelme.writing import write_labelme

@@ -1,0 +1,108 @@
+"""Work in threads: each lane does one thing after another, and what is done arrives in the thread of the window."""
+
+import traceback
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from PyQt5.QtCore import QObject, pyqtSignal
+
+from gui.engine import Cancelled
+from utils.core.console import UserError, memory_error
+
+
+class Job:
+    """One piece of work. `is_cancelled` and `post` are for the function that does it."""
+
+    def __init__(self, jobs: "Jobs", lane: str):
+        self.jobs, self.lane, self.given_up, self.ended = jobs, lane, False, False
+
+    def cancel(self) -> None:
+        self.given_up = True
+
+    def is_cancelled(self) -> bool:
+        return self.given_up
+
+    def post(self, function: Callable[[], None]) -> None:
+        """Call a function in the thread of the window, unless the job is given up by then."""
+        self.jobs.posted.emit(lambda: None if self.given_up else function())
+
+
+class Jobs(QObject):
+    """Lanes are made when they are first used. A new job may replace those of its kind that wait or run."""
+
+    posted = pyqtSignal(object)
+    failed = pyqtSignal(object, str)  # an exception and its traceback
+    changed = pyqtSignal()  # a job began or ended
+
+    def __init__(self, parent: QObject | None = None):
+        super().__init__(parent)
+        self.lanes: dict[str, ThreadPoolExecutor] = {}
+        self.current: dict[str, Job] = {}
+        self.running: list[Job] = []
+        self.posted.connect(lambda function: function())
+
+    def run(
+        self,
+        lane: str,
+        function: Callable[[Job], Any],
+        done: Callable[[Any], None] = lambda _: None,
+        kind: str | None = None,
+        failed: Callable[[Exception], None] | None = None,
+    ) -> Job:
+        """Call `function(job)` in the thread of a lane, then `done(result)` in that of the window.
+
+        kind: gives up the job of this kind before it. failed: called before the failure is shown.
+        """
+        job = Job(self, lane)
+        if kind is not None:
+            self.cancel(kind)
+            self.current[kind] = job
+        self.running.append(job)
+        pool = self.lanes.setdefault(lane, ThreadPoolExecutor(1, lane))
+        pool.submit(self._work, job, function, done, failed)
+        self.changed.emit()
+        return job
+
+    def cancel(self, kind: str) -> None:
+        if kind in self.current:
+            self.current[kind].cancel()
+
+    def end(self) -> None:
+        """Give up everything; nothing arrives after this."""
+        for job in self.running:
+            job.cancel()
+        for pool in self.lanes.values():
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def is_busy(self, *kinds: str) -> bool:
+        """Whether a job of these kinds waits or runs."""
+        return any(kind in self.current and not self.current[kind].ended for kind in kinds)
+
+    def _work(self, job: Job, function: Callable, done: Callable, failed: Callable | None) -> None:
+        try:
+            if not job.given_up:
+                result = function(job)
+                job.post(lambda: done(result))
+        except Cancelled:
+            job.given_up = True
+        except Exception as error:  # noqa: BLE001 — shown in the window
+            self._fail(job, error, failed)
+        finally:
+            self.posted.emit(lambda: self._end(job))
+
+    def _fail(self, job: Job, error: Exception, failed: Callable | None) -> None:
+        known = error if isinstance(error, UserError) else memory_error(error) or error
+        details = traceback.format_exc()
+
+        def show() -> None:
+            if failed:
+                failed(known)
+            self.failed.emit(known, details)
+
+        job.post(show)
+
+    def _end(self, job: Job) -> None:
+        job.ended = True
+        self.running.remove(job)
+        self.changed.emit()
