@@ -34,6 +34,7 @@ class Tiles:
         self.wanted: list[Key] = []
         self.lock = threading.Lock()
         self.size, self.levels, self.draw, self.job = (0, 0), 1, None, None
+        self.drawn: tuple[Key, int] | None = None  # what the thread has now, and the turn of it
         self.turn = 0  # counts pictures and changes, so that a tile that comes late is not taken for new
 
     def start(self, size: tuple[int, int] | None, levels: int, draw: Callable[..., np.ndarray]) -> None:
@@ -41,6 +42,7 @@ class Tiles:
         if self.job:
             self.job.cancel()
         self.size, self.levels, self.draw, self.job = size or (0, 0), levels, draw, None
+        self.turn, self.drawn = self.turn + 1, None
         self.images.clear()
         self.stale.clear()
         self.wanted = []
@@ -98,7 +100,7 @@ class Tiles:
     def request(self, keys: Sequence[Key]) -> None:
         """Draw these, and give up others that wait."""
         with self.lock:
-            self.wanted = list(keys)
+            self.wanted = [key for key in keys if (key, self.turn) != self.drawn]
         if keys and (self.job is None or self.job.ended):
             self.job = self.jobs.run("tiles", self._work)
 
@@ -107,7 +109,7 @@ class Tiles:
             with self.lock:
                 if not self.wanted:
                     return
-                key, turn = self.wanted.pop(0), self.turn
+                self.drawn = key, turn = self.wanted.pop(0), self.turn
             try:
                 image = to_qimage(self.draw(key.layer, key.level, self._pixels_of(key)))
             except BaseException:

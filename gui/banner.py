@@ -1,0 +1,68 @@
+"""A message in the window, with details to copy; the window goes on."""
+
+import traceback
+
+from PyQt5.QtCore import Qt
+from PyQt5.QtWidgets import QApplication, QFrame, QHBoxLayout, QLabel, QPlainTextEdit, QPushButton, QVBoxLayout
+
+from gui.translation import keep_text, tr
+from utils.core.console import UserError, visible
+
+
+class Banner(QFrame):
+    """Hidden while there is nothing to say."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFrameShape(QFrame.StyledPanel)
+        self.label, self.details = QLabel(), QPlainTextEdit()
+        self.label.setWordWrap(True)
+        self.label.setTextFormat(Qt.PlainText)
+        self.label.setTextInteractionFlags(Qt.TextSelectableByMouse)
+        self.details.setReadOnly(True)
+        self.details.setMaximumHeight(160)
+        self.more, self.copy, self.close_button = QPushButton(), QPushButton(), QPushButton()
+        keep_text(self.more.setText, "Details")
+        keep_text(self.copy.setText, "Copy")
+        keep_text(self.close_button.setText, "Close")
+        self.more.setCheckable(True)
+        self.more.toggled.connect(self.details.setVisible)
+        self.copy.clicked.connect(lambda: QApplication.clipboard().setText(self.details.toPlainText()))
+        self.close_button.clicked.connect(self.hide)
+        row = QHBoxLayout()
+        row.addWidget(self.label, 1)
+        for button in (self.more, self.copy, self.close_button):
+            row.addWidget(button, 0, Qt.AlignTop)
+        layout = QVBoxLayout(self)
+        layout.addLayout(row)
+        layout.addWidget(self.details)
+        self.hide()
+
+    def show_error(self, error: BaseException, details: str = "") -> None:
+        """details: a traceback, shown for errors that are bugs."""
+        if isinstance(error, UserError):
+            sentence = tr("{subject}: {found}. {remedy}.", **sentences(error))
+            details = f"{error.code}\n{error}"
+        else:
+            first = (str(error).strip() or type(error).__name__).splitlines()[-1]
+            sentence = tr("Something went wrong that should not have: {error}", error=first)
+            details = details or "".join(traceback.format_exception(error))
+        self._show(sentence, details, "#b3261e")
+
+    def show_note(self, text: str, details: str = "") -> None:
+        self._show(text, details or text, "#2e7d32")
+
+    def _show(self, sentence: str, details: str, color: str) -> None:
+        self.label.setText(visible(sentence))
+        self.details.setPlainText(visible(details))
+        self.more.setChecked(False)
+        self.details.hide()
+        self.setStyleSheet(f"Banner {{ border: 1px solid {color}; border-left: 6px solid {color}; }}")
+        self.show()
+
+
+def sentences(error: UserError) -> dict[str, str]:
+    """The parts of a message that make a sentence: the first lines, without a full stop."""
+    parts = {"subject": error.subject, "found": error.found, "remedy": error.remedy}
+    lines = {name: (text.strip() or "?").splitlines()[0].rstrip(".") for name, text in parts.items()}
+    return lines | {"remedy": lines["remedy"][:1].upper() + lines["remedy"][1:]}

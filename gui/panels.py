@@ -1,0 +1,241 @@
+"""What stands beside the picture: the model, the check boxes, the legend and the table of objects."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PyQt5.QtCore import Qt, pyqtSignal
+from PyQt5.QtGui import QColor, QIcon, QPixmap
+from PyQt5.QtWidgets import (
+    QAbstractItemView,
+    QCheckBox,
+    QFormLayout,
+    QGroupBox,
+    QHeaderView,
+    QLabel,
+    QPushButton,
+    QSpinBox,
+    QTableWidget,
+    QTableWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from gui.translation import keep_text, on_language, tr
+
+if TYPE_CHECKING:
+    from gui.card import Choices, ModelCard
+    from gui.model import LegendRow
+    from utils.inference.objects import Objects
+
+COLUMNS = ("number", "class", "area_px", "mean_certainty", "circularity", "equivalent_diameter_px")
+
+
+class ModelBox(QGroupBox):
+    """Name, classes, size and scores of the model."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        keep_text(self.setTitle, "Model")
+        self.label, self.button = QLabel(), QPushButton()
+        self.label.setWordWrap(True)
+        self.label.setTextInteractionFlags(Qt.TextSelectableByMouse | Qt.TextSelectableByKeyboard)
+        keep_text(self.button.setText, "Choose a model …")
+        layout = QVBoxLayout(self)
+        layout.addWidget(self.label)
+        layout.addWidget(self.button)
+        self.card: ModelCard | None = None
+        on_language(self, lambda: self.show_card(self.card))
+
+    def show_card(self, card: "ModelCard | None") -> None:
+        self.card = card
+        if card is None:
+            self.label.setText(tr("No model is loaded yet."))
+            return
+        size = tr("{size:.1f} MB", size=card.file_bytes / 1e6)
+        if card.parameters:
+            size += tr(", {count:.2f} million weights", count=card.parameters / 1e6)
+        lines = [f"{card.path.parent.name}/{card.path.name}"]
+        lines.append(tr("Classes: {names}", names=", ".join(card.class_names)))
+        lines.append(tr("Network: {backbone}, {size}", backbone=card.backbone, size=size))
+        if "miou" in card.scores:
+            lines.append(tr("mIoU {miou:.3f} on its validation pictures", miou=card.scores["miou"]))
+        lines.append(tr("Computes in {precision}", precision=card.precision))
+        self.label.setText("\n".join(lines))
+        self.label.setToolTip(str(card.path))
+
+
+class ChoicesBox(QGroupBox):
+    """Check boxes that act on the prediction that is there."""
+
+    chosen = pyqtSignal(object)
+
+    def __init__(self) -> None:
+        super().__init__()
+        keep_text(self.setTitle, "Prediction")
+        self.layout_, self.busy = QFormLayout(self), False
+        self.tta = self._check("Average over mirror images and turns (slower)")
+        self.gaps = self._check("Close gaps between objects")
+        self.split = self._check("Split objects that touch")
+        self.fill = self._check("Fill holes")
+        self.largest = self._check("Keep only the largest object")
+        self.hull = self._check("Grow objects to their convex hull")
+        self.least = self._number("Smallest object", 1_000_000)
+        self.opening = self._number("Remove what is thinner than", 50)
+        self.closing = self._number("Close gaps narrower than", 50)
+        self.gaps.setChecked(True)
+        self.setEnabled(False)
+
+    def _check(self, text: str) -> QCheckBox:
+        box = QCheckBox()
+        keep_text(box.setText, text)
+        box.toggled.connect(self._changed)
+        self.layout_.addRow(box)
+        return box
+
+    def _number(self, text: str, most: int) -> QSpinBox:
+        box, label = QSpinBox(), QLabel()
+        keep_text(label.setText, text)
+        keep_text(box.setSuffix, " px")
+        label.setBuddy(box)
+        box.setRange(0, most)
+        box.setKeyboardTracking(False)
+        box.valueChanged.connect(self._changed)
+        self.layout_.addRow(label, box)
+        return box
+
+    def _changed(self) -> None:
+        if not self.busy:
+            self.chosen.emit(self)
+
+    def read(self, choices: "Choices") -> "Choices":
+        """What the boxes say now; `choices`: any, whose types are used."""
+        cleaning = replace(
+            choices.cleaning,
+            opening=self.opening.value(),
+            closing=self.closing.value(),
+            fill_holes=self.fill.isChecked(),
+            split_touching=self.split.isChecked(),
+            min_area=self.least.value(),
+            largest_only=self.largest.isChecked(),
+            convex_hull=self.hull.isChecked(),
+        )
+        return replace(choices, tta=self.tta.isChecked(), gaps=self.gaps.isChecked(), cleaning=cleaning)
+
+    def show_model(self, card: "ModelCard") -> None:
+        self.setEnabled(True)
+        self.gaps.setVisible(card.separator is not None)
+
+
+class Legend(QTableWidget):
+    """A row per class; its check box shows or hides it in the picture."""
+
+    hid = pyqtSignal(object)  # frozenset of the classes that are hidden
+
+    def __init__(self) -> None:
+        super().__init__(0, 4)
+        self.rows: Sequence[LegendRow] = ()
+        self.hidden: frozenset[int] = frozenset()
+        self.verticalHeader().hide()
+        self.setSelectionMode(QAbstractItemView.NoSelection)
+        self.setEditTriggers(QAbstractItemView.NoEditTriggers)
+        self.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeToContents)
+        self.horizontalHeader().setSectionResizeMode(0, QHeaderView.Stretch)
+        self.itemChanged.connect(self._item_changed)
+        on_language(self, self._retranslate)
+
+    def _retranslate(self) -> None:
+        self.setAccessibleName(tr("Classes"))
+        self.setHorizontalHeaderLabels([tr("Class"), tr("Pixels"), tr("Area"), tr("Objects")])
+
+    def show_rows(self, rows: "Sequence[LegendRow]") -> None:
+        if [row.name for row in rows] != [row.name for row in self.rows]:
+            self.hidden = frozenset()
+        self.rows = rows
+        self.blockSignals(True)
+        self.setRowCount(len(rows))
+        for line, row in enumerate(rows):
+            name = QTableWidgetItem(color_icon(row.color), row.name)
+            name.setCheckState(Qt.Unchecked if row.index in self.hidden else Qt.Checked)
+            objects = "–" if row.objects is None else f"{row.objects:,}"
+            texts = f"{row.pixels:,}", f"{row.share:.2%}", objects
+            for column, item in enumerate([name, *map(QTableWidgetItem, texts)]):
+                if column:
+                    item.setTextAlignment(Qt.AlignRight | Qt.AlignVCenter)
+                self.setItem(line, column, item)
+        self.blockSignals(False)
+
+    def _item_changed(self, item: QTableWidgetItem) -> None:
+        if item.column() == 0:
+            states = [(row.index, self.item(line, 0).checkState()) for line, row in enumerate(self.rows)]
+            self.hidden = frozenset(index for index, state in states if state == Qt.Unchecked)
+            self.hid.emit(self.hidden)
+
+
+class ObjectTable(QTableWidget):
+    """A row per object; selects it in the picture, and is selected from there."""
+
+    picked = pyqtSignal(int)  # number of the object
+
+    def __init__(self) -> None:
+        super().__init__(0, len(COLUMNS))
+        self.verticalHeader().hide()
+        self.setSelectionBehavior(QAbstractItemView.SelectRows)
+        self.setSelectionMode(QAbstractItemView.SingleSelection)
+        self.setEditTriggers(QAbstractItemView.NoEditTriggers)
+        self.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeToContents)
+        self.itemSelectionChanged.connect(self._selection_changed)
+        on_language(self, self._retranslate)
+
+    def _retranslate(self) -> None:
+        self.setAccessibleName(tr("Objects"))
+        self.setHorizontalHeaderLabels(
+            [tr("Number"), tr("Class"), tr("Area (px)"), tr("Certainty"), tr("Circularity"), tr("Diameter (px)")]
+        )
+
+    def show_objects(self, objects: "Objects | None", class_names: Sequence[str]) -> None:
+        self.blockSignals(True)
+        self.setSortingEnabled(False)
+        self.clearSelection()
+        count = 0 if objects is None else len(objects.columns["number"])
+        self.setRowCount(count)
+        for column, name in enumerate(COLUMNS if count else ()):
+            for line, value in enumerate(objects.columns[name].tolist()):
+                item = QTableWidgetItem()
+                if name == "class":
+                    item.setText(class_names[value])
+                else:
+                    item.setData(Qt.DisplayRole, round(value, 3))
+                    item.setTextAlignment(Qt.AlignRight | Qt.AlignVCenter)
+                self.setItem(line, column, item)
+        self.setSortingEnabled(True)
+        self.blockSignals(False)
+
+    def select(self, number: int) -> None:
+        """Select the row of an object; 0: none."""
+        self.blockSignals(True)
+        self.clearSelection()
+        for line in range(self.rowCount()):
+            if self.item(line, 0).data(Qt.DisplayRole) == number:
+                self.selectRow(line)
+                self.scrollToItem(self.item(line, 0))
+        self.blockSignals(False)
+
+    def _selection_changed(self) -> None:
+        lines = {index.row() for index in self.selectedIndexes()}
+        self.picked.emit(self.item(lines.pop(), 0).data(Qt.DisplayRole) if lines else 0)
+
+
+def color_icon(color: Sequence[int]) -> QIcon:
+    pixmap = QPixmap(16, 16)
+    pixmap.fill(QColor(*map(int, np.asarray(color))))
+    return QIcon(pixmap)
+
+
+def titled(title: str, widget: QWidget) -> QGroupBox:
+    """A widget in a box with a heading."""
+    box = QGroupBox()
+    keep_text(box.setTitle, title)
+    QVBoxLayout(box).addWidget(widget)
+    return box
