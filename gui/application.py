@@ -1,0 +1,44 @@
+"""The start of the window."""
+
+import sys
+import traceback
+from pathlib import Path
+
+from PyQt5.QtCore import QSettings, Qt
+from PyQt5.QtWidgets import QApplication
+
+from gui.main_window import MainWindow
+
+
+def make_application() -> QApplication:
+    """Sharp on screens of any density."""
+    QApplication.setAttribute(Qt.AA_EnableHighDpiScaling)
+    QApplication.setAttribute(Qt.AA_UseHighDpiPixmaps)
+    QApplication.setHighDpiScaleFactorRoundingPolicy(Qt.HighDpiScaleFactorRoundingPolicy.PassThrough)
+    application = QApplication(sys.argv[:1])
+    application.setApplicationName("unet-segmentation")
+    return application
+
+
+def run_application(model: Path | None, source: Path | None, device: str) -> int:
+    """Exit status of the window once it is closed."""
+    application = make_application()
+    settings = QSettings("unet-segmentation", "window")
+    if model:
+        settings.setValue("model", str(model.resolve()))
+    window = MainWindow(settings, device=device)
+    show_bugs(window)
+    window.show()
+    if source:
+        window.open_paths([source])
+    return application.exec_()
+
+
+def show_bugs(window: MainWindow) -> None:
+    """Show what goes wrong in the window, and go on: PyQt would end the program."""
+
+    def show(kind: type, error: BaseException, trace) -> None:
+        traceback.print_exception(kind, error, trace)
+        window.banner.show_error(error, "".join(traceback.format_exception(kind, error, trace)))
+
+    sys.excepthook = show

@@ -1,0 +1,304 @@
+"""The window: where everything is, and what leads to what."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from PyQt5.QtCore import QSettings, Qt
+from PyQt5.QtGui import QKeySequence
+from PyQt5.QtWidgets import (
+    QApplication,
+    QFileDialog,
+    QHBoxLayout,
+    QLabel,
+    QMainWindow,
+    QProgressBar,
+    QSlider,
+    QSplitter,
+    QTabWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from gui.actions import VIEWS, Menus, language_entries, look_entries
+from gui.banner import Banner
+from gui.controller import Controller
+from gui.jobs import Jobs
+from gui.look import is_dark_system, set_look
+from gui.panels import ChoicesBox, Legend, ModelBox, ObjectTable, titled
+from gui.strip import Strip
+from gui.translation import keep_text, on_language, set_language, tr
+from gui.viewer import Viewer
+
+MODEL_FILES = "*.pth *.pt *.onnx"
+MOST_RECENT = 10
+PHASES = {"": "Ready", "loading": "Loading the model …", "opening": "Opening …", "predicting": "Predicting …"}
+
+
+class MainWindow(QMainWindow):
+    """Widgets and their connections; what is shown comes from `controller`.
+
+    settings: remembered from one start to the next; engine: for tests, instead of a process.
+    """
+
+    def __init__(self, settings: QSettings, engine: Any = None, device: str = "auto"):
+        super().__init__()
+        self.settings = settings
+        self.jobs = Jobs(self)
+        self.controller = Controller(self.jobs, engine, device)
+        self.system_dark = is_dark_system(QApplication.instance())
+        self._make_widgets()
+        self._make_menus()
+        self._connect()
+        self.setAcceptDrops(True)
+        self._remember()
+        on_language(self, self._retranslate)
+
+    # Widgets.
+
+    def _make_widgets(self) -> None:
+        self.viewer, self.strip, self.banner = Viewer(self.jobs), Strip(self.jobs), Banner()
+        self.model_box, self.choices_box = ModelBox(), ChoicesBox()
+        self.legend, self.table = Legend(), ObjectTable()
+        self.opacity = QSlider(Qt.Horizontal)
+        self.opacity.setRange(0, 100)
+        picture = QWidget()
+        layout = QVBoxLayout(picture)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.viewer, 1)
+        layout.addWidget(self.strip)
+        side = QSplitter(Qt.Vertical)
+        opacity = QWidget()
+        row = QHBoxLayout(opacity)
+        label = QLabel()
+        keep_text(label.setText, "Opacity")
+        label.setBuddy(self.opacity)
+        row.addWidget(label)
+        row.addWidget(self.opacity)
+        top = QWidget()
+        column = QVBoxLayout(top)
+        column.setContentsMargins(0, 0, 0, 0)
+        for widget in (self.model_box, self.choices_box, opacity):
+            column.addWidget(widget)
+        side.addWidget(top)
+        side.addWidget(titled("Classes", self.legend))
+        side.addWidget(titled("Objects", self.table))
+        self.halves = QSplitter(Qt.Horizontal)
+        self.halves.addWidget(picture)
+        self.halves.addWidget(side)
+        self.halves.setStretchFactor(0, 1)
+        self.halves.setSizes([900, 380])
+        self.tabs = QTabWidget()
+        self.tabs.addTab(self.halves, "")
+        whole = QWidget()
+        outer = QVBoxLayout(whole)
+        outer.addWidget(self.banner)
+        outer.addWidget(self.tabs, 1)
+        self.setCentralWidget(whole)
+        self.phase, self.spot, self.zoom = QLabel(), QLabel(), QLabel()
+        self.progress = QProgressBar()
+        self.progress.setMaximumWidth(200)
+        self.progress.hide()
+        self.statusBar().addWidget(self.phase)
+        self.statusBar().addWidget(self.progress)
+        self.statusBar().addPermanentWidget(self.spot)
+        self.statusBar().addPermanentWidget(self.zoom)
+
+    def _make_menus(self) -> None:
+        menus = self.menus = Menus(self)
+        file = menus.menu("&File")
+        menus.add(file, "Open pictures …", self.ask_pictures, QKeySequence.Open)
+        menus.add(file, "Open a folder …", self.ask_folder, "Ctrl+Shift+O")
+        menus.add(file, "Choose a model …", self.ask_model, "Ctrl+M")
+        file.addSeparator()
+        menus.add(file, "Quit", self.close, "Ctrl+Q")
+        view = menus.menu("&View")
+        mode = self.settings.value("mode", "overlay")
+        self.modes = menus.choice(view, VIEWS, self.set_mode, mode)
+        view.addSeparator()
+        viewer = self.viewer
+        menus.add(view, "Zoom in", partial(viewer.zoom, 1), "+ = Ctrl++")
+        menus.add(view, "Zoom out", partial(viewer.zoom, -1), "- Ctrl+-")
+        menus.add(view, "Fit to the window", viewer.fit, "0")
+        menus.add(view, "Pixel by pixel", partial(viewer.zoom_to, 1.0), "1")
+        view.addSeparator()
+        menus.add(view, "Next picture", partial(self.strip.step, 1), "Right PgDown")
+        menus.add(view, "Previous picture", partial(self.strip.step, -1), "Left PgUp")
+        settings = menus.menu("&Settings")
+        language, look = (self.settings.value(name, "system") for name in ("language", "look"))
+        menus.choice(menus.menu("Language", settings), language_entries(), self.set_language, language)
+        menus.choice(menus.menu("Colors", settings), look_entries(), self.set_look, look)
+
+    def _connect(self) -> None:
+        controller, viewer = self.controller, self.viewer
+        self.jobs.failed.connect(self.banner.show_error)
+        controller.ready.connect(self._start)
+        controller.model_opened.connect(self._show_model)
+        controller.opened.connect(self._show_document)
+        controller.listed.connect(self.strip.show_paths)
+        controller.predicted.connect(viewer.refresh)
+        controller.segmented.connect(self._show_segmentation)
+        controller.measured.connect(self._show_objects)
+        controller.reduced.connect(viewer.refresh)
+        controller.phased.connect(self._show_phase)
+        self.model_box.button.clicked.connect(self.ask_model)
+        self.choices_box.chosen.connect(lambda box: controller.choose(box.read(controller.choices)))
+        self.legend.hid.connect(lambda _: viewer.refresh())
+        self.opacity.valueChanged.connect(lambda _: viewer.refresh())
+        self.strip.chosen.connect(controller.show)
+        self.table.picked.connect(partial(self._mark, center=True))
+        viewer.hovered.connect(self._show_spot)
+        viewer.clicked.connect(self._pick)
+        viewer.scaled.connect(lambda scale: self.zoom.setText(f"{scale:.0%}"))
+
+    def _retranslate(self) -> None:
+        self.setWindowTitle(tr("U-Net segmentation"))
+        self.tabs.setTabText(0, tr("Segment"))
+        self._show_phase("", 0)
+
+    # What is remembered.
+
+    def _remember(self) -> None:
+        settings = self.settings
+        self.opacity.setValue(int(settings.value("opacity", 50)))
+        self.set_look(settings.value("look", "system"))
+        self.set_language(settings.value("language", "system"))
+        self.viewer.set_mode(settings.value("mode", "overlay"))
+        if geometry := settings.value("geometry"):
+            self.restoreGeometry(geometry)
+        else:
+            self.resize(1280, 800)
+        if halves := settings.value("halves"):
+            self.halves.restoreState(halves)
+
+    def closeEvent(self, event) -> None:
+        settings = self.settings
+        settings.setValue("opacity", self.opacity.value())
+        settings.setValue("geometry", self.saveGeometry())
+        settings.setValue("halves", self.halves.saveState())
+        self.controller.end()
+        super().closeEvent(event)
+
+    def set_mode(self, mode: str) -> None:
+        self.settings.setValue("mode", mode)
+        self.viewer.set_mode(mode)
+
+    def set_language(self, code: str) -> None:
+        self.settings.setValue("language", code)
+        set_language(code)
+
+    def set_look(self, look: str) -> None:
+        self.settings.setValue("look", look)
+        set_look(QApplication.instance(), look, self.system_dark)
+
+    # Opening.
+
+    def _start(self) -> None:
+        """Once the modules are there: the model of last time, or the newest."""
+        path = self.settings.value("model", "")
+        self.controller.open_model(Path(path) if path and Path(path).is_file() else None)
+
+    def ask_pictures(self) -> None:
+        from utils.images.reading import IMAGE_SUFFIXES
+
+        kinds = " ".join(f"*{suffix}" for suffix in IMAGE_SUFFIXES)
+        filters = f"{tr('Pictures')} ({kinds});;{tr('All files')} (*)"
+        paths, _ = QFileDialog.getOpenFileNames(self, tr("Open pictures"), self._folder(), filters)
+        self.open_paths([Path(path) for path in paths])
+
+    def ask_folder(self) -> None:
+        path = QFileDialog.getExistingDirectory(self, tr("Open a folder"), self._folder())
+        self.open_paths([Path(path)] if path else [])
+
+    def ask_model(self) -> None:
+        folder = str(Path(self.settings.value("model", "") or "logs").parent)
+        filters = f"{tr('Models')} ({MODEL_FILES});;{tr('All files')} (*)"
+        path, _ = QFileDialog.getOpenFileName(self, tr("Choose a model"), folder, filters)
+        if path:
+            self.open_model(Path(path))
+
+    def _folder(self) -> str:
+        return self.settings.value("folder", "")
+
+    def open_model(self, path: Path) -> None:
+        self.controller.open_model(path)
+
+    def open_paths(self, paths: list[Path]) -> None:
+        if paths:
+            self.settings.setValue("folder", str(paths[0] if paths[0].is_dir() else paths[0].parent))
+            self.controller.open_paths(paths)
+
+    def dragEnterEvent(self, event) -> None:
+        if event.mimeData().hasUrls():
+            event.acceptProposedAction()
+
+    def dropEvent(self, event) -> None:
+        paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
+        models = [path for path in paths if f"*{path.suffix.lower()}" in MODEL_FILES.split()]
+        if models:
+            self.open_model(models[0])
+        self.open_paths([path for path in paths if path not in models])
+
+    # Showing.
+
+    def _show_model(self) -> None:
+        card = self.controller.model.card
+        self.settings.setValue("model", str(card.path.resolve()))
+        self.model_box.show_card(card)
+        self.choices_box.show_model(card)
+        self.controller.choices = self.choices_box.read(self.controller.choices)
+
+    def _show_document(self, keep: bool) -> None:
+        document = self.controller.document
+        self.banner.hide()
+        self.setWindowTitle(f"{document.name} – " + tr("U-Net segmentation"))
+        self.viewer.show_picture(document.size, document.level_count, self._draw, keep)
+        self.table.show_objects(None, ())
+        if document.path:
+            self.strip.mark(document.path)
+
+    def _draw(self, layer: str, level: int, box: Any) -> Any:
+        """In the thread of the tiles."""
+        controller, opacity = self.controller, self.opacity.value() / 100
+        return controller.model.draw(controller.document, layer, level, box, opacity, self.legend.hidden)
+
+    def _show_segmentation(self) -> None:
+        controller = self.controller
+        self.legend.show_rows(controller.model.legend(controller.document.segmentation))
+        self.viewer.refresh()
+
+    def _show_objects(self) -> None:
+        controller = self.controller
+        segmentation = controller.document.segmentation
+        self.legend.show_rows(controller.model.legend(segmentation))
+        self.table.show_objects(segmentation.objects, controller.model.card.class_names)
+        self.viewer.set_outlines([])
+
+    def _show_phase(self, phase: str, share: float) -> None:
+        self.phase.setText(tr(PHASES[phase]))
+        self.progress.setVisible(bool(phase))
+        self.progress.setRange(0, 0 if share < 0 else 100)
+        self.progress.setValue(round(max(share, 0) * 100))
+
+    def _show_spot(self, x: int, y: int) -> None:
+        document = self.controller.document
+        if document is None or x < 0:
+            self.spot.clear()
+            return
+        spot = self.controller.model.spot(document, x, y)
+        text = f"({x}, {y})"
+        if spot.name is not None:
+            text += f"  {spot.name}  {spot.certainty:.0%}"
+        self.spot.setText(text + (f"  #{spot.number}" if spot.number else ""))
+
+    def _pick(self, x: int, y: int) -> None:
+        """A click on the picture selects the object there."""
+        document = self.controller.document
+        number = self.controller.model.spot(document, x, y).number if document and x >= 0 else 0
+        self.table.select(number)
+        self._mark(number)
+
+    def _mark(self, number: int, center: bool = False) -> None:
+        model, document = self.controller.model, self.controller.document
+        objects = document and document.segmentation and document.segmentation.objects
+        self.viewer.set_outlines(model.outlines(objects, number) if objects and number else [], center)
