@@ -3,7 +3,15 @@
 import traceback
 
 from PyQt5.QtCore import Qt
-from PyQt5.QtWidgets import QApplication, QFrame, QHBoxLayout, QLabel, QPlainTextEdit, QPushButton, QVBoxLayout
+from PyQt5.QtWidgets import (
+    QApplication,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QPlainTextEdit,
+    QPushButton,
+    QVBoxLayout,
+)
 
 from gui.translation import keep_text, tr
 from utils.core.console import UserError, visible

@@ -48,11 +48,12 @@ class Jobs(QObject):
         function: Callable[[Job], Any],
         done: Callable[[Any], None] = lambda _: None,
         kind: str | None = None,
-        failed: Callable[[Exception], None] | None = None,
+        failed: Callable[[Exception], bool | None] | None = None,
     ) -> Job:
         """Call `function(job)` in the thread of a lane, then `done(result)` in that of the window.
 
-        kind: gives up the job of this kind before it. failed: called before the failure is shown.
+        kind: gives up the job of this kind before it. failed: called with the exception; the failure is
+        shown unless it returns True.
         """
         job = Job(self, lane)
         if kind is not None:
@@ -96,9 +97,8 @@ class Jobs(QObject):
         details = traceback.format_exc()
 
         def show() -> None:
-            if failed:
-                failed(known)
-            self.failed.emit(known, details)
+            if not (failed and failed(known)):
+                self.failed.emit(known, details)
 
         job.post(show)
 

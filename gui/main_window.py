@@ -26,6 +26,7 @@ from gui.controller import Controller
 from gui.jobs import Jobs
 from gui.look import is_dark_system, set_look
 from gui.panels import ChoicesBox, Legend, ModelBox, ObjectTable, titled
+from gui.results import Results
 from gui.strip import Strip
 from gui.translation import keep_text, on_language, set_language, tr
 from gui.viewer import Viewer
@@ -48,6 +49,7 @@ class MainWindow(QMainWindow):
         self.controller = Controller(self.jobs, engine, device)
         self.system_dark = is_dark_system(QApplication.instance())
         self._make_widgets()
+        self.results = Results(self)
         self._make_menus()
         self._connect()
         self.setAcceptDrops(True)
@@ -110,6 +112,11 @@ class MainWindow(QMainWindow):
         menus.add(file, "Open pictures …", self.ask_pictures, QKeySequence.Open)
         menus.add(file, "Open a folder …", self.ask_folder, "Ctrl+Shift+O")
         menus.add(file, "Choose a model …", self.ask_model, "Ctrl+M")
+        file.addSeparator()
+        results = self.results
+        menus.add(file, "Save results …", results.ask_save, QKeySequence.Save)
+        menus.add(file, "Correct in labelme", results.open_in_labelme, "Ctrl+L")
+        menus.add(file, "Copy what is shown", results.copy, QKeySequence.Copy)
         file.addSeparator()
         menus.add(file, "Quit", self.close, "Ctrl+Q")
         view = menus.menu("&View")

@@ -198,5 +198,3 @@ class Model:
         wide = np.pad(np.kron(found.view(np.uint8), np.ones((2, 2), np.uint8)), 1)
         contours, _ = cv2.findContours(wide, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
         return [(contour[:, 0] / 2 + (left - 0.25, top - 0.25)) for contour in contours]
-
-

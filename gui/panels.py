@@ -191,7 +191,14 @@ class ObjectTable(QTableWidget):
     def _retranslate(self) -> None:
         self.setAccessibleName(tr("Objects"))
         self.setHorizontalHeaderLabels(
-            [tr("Number"), tr("Class"), tr("Area (px)"), tr("Certainty"), tr("Circularity"), tr("Diameter (px)")]
+            [
+                tr("Number"),
+                tr("Class"),
+                tr("Area (px)"),
+                tr("Certainty"),
+                tr("Circularity"),
+                tr("Diameter (px)"),
+            ]
         )
 
     def show_objects(self, objects: "Objects | None", class_names: Sequence[str]) -> None:

@@ -64,13 +64,17 @@ class Tiles:
     def keys(self, layer: str, level: int, seen: QRectF) -> list[Key]:
         """The tiles of a level that cover a part of the picture, from its middle outwards."""
         step, (height, width) = SIDE * 2**level, self.size
-        rows = range(max(int(seen.top() // step), 0), min(math.ceil(seen.bottom() / step), -(-height // step)))
+        rows = range(
+            max(int(seen.top() // step), 0), min(math.ceil(seen.bottom() / step), -(-height // step))
+        )
         columns = range(
             max(int(seen.left() // step), 0), min(math.ceil(seen.right() / step), -(-width // step))
         )
         keys = [Key(layer, level, row, column) for row in rows for column in columns]
         middle = seen.center() / step
-        return sorted(keys, key=lambda key: abs(key.row + 0.5 - middle.y()) + abs(key.column + 0.5 - middle.x()))
+        return sorted(
+            keys, key=lambda key: abs(key.row + 0.5 - middle.y()) + abs(key.column + 0.5 - middle.x())
+        )
 
     def box_of(self, key: Key) -> QRectF:
         """In pixels of the picture, within it."""

@@ -245,7 +245,9 @@ class Viewer(QWidget):
     def wheelEvent(self, event) -> None:
         delta = event.angleDelta().y() or event.angleDelta().x()
         if delta:
-            self.zoom(1 if delta > 0 else -1, event.position() if hasattr(event, "position") else event.posF())
+            self.zoom(
+                1 if delta > 0 else -1, event.position() if hasattr(event, "position") else event.posF()
+            )
 
     def mousePressEvent(self, event) -> None:
         if event.button() in (Qt.LeftButton, Qt.MiddleButton):
@@ -301,4 +303,3 @@ class Viewer(QWidget):
     def resizeEvent(self, _event) -> None:
         if self.fitted:
             self.fit()
-

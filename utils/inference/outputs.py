@@ -12,7 +12,6 @@ from utils.core.console import UserError, counted
 from utils.core.files import remove
 from utils.core.tables import append_row, join_tables, read_table, write_table
 from utils.images.palette import cutout_of
-from utils.inference.maps import entropy, probability_of
 
 
 @dataclass(frozen=True)
@@ -100,13 +99,11 @@ def plan_files(
 
     # Class names may hold what file names may not.
     safe = [f"{index}_" + re.sub(r"[^\w-]+", "_", name) for index, name in enumerate(class_names)]
-    cutouts, maps, bits = {}, {}, settings.map_bits
+    cutouts, maps = {}, {}
     for index in object_classes if settings.cutouts else ():
         cutouts[named(f"_cutout_{safe[index]}.png")] = partial(cutout_of, index=index)
-    for index, name in enumerate(safe if settings.save_proba else ()):
-        maps[named(f"_proba_{name}.png")] = partial(probability_of, index, bits=bits)
-    if settings.save_uncertainty:
-        maps[named("_uncertainty.png")] = partial(entropy, bits=bits)
+    if settings.save_proba or settings.save_uncertainty:
+        maps = plan_maps(named, safe, settings)
     labelme = target.parent / "labelme"
     return ResultFiles(
         picture=named(".png"),
@@ -118,6 +115,20 @@ def plan_files(
         cutouts=cutouts,
         maps=maps,
     )
+
+
+def plan_maps(
+    named: Callable[[str], Path], safe_names: Sequence[str], settings: ResultSettings
+) -> dict[Path, Callable]:
+    # The window asks for no maps, and shall not wait for PyTorch.
+    from utils.inference.maps import entropy, probability_of
+
+    maps = {}
+    for index, name in enumerate(safe_names if settings.save_proba else ()):
+        maps[named(f"_proba_{name}.png")] = partial(probability_of, index, bits=settings.map_bits)
+    if settings.save_uncertainty:
+        maps[named("_uncertainty.png")] = partial(entropy, bits=settings.map_bits)
+    return maps
 
 
 class FolderTables:

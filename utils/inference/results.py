@@ -1,6 +1,5 @@
 """The writer of results: every file that is written for a picture, in one pass over its bands."""
 
-import shutil
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -8,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.core.files import replacing, write_lines
 from utils.core.heap import keep_freed_memory, stop_keeping_memory
 from utils.core.tables import write_table
-from utils.images.arrays import count_channels, is_photo, to_uint8_rgb
+from utils.images.arrays import to_uint8_rgb
 from utils.images.large import LARGE_PIXELS, TiffWindows, display_range
 from utils.images.palette import voc_palette
 from utils.images.writing import PNG_PIXELS, row_writer, write_image
 from utils.inference.agreement import Agreement
+from utils.inference.annotations import write_annotation
 from utils.inference.maps import certainty, classes, member_classes
 from utils.inference.objects import Objects, measure_objects, object_rows, parse_pixel_size, summary_row
 from utils.inference.outputs import (
@@ -29,8 +28,6 @@ from utils.inference.outputs import (
 from utils.inference.postprocess import Postprocessing, postprocess
 from utils.inference.rendering import Drawing
 from utils.inference.tiling import Band, join
-from utils.labelme.annotation import BACKGROUND_LABEL, IGNORE_LABEL
-from utils.labelme.writing import write_labelme
 
 DRAWN_ROWS = 64  # at once, because drawing takes many bytes per pixel
 Picture = np.ndarray | TiffWindows  # (H, W) or (H, W, 3), uint8 or uint16
@@ -168,21 +165,7 @@ class ResultWriter:
     ) -> Objects | None:
         """What needs the whole picture: write annotations and cutouts, return the measured objects."""
         if files.labelme:
-            shown = files.labelme_picture
-            if not is_photo(count_channels(image)):
-                # labelme opens no such TIFF.
-                shown = shown.with_suffix(".png")
-                write_image(shown, to_uint8_rgb(image))
-            else:
-                with replacing(shown) as temporary:
-                    shutil.copyfile(source.path, temporary)
-            # A run that is completed may find polygons that were corrected by hand.
-            if self.overwrite or not files.labelme.exists():
-                write_labelme(files.labelme, shown.name, mask, self.drawing.class_names)
-            # Fixes the order of the classes, for json_to_dataset.py and for labelme itself.
-            labels = files.labelme.with_name("labels.txt")
-            if self.overwrite or not labels.exists():
-                write_lines(labels, [IGNORE_LABEL, BACKGROUND_LABEL, *self.drawing.class_names[1:]])
+            write_annotation(files, source.path, image, mask, self.drawing.class_names, self.overwrite)
         for path, make in files.cutouts.items():
             write_image(path, make(to_uint8_rgb(image), mask))
         if not self.settings.objects:

@@ -1,0 +1,138 @@
+"""What is done with a result: saved, opened in labelme, copied."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PyQt5.QtCore import QObject
+from PyQt5.QtWidgets import QApplication
+
+from gui.dialogs import OutputDialog, ask
+from gui.tiles import to_qimage
+from gui.translation import tr
+
+if TYPE_CHECKING:
+    from gui.main_window import MainWindow
+
+COPIED_PIXELS = 1 << 25  # of larger pictures a reduced copy goes to the clipboard
+
+
+class Results(QObject):
+    """Actions of the window on the picture that is shown."""
+
+    def __init__(self, window: "MainWindow"):
+        super().__init__(window)
+        self.window, self.controller, self.jobs = window, window.controller, window.jobs
+
+    def _folder(self) -> Path:
+        """Where results go: the folder of last time, or one beside the pictures."""
+        document = self.controller.document
+        beside = document.path.parent / "img_out" if document and document.path else Path("img_out")
+        return Path(self.window.settings.value("output", "") or beside)
+
+    def is_there(self) -> bool:
+        """Whether a picture is segmented; says so if not."""
+        document = self.controller.document
+        if document and document.segmentation:
+            return True
+        self.window.banner.show_note(tr("Nothing is segmented yet. Open a picture and wait for its mask."))
+        return False
+
+    def ask_save(self) -> None:
+        if not self.is_there():
+            return
+        settings = self.window.settings
+        texts = {
+            "mask": tr("Mask: class indices as a PNG"),
+            "overlay": tr("The picture with its classes, as it is shown"),
+            "objects": tr("Table of objects (CSV)"),
+            "labelme": tr("Polygons to correct in labelme (JSON)"),
+        }
+        usual = {"mask": True, "overlay": True, "objects": False, "labelme": False}
+        boxes = {n: (text, settings.value(f"save/{n}", usual[n], bool)) for n, text in texts.items()}
+        note = tr("Results of {name}", name=self.controller.document.name)
+        dialog = OutputDialog(tr("Save results"), note, self._folder(), boxes, self.window)
+        if dialog.exec_():
+            settings.setValue("output", str(dialog.folder.path))
+            for name, checked in dialog.checked.items():
+                settings.setValue(f"save/{name}", checked)
+            self.save(dialog.folder.path, dialog.checked)
+
+    def save(
+        self,
+        folder: Path,
+        wanted: dict[str, bool],
+        overwrite: bool = False,
+        done: Callable[[list[Path]], None] | None = None,
+    ) -> None:
+        """Write in a thread; asks before files are replaced."""
+        controller, document = self.controller, self.controller.document
+        opacity, hidden = self.window.opacity.value() / 100, self.window.legend.hidden
+
+        def work(_job) -> list[Path]:
+            from gui.saving import Wanted, save
+
+            def draw(rows: slice):
+                box = rows, slice(0, document.size[1])
+                return controller.model.draw(document, "overlay", 0, box, opacity, hidden)
+
+            names = controller.model.card.class_names
+            return save(document, folder, Wanted(**wanted), names, draw, overwrite)
+
+        def failed(error: Exception) -> bool:
+            if getattr(error, "code", "") != "result-exists":
+                return False
+            question = tr("{name} is there already. Replace it?", name=Path(error.subject).name)
+            if ask(self.window, question, error.found, {"replace": tr("Replace")}):
+                self.save(folder, wanted, True, done)
+            return True
+
+        self.jobs.run("saving", work, done or self._say_saved, failed=failed)
+
+    def _say_saved(self, paths: list[Path]) -> None:
+        names = ", ".join(path.name for path in paths)
+        text = tr("Saved {names} in {folder}.", names=names, folder=paths[0].parent if paths else "")
+        self.window.banner.show_note(text, "\n".join(map(str, paths)))
+
+    def open_in_labelme(self) -> None:
+        """Polygons of the mask in labelme; those that are there already may have been corrected."""
+        if not self.is_there():
+            return
+        document, folder = self.controller.document, self._folder()
+        path = folder / "labelme" / f"{(document.path or Path(document.name)).stem}.json"
+        if path.exists():
+            choices = {"open": tr("Open these"), "replace": tr("Replace them")}
+            text = tr("There are polygons of {name} already.", name=document.name)
+            answer = ask(self.window, text, str(path), choices)
+            if answer == "open":
+                self._start_labelme(path)
+            if answer != "replace":
+                return
+        wanted = {"mask": False, "overlay": False, "objects": False, "labelme": True}
+        self.save(folder, wanted, True, lambda _: self._start_labelme(path))
+
+    def _start_labelme(self, path: Path) -> None:
+        from gui.saving import start_labelme
+
+        self.jobs.run("saving", lambda _: start_labelme(path))
+
+    def copy(self) -> None:
+        """What is shown, all of it, to the clipboard."""
+        controller, document = self.controller, self.controller.document
+        if document is None:
+            return
+        mode, level = self.window.viewer.mode, 0
+        layer = mode if mode in ("picture", "mask") else "overlay"
+        opacity, hidden = self.window.opacity.value() / 100, self.window.legend.hidden
+        while document.size[0] * document.size[1] >> (2 * level) > COPIED_PIXELS:
+            level += 1
+        height, width = document.level_size(level)
+        box = slice(0, height), slice(0, width)
+
+        def done(image) -> None:
+            QApplication.clipboard().setImage(to_qimage(image))
+            self.window.statusBar().showMessage(tr("Copied to the clipboard"), 3000)
+
+        self.jobs.run(
+            "saving", lambda _: controller.model.draw(document, layer, level, box, opacity, hidden), done
+        )
