@@ -1,4 +1,4 @@
-"""Work in threads: each lane does one thing after another, and what is done arrives in the thread of the window."""
+"""Work in threads: each lane does one thing after another, and its results come to the thread of the window."""
 
 import traceback
 from collections.abc import Callable

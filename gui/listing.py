@@ -30,7 +30,7 @@ def list_pictures(paths: Sequence[Path]) -> tuple[list[Path], Path]:
 
 
 def thumbnail(path: Path, side: int) -> np.ndarray | None:
-    """(h, w, 3) uint8 of at most `side` pixels; None for a large file, which would take long. Raises UserError."""
+    """(h, w, 3) uint8 of at most `side` pixels; None for a file that is read by windows. Raises UserError."""
     picture = open_picture(path)
     if isinstance(picture, TiffWindows):
         return None

@@ -36,7 +36,7 @@ def scratch(shape: tuple[int, ...], value: int = 0) -> np.ndarray:
 class Prediction:
     """What the network found, as far as it has come: (H, W) uint8 each, 255 in `mask` where it has not.
 
-    sure: 255 times the largest probability; ridge: that of the class whose gaps can be closed, or None;
+    sure: 255 times the largest probability; ridge: log odds of the class whose gaps can be closed, or None;
     done: pixels predicted.
     """
 

@@ -10,7 +10,7 @@ from gui.card import FolderJob, FolderReport, ModelCard
 from unet import Unet
 from utils.inference.ensemble import symmetric_views
 from utils.inference.folder import list_sources, predict_share
-from utils.inference.maps import certainty, classes, probability_of
+from utils.inference.maps import certainty, classes, log_odds_of
 from utils.inference.outputs import FolderTables, ResultSettings, Source, refuse_overwrite
 from utils.inference.rendering import Drawing
 from utils.inference.results import ResultWriter
@@ -51,7 +51,7 @@ class Session:
     def predict(self, picture: Path | np.ndarray, tta: bool, emit: Emit) -> None:
         """Emit (top, left, classes, certainty, ridge) of each tile, (h, w) uint8.
 
-        Classes are those of the network, with gaps; ridge: probability of the class whose gaps may be closed,
+        Classes are those of the network, with gaps; ridge: log odds of the class whose gaps may be closed,
         None without such a class. Raises UserError.
         """
         image = self.unet.open(picture)
@@ -59,7 +59,7 @@ class Session:
         self._set(tta, None, SIDE if height * width > WHOLE_PIXELS else None)
         outputs = [classes, certainty]
         if self.gap_class is not None:
-            outputs.append(partial(probability_of, self.gap_class))
+            outputs.append(partial(log_odds_of, self.gap_class))
         for top, left, (mask, sure, *ridge) in self.unet.tiles(image, *outputs):
             emit(top, left, mask, sure, ridge[0] if ridge else None)
 

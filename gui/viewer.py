@@ -87,7 +87,7 @@ class Viewer(QWidget):
         self.update()
 
     def set_outlines(self, polygons: Sequence[np.ndarray], center: bool = False) -> None:
-        """Mark an object by polygons (n, 2) in pixels of the picture; center: move there if it is not seen."""
+        """Mark an object by polygons (n, 2) in pixels of the picture; center: go there if it is not seen."""
         self.outlines = [QPolygonF([QPointF(x, y) for x, y in polygon]) for polygon in polygons]
         if center and self.outlines:
             box = self.outlines[0].boundingRect()
@@ -151,7 +151,7 @@ class Viewer(QWidget):
         self.update()
 
     def zoom(self, steps: int, at: QPointF | None = None) -> None:
-        """Zoom in or out by steps; the pixel at `at` (logical pixels; None: the middle) stays in its place."""
+        """Zoom in or out by steps; the pixel at `at` (logical pixels; None: the middle) stays there."""
         if steps > 0:
             larger = [scale for scale in SCALES if scale > self.scale * 1.001]
             scale = larger[min(steps, len(larger)) - 1] if larger else self.scale

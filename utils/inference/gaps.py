@@ -6,8 +6,7 @@ from skimage.measure import label
 from skimage.morphology import local_minima, reconstruction
 from skimage.segmentation import watershed
 
-from utils.inference.maps import LOG_ODDS
-
+LOG_ODDS = 9.2  # the largest that is kept: probabilities from 0.0001 to 0.9999
 SMOOTHING = 2.0  # standard deviation in pixels
 DEPTH = round(3.5 / LOG_ODDS * 255 / 2)  # how much lower than the pass to its neighbour a basin must reach
 

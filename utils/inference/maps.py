@@ -5,7 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-LOG_ODDS = 9.2  # the largest that is kept: probabilities from 0.0001 to 0.9999
+from utils.inference.gaps import LOG_ODDS
+
 WHOLE_NUMBERS = {8: torch.uint8, 16: torch.uint16}
 
 
