@@ -177,7 +177,10 @@ def judge_drop(
             "prepare the pictures as those of the training (exposure, bits, order of colors), or train on"
         )
         return [Finding("other-gray-values", what, evidence, advice, tune)]
-    advice = "these pictures are of another kind, or labelled by other rules: train on with some of them"
+    advice = (
+        "see in the report whether each mask is that of its picture; if so, these are of another kind, "
+        "or labelled by other rules: train on with some of them"
+    )
     return [Finding("other-data", what, evidence, advice, tune)]
 
 
