@@ -86,7 +86,10 @@ def write_report(output: Path, results: SplitResults, report: Report) -> list[st
         with_text=len(results.class_names) <= CELLS_WITH_TEXT,
         remarks=list(remarks(results)),
         classes=list(zip(results.class_names, swatches, strict=False)),
-        errors={name: "#{:02x}{:02x}{:02x}".format(*color) for name, color in ERRORS.items()},
+        errors={
+            text.replace("background", results.class_names[0]): "#{:02x}{:02x}{:02x}".format(*color)
+            for text, color in ERRORS.items()
+        },
     )
     write_text(output / "report.html", page)
     write_text(output / "metrics.tex", latex_table(results))
