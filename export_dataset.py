@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from utils.core.console import run_script
+from utils.core.locks import locked
 from utils.exporting.coco import export_coco
 from utils.exporting.source import open_source
 from utils.exporting.yolo import export_yolo
@@ -26,7 +27,9 @@ def main(config: Config) -> None:
     source = open_source(folder, config.masks)
     source.check()
     export = export_coco if config.format == "coco" else export_yolo
-    print("\n".join(export(source, config.output)))
+    with locked(config.output):
+        lines = export(source, config.output)
+    print("\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from utils.core.console import UserError, quoted, run_script
+from utils.core.locks import locked
 from utils.importing.dataset import Request
 from utils.importing.formats import FORMATS, recognise
 from utils.importing.pairs import import_pairs
@@ -51,7 +52,8 @@ class Config:
 
 def main(config: Config) -> None:
     folder = VocFolder(config.voc_root)
-    name, lines = convert(config, folder)
+    with locked(folder.root):
+        name, lines = convert(config, folder)
     print("\n".join(lines))
     with_masks = folder.masks_dir.is_dir()
     print(f"written to {folder.root}: JPEGImages{', SegmentationClass' * with_masks}")

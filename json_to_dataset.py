@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from utils.core.console import counted, note, quoted, run_script, warn
+from utils.core.locks import locked
 from utils.doctor.repair import changed_flags
 from utils.images.palette import IGNORE_INDEX
 from utils.importing.labelme_files import Conversion, PaddleSegFolder, convert_labelme, report_conversion
@@ -30,7 +31,8 @@ def main(config: Config) -> None:
     settings = config.labels, config.instances, config.overwrite, config.skip_faulty, config.merge
     command = f"python json_to_dataset.py {changed_flags(replace(config, merge=()))}".strip()
     merge = "".join(f" {quoted(text)}" for text in config.merge)
-    result = convert_labelme(config.input, folder, *settings, command + " --merge" * bool(merge) + merge)
+    with locked(folder.root):
+        result = convert_labelme(config.input, folder, *settings, command + " --merge" * bool(merge) + merge)
     print("\n".join(report_conversion(result, config.input, command)), end="\n\n")
     print_classes(result)
     parts = [folder.images_dir] * (not paddleseg) + [folder.masks_dir]

@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from annotated_types import Ge
 from unet import Unet
 from utils.core.console import UserError, counted, note, progress, run_script, warn
 from utils.core.heap import keep_freed_memory
+from utils.core.locks import locked
 from utils.core.processes import device_of_process, gather, this_process
 from utils.core.settings import check_settings
 from utils.images.arrays import check_channels, is_photo
@@ -184,6 +186,8 @@ def predict_file(config: Config, unet: Unet, path: Path) -> None:
     refuse_same_folder(path.parent, config.output)
     writer, source = make_writer(config, unet), Source(path, path.name)
     # Before a large file is read.
+    if fault := writer.files(source).name_fault(source):
+        raise fault
     writer.refuse_overwrite(source)
     result = writer.write(source, unet.open(path), unet.bands)
     print(f"{path} → {', '.join(map(str, result.paths))}")
@@ -210,6 +214,12 @@ def ask_and_predict(config: Config, unet: Unet) -> None:
 
 def predict_folder(config: Config, unet: Unet) -> None:
     """Predict every picture of a folder. Unreadable files are reported at the end and do not stop it."""
+    # Processes of torchrun share the folder of results.
+    with nullcontext() if this_process()[0] else locked(config.output):
+        predict_pictures(config, unet)
+
+
+def predict_pictures(config: Config, unet: Unet) -> None:
     folder = require_input(config, "a folder of pictures", "img")
     rank, processes = this_process()
     tables = FolderTables(config.output, config.results.objects, rank)

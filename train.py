@@ -120,24 +120,19 @@ class Config:
 
 def main(config: Config) -> None:
     """One run, or those of --folds, --learning-curve or --overfit."""
-    check_config(config)
-    train_as_asked(config, train_once)
-
-
-def train_once(config: Config, names: Split | None) -> Outcome | None:
-    """Train, validate after every epoch, and leave a run folder with checkpoints, log and pictures."""
-    started = time.perf_counter()
-    check_config(config)
     device = choose_device(device_of_process(config.device))
     with joined_processes(device):
-        return train(config, device, started, names)
+        train_as_asked(config, partial(train, device=device))
 
 
-def train(config: Config, device: torch.device, started: float, names: Split | None) -> Outcome | None:
-    """What `train_once` says, in each of the processes that torchrun starts; the first has the outcome.
+def train(config: Config, names: Split | None, device: torch.device) -> Outcome | None:
+    """Train, validate after every epoch, and leave a run folder with checkpoints, log and pictures.
 
-    started: when the clock began; names: of the pictures, if not those of the split files.
+    In each of the processes that torchrun starts; the first has the outcome. names: of the pictures, if not
+    those of the split files.
     """
+    started = time.perf_counter()
+    check_config(config)
     set_determinism(config.deterministic)
     torch.manual_seed(config.seed)
     precision = Precision(device, from_first(lambda: choose_precision(config.precision, device).dtype))

@@ -1,5 +1,6 @@
 """Check a VOC folder, repair the coding of its masks on request, describe it, and write its split files."""
 
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -7,7 +8,7 @@ from tyro.conf import OmitArgPrefixes
 
 from utils.core.console import UserError, quoted, run_script
 from utils.core.files import write_lines
-from utils.core.locks import take_lock
+from utils.core.locks import locked
 from utils.core.settings import check_settings
 from utils.doctor.checks import check_pictures, check_values
 from utils.doctor.examination import Examination, examine
@@ -44,6 +45,13 @@ def main(config: Config) -> None:
     """Check everything, then write masks, splits and statistics."""
     check_settings(config)
     check_percents(config.splits)
+    # What is examined must be what is repaired. A folder that is not there is not made.
+    with locked(config.voc_root) if config.voc_root.is_dir() else nullcontext():
+        check_and_write(config)
+
+
+def check_and_write(config: Config) -> None:
+    """Raises UserError, with nothing written, for faulty pairs."""
     # Commands in messages repeat the flags of the split that was asked for.
     folder = VocFolder(config.voc_root, doctor_flags=changed_flags(config.splits))
     repair = prepare_repair(folder, config.repair)
@@ -63,14 +71,10 @@ def main(config: Config) -> None:
     copies = copy_keys([record.name for record in records], digests, looks)
     plan = plan_splits(folder, config.splits, records, copies)
 
-    lock = take_lock(folder.root, "wait until that has ended, then run this again")
-    try:
-        if repair.active:
-            write_repaired(repair, pairs, [report.repaired for report in examination.reports])
-        class_names = settle_class_names(repair, class_names, examination)
-        plan.write()
-    finally:
-        lock.release()
+    if repair.active:
+        write_repaired(repair, pairs, [report.repaired for report in examination.reports])
+    class_names = settle_class_names(repair, class_names, examination)
+    plan.write()
 
     statistics = describe(examination, class_names)
     proposals = propose_settings(folder, examination, statistics)

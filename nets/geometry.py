@@ -46,7 +46,8 @@ def measure_geometry(net: UNet) -> Geometry:
     maps: list[Tensor] = []
     handles.append(net.encoder.register_forward_hook(lambda module, inputs, output: maps.extend(output)))
     convolution = next(m for m in layers if isinstance(m, nn.Conv2d))
-    size = 2 * net.margin + 4 if net.margin else net.stride
+    # Group norm needs more than one value of the deepest map.
+    size = 2 * net.margin + 4 if net.margin else 2 * net.stride
     try:
         net(convolution.weight.new_zeros(1, convolution.in_channels, size, size))
     finally:

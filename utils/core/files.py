@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from utils.core.console import UserError, note
+from utils.core.console import UserError, has_controls, note
 
+LONGEST = 255  # bytes of a file name, on Windows characters
 WINDOWS = os.name == "nt"
 LATER = (0.1, 0.2, 0.4, 0.8, 1.6)  # seconds between attempts
 
@@ -25,7 +26,8 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     # Several processes and threads may write one file, even on machines that share a disk.
     writer = f"{os.getpid()}-{secrets.token_hex(4)}"
-    temporary = path.with_name(f".{path.stem}.{writer}.writing{path.suffix}")
+    # Without the name itself, which may be as long as names can be.
+    temporary = path.with_name(f".{writer}.writing{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -42,6 +44,18 @@ def replacing(path: Path) -> Iterator[Path]:
         raise UserError(
             "file-not-writable", path, found, "a writable folder with free space", remedy
         ) from None
+
+
+def name_fault(path: Path) -> UserError | None:
+    """Why no list or table in UTF-8 can hold the name of a file, or no disk its length; else None."""
+    remedy = "rename it"
+    if has_controls(path.stem):
+        found = f"the name {path.stem!a}, with characters that cannot be written"
+        return UserError("name-unprintable", path, found, "letters, digits, signs", remedy)
+    if len(path.name if WINDOWS else os.fsencode(path.name)) > LONGEST:
+        found, expected = "a name that is too long", f"{LONGEST} bytes at most, of {path.name[:20]}…"
+        return UserError("name-too-long", path, found, expected, remedy)
+    return None
 
 
 def put_in_place(temporary: Path, path: Path) -> None:

@@ -1,14 +1,16 @@
 """A folder that one process at a time writes to."""
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from utils.core.console import UserError
 
-NAME = ".lock"  # of the file in the folder that is locked
+AGAIN = "wait until it has ended, then run this again"
+LOCK_FILE = ".lock"  # of the file in the folder that is locked
 
 
 class Lock:
@@ -36,7 +38,7 @@ def take_lock(folder: Path, remedy: str) -> Lock:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = Lock(folder / NAME)
+        lock = Lock(folder / LOCK_FILE)
     except Timeout:
         found, expected = "another process is writing to it", "a folder that nobody else writes to"
         raise UserError("folder-in-use", folder, found, expected, remedy) from None
@@ -45,3 +47,20 @@ def take_lock(folder: Path, remedy: str) -> Lock:
         expected = "a writable folder with free space"
         raise UserError("file-not-writable", folder, found, expected, "choose another folder") from None
     return lock
+
+
+@contextmanager
+def locked(folder: Path, remedy: str = AGAIN) -> Iterator[None]:
+    """No other process that asks for it writes to the folder meanwhile. Raises UserError as `take_lock`.
+
+    The folder is made for it, and removed again if nothing was written.
+    """
+    absent = [path for path in (folder, *folder.parents) if not path.exists()]
+    lock = take_lock(folder, remedy)
+    try:
+        yield
+    finally:
+        lock.release()
+        with suppress(OSError):  # what is not empty stays
+            for path in absent:
+                path.rmdir()

@@ -8,7 +8,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from utils.core.console import UserError, has_controls, quoted
+from utils.core.console import UserError, quoted
+from utils.core.files import name_fault
 from utils.doctor.faults import warning
 from utils.doctor.originals import find_changed_masks
 from utils.doctor.repair import MaskRepair, Pair
@@ -53,9 +54,8 @@ def name_faults(pictures: dict[str, Path]) -> list[UserError]:
     faults, spellings = [], defaultdict(list)
     for name, path in pictures.items():
         spellings[unicodedata.normalize("NFC", name).casefold()].append(path)
-        if has_controls(name):
-            found = f"the name {name!a}, with characters that cannot be written"
-            faults.append(UserError("name-unprintable", path, found, "letters, digits, signs", "rename it"))
+        if fault := name_fault(path):
+            faults.append(fault)
         elif NOT_ON_WINDOWS.search(name):
             faults.append(warning("name-not-portable", path, f"Windows has no file {name}", "rename it"))
     for twins in spellings.values():

@@ -8,6 +8,7 @@ import yaml
 
 from utils.core.console import UserError, counted, note, progress
 from utils.core.files import replacing, write_lines
+from utils.core.locks import LOCK_FILE
 from utils.exporting.objects import find_objects, to_polygon
 from utils.exporting.source import Source
 from utils.images.palette import IGNORE_INDEX
@@ -17,7 +18,7 @@ DIGITS = 6  # 0.01 pixels of a picture of 10,000
 
 def export_yolo(source: Source, output: Path) -> list[str]:
     """Copy the pictures, write their polygons and the names. Raises UserError for an output with files."""
-    if output.exists() and any(output.iterdir()):
+    if output.exists() and any(path.name != LOCK_FILE for path in output.iterdir()):
         expected, remedy = (
             "an empty or new folder, because nothing is written over",
             "choose another --output",

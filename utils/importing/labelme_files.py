@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from utils.core.console import UserError, counted, note, progress, quoted, warn
+from utils.core.files import name_fault
 from utils.importing.labelme_classes import (
     Classes,
     choose_class_names,
@@ -228,6 +229,8 @@ def read_drawings(source: Path, update: Update, skip_faulty: bool) -> tuple[list
     for path in progress(find_annotations(source), "checking", "file"):
         known = len(faults)
         try:
+            if fault := name_fault(path):
+                raise fault
             annotation = read_annotation(path, faults)
         except UserError as fault:
             faults.append(fault)

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from utils.core.console import UserError, counted, list_faults, note, progress, warn
-from utils.core.files import read_record, remove, replacing, write_lines
+from utils.core.files import name_fault, read_record, remove, replacing, write_lines
 from utils.images.masks import read_objects, write_objects
 from utils.images.reading import read_image
 from utils.images.writing import write_image, write_mask
@@ -91,6 +91,7 @@ def transfer(
     further lines. overwrite: also replace files that no import wrote. Returns a summary. Raises one UserError
     for all files that may not be replaced, before anything is written.
     """
+    raise_together(folder.root, [fault for item in items if (fault := name_fault(item.target))])
     missing_texts, errors = check_texts(folder, texts, grow)
     record = ImportRecord(folder)
     missing, differing = compare(items, record)

@@ -37,8 +37,12 @@ def list_sources(folder: Path, writer: ResultWriter) -> tuple[list[Source], list
     sources, faults, owners = [], [], {}
     for path in paths:
         source = Source(path, path.relative_to(folder).as_posix())
+        files = writer.files(source)
+        if fault := files.name_fault(source):
+            faults.append(str(fault))
+            continue
         # In lower case, because some systems do not tell case apart.
-        names = [str(each).lower() for each in writer.files(source).claimed]
+        names = [str(each).lower() for each in files.claimed]
         if clash := next((name for name in names if name in owners), None):
             found = f"{owners[clash].name} has the same name and would share its result {Path(clash).name}"
             fault = UserError("result-name-twice", path, found, "one picture per name", "rename one of them")

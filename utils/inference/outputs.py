@@ -1,6 +1,7 @@
 """What is written for a picture or a folder, and where: settings, and the files that follow from them."""
 
 import filecmp
+import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from utils.core.console import UserError, counted
-from utils.core.files import remove
+from utils.core.files import name_fault, remove
 from utils.core.tables import append_row, join_tables, read_table, write_table
 from utils.images.palette import cutout_of
 
@@ -68,6 +69,15 @@ class ResultFiles:
     def claimed(self) -> list[Path]:
         """All files that no other picture may write to."""
         return [*self.paths, *([self.labelme_picture] if self.labelme_picture else [])]
+
+    def name_fault(self, source: Source) -> UserError | None:
+        """Why the picture cannot be predicted: its name, or those of its results, cannot be written."""
+        longest = max(self.claimed, key=lambda path: len(os.fsencode(path.name)))
+        names = map(Path, (*Path(source.name).parts, longest.name))
+        if not (fault := next(filter(None, map(name_fault, names)), None)):
+            return None
+        # About the picture, which a folder is predicted without.
+        return UserError(fault.code, source.path, fault.found, fault.expected, fault.remedy)
 
     def replaced(self, source: Source) -> list[Path]:
         """What is there already: results (of a huge picture, as TIFF), and a copy of another of this name."""

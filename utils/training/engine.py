@@ -56,6 +56,9 @@ class Trainer:
     seed: int = 0
     losses: list[Tensor] = field(default_factory=list)  # of the steps of the epoch under way
     began: int | None = None  # the first step of that epoch
+    divisor: int | None = None  # of the size of its crops, see `Schedule`
+    spent: float = 0.0  # seconds that earlier parts of the run took for it
+    started: float = 0.0  # when this part began with it (`time.perf_counter`)
     stop: StopRequest = field(default_factory=StopRequest)
 
     def __post_init__(self) -> None:
@@ -140,6 +143,21 @@ class Trainer:
         self.net.load_state_dict(kept)
         return time.perf_counter() - start
 
+    @property
+    def seconds(self) -> float:
+        """Of the epoch under way so far, in all parts of the run."""
+        return self.spent + time.perf_counter() - self.started
+
+    def begin(self, first_step: int, divisor: int) -> None:
+        """Begin an epoch with step `first_step` of the run; divisor: of the size of its crops."""
+        self.losses, self.began, self.divisor, self.spent = [], first_step, divisor, 0.0
+
+    def gather_losses(self) -> Tensor:
+        """Those of the whole batches, which the first process keeps from now on, and the others zeros."""
+        losses = add_up(torch.stack(self.losses))
+        self.losses = list(losses * (this_process()[0] == 0))
+        return losses
+
     def state(self) -> dict[str, Any]:
         """All of it but the averaged weights, as tensors and plain values."""
         return {
@@ -149,6 +167,8 @@ class Trainer:
             "averaged": int(self.average.n_averaged),
             "losses": torch.stack(self.losses).float().cpu() if self.losses else None,
             "began": self.began,
+            "divisor": self.divisor,
+            "spent": self.seconds if self.losses else 0.0,
         }
 
     def load_state(self, state: dict[str, Any], averaged_weights: dict[str, Tensor]) -> None:
@@ -158,8 +178,11 @@ class Trainer:
         saved = regroup(state["optimizer"], self.optimizer, self.net)
         self.optimizer.load_state_dict(fit_optimizer(saved, self.optimizer))
         losses = state.get("losses")
-        self.losses = [] if losses is None else list(losses.to(self.precision.device))
-        self.began = state.get("began")
+        # Those of the file are of all processes together.
+        own = this_process()[0] == 0
+        self.losses = [] if losses is None else list(own * losses.to(self.precision.device))
+        self.began, self.divisor = state.get("began"), state.get("divisor")
+        self.spent = state.get("spent", 0.0)
         if state["scaler"]:  # empty in float32 and bfloat16
             self.scaler.load_state_dict(state["scaler"])
         self.average.module.load_state_dict(averaged_weights)
@@ -238,8 +261,7 @@ def train_one_epoch(trainer: Trainer, loader: Batches, criterion: Criterion, fir
     """
     trainer.net.train()
     if trainer.began != first_step:
-        trainer.losses = []
-    trainer.began = first_step
+        trainer.begin(first_step, divisor=1)
     losses, crops, waited = trainer.losses, 0, 0.0
     start = asked = time.perf_counter()
     for step, batch in enumerate(loader, first_step + len(losses)):
@@ -249,15 +271,14 @@ def train_one_epoch(trainer: Trainer, loader: Batches, criterion: Criterion, fir
         if not trainer.save_memory:
             keep_freed_memory()  # has an effect once, after the first step; its docstring says why then
         asked = time.perf_counter()
-    # The losses of the processes add up to that of the batch, as do their crops. A gradient scaler skips
-    # steps that overflow.
-    known = torch.stack(losses)
-    mean = (known[known.isfinite()] if trainer.scaler.is_enabled() else known).mean()
-    mean, crops = add_up(torch.stack([mean, mean.new_tensor(crops)])).tolist()
+    known = trainer.gather_losses()
+    # A gradient scaler skips steps that overflow.
+    mean = (known[known.isfinite()] if trainer.scaler.is_enabled() else known).mean().item()
+    crops = add_up(torch.tensor(crops)).item()
     if not math.isfinite(mean):
         remedy = "lower the learning rate (--lr), or try --precision fp32"
         raise UserError("loss-not-finite", "training", f"a loss of {mean}", "a finite loss", remedy)
-    return Epoch(mean, round(crops), time.perf_counter() - start, waited)
+    return Epoch(mean, crops, time.perf_counter() - start, waited)
 
 
 @torch.inference_mode()

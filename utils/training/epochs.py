@@ -39,32 +39,33 @@ def train_and_validate(
     (train_loader, val_loader), schedule, run = loaders, trainer.schedule, pictures.run
     batches, epochs, compiled_for, scores = train_loader.batch_sampler, [], None, None
     unet.follow(trainer.average.module)
+    goes_on = bool(trainer.losses)  # with an epoch in which an earlier part of the run was stopped
     for epoch in schedule.epochs(run.done):
         phase = schedule.phase(epoch)
-        batches.epoch, batches.divisor, batches.first = epoch, schedule.divisor(epoch), 0
+        if not (goes_on and trainer.divisor):
+            trainer.begin(schedule.steps_before(epoch), schedule.divisor(epoch))
+        goes_on, trainer.started = False, time.perf_counter()
+        batches.epoch, batches.divisor, batches.first = epoch, trainer.divisor, len(trainer.losses)
         batches.batch_size = schedule.batch_size(epoch, batches.divisor)
         trainer.freeze_encoder(phase.frozen)
         if compiled and (phase, batches.divisor) != compiled_for:
             sizes, compiled_for = {len(keys) for keys in batches}, (phase, batches.divisor)
             print(f"compiled in {trainer.compile(sizes, next(iter(train_loader)), loss_of):.0f} s")
-        first_step = schedule.steps_before(epoch)
-        if trainer.began == first_step:
-            batches.first = len(trainer.losses)  # steps of an epoch in which an earlier part was stopped
-        began, in_time = time.perf_counter(), schedule.in_time(watch(trainer, train_loader))
+        in_time = schedule.in_time(watch(trainer, train_loader))
         shown = progress(in_time, f"epoch {epoch + 1}", "batch", len(batches))
-        trained = train_one_epoch(trainer, shown, loss_of, first_step)
+        trained = train_one_epoch(trainer, shown, loss_of, trainer.began)
         unet.follow(trainer.average.module)
         val_loss, miou, scores = math.nan, math.nan, None
         if schedule.validates(epoch):
             val_batches = until_stopped(trainer, val_loader)
             val_loss, scores = evaluate(unet.logits, val_batches, loss_of, unet.num_classes, unet.device)
             miou = scores.miou
-        lr, seconds = trainer.optimizer.param_groups[-1]["lr"], time.perf_counter() - began
+        lr, seconds = trainer.optimizer.param_groups[-1]["lr"], trainer.seconds
         row = Row(epoch + 1, lr, trained.loss, val_loss, miou, seconds, trained.crops / trained.seconds)
         run.record(row, scores, trainer)
         epochs.append(trained)
         pictures.draw_if_due()
-        reserve = time.perf_counter() - began - trained.seconds + pictures.seconds
+        reserve = time.perf_counter() - trainer.started - trained.seconds + pictures.seconds
         if scores and schedule.closes(epoch, reserve):
             break
     return scores, epochs

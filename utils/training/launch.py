@@ -49,8 +49,6 @@ def open_in_first(open_run: Callable[[], Run], start: Start, trainer: Trainer) -
     if not start.last:
         return Follower(0)
     trainer.load_state(start.last.training, start.last.model)
-    if trainer.schedule.budget:
-        trainer.schedule.budget.deduct(0)  # by the clock of the first process, which counts its seconds
     return Follower(start.last.training["epoch"])
 
 

@@ -43,7 +43,7 @@ def resume_run(path: Path, last: Checkpoint, checkpoint: Checkpoint, trainer: Tr
     scores = None if matrix is None else Scores(np.array(matrix, np.int64))
     history = History(path.with_name("history.csv"), rows)
     if trainer.schedule.budget:
-        trainer.schedule.budget.deduct(history.seconds)
+        trainer.schedule.budget.deduct(history.seconds + trainer.spent)
     return Run(path.parent, checkpoint, history, lock, done, last.training["best"], scores)
 
 

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import torch
@@ -36,6 +36,8 @@ class Training:
     best: float
     averaged: Count
     began: Count | None = None
+    divisor: Literal[1, 2, 4] | None = None
+    spent: Annotated[float, Meta(ge=0)] = 0.0
     history: list[tuple[Count, float, float, float, float, float, float]] = field(default_factory=list)
     best_matrix: list[list[Count]] | None = None
 
@@ -47,6 +49,8 @@ def check_training(training: dict[str, Any], averaged_weights: dict[str, Tensor]
     classes = len(found.best_matrix or ())
     if any(len(row) != classes for row in found.best_matrix or ()):
         raise ValueError("a matrix of the best scores that is not square")
+    if not math.isfinite(found.spent):
+        raise ValueError("a time that is not finite")
     own = net.state_dict()
     check_weights(training.get("model"), "the network in training")
     for weights in (training["model"], averaged_weights):

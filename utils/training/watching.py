@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from utils.core.console import UserError
+from utils.core.processes import this_process
 from utils.training.engine import Trainer
 from utils.training.parts import any_process
 
@@ -27,6 +28,8 @@ def watch(trainer: Trainer, loader: Any) -> Iterator:
     for number, batch in enumerate(loader, start=batches.first + 1):
         # A signal reaches processes at different times, but all have to end after the same step.
         if any_process(trainer.stop):
+            if trainer.losses:
+                trainer.gather_losses()
             raise Stopped
         yield batch
         if trainer.precision.device.type == "cpu" or number % CHECK_EVERY == 0 or number == len(batches):
@@ -34,9 +37,9 @@ def watch(trainer: Trainer, loader: Any) -> Iterator:
 
 
 def until_stopped(trainer: Trainer, loader: Iterable) -> Iterator:
-    """The batches of a loader. Raises Stopped after a signal."""
+    """The batches of validation. Raises Stopped after a signal, in the first process, which saves."""
     for batch in loader:
-        if trainer.stop:
+        if trainer.stop and this_process()[0] == 0:
             raise Stopped
         yield batch
 
