@@ -59,7 +59,7 @@ def test_names_that_cannot_be_listed_are_refused_or_left_out(weights, tmp_path, 
     predict_folder(weights, folder.images_dir, tmp_path / "out", objects=True, save_labelme=True)
     assert ascii(name) in capsys.readouterr().err
     labelme = tmp_path / "out" / "labelme"
-    assert {path.name for path in labelme.iterdir()} == {"good.json", "good.png"}
+    assert {path.name for path in labelme.iterdir()} == {"good.json", "good.png", "labels.txt"}
     with refused(code, folder.images_dir / f"{name}.png"):
         settings = {"model_path": [weights], "output": tmp_path / "one", "device": "cpu"}
         predict.main(predict_config(input=folder.images_dir / f"{name}.png", **settings))

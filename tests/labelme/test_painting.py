@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from labelme_content import HEIGHT, WIDTH, box
+from PIL import Image, ImageDraw
 
 from utils.core.console import UserError
 from utils.labelme.annotation import BACKGROUND_LABEL, IGNORE_LABEL, Shape
-from utils.labelme.painting import number_objects, paint, rasterise
+from utils.labelme.painting import fill_circle, number_objects, paint, rasterise
 from utils.labelme.reading import read_annotation
 
 CLASS_INDEX = {BACKGROUND_LABEL: 0, "cell": 1, "nucleus": 2, IGNORE_LABEL: 255}
@@ -184,3 +185,26 @@ def test_more_objects_than_16_bits_hold(monkeypatch):
     with pytest.raises(UserError) as caught:
         number_objects("a.json", as_shapes([box("cell", 0, 3)] * 3))
     assert (caught.value.code, caught.value.subject) == ("object-count", "a.json")
+
+
+@given(st.floats(-90, 150), st.floats(-90, 130), st.floats(0, 400))
+@settings(max_examples=300)
+def test_the_short_way_for_huge_circles_paints_what_pillow_does(x, y, radius):
+    short, long = (Image.new("L", (WIDTH, HEIGHT)) for _ in range(2))
+    fill_circle(ImageDraw.Draw(short), (x, y), radius, 7)
+    ImageDraw.Draw(long).circle((x, y), radius, fill=7, outline=7)
+    np.testing.assert_array_equal(np.array(short), np.array(long))
+
+
+def test_circles_that_would_take_pillow_hours(monkeypatch):
+    """Those that cover the picture or none of it are not drawn; the others are."""
+    drawn = []
+    monkeypatch.setattr(ImageDraw.ImageDraw, "circle", lambda *args, **kwargs: drawn.append(args))
+    shapes = [
+        make_shape("circle", points=points) for points in ([[0, 0], [1e9, 0]], [[1e9, 0], [1e9 + 5, 0]])
+    ]
+    assert (paint(shapes[:1], [3], (HEIGHT, WIDTH)) == 3).all()
+    assert not paint(shapes[1:], [3], (HEIGHT, WIDTH)).any()
+    assert not drawn
+    paint([make_shape("circle")], [3], (HEIGHT, WIDTH))
+    assert len(drawn) == 1

@@ -4,8 +4,10 @@ import pytest
 import torch
 from family import FAMILY, make
 
+from nets.config import NetworkConfig
 from nets.geometry import Geometry, measure_geometry
 from nets.inference import fold_batch_norm, fuse_relu
+from nets.unet import build
 
 # Stride, reach in pixels, whether tiles are exact, values in memory per pixel.
 KNOWN = {
@@ -39,6 +41,12 @@ def test_known_answers(name):
     net = make(**FAMILY[name]).eval()
     assert measure_geometry(net) == Geometry(*KNOWN[name])
     assert measure_geometry(fuse_relu(fold_batch_norm(net))) == Geometry(*KNOWN[name])
+
+
+def test_a_network_whose_deepest_map_has_few_values():
+    """Group norm refuses a single value per group."""
+    net = build(NetworkConfig(2, 3, base_channels=4, depth=1, norm="group")).eval()
+    assert measure_geometry(net).stride == 2
 
 
 def test_the_meta_device_gives_the_same():

@@ -11,8 +11,9 @@ import pytest
 from runs import weights_of
 from scripts import ROOT, make_voc, refused, start, tiny
 
-from train import main
+from train import check_config, main
 from utils.training.history import read_history
+from utils.training.several import train_as_asked
 
 LAUNCH = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
 TINY = ["--base-channels", "4", "--depth", "2", "--norm", "group", "--num-workers", "0", "--device", "cpu"]
@@ -52,7 +53,7 @@ def test_two_processes_leave_one_run_equal_to_that_of_one(pictures, tmp_path):
 
 
 def test_a_killed_process_ends_the_run_and_torchrun_resumes_it(pictures, tmp_path):
-    flags = ["--voc-root", pictures.root, *TINY, "--epochs", "6"]
+    flags = ["--voc-root", pictures.root, *TINY, "--epochs", "4"]
     command = [sys.executable, *LAUNCH, "--max-restarts=1", ROOT / "train.py", *flags]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"}
     with (tmp_path / "out").open("w") as out:
@@ -70,7 +71,7 @@ def test_a_killed_process_ends_the_run_and_torchrun_resumes_it(pictures, tmp_pat
     assert said.count("\nerror: ") == said.count("error: torchrun\n") == 1
     assert said.count("started again by torchrun") == 1
     (folder,) = (tmp_path / "logs").iterdir()
-    assert [row.epoch for row in read_history(folder / "history.csv")] == [1, 2, 3, 4, 5, 6]
+    assert [row.epoch for row in read_history(folder / "history.csv")] == [1, 2, 3, 4]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM")
@@ -91,19 +92,22 @@ def test_a_run_that_is_asked_to_end_saves_its_step_and_goes_on(pictures, tmp_pat
     assert said.count("saved in epoch") == 1
     assert "error: " not in said
     done = len(read_history(tmp_path / "logs" / "run" / "history.csv"))
-    resumed = train_in_two(pictures, tmp_path, "--epochs", str(done + 1), "--resume", "logs/run")
-    assert resumed.returncode == 0, resumed.stderr
+    # On any number of processes.
+    settings = {"depth": 2, "norm": "group", "batch_size": 3, "optimizer": "sgd", "input_shape": (32, 32)}
+    main(tiny(pictures, tmp_path, epochs=done + 1, resume=tmp_path / "logs" / "run", **settings))
     rows = read_history(tmp_path / "logs" / "run" / "history.csv")
     assert [row.epoch for row in rows] == list(range(1, done + 2))
 
 
-def test_a_mistake_is_reported_once(pictures, tmp_path):
+@pytest.mark.parametrize(("flags", "place"), [(["--epochs", "1"], "gone"), (["--folds", "2"], "--folds")])
+def test_a_mistake_is_reported_once(pictures, tmp_path, flags, place):
+    """One that the first process finds, and one that both find."""
     pictures.write_split("val", ["gone"])
-    done = train_in_two(pictures, tmp_path)
+    done = train_in_two(pictures, tmp_path, *flags)
     assert done.returncode == 1
     assert done.stderr.count("\nerror: ") == 1
     assert "process-lost" not in done.stderr
-    assert "torchrun" not in done.stderr[: done.stderr.index("gone")]
+    assert "ended, reported by" not in done.stderr[: done.stderr.index(place)]
 
 
 def test_a_batch_for_each_process_and_part(pictures, tmp_path, monkeypatch):
@@ -111,6 +115,14 @@ def test_a_batch_for_each_process_and_part(pictures, tmp_path, monkeypatch):
         main(tiny(pictures, tmp_path / "logs", batch_size=2, accumulate=3))
     monkeypatch.setenv("WORLD_SIZE", "4")
     with refused("batch-too-small"):
-        main(tiny(pictures, tmp_path / "logs", batch_size=3))
+        check_config(tiny(pictures, tmp_path / "logs", batch_size=3))
     with refused("settings-conflict"):
-        main(tiny(pictures, tmp_path / "logs", batch_size=4, compile=True))
+        check_config(tiny(pictures, tmp_path / "logs", batch_size=4, compile=True))
+
+
+@pytest.mark.parametrize("settings", [{"folds": 2}, {"overfit": 1}, {"learning_curve": True}])
+def test_several_runs_are_for_one_process(pictures, tmp_path, monkeypatch, settings):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with refused("settings-conflict") as caught:
+        train_as_asked(tiny(pictures, tmp_path / "logs", **settings), train_once=None)
+    assert "torchrun" in caught.value.remedy

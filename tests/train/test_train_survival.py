@@ -21,9 +21,14 @@ from utils.core.console import UserError
 from utils.core.locks import take_lock
 from utils.models.checkpoint import load_checkpoint
 from utils.training.engine import Trainer
+from utils.training.history import read_history
 from utils.training.run_folder import free_folder
+from utils.training.schedule import TimeBudget
 
+# Crops are small in the first two epochs.
 SETTINGS = {"epochs": 3, "batch_size": 1, "dropout": 0.5, "freeze_epochs": 1, "freeze_batch_size": 2}
+SETTINGS |= {"coarse": 0.5}
+COUNT = 8  # pictures
 
 
 def same_runs(one, other):
@@ -32,16 +37,16 @@ def same_runs(one, other):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A run of three epochs of 2, 3 and 3 steps."""
+    """A run of three epochs of 2, 3 and 7 steps."""
     root = tmp_path_factory.mktemp("whole")
-    folder = make_voc(root / "voc", count=4)
+    folder = make_voc(root / "voc", count=COUNT)
     main(tiny(folder, root / "logs", **SETTINGS))
     return folder, root / "logs" / "run"
 
 
 @pytest.mark.parametrize(
     ("number", "status", "step"),
-    [(signal.SIGTERM, 143, 0), (signal.SIGTERM, 143, 3), (signal.SIGINT, 130, 4), (signal.SIGTERM, 143, 7)],
+    [(signal.SIGTERM, 143, 0), (signal.SIGTERM, 143, 3), (signal.SIGINT, 130, 4), (signal.SIGTERM, 143, 11)],
     ids=["first step", "within an epoch", "end of an epoch", "last step"],
 )
 def test_a_signal_ends_after_the_step_and_the_run_goes_on_bit_by_bit(
@@ -84,21 +89,51 @@ def test_the_second_signal_ends_at_once(whole, tmp_path, monkeypatch):
 
 
 def test_within_an_epoch_the_batches_cannot_change(whole, tmp_path, monkeypatch):
-    folder, take_step = whole[0], Trainer.step
-
-    def signalled(trainer, place, *others):
-        if place == 3:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return take_step(trainer, place, *others)
-
-    with monkeypatch.context() as patch, pytest.raises(SystemExit):
-        patch.setattr(Trainer, "step", signalled)
-        main(tiny(folder, tmp_path, **SETTINGS))
+    folder = whole[0]
+    stop_at(3, folder, tmp_path, monkeypatch)
     before = snapshot(tmp_path / "run")
     with refused("resume-other-run") as caught:
         main(tiny(folder, tmp_path, resume=tmp_path / "run", **{**SETTINGS, "batch_size": 2}))
     assert "batch_size 1" in caught.value.found
     assert snapshot(tmp_path / "run") == before
+
+
+def test_more_epochs_do_not_change_the_crops_of_one_that_was_stopped(whole, tmp_path, monkeypatch):
+    """Of six epochs the third would have small crops."""
+    folder = whole[0]
+    stop_at(6, folder, tmp_path, monkeypatch)
+    main(tiny(folder, tmp_path, resume=tmp_path / "run", **{**SETTINGS, "epochs": 6}))
+    training = load_checkpoint(tmp_path / "run" / "last.pth").training
+    assert (training["epoch"], training["averaged"]) == (6, 2 + 3 + 4 * 7)
+
+
+def test_an_epoch_that_was_stopped_counts_its_time(whole, tmp_path, monkeypatch):
+    folder, minutes = whole[0], {**SETTINGS, "freeze_epochs": 0, "max_minutes": 60}
+    stop_at(1, folder, tmp_path, monkeypatch, **minutes)
+    spent = load_checkpoint(tmp_path / "run" / "last.pth").training["spent"]
+    deduct, deducted = TimeBudget.deduct, []
+    monkeypatch.setattr(
+        TimeBudget, "deduct", lambda budget, seconds: deducted.append(seconds) or deduct(budget, seconds)
+    )
+    main(tiny(folder, tmp_path, resume=tmp_path / "run", **{**minutes, "max_minutes": 1e-6}))
+    assert deducted == [spent] and spent > 0
+    (row,) = read_history(tmp_path / "run" / "history.csv")
+    assert row.seconds >= spent
+    assert load_checkpoint(tmp_path / "run" / "last.pth").training["averaged"] == 3
+
+
+def stop_at(step, folder, logs, monkeypatch, **settings):
+    """A run that a signal ends after this step."""
+    take_step = Trainer.step
+
+    def signalled(trainer, place, *others):
+        if place == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return take_step(trainer, place, *others)
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(Trainer, "step", signalled)
+        main(tiny(folder, logs, **(settings or SETTINGS)))
 
 
 def test_a_finished_run_is_resumed_to_its_end(whole, tmp_path, capsys):
@@ -161,6 +196,27 @@ def test_a_full_disk_does_not_end_the_run(whole, tmp_path, monkeypatch, capsys):
     assert not list((tmp_path / "full" / "run").glob("*.pth"))
 
 
+def test_a_disk_that_refuses_every_large_file(whole, tmp_path, capsys):
+    """What was there stays whole, and the run goes on from it once there is space again."""
+    resource = pytest.importorskip("resource")
+    folder, expected = whole
+    main(tiny(folder, tmp_path, **{**SETTINGS, "epochs": 1}))
+    run = tmp_path / "run"
+    before = {name: (run / name).read_bytes() for name in ("last.pth", "best.pth")}
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        with refused("file-not-writable"):
+            main(tiny(folder, tmp_path, resume=run, **SETTINGS))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert capsys.readouterr().err.count("the run goes on") == 2
+    assert {name: (run / name).read_bytes() for name in before} == before
+    assert not list(run.glob(".*"))
+    main(tiny(folder, tmp_path, resume=run, **SETTINGS))
+    same_runs(run, expected)
+
+
 def no_space(path):
     return UserError("file-not-writable", path, "it cannot be written (No space left)", "space", "free some")
 
@@ -200,7 +256,7 @@ def test_the_settings_tell_where_a_run_came_from(whole, tmp_path, capsys):
     (found,) = json.loads((run / "config.json").read_text("utf-8"))["environment"]
     assert found["torch"] == torch.__version__
     assert {"commit", "command", "python", "splits", "data", "time"} <= set(found)
-    moved = make_voc(tmp_path / "voc", count=4)
+    moved = make_voc(tmp_path / "voc", count=COUNT)
     main(tiny(moved, tmp_path / "logs", **{**SETTINGS, "epochs": 2}))
     path = tmp_path / "logs" / "run" / "config.json"
     (other,) = json.loads(path.read_text("utf-8"))["environment"]

@@ -44,10 +44,12 @@ def batch(step: int, crops: int = 5) -> list[Tensor]:
     return list(map(torch.from_numpy, (images, masks, rng.random((crops, 16, 16), np.float32))))
 
 
-def train(net: nn.Module, accumulate: int = 1, rank: int = 0, processes: int = 1, crops: int = 5) -> list:
+def train(
+    net: nn.Module, accumulate: int = 1, rank: int = 0, processes: int = 1, crops: int = 5, name: str = "sgd"
+) -> list:
     """Three steps; the weights after them, and the losses."""
     groups = [{"params": list(net.parameters()), "factor": 1.0}]
-    optimizer = make_optimizer("sgd", groups, 0.05, 1e-4, 0.9, CPU)
+    optimizer = make_optimizer(name, groups, 0.05, 1e-4, 0.9, CPU)
     fp32 = Precision(CPU, None)
     trainer = Trainer(net, optimizer, Rates(), lambda x: x.float() / 255, fp32, accumulate=accumulate)
     criterion = make_criterion(Loss(gamma=1.0), [0.5, 1.0, 3.0], CPU)
@@ -70,6 +72,17 @@ def test_accumulated_steps_equal_steps_of_the_whole_batch(parts):
     before, whole = network().state_dict(), train(network())
     assert (whole[0]["head.weight"] - before["head.weight"]).abs().max() > 1e-2
     assert_equal_training(train(network(), accumulate=parts), whole, 1e-6)
+
+
+def test_accumulated_steps_of_adamw_differ_by_rounding_alone():
+    """It divides gradients by their size, so those near zero follow their last digits."""
+    whole, parts = (train(network(), accumulate, name="adamw") for accumulate in (1, 2))
+    ordinary = train(network(), name="adamw", crops=4)
+    for name, value in whole[0].items():
+        near = (value - parts[0][name]).abs()
+        assert near.median() < 1e-6 and (near > 1e-4).float().mean() < 0.01
+        assert (value - ordinary[0][name]).abs().median() > 1e-4
+    torch.testing.assert_close(parts[1], whole[1], rtol=0, atol=1e-5)
 
 
 def test_parts_of_deep_supervision_add_up_too():

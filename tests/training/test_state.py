@@ -146,3 +146,28 @@ def test_a_state_from_before_norms_had_groups_follows_its_parameters():
         assert torch.equal(new.state[parameter]["exp_avg_sq"], old.state[parameter]["exp_avg_sq"])
     assert [group["weight_decay"] for group in new.param_groups] == [0.01, 0, 0.01, 0]
     assert {group["lr"] for group in new.param_groups} == {1e-2}
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        None,
+        {"state": [], "param_groups": [{}, {}]},
+        {"state": {}},
+        {"state": {}, "param_groups": [{}, 3]},
+        {"state": {}, "param_groups": [{}]},
+    ],
+    ids=["nothing", "list", "no groups", "no dictionary", "one group"],
+)
+def test_states_that_no_older_release_wrote_stay_as_they_are(state):
+    net = build(NetworkConfig(2, 3, base_channels=4, depth=1))
+    optimizer = make_optimizer("adamw", parameter_groups(net, 1.0), 0.1, 0.01, 0.9, CPU)
+    assert regroup(state, optimizer, net) is state
+    with pytest.raises(ValueError, match="optimizer"):
+        fit_optimizer(state, optimizer)
+
+
+def test_the_state_of_todays_groups_stays_as_it_is():
+    net, optimizer = trained("adamw")
+    state = optimizer.state_dict()
+    assert regroup(state, optimizer, net) is state

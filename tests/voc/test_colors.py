@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -57,6 +57,7 @@ def test_names_of_known_classes():
 
 
 @given(arrays(np.uint8, (5, 7), elements=st.integers(0, 20)))
+@settings(max_examples=20)
 def test_painting_and_reading_back_gives_the_same_mask(mask):
     read, strange = BUILT_IN["voc"].to_indices(voc_palette()[mask])
     assert np.array_equal(read, mask)
