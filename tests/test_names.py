@@ -82,13 +82,13 @@ def test_the_longest_names_that_a_disk_holds(weights, tmp_path, capsys):
     assert snapshot(tmp_path / "imported" / "JPEGImages").keys() == snapshot(folder.images_dir).keys()
     use(folder, weights, tmp_path, [LONG])
     capsys.readouterr()
-    predict_folder(weights, folder.images_dir, tmp_path / "out")
+    predict_folder(weights, folder.images_dir, tmp_path / "out", objects=True)
     told = capsys.readouterr().err
     assert "left out: 1 picture" in told and "a name that is too long" in told
     assert (tmp_path / "out" / "b_mask.png").is_file()
     with refused("name-too-long", folder.images_dir / f"{LONG}.png"):
         settings = {"model_path": [weights], "output": tmp_path / "one", "device": "cpu"}
-        predict.main(predict_config(input=folder.images_dir / f"{LONG}.png", **settings))
+        predict.main(predict_config(input=folder.images_dir / f"{LONG}.png", objects=True, **settings))
 
 
 def test_names_that_only_other_systems_refuse(weights, tmp_path, capsys):
