@@ -30,7 +30,7 @@ def run_application(model: Path | None, source: Path | None, device: str) -> int
     show_bugs(window)
     window.show()
     if source:
-        window.open_paths([source])
+        window.opening.open_paths([source])
     return application.exec_()
 
 

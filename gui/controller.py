@@ -6,8 +6,9 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PyQt5.QtCore import QObject, pyqtSignal
+from PyQt5.QtCore import QObject, QTimer, pyqtSignal
 
+from gui.engine import Engine
 from gui.jobs import Job, Jobs
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from gui.model import Model
     from gui.picture import Document
 
+IDLE = 3000  # milliseconds without work before something is predicted ahead
+AHEAD = 10.0  # seconds that this may take
 KEPT = 6  # documents that are kept open, so that going back is quick
 
 
@@ -34,24 +37,29 @@ class Controller(QObject):
     phased = pyqtSignal(str, float)  # text and share that is done, below 0 where unknown
     reduced = pyqtSignal()  # more of a large picture can be shown
 
-    def __init__(self, jobs: Jobs, engine: Any = None, device: str = "auto"):
-        """engine: for tests, instead of a process."""
+    def __init__(self, jobs: Jobs, make_engine: Callable[[], Any] = Engine, device: str = "auto"):
+        """make_engine: for tests, something else than a process."""
         super().__init__()
-        self.jobs, self.device = jobs, device
+        self.jobs, self.make_engine, self.device = jobs, make_engine, device
         self.model: Model | None = None
         self.choices: Choices | None = None
         self.document: Document | None = None
         self.documents: OrderedDict[Path, Document] = OrderedDict()
         self.imported: Future[Model] = Future()  # for jobs of other lanes
-        jobs.run("network", lambda _: self._import(engine), self._imported)
+        self.pending: tuple[Document, bool] | None = None  # what is being predicted, and how
+        self.idle = QTimer(self)
+        self.idle.setSingleShot(True)
+        self.idle.setInterval(IDLE)
+        self.idle.timeout.connect(self._average_ahead)
+        jobs.run("network", self._import, self._imported)
 
-    def _import(self, engine: Any) -> None:
+    def _import(self, _job: Job) -> None:
         # Here, because these take a second and more, and the window is shown before.
         from gui.card import Choices
         from gui.model import Model
 
         self.choices = self.choices or Choices()
-        self.model = Model(engine)
+        self.model = Model(self.make_engine())
         self.imported.set_result(self.model)
 
     def _imported(self, _: None) -> None:
@@ -123,6 +131,7 @@ class Controller(QObject):
 
     def _show(self, document: "Document") -> None:
         self.document = document
+        self.idle.stop()
         if document.path:
             self.documents[document.path] = document
             self.documents.move_to_end(document.path)
@@ -150,30 +159,46 @@ class Controller(QObject):
         document, choices = self.document, self.choices
         if document is None or self.model is None or self.model.card is None:
             return
-        tta = choices.tta
-        if tta in document.predictions and document.predictions[tta].share == 1:
+        if self.model.is_predicted(document, choices.tta):
+            self.jobs.cancel("predict")
+            self.phased.emit("", 0)
             self.refine()
-            return
-        self.phased.emit("predicting", 0)
+        elif not (self.jobs.is_busy("predict") and self.pending == (document, choices.tta)):
+            self._predict(document, choices.tta)
+            self.phased.emit("predicting", -1)
+
+    def _predict(self, document: "Document", tta: bool) -> None:
+        self.pending = document, tta
+
+        def is_wanted() -> bool:
+            return document is self.document and tta == self.choices.tta
 
         def work(job: Job) -> None:
             def show(prediction: Any, box: Any) -> None:
-                job.post(lambda: self._tile(document, prediction.share, box))
+                job.post(lambda: self._tile(prediction.share, box) if is_wanted() else None)
 
             self.model.predict(document, tta, show, job.is_cancelled)
 
         def done(_: None) -> None:
-            self.phased.emit("", 1)
-            if document is self.document:
+            if is_wanted():
+                self.phased.emit("", 0)
                 self.refine()
 
-        failed = lambda _: self.phased.emit("", 0)  # noqa: E731
-        self.jobs.run("network", work, done, kind="predict", failed=failed)
+        self.jobs.run("network", work, done, kind="predict", failed=lambda _: self.phased.emit("", 0))
 
-    def _tile(self, document: "Document", share: float, box: Any) -> None:
-        if document is self.document:
-            self.phased.emit("predicting", share)
-            self.predicted.emit(box)
+    def _tile(self, share: float, box: Any) -> None:
+        self.phased.emit("predicting", share)
+        self.predicted.emit(box)
+
+    def _average_ahead(self) -> None:
+        """Predict mirror images and turns while nothing is done, so that their check box acts at once."""
+        document, model = self.document, self.model
+        busy = self.jobs.is_busy("predict", "model", "picture", "batch", "refine", "measure")
+        if document is None or busy or document.is_large or not model.is_predicted(document, False):
+            return
+        fast = document.predictions[False].seconds * model.card.views < AHEAD
+        if fast and model.card.views > 1 and not model.is_predicted(document, True):
+            self._predict(document, True)
 
     def choose(self, choices: "Choices") -> None:
         """What the check boxes say now."""
@@ -193,11 +218,24 @@ class Controller(QObject):
 
         self.jobs.run("refine", work, done, kind="refine")
 
+    def show_frame(self, document: "Document") -> None:
+        """A frame of a video that is segmented already."""
+        self.jobs.cancel("predict")
+        self.document = document
+        self.opened.emit(True)
+        self.segmented.emit()
+
+    def measure_shown(self) -> None:
+        """Objects of a frame at which a video stands still."""
+        if self.document and self.document.segmentation and not self.document.segmentation.objects:
+            self._measure(self.document)
+
     def _measure(self, document: "Document") -> None:
         segmentation = document.segmentation
 
         def done(_: Any) -> None:
             if document is self.document and segmentation is document.segmentation:
                 self.measured.emit()
+                self.idle.start()
 
         self.jobs.run("refine", lambda _: self.model.measure(document, segmentation), done, kind="measure")

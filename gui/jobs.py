@@ -1,4 +1,4 @@
-"""Work in threads: each lane does one thing after another, and its results come to the thread of the window."""
+"""Work in threads: each lane does one thing after another. Results come to the thread of the window."""
 
 import traceback
 from collections.abc import Callable
@@ -16,9 +16,18 @@ class Job:
 
     def __init__(self, jobs: "Jobs", lane: str):
         self.jobs, self.lane, self.given_up, self.ended = jobs, lane, False, False
+        self.ending = False
 
     def cancel(self) -> None:
+        """Nobody wants its result any more."""
         self.given_up = True
+
+    def cancel_softly(self) -> None:
+        """It shall end soon; its result, or that it was cancelled, still arrives."""
+        self.ending = True
+
+    def is_ending(self) -> bool:
+        return self.ending or self.given_up
 
     def is_cancelled(self) -> bool:
         return self.given_up

@@ -1,5 +1,6 @@
 """The window: where everything is, and what leads to what."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,6 @@ from PyQt5.QtCore import QSettings, Qt
 from PyQt5.QtGui import QKeySequence
 from PyQt5.QtWidgets import (
     QApplication,
-    QFileDialog,
     QHBoxLayout,
     QLabel,
     QMainWindow,
@@ -22,34 +22,48 @@ from PyQt5.QtWidgets import (
 
 from gui.actions import VIEWS, Menus, language_entries, look_entries
 from gui.banner import Banner
+from gui.batch import Batch, TaskRow
 from gui.controller import Controller
+from gui.engine import Engine
 from gui.jobs import Jobs
 from gui.look import is_dark_system, set_look
+from gui.opening import Opening
 from gui.panels import ChoicesBox, Legend, ModelBox, ObjectTable, titled
+from gui.player import Player
 from gui.results import Results
 from gui.strip import Strip
 from gui.translation import keep_text, on_language, set_language, tr
 from gui.viewer import Viewer
 
-MODEL_FILES = "*.pth *.pt *.onnx"
-MOST_RECENT = 10
 PHASES = {"": "Ready", "loading": "Loading the model …", "opening": "Opening …", "predicting": "Predicting …"}
+
+
+# Text, keys, and logical pixels to the right and down.
+MOVES = (
+    ("Move to the left", "Alt+Left", (-80, 0)),
+    ("Move to the right", "Alt+Right", (80, 0)),
+    ("Move up", "Alt+Up", (0, -80)),
+    ("Move down", "Alt+Down", (0, 80)),
+)
 
 
 class MainWindow(QMainWindow):
     """Widgets and their connections; what is shown comes from `controller`.
 
-    settings: remembered from one start to the next; engine: for tests, instead of a process.
+    settings: remembered from one start to the next; make_engine: for tests, something else than a process.
     """
 
-    def __init__(self, settings: QSettings, engine: Any = None, device: str = "auto"):
+    def __init__(self, settings: QSettings, make_engine: Callable[[], Any] = Engine, device: str = "auto"):
         super().__init__()
         self.settings = settings
         self.jobs = Jobs(self)
-        self.controller = Controller(self.jobs, engine, device)
+        self.controller = Controller(self.jobs, make_engine, device)
         self.system_dark = is_dark_system(QApplication.instance())
         self._make_widgets()
-        self.results = Results(self)
+        window = self, self.settings, self.controller
+        self.opening = Opening(*window, self.player)
+        self.batch = Batch(*window, self.banner, self.tasks)
+        self.results = Results(*window, self.viewer, self.banner)
         self._make_menus()
         self._connect()
         self.setAcceptDrops(True)
@@ -60,6 +74,7 @@ class MainWindow(QMainWindow):
 
     def _make_widgets(self) -> None:
         self.viewer, self.strip, self.banner = Viewer(self.jobs), Strip(self.jobs), Banner()
+        self.player, self.tasks = Player(self.controller), TaskRow()
         self.model_box, self.choices_box = ModelBox(), ChoicesBox()
         self.legend, self.table = Legend(), ObjectTable()
         self.opacity = QSlider(Qt.Horizontal)
@@ -68,6 +83,7 @@ class MainWindow(QMainWindow):
         layout = QVBoxLayout(picture)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.viewer, 1)
+        layout.addWidget(self.player)
         layout.addWidget(self.strip)
         side = QSplitter(Qt.Vertical)
         opacity = QWidget()
@@ -96,6 +112,7 @@ class MainWindow(QMainWindow):
         outer = QVBoxLayout(whole)
         outer.addWidget(self.banner)
         outer.addWidget(self.tabs, 1)
+        outer.addWidget(self.tasks)
         self.setCentralWidget(whole)
         self.phase, self.spot, self.zoom = QLabel(), QLabel(), QLabel()
         self.progress = QProgressBar()
@@ -109,12 +126,18 @@ class MainWindow(QMainWindow):
     def _make_menus(self) -> None:
         menus = self.menus = Menus(self)
         file = menus.menu("&File")
-        menus.add(file, "Open pictures …", self.ask_pictures, QKeySequence.Open)
-        menus.add(file, "Open a folder …", self.ask_folder, "Ctrl+Shift+O")
-        menus.add(file, "Choose a model …", self.ask_model, "Ctrl+M")
+        opening = self.opening
+        menus.add(file, "Open pictures or a video …", opening.ask_pictures, QKeySequence.Open)
+        menus.add(file, "Open a folder …", opening.ask_folder, "Ctrl+Shift+O")
+        menus.add(file, "Open a camera …", opening.ask_camera)
+        menus.add(file, "Paste a picture", opening.paste, QKeySequence.Paste)
+        recent = menus.menu("Recent", file)
+        recent.aboutToShow.connect(partial(opening.fill_recent, recent))
+        menus.add(file, "Choose a model …", opening.ask_model, "Ctrl+M")
         file.addSeparator()
         results = self.results
         menus.add(file, "Save results …", results.ask_save, QKeySequence.Save)
+        menus.add(file, "Predict the folder …", self.batch.ask_folder, "Ctrl+B")
         menus.add(file, "Correct in labelme", results.open_in_labelme, "Ctrl+L")
         menus.add(file, "Copy what is shown", results.copy, QKeySequence.Copy)
         file.addSeparator()
@@ -129,6 +152,16 @@ class MainWindow(QMainWindow):
         menus.add(view, "Fit to the window", viewer.fit, "0")
         menus.add(view, "Pixel by pixel", partial(viewer.zoom_to, 1.0), "1")
         view.addSeparator()
+        for text, keys, way in MOVES:
+            menus.add(view, text, partial(viewer.move_by, *way), keys)
+        view.addSeparator()
+        menus.add(view, "More opaque", partial(self._change_opacity, 10), "]")
+        menus.add(view, "Less opaque", partial(self._change_opacity, -10), "[")
+        menus.add(view, "Divider to the left", lambda: viewer.set_divider(viewer.divider - 0.05), ",")
+        menus.add(view, "Divider to the right", lambda: viewer.set_divider(viewer.divider + 0.05), ".")
+        view.addSeparator()
+        menus.add(view, "Play or pause", self.player.toggle, "Space")
+        menus.add(view, "Next frame", self.player.step, "N")
         menus.add(view, "Next picture", partial(self.strip.step, 1), "Right PgDown")
         menus.add(view, "Previous picture", partial(self.strip.step, -1), "Left PgUp")
         settings = menus.menu("&Settings")
@@ -148,10 +181,11 @@ class MainWindow(QMainWindow):
         controller.measured.connect(self._show_objects)
         controller.reduced.connect(viewer.refresh)
         controller.phased.connect(self._show_phase)
-        self.model_box.button.clicked.connect(self.ask_model)
+        self.model_box.menu.aboutToShow.connect(partial(self.opening.fill_models, self.model_box.menu))
+        self.player.saving_asked.connect(self.batch.ask_video)
         self.choices_box.chosen.connect(lambda box: controller.choose(box.read(controller.choices)))
-        self.legend.hid.connect(lambda _: viewer.refresh())
-        self.opacity.valueChanged.connect(lambda _: viewer.refresh())
+        self.legend.hid.connect(viewer.hide_classes)
+        self.opacity.valueChanged.connect(viewer.set_opacity)
         self.strip.chosen.connect(controller.show)
         self.table.picked.connect(partial(self._mark, center=True))
         viewer.hovered.connect(self._show_spot)
@@ -183,8 +217,12 @@ class MainWindow(QMainWindow):
         settings.setValue("opacity", self.opacity.value())
         settings.setValue("geometry", self.saveGeometry())
         settings.setValue("halves", self.halves.saveState())
+        self.player.close()
         self.controller.end()
         super().closeEvent(event)
+
+    def _change_opacity(self, by: int) -> None:
+        self.opacity.setValue(self.opacity.value() + by)
 
     def set_mode(self, mode: str) -> None:
         self.settings.setValue("mode", mode)
@@ -205,52 +243,18 @@ class MainWindow(QMainWindow):
         path = self.settings.value("model", "")
         self.controller.open_model(Path(path) if path and Path(path).is_file() else None)
 
-    def ask_pictures(self) -> None:
-        from utils.images.reading import IMAGE_SUFFIXES
-
-        kinds = " ".join(f"*{suffix}" for suffix in IMAGE_SUFFIXES)
-        filters = f"{tr('Pictures')} ({kinds});;{tr('All files')} (*)"
-        paths, _ = QFileDialog.getOpenFileNames(self, tr("Open pictures"), self._folder(), filters)
-        self.open_paths([Path(path) for path in paths])
-
-    def ask_folder(self) -> None:
-        path = QFileDialog.getExistingDirectory(self, tr("Open a folder"), self._folder())
-        self.open_paths([Path(path)] if path else [])
-
-    def ask_model(self) -> None:
-        folder = str(Path(self.settings.value("model", "") or "logs").parent)
-        filters = f"{tr('Models')} ({MODEL_FILES});;{tr('All files')} (*)"
-        path, _ = QFileDialog.getOpenFileName(self, tr("Choose a model"), folder, filters)
-        if path:
-            self.open_model(Path(path))
-
-    def _folder(self) -> str:
-        return self.settings.value("folder", "")
-
-    def open_model(self, path: Path) -> None:
-        self.controller.open_model(path)
-
-    def open_paths(self, paths: list[Path]) -> None:
-        if paths:
-            self.settings.setValue("folder", str(paths[0] if paths[0].is_dir() else paths[0].parent))
-            self.controller.open_paths(paths)
-
     def dragEnterEvent(self, event) -> None:
         if event.mimeData().hasUrls():
             event.acceptProposedAction()
 
     def dropEvent(self, event) -> None:
-        paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
-        models = [path for path in paths if f"*{path.suffix.lower()}" in MODEL_FILES.split()]
-        if models:
-            self.open_model(models[0])
-        self.open_paths([path for path in paths if path not in models])
+        self.opening.drop(event.mimeData())
 
     # Showing.
 
     def _show_model(self) -> None:
         card = self.controller.model.card
-        self.settings.setValue("model", str(card.path.resolve()))
+        self.opening.remember_model(card.path)
         self.model_box.show_card(card)
         self.choices_box.show_model(card)
         self.controller.choices = self.choices_box.read(self.controller.choices)
@@ -266,8 +270,8 @@ class MainWindow(QMainWindow):
 
     def _draw(self, layer: str, level: int, box: Any) -> Any:
         """In the thread of the tiles."""
-        controller, opacity = self.controller, self.opacity.value() / 100
-        return controller.model.draw(controller.document, layer, level, box, opacity, self.legend.hidden)
+        controller, viewer = self.controller, self.viewer
+        return controller.model.draw(controller.document, layer, level, box, viewer.opacity, viewer.hidden)
 
     def _show_segmentation(self) -> None:
         controller = self.controller

@@ -1,5 +1,6 @@
 """What the window shows and does, without a screen: everything that the widgets show comes from here."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,7 +88,7 @@ class Model:
         is_cancelled: Callable[[], bool] = never,
     ) -> Prediction:
         """Run the network, unless it has run. show: called after each tile. Raises UserError."""
-        if tta in document.predictions and document.predictions[tta].share == 1:
+        if self.is_predicted(document, tta):
             return document.predictions[tta]
         self._reopen()
         size = document.size
@@ -100,13 +101,18 @@ class Model:
             show(prediction, np.s_[top : top + mask.shape[0], left : left + mask.shape[1]])
 
         document.predictions.pop(tta, None)
+        start = time.perf_counter()
         picture = document.picture if document.path is None else document.path
         try:
             self.engine.call("predict", picture, tta, on_event=put, is_cancelled=is_cancelled)
         except BaseException:
             document.predictions.pop(tta, None)
             raise
+        prediction.seconds = time.perf_counter() - start
         return prediction
+
+    def is_predicted(self, document: Document, tta: bool) -> bool:
+        return tta in document.predictions and document.predictions[tta].share == 1
 
     def _reopen(self) -> None:
         """The model again, in a new process, after the one before has ended. Raises UserError."""
@@ -131,6 +137,13 @@ class Model:
         counts = sum(np.bincount(rows.ravel(), minlength=256) for rows in bands)
         document.segmentation = Segmentation(mask, prediction.sure, counts)
         return document.segmentation
+
+    def segment_frame(self, image: np.ndarray, name: str, choices: Choices) -> Document:
+        """A frame of a video, opened, predicted and refined. Raises UserError."""
+        document = self.open_picture(image, name)
+        self.predict(document, choices.tta)
+        self.refine(document, choices)
+        return document
 
     def measure(self, document: Document, segmentation: Segmentation) -> Objects | None:
         """Find and measure the objects of all classes but the background; None for a mask too large."""

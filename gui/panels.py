@@ -14,6 +14,7 @@ from PyQt5.QtWidgets import (
     QGroupBox,
     QHeaderView,
     QLabel,
+    QMenu,
     QPushButton,
     QSpinBox,
     QTableWidget,
@@ -42,6 +43,8 @@ class ModelBox(QGroupBox):
         self.label.setWordWrap(True)
         self.label.setTextInteractionFlags(Qt.TextSelectableByMouse | Qt.TextSelectableByKeyboard)
         keep_text(self.button.setText, "Choose a model …")
+        self.menu = QMenu(self)
+        self.button.setMenu(self.menu)
         layout = QVBoxLayout(self)
         layout.addWidget(self.label)
         layout.addWidget(self.button)
@@ -152,6 +155,7 @@ class Legend(QTableWidget):
     def show_rows(self, rows: "Sequence[LegendRow]") -> None:
         if [row.name for row in rows] != [row.name for row in self.rows]:
             self.hidden = frozenset()
+            self.hid.emit(self.hidden)
         self.rows = rows
         self.blockSignals(True)
         self.setRowCount(len(rows))

@@ -37,13 +37,14 @@ class Prediction:
     """What the network found, as far as it has come: (H, W) uint8 each, 255 in `mask` where it has not.
 
     sure: 255 times the largest probability; ridge: log odds of the class whose gaps can be closed, or None;
-    done: pixels predicted.
+    done: pixels predicted; seconds: spent on it.
     """
 
     mask: np.ndarray
     sure: np.ndarray
     ridge: np.ndarray | None
     done: int = 0
+    seconds: float = 0.0
 
     @property
     def share(self) -> float:

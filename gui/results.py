@@ -2,17 +2,16 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from PyQt5.QtCore import QObject
-from PyQt5.QtWidgets import QApplication
+from PyQt5.QtCore import QObject, QSettings
+from PyQt5.QtWidgets import QApplication, QMainWindow
 
+from gui.banner import Banner
+from gui.controller import Controller
 from gui.dialogs import OutputDialog, ask
 from gui.tiles import to_qimage
 from gui.translation import tr
-
-if TYPE_CHECKING:
-    from gui.main_window import MainWindow
+from gui.viewer import Viewer
 
 COPIED_PIXELS = 1 << 25  # of larger pictures a reduced copy goes to the clipboard
 
@@ -20,28 +19,31 @@ COPIED_PIXELS = 1 << 25  # of larger pictures a reduced copy goes to the clipboa
 class Results(QObject):
     """Actions of the window on the picture that is shown."""
 
-    def __init__(self, window: "MainWindow"):
+    def __init__(
+        self, window: QMainWindow, settings: QSettings, controller: Controller, viewer: Viewer, banner: Banner
+    ):
         super().__init__(window)
-        self.window, self.controller, self.jobs = window, window.controller, window.jobs
+        self.window, self.settings, self.controller = window, settings, controller
+        self.viewer, self.banner, self.jobs = viewer, banner, controller.jobs
 
     def _folder(self) -> Path:
         """Where results go: the folder of last time, or one beside the pictures."""
         document = self.controller.document
         beside = document.path.parent / "img_out" if document and document.path else Path("img_out")
-        return Path(self.window.settings.value("output", "") or beside)
+        return Path(self.settings.value("output", "") or beside)
 
     def is_there(self) -> bool:
         """Whether a picture is segmented; says so if not."""
         document = self.controller.document
         if document and document.segmentation:
             return True
-        self.window.banner.show_note(tr("Nothing is segmented yet. Open a picture and wait for its mask."))
+        self.banner.show_note(tr("Nothing is segmented yet. Open a picture and wait for its mask."))
         return False
 
     def ask_save(self) -> None:
         if not self.is_there():
             return
-        settings = self.window.settings
+        settings = self.settings
         texts = {
             "mask": tr("Mask: class indices as a PNG"),
             "overlay": tr("The picture with its classes, as it is shown"),
@@ -67,7 +69,7 @@ class Results(QObject):
     ) -> None:
         """Write in a thread; asks before files are replaced."""
         controller, document = self.controller, self.controller.document
-        opacity, hidden = self.window.opacity.value() / 100, self.window.legend.hidden
+        opacity, hidden = self.viewer.opacity, self.viewer.hidden
 
         def work(_job) -> list[Path]:
             from gui.saving import Wanted, save
@@ -92,7 +94,7 @@ class Results(QObject):
     def _say_saved(self, paths: list[Path]) -> None:
         names = ", ".join(path.name for path in paths)
         text = tr("Saved {names} in {folder}.", names=names, folder=paths[0].parent if paths else "")
-        self.window.banner.show_note(text, "\n".join(map(str, paths)))
+        self.banner.show_note(text, "\n".join(map(str, paths)))
 
     def open_in_labelme(self) -> None:
         """Polygons of the mask in labelme; those that are there already may have been corrected."""
@@ -121,9 +123,9 @@ class Results(QObject):
         controller, document = self.controller, self.controller.document
         if document is None:
             return
-        mode, level = self.window.viewer.mode, 0
+        mode, level = self.viewer.mode, 0
         layer = mode if mode in ("picture", "mask") else "overlay"
-        opacity, hidden = self.window.opacity.value() / 100, self.window.legend.hidden
+        opacity, hidden = self.viewer.opacity, self.viewer.hidden
         while document.size[0] * document.size[1] >> (2 * level) > COPIED_PIXELS:
             level += 1
         height, width = document.level_size(level)

@@ -5,15 +5,18 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 
-from gui.card import FolderJob, FolderReport, ModelCard
+from gui.card import Choices, FolderJob, FolderReport, ModelCard
 from unet import Unet
 from utils.inference.ensemble import symmetric_views
 from utils.inference.folder import list_sources, predict_share
 from utils.inference.maps import certainty, classes, log_odds_of
-from utils.inference.outputs import FolderTables, ResultSettings, Source, refuse_overwrite
+from utils.inference.outputs import FolderTables, ResultSettings, Source, refuse_overwrite, refuse_same_folder
+from utils.inference.postprocess import postprocess
 from utils.inference.rendering import Drawing
 from utils.inference.results import ResultWriter
+from utils.inference.video import VideoSettings, segment_video, video_target
 from utils.models.onnx import OnnxNetwork
 
 # Pictures of more pixels are predicted in tiles of this side, so that something is seen soon.
@@ -113,6 +116,35 @@ class Session:
         kept = len(sources) - len(todo)
         total, faults = len(sources) + len(faults), (*faults, *share.faults)
         return FolderReport(share.done, kept, total, share.counts, faults)
+
+    def predict_video(
+        self, source: Path, output: Path, choices: Choices, overwrite: bool, emit: Emit
+    ) -> Path:
+        """Write a video with its classes laid over it; emits (frames done, 0). Raises UserError."""
+        unet = self.unet
+        self._set(choices.tta, None, None)
+        target = video_target(source, output)
+        refuse_same_folder(source.parent, output)
+        if not overwrite:
+            refuse_overwrite([target])
+        done, object_classes = 0, range(1, unet.num_classes)
+
+        def predict_logits(frames: np.ndarray) -> torch.Tensor:
+            nonlocal done
+            emit(done, 0)
+            done += len(frames)
+            return unet.logits(torch.from_numpy(frames).movedim(3, 1))
+
+        segment_video(
+            source,
+            target,
+            VideoSettings(),
+            predict_logits,
+            clean=lambda mask: postprocess(mask, object_classes, choices.cleaning),
+            draw=Drawing(unet.palette, unet.class_names).draw,
+            batch_frames=unet.device.type != "cpu",
+        )
+        return target
 
     def _set(self, tta: bool, gap_class: int | None, side: int | None) -> None:
         self.unet.gap_class, self.unet.tile_size = gap_class, side

@@ -139,6 +139,14 @@ class Tiles:
         self.update()
 
 
+def to_array(image: QImage) -> np.ndarray:
+    """A QImage → (H, W, 3) uint8."""
+    image = image.convertToFormat(QImage.Format_RGB888)
+    pixels = np.frombuffer(image.constBits().asarray(image.sizeInBytes()), np.uint8)
+    rows = pixels.reshape(image.height(), image.bytesPerLine())[:, : 3 * image.width()]
+    return rows.reshape(image.height(), image.width(), 3).copy()
+
+
 def to_qimage(image: np.ndarray) -> QImage:
     """(H, W, 3) uint8 → a QImage with pixels of its own."""
     image = np.ascontiguousarray(image)

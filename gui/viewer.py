@@ -47,6 +47,7 @@ class Viewer(QWidget):
         super().__init__(parent)
         self.tiles = Tiles(jobs, self.update)
         self.mode, self.divider, self.scale = "overlay", 0.5, 1.0
+        self.opacity, self.hidden = 0.5, frozenset()
         self.size_of_picture: tuple[int, int] | None = None
         self.center, self.fitted = QPointF(), True
         self.outlines: list[QPolygonF] = []
@@ -79,6 +80,14 @@ class Viewer(QWidget):
         """Draw again what is in a box of the picture, or all."""
         self.tiles.refresh(box)
         self.update()
+
+    def set_opacity(self, percent: int) -> None:
+        self.opacity = percent / 100
+        self.refresh()
+
+    def hide_classes(self, hidden: frozenset[int]) -> None:
+        self.hidden = hidden
+        self.refresh()
 
     def set_mode(self, mode: str) -> None:
         self.mode = mode

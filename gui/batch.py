@@ -1,0 +1,208 @@
+"""Long work in the background, with its progress, the time left and a button to cancel: folders, videos."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from PyQt5.QtCore import QObject, QSettings
+from PyQt5.QtWidgets import QHBoxLayout, QLabel, QMainWindow, QProgressBar, QPushButton, QWidget
+
+from gui.banner import Banner
+from gui.controller import Controller
+from gui.dialogs import OutputDialog, ask
+from gui.engine import Cancelled
+from gui.jobs import Job
+from gui.translation import keep_text, tr
+
+
+class TaskRow(QWidget):
+    """What is being done in the background. Hidden while that is nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.label, self.bar, self.button = QLabel(), QProgressBar(), QPushButton()
+        keep_text(self.button.setText, "Cancel")
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.label)
+        layout.addWidget(self.bar, 1)
+        layout.addWidget(self.button)
+        self.start, self.name = 0.0, ""
+        self.hide()
+
+    def begin(self, name: str) -> None:
+        self.start, self.name = time.monotonic(), name
+        self.show_share(0, 0)
+        self.button.setEnabled(True)
+        self.show()
+
+    def show_share(self, done: int, total: int) -> None:
+        """total: 0 where unknown."""
+        left = ""
+        if done:
+            seconds = (time.monotonic() - self.start) / done * (total - done)
+            left = tr(", {time} left", time=duration(seconds))
+        count = f" {done} / {total}" if total else ""
+        self.label.setText(self.name + count + left)
+        self.bar.setRange(0, total)
+        self.bar.setValue(done)
+
+    def end_soon(self) -> None:
+        """Until what runs has noticed that it is cancelled."""
+        self.button.setEnabled(False)
+        self.label.setText(tr("Ending …"))
+
+
+class Batch(QObject):
+    """One piece of long work at a time, in a process of its own, so that pictures can be opened meanwhile."""
+
+    def __init__(
+        self, window: QMainWindow, settings: QSettings, controller: Controller, banner: Banner, row: TaskRow
+    ):
+        super().__init__(window)
+        self.window, self.settings, self.controller = window, settings, controller
+        self.banner, self.row, self.jobs = banner, row, controller.jobs
+        self.job: Job | None = None
+        row.button.clicked.connect(self.cancel)
+
+    @property
+    def runs(self) -> bool:
+        return self.job is not None
+
+    def cancel(self) -> None:
+        if self.job:
+            self.job.cancel_softly()
+            self.row.end_soon()
+
+    def ask_folder(self) -> None:
+        """The folder of the pictures that are shown, with the check boxes as they are."""
+        settings = self.settings
+        if not self._may_begin():
+            return
+        folder = Path(settings.value("folder", ""))
+        note = tr(
+            "All pictures in {folder} are predicted, with the check boxes as they are now.", folder=folder
+        )
+        texts = {
+            "objects": tr("Table of objects (CSV)"),
+            "labelme": tr("Polygons to correct in labelme (JSON)"),
+        }
+        boxes = {name: (text, settings.value(f"folder/{name}", False, bool)) for name, text in texts.items()}
+        dialog = OutputDialog(tr("Predict the folder"), note, folder / "img_out", boxes, self.window)
+        if dialog.exec_():
+            for name, checked in dialog.checked.items():
+                settings.setValue(f"folder/{name}", checked)
+            self.predict_folder(folder, dialog.folder.path, dialog.checked)
+
+    def _may_begin(self) -> bool:
+        if self.runs:
+            self.banner.show_note(tr("Something is being done in the background. Wait for it, or cancel it."))
+        elif self.controller.model is None or self.controller.model.card is None:
+            self.banner.show_note(tr("No model is loaded yet."))
+        else:
+            return True
+        return False
+
+    def predict_folder(
+        self, folder: Path, output: Path, wanted: dict[str, bool], existing: str = "stop"
+    ) -> None:
+        """existing: see `FolderJob`."""
+        choices = self.controller.choices
+
+        def failed(error: Exception) -> bool:
+            self._end()
+            if getattr(error, "code", "") not in ("result-exists", "table-columns"):
+                return False
+            choices = {"keep": tr("Only those that are missing"), "replace": tr("Replace them")}
+            if answer := ask(self.window, tr("There are results in this folder."), str(output), choices):
+                self.predict_folder(folder, output, wanted, answer)
+            return True
+
+        def done(report: Any) -> None:
+            self._end()
+            values = {"done": report.done, "total": report.total, "folder": output}
+            text = tr("{done} of {total} pictures were predicted into {folder}.", **values)
+            if report.kept:
+                text += " " + tr("{kept} were there before.", kept=report.kept)
+            if report.faults:
+                text += " " + tr("{count} were left out, see the details.", count=len(report.faults))
+            self.banner.show_note(text, "\n\n".join([text, *report.faults]))
+
+        def work(job: Job, engine: Any) -> Any:
+            from gui.card import FolderJob
+
+            folder_job = FolderJob(folder, output, choices, existing=existing, **wanted)
+            return self._call(job, engine, "predict_folder", folder_job)
+
+        self._begin(tr("Predicting {name}", name=folder.name), work, done, failed)
+
+    def ask_video(self, source: Path) -> None:
+        if not self._may_begin():
+            return
+        note = tr("The video is written with the classes laid over it, without sound.")
+        dialog = OutputDialog(
+            tr("Save the segmented video"), note, source.parent / "img_out", {}, self.window
+        )
+        if dialog.exec_():
+            self.predict_video(source, dialog.folder.path)
+
+    def predict_video(self, source: Path, output: Path, overwrite: bool = False) -> None:
+        choices = self.controller.choices
+
+        def failed(error: Exception) -> bool:
+            self._end()
+            if getattr(error, "code", "") != "result-exists":
+                return False
+            question = tr("{name} is there already. Replace it?", name=Path(error.subject).name)
+            if ask(self.window, question, error.found, {"replace": tr("Replace")}):
+                self.predict_video(source, output, True)
+            return True
+
+        def done(path: Path) -> None:
+            self._end()
+            self.banner.show_note(tr("Saved {names} in {folder}.", names=path.name, folder=path.parent))
+
+        def work(job: Job, engine: Any) -> Any:
+            return self._call(job, engine, "predict_video", source, output, choices, overwrite)
+
+        self._begin(tr("Predicting {name}", name=source.name), work, done, failed)
+
+    def _call(self, job: Job, engine: Any, method: str, *arguments: Any) -> Any:
+        def show(done: int, total: int) -> None:
+            job.post(lambda: self.row.show_share(done, total) if self.row.button.isEnabled() else None)
+
+        return engine.call(method, *arguments, on_event=show, is_cancelled=job.is_ending)
+
+    def _begin(self, name: str, work: Any, done: Any, failed: Any) -> None:
+        controller, path = self.controller, self.controller.model.card.path
+
+        def run(job: Job) -> Any:
+            engine = controller.make_engine()
+            try:
+                engine.call("open_model", path, controller.device, is_cancelled=job.is_ending)
+                return work(job, engine)
+            except Cancelled:
+                return None
+            finally:
+                engine.end()
+
+        def ended(result: Any) -> None:
+            if result is None:
+                self._end()
+                self.banner.show_note(tr("Cancelled. What is done so far is kept."))
+            else:
+                done(result)
+
+        self.row.begin(name)
+        self.job = self.jobs.run("batch", run, ended, kind="batch", failed=failed)
+
+    def _end(self) -> None:
+        self.job = None
+        self.row.hide()
+
+
+def duration(seconds: float) -> str:
+    """`0:42`, `1:03:20`."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
