@@ -80,9 +80,7 @@ class Batch(QObject):
         if not self._may_begin():
             return
         folder = Path(settings.value("folder", ""))
-        note = tr(
-            "All pictures in {folder} are predicted, with the check boxes as they are now.", folder=folder
-        )
+        note = tr("All pictures in {folder} are predicted as the check boxes say.", folder=folder)
         texts = {
             "objects": tr("Table of objects (CSV)"),
             "labelme": tr("Polygons to correct in labelme (JSON)"),

@@ -9,13 +9,14 @@ from PyQt5.QtCore import QSettings, Qt
 from PyQt5.QtGui import QKeySequence
 from PyQt5.QtWidgets import (
     QApplication,
-    QHBoxLayout,
     QLabel,
     QMainWindow,
     QProgressBar,
+    QSizePolicy,
     QSlider,
     QSplitter,
     QTabWidget,
+    QToolBar,
     QVBoxLayout,
     QWidget,
 )
@@ -79,28 +80,27 @@ class MainWindow(QMainWindow):
         self.legend, self.table = Legend(), ObjectTable()
         self.opacity = QSlider(Qt.Horizontal)
         self.opacity.setRange(0, 100)
+        self.opacity.setMaximumWidth(220)
+        self.bar = QToolBar()
         picture = QWidget()
         layout = QVBoxLayout(picture)
         layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.bar)
         layout.addWidget(self.viewer, 1)
         layout.addWidget(self.player)
         layout.addWidget(self.strip)
         side = QSplitter(Qt.Vertical)
-        opacity = QWidget()
-        row = QHBoxLayout(opacity)
-        label = QLabel()
-        keep_text(label.setText, "Opacity")
-        label.setBuddy(self.opacity)
-        row.addWidget(label)
-        row.addWidget(self.opacity)
         top = QWidget()
         column = QVBoxLayout(top)
         column.setContentsMargins(0, 0, 0, 0)
-        for widget in (self.model_box, self.choices_box, opacity):
-            column.addWidget(widget)
-        side.addWidget(top)
-        side.addWidget(titled("Classes", self.legend))
-        side.addWidget(titled("Objects", self.table))
+        column.addWidget(self.model_box)
+        column.addWidget(self.choices_box)
+        # The tables give way where space is short.
+        top.setSizePolicy(QSizePolicy.Preferred, QSizePolicy.Fixed)
+        for widget in (top, titled("Classes", self.legend), titled("Objects", self.table)):
+            side.addWidget(widget)
+        side.setChildrenCollapsible(False)
+        side.setStretchFactor(2, 1)
         self.halves = QSplitter(Qt.Horizontal)
         self.halves.addWidget(picture)
         self.halves.addWidget(side)
@@ -145,6 +145,13 @@ class MainWindow(QMainWindow):
         view = menus.menu("&View")
         mode = self.settings.value("mode", "overlay")
         self.modes = menus.choice(view, VIEWS, self.set_mode, mode)
+        self.bar.addActions(self.modes.actions())
+        label = QLabel()
+        keep_text(label.setText, "Opacity")
+        label.setContentsMargins(16, 0, 6, 0)
+        label.setBuddy(self.opacity)
+        self.bar.addWidget(label)
+        self.bar.addWidget(self.opacity)
         view.addSeparator()
         viewer = self.viewer
         menus.add(view, "Zoom in", partial(viewer.zoom, 1), "+ = Ctrl++")
@@ -160,7 +167,7 @@ class MainWindow(QMainWindow):
         menus.add(view, "Divider to the left", lambda: viewer.set_divider(viewer.divider - 0.05), ",")
         menus.add(view, "Divider to the right", lambda: viewer.set_divider(viewer.divider + 0.05), ".")
         view.addSeparator()
-        menus.add(view, "Play or pause", self.player.toggle, "Space")
+        menus.add(view, "Play or pause", self.player.toggle, "P")
         menus.add(view, "Next frame", self.player.step, "N")
         menus.add(view, "Next picture", partial(self.strip.step, 1), "Right PgDown")
         menus.add(view, "Previous picture", partial(self.strip.step, -1), "Left PgUp")

@@ -10,7 +10,7 @@ from PyQt5.QtGui import QColor, QIcon, QPixmap
 from PyQt5.QtWidgets import (
     QAbstractItemView,
     QCheckBox,
-    QFormLayout,
+    QGridLayout,
     QGroupBox,
     QHeaderView,
     QLabel,
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from gui.model import LegendRow
     from utils.inference.objects import Objects
 
+ROW = 24  # height of a line of the tables
 COLUMNS = ("number", "class", "area_px", "mean_certainty", "circularity", "equivalent_diameter_px")
 
 
@@ -61,12 +62,15 @@ class ModelBox(QGroupBox):
             size += tr(", {count:.2f} million weights", count=card.parameters / 1e6)
         lines = [f"{card.path.parent.name}/{card.path.name}"]
         lines.append(tr("Classes: {names}", names=", ".join(card.class_names)))
-        lines.append(tr("Network: {backbone}, {size}", backbone=card.backbone, size=size))
+        network = tr("Network: {backbone}, {size}", backbone=card.backbone, size=size)
         if "miou" in card.scores:
-            lines.append(tr("mIoU {miou:.3f} on its validation pictures", miou=card.scores["miou"]))
-        lines.append(tr("Computes in {precision}", precision=card.precision))
-        self.label.setText("\n".join(lines))
-        self.label.setToolTip(str(card.path))
+            network += tr(", mIoU {miou:.3f}", miou=card.scores["miou"])
+        self.label.setText("\n".join([*lines, network]))
+        height, width = card.input_shape
+        details = [str(card.path), *(f"{name}: {score:.4g}" for name, score in card.scores.items())]
+        details.append(tr("Trained on {width}×{height} pixels", width=width, height=height))
+        details.append(tr("Computes in {precision}", precision=card.precision))
+        self.label.setToolTip("\n".join(details))
 
 
 class ChoicesBox(QGroupBox):
@@ -77,13 +81,15 @@ class ChoicesBox(QGroupBox):
     def __init__(self) -> None:
         super().__init__()
         keep_text(self.setTitle, "Prediction")
-        self.layout_, self.busy = QFormLayout(self), False
+        self.busy, self.column, self.numbers = False, QVBoxLayout(self), QGridLayout()
+        self.column.setSpacing(3)
         self.tta = self._check("Average over mirror images and turns (slower)")
         self.gaps = self._check("Close gaps between objects")
         self.split = self._check("Split objects that touch")
         self.fill = self._check("Fill holes")
         self.largest = self._check("Keep only the largest object")
         self.hull = self._check("Grow objects to their convex hull")
+        self.column.addLayout(self.numbers)
         self.least = self._number("Smallest object", 1_000_000)
         self.opening = self._number("Remove what is thinner than", 50)
         self.closing = self._number("Close gaps narrower than", 50)
@@ -94,18 +100,21 @@ class ChoicesBox(QGroupBox):
         box = QCheckBox()
         keep_text(box.setText, text)
         box.toggled.connect(self._changed)
-        self.layout_.addRow(box)
+        self.column.addWidget(box)
         return box
 
     def _number(self, text: str, most: int) -> QSpinBox:
         box, label = QSpinBox(), QLabel()
+        label.setWordWrap(True)
         keep_text(label.setText, text)
         keep_text(box.setSuffix, " px")
         label.setBuddy(box)
         box.setRange(0, most)
         box.setKeyboardTracking(False)
         box.valueChanged.connect(self._changed)
-        self.layout_.addRow(label, box)
+        place = self.numbers.columnCount() if self.numbers.count() else 0
+        self.numbers.addWidget(label, 0, place, Qt.AlignBottom)
+        self.numbers.addWidget(box, 1, place)
         return box
 
     def _changed(self) -> None:
@@ -141,6 +150,7 @@ class Legend(QTableWidget):
         self.rows: Sequence[LegendRow] = ()
         self.hidden: frozenset[int] = frozenset()
         self.verticalHeader().hide()
+        self.verticalHeader().setDefaultSectionSize(ROW)
         self.setSelectionMode(QAbstractItemView.NoSelection)
         self.setEditTriggers(QAbstractItemView.NoEditTriggers)
         self.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeToContents)
@@ -185,6 +195,7 @@ class ObjectTable(QTableWidget):
     def __init__(self) -> None:
         super().__init__(0, len(COLUMNS))
         self.verticalHeader().hide()
+        self.verticalHeader().setDefaultSectionSize(ROW)
         self.setSelectionBehavior(QAbstractItemView.SelectRows)
         self.setSelectionMode(QAbstractItemView.SingleSelection)
         self.setEditTriggers(QAbstractItemView.NoEditTriggers)
