@@ -110,8 +110,12 @@ class ConvReLU(JoinedConv2d):
         shapes, total = [x.shape for x in maps], plus
         # Not for every tile at an edge: blocks that stay would tear the heap of large maps to pieces.
         if not self.arranged or (shapes == self.latest and shapes != self.arranged_for):
-            parts = zip(self.weight.split([shape[1] for shape in shapes], dim=1), shapes, strict=True)
-            self.arranged = [operators.arrange(part, *settings, shape) for part, shape in parts]
+            # The weights of a convolution in groups have fewer input channels than its one map.
+            parts = (
+                self.weight.split([shape[1] for shape in shapes], dim=1) if len(maps) > 1 else [self.weight]
+            )
+            arrange = zip(parts, shapes, strict=True)
+            self.arranged = [operators.arrange(part, *settings, shape) for part, shape in arrange]
             self.arranged_for = shapes
         self.latest = shapes
         for i, (x, weight) in enumerate(zip(maps, self.arranged, strict=True), 1):
