@@ -79,7 +79,7 @@ def check_and_write(config: Config) -> None:
     statistics = describe(examination, class_names)
     proposals = propose_settings(folder, examination, statistics)
     reasons = {proposal.flags: proposal.reason for proposal in proposals}
-    listed = [{"flags": flags, "reason": reason} for flags, reason in reasons.items()]
+    listed = [asdict(proposal) for proposal in {proposal.flags: proposal for proposal in proposals}.values()]
     write_dataset_file(folder, {**asdict(statistics), "proposals": listed}, records)
     print_statistics(folder.root, statistics, reasons)
     draw_statistics(folder, statistics, examination, reasons)

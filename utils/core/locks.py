@@ -64,3 +64,15 @@ def locked(folder: Path, remedy: str = AGAIN) -> Iterator[None]:
         with suppress(OSError):  # what is not empty stays
             for path in absent:
                 path.rmdir()
+
+
+def is_taken(folder: Path) -> bool:
+    """Whether a process holds the folder's lock now. A file that a killed process left counts for nothing."""
+    path = folder / LOCK_FILE
+    if not path.exists():
+        return False
+    try:
+        with FileLock(path, timeout=0):
+            return False
+    except (Timeout, OSError):
+        return True
