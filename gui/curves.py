@@ -16,13 +16,12 @@ DPI = 90  # at which letters are as large as those of the window
 
 @dataclass(frozen=True)
 class Style:
-    """width, height: in pixels of the screen; ratio: of these to pixels of the window; words: by `CURVES`."""
+    """width, height: in pixels of the screen; ratio: of these to pixels of the window; words: by CURVES."""
 
     width: int
     height: int
     ratio: float
     ink: str
-    paper: str
     words: tuple[str, ...]
 
 
@@ -53,9 +52,9 @@ def _draw(figure: "Figure", epoch: str, style: Style) -> QImage:
 
     figure.set_dpi(DPI * style.ratio)
     figure.set_size_inches(style.width / figure.dpi, style.height / figure.dpi)
-    figure.set_facecolor(style.paper)
+    figure.patch.set_alpha(0)
     for axes in figure.axes:
-        axes.set_facecolor(style.paper)
+        axes.patch.set_alpha(0)
         axes.set_xlabel(epoch)
         axes.tick_params(colors=style.ink, which="both")
         for label in (axes.xaxis.label, axes.yaxis.label, *axes.get_legend().get_texts()):

@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from PyQt5.QtCore import QObject, QProcess, QProcessEnvironment, pyqtSignal
@@ -21,7 +22,7 @@ ERROR = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 # Remedies that a click may start: these scripts keep a copy of what they replace.
-OFFERED = re.compile(r"python ((?:voc2unet|json_to_dataset)\.py)((?:(?!  ).)*)")
+OFFERED = re.compile(r"python ((?:voc2unet|json_to_dataset)\.py)((?:(?!   ).)*)(?:   \((.*?)\)(?=$|\n|;|,))?")
 
 
 class ScriptError(UserError):
@@ -68,25 +69,34 @@ def unexplained(script: str, how: str, output: str) -> ScriptError:
     return ScriptError("script-ended", script, how, expected, remedy, output)
 
 
-def find_offer(remedy: str, windows: bool = os.name == "nt") -> tuple[str, list[str]] | None:
-    """The first command in a remedy that can be run as it is: a script and its arguments.
+@dataclass(frozen=True)
+class Offer:
+    """A command that a remedy proposes. meaning: what the remedy says of it."""
 
-    None for commands that need another file first, or a name of one's own.
+    script: str
+    arguments: tuple[str, ...]
+    meaning: str = ""
+
+
+def find_offers(remedy: str, windows: bool = os.name == "nt") -> list[Offer]:
+    """The commands in a remedy that can be run as they are.
+
+    Without those that need another file first, or a name of one's own.
     """
-    found = OFFERED.search(remedy)
-    if not found or re.match(r"\s+after ", remedy[found.end() :]):
-        return None
-    arguments = []
-    for word in split_words(found[2], windows):
-        if word.startswith("(") or word in ("or", "has", "and"):
-            break
-        arguments.append(word.rstrip(";,"))
-        if word.endswith((";", ",")):
-            break
-    complete = "--voc-root" in arguments and "…" not in arguments and "NEW" not in arguments
-    if found[1] == "json_to_dataset.py":
-        complete = complete and "--input" in arguments
-    return (found[1], arguments) if complete else None
+    offers = []
+    for found in OFFERED.finditer(remedy):
+        arguments = []
+        for word in split_words(found[2], windows):
+            if word.startswith("(") or word in ("or", "has", "and"):
+                break
+            arguments.append(word.rstrip(";,"))
+            if word.endswith((";", ",")):
+                break
+        needed = {"--voc-root"} | ({"--input"} if found[1] == "json_to_dataset.py" else set())
+        unfinished = {"…", "NEW"} & set(arguments) or re.match(r"\s+after ", remedy[found.end() :])
+        if needed <= set(arguments) and not unfinished:
+            offers.append(Offer(found[1], tuple(arguments), found[3] or ""))
+    return offers
 
 
 def split_words(text: str, windows: bool = os.name == "nt") -> list[str]:

@@ -70,7 +70,7 @@ class RunState:
 
     rows: epochs so far; done: share of the run, 0 … 1, or None; seconds_left: None if unknown; ours: started
     by a window, which can stop it; checkpoint: best.pth, once there; changed: times at which the pictures of
-    the run were written, by name.
+    the run were written, by name; log: what it printed, in all its parts.
     """
 
     folder: Path
@@ -83,6 +83,7 @@ class RunState:
     can_resume: bool
     checkpoint: Path | None
     changed: dict[str, float]
+    log: str
 
     @property
     def best(self) -> "Row | None":
@@ -144,7 +145,7 @@ class TrainingRun:
             temporary.write_text(json.dumps(record), encoding="utf-8")
 
     def find_process(self) -> psutil.Process | None:
-        """The process that a window started for this folder, if it still runs. Another may have its number."""
+        """The process that a window began for this folder, if it still runs. Another may have its number."""
         if self.process:
             self.process.poll()
         record = read_record(self.folder / RECORD)
@@ -174,7 +175,8 @@ class TrainingRun:
 
         ours = self.find_process() is not None
         rows = read_history(self.folder / "history.csv")
-        last = self.read_log().rpartition(f"\n{MARK}")[2].removeprefix(MARK)
+        log = self.read_log()
+        last = log.rpartition(f"\n{MARK}")[2].removeprefix(MARK)
         running = ours or is_taken(self.folder)
         phase, failure = ("running", None) if running else judge_end(last)
         done, left = estimate(read_record(self.folder / "config.json"), rows)
@@ -193,6 +195,7 @@ class TrainingRun:
             not running and phase != "finished" and (self.folder / "last.pth").is_file(),
             best if best.is_file() else None,
             {path.name: path.stat().st_mtime for path in pictures if path.is_file()},
+            log,
         )
 
 

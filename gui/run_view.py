@@ -1,0 +1,166 @@
+"""The right side of the pane of the training: a run, how far it is, its curves, pictures and words."""
+
+from pathlib import Path
+
+from PyQt5.QtCore import Qt, pyqtSignal
+from PyQt5.QtGui import QFontDatabase, QImage, QPalette, QPixmap, QTextCursor
+from PyQt5.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPlainTextEdit, QProgressBar, QVBoxLayout, QWidget
+
+from gui.curves import CURVES, Style
+from gui.training_forms import button
+from gui.training_model import TrainingModel
+from gui.training_run import RunState, TrainingRun
+from gui.translation import on_language, tr
+
+PHASES = {
+    "running": "Running",
+    "stopped": "Stopped",
+    "finished": "Finished",
+    "failed": "Failed",
+    "unknown": "Ended",
+}
+
+
+class Words(QPlainTextEdit):
+    """Output of a program, followed to its end unless somebody has scrolled up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setReadOnly(True)
+        self.setLineWrapMode(QPlainTextEdit.NoWrap)
+        self.setFont(QFontDatabase.systemFont(QFontDatabase.FixedFont))
+        self.text = ""
+
+    def show_text(self, text: str) -> None:
+        """Text that grows is only added to."""
+        if text == self.text:
+            return
+        bar = self.verticalScrollBar()
+        at_end = bar.value() == bar.maximum()
+        if self.text and text.startswith(self.text):
+            cursor = QTextCursor(self.document())
+            cursor.movePosition(QTextCursor.End)
+            cursor.insertText(text[len(self.text) :])
+        else:
+            self.setPlainText(text)
+        self.text = text
+        if at_end:
+            bar.setValue(bar.maximum())
+
+    def add(self, text: str) -> None:
+        self.show_text(self.text + text)
+
+
+class Curves(QWidget):
+    """Loss and mIoU, one above the other, drawn again where their place or their colors change."""
+
+    resized = pyqtSignal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pictures = {name: QLabel() for name in ("loss", "miou")}
+        layout = QVBoxLayout(self)
+        for picture in self.pictures.values():
+            picture.setMinimumSize(240, 120)
+            picture.setAlignment(Qt.AlignCenter)
+            layout.addWidget(picture, 1)
+
+    def style_now(self) -> Style:
+        ratio, palette = self.devicePixelRatioF(), self.palette()
+        size = self.pictures["loss"].size() * ratio
+        ink = palette.color(QPalette.WindowText).name()
+        return Style(size.width(), size.height(), ratio, ink, tuple(tr(word) for word in CURVES))
+
+    def show_image(self, name: str, image: QImage) -> None:
+        self.pictures[name].setPixmap(QPixmap.fromImage(image))
+
+    def resizeEvent(self, event) -> None:
+        super().resizeEvent(event)
+        self.resized.emit()
+
+    def changeEvent(self, event) -> None:
+        super().changeEvent(event)
+        if event.type() == event.PaletteChange:
+            self.resized.emit()
+
+
+class RunHeader(QWidget):
+    """Which run, what it does, and what can be done with it."""
+
+    opened = pyqtSignal(Path)  # a checkpoint to look at
+
+    def __init__(self, model: TrainingModel):
+        super().__init__()
+        self.model = model
+        self.runs, self.status, self.progress = QComboBox(), QLabel(), QProgressBar()
+        self.runs.setMinimumWidth(220)
+        self.status.setTextFormat(Qt.PlainText)
+        self.status.setWordWrap(True)
+        self.progress.setRange(0, 1000)
+        self.progress.setTextVisible(False)
+        self.stop_button, self.resume_button = button("Stop"), button("Resume")
+        self.open_button, self.details_button = button("Open the model"), button("What went wrong …")
+        row = QHBoxLayout()
+        row.addWidget(self.runs, 1)
+        for one in (self.stop_button, self.resume_button, self.details_button, self.open_button):
+            row.addWidget(one)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(row)
+        layout.addWidget(self.status)
+        layout.addWidget(self.progress)
+        self.runs.activated.connect(lambda index: model.open_run(self.runs.itemData(index)))
+        self.stop_button.clicked.connect(model.stop)
+        self.resume_button.clicked.connect(model.resume)
+        self.open_button.clicked.connect(lambda: self.opened.emit(model.state.checkpoint))
+        self.details_button.clicked.connect(lambda: model.jobs.failed.emit(model.state.failure, ""))
+        model.runs_listed.connect(self.show_runs)
+        model.run_changed.connect(self.refresh)
+        on_language(self, self.refresh)
+
+    def show_runs(self, runs: list[TrainingRun]) -> None:
+        self.runs.clear()
+        for run in runs:
+            self.runs.addItem(run.folder.name, run)
+        self._mark_run()
+
+    def _mark_run(self) -> None:
+        names = [self.runs.itemText(index) for index in range(self.runs.count())]
+        shown = self.model.run.folder.name if self.model.run else ""
+        self.runs.setCurrentIndex(names.index(shown) if shown in names else -1)
+
+    def refresh(self) -> None:
+        state = self.model.state
+        running = state is not None and state.phase == "running"
+        self._mark_run()
+        self.status.setText(self._describe(state))
+        self.progress.setVisible(running)
+        known = state is not None and state.done is not None
+        self.progress.setRange(0, 1000 if known else 0)
+        self.progress.setValue(round(1000 * state.done) if known else 0)
+        self.stop_button.setVisible(running)
+        self.stop_button.setEnabled(running and state.ours)
+        self.stop_button.setText(tr("End at once" if self.model.stopping else "Stop"))
+        self.stop_button.setToolTip(tr("It finishes its step and saves it, so that it can be resumed"))
+        self.resume_button.setVisible(state is not None and state.can_resume)
+        self.open_button.setEnabled(state is not None and state.checkpoint is not None)
+        self.details_button.setVisible(state is not None and state.failure is not None)
+
+    def _describe(self, state: RunState | None) -> str:
+        if state is None:
+            return "" if self.model.run else tr("No run yet")
+        parts = [tr("Finishing its step and saving …") if self.model.stopping else tr(PHASES[state.phase])]
+        if state.failure:
+            parts.append(f"{state.failure.subject}: {state.failure.found}")
+        elif state.phase == "running" and not state.rows:
+            parts.append(tr("the first epoch is not finished yet"))
+        if state.rows:
+            parts.append(tr("epoch {epoch}", epoch=state.rows[-1].epoch))
+        if state.best:
+            best = {"miou": f"{state.best.miou:.2%}", "epoch": state.best.epoch}
+            parts.append(tr("best mIoU {miou} in epoch {epoch}", **best))
+        if state.seconds_left is not None:
+            parts.append(tr("about {minutes} min left", minutes=max(round(state.seconds_left / 60), 1)))
+        if state.phase == "running" and not state.ours:
+            parts.append(tr("started elsewhere: end it there"))
+        return " · ".join(parts)
