@@ -8,10 +8,12 @@ from PyQt5.QtCore import QSettings, Qt
 from PyQt5.QtWidgets import QApplication
 
 from gui.main_window import MainWindow
+from gui.qt_plugins import keep_qt_apart
 
 
 def make_application() -> QApplication:
     """Sharp on screens of any density."""
+    keep_qt_apart()
     QApplication.setAttribute(Qt.AA_EnableHighDpiScaling)
     QApplication.setAttribute(Qt.AA_UseHighDpiPixmaps)
     QApplication.setHighDpiScaleFactorRoundingPolicy(Qt.HighDpiScaleFactorRoundingPolicy.PassThrough)

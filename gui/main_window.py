@@ -33,6 +33,7 @@ from gui.panels import ChoicesBox, Legend, ModelBox, ObjectTable, titled
 from gui.player import Player
 from gui.results import Results
 from gui.strip import Strip
+from gui.training_pane import TrainingPane
 from gui.translation import keep_text, on_language, set_language, tr
 from gui.viewer import Viewer
 
@@ -107,7 +108,9 @@ class MainWindow(QMainWindow):
         self.halves.setStretchFactor(0, 1)
         self.halves.setSizes([900, 380])
         self.tabs = QTabWidget()
-        self.tabs.addTab(self.halves, "")
+        self.training = TrainingPane(self.jobs, self.settings)
+        for page in (self.halves, self.training):
+            self.tabs.addTab(page, "")
         whole = QWidget()
         outer = QVBoxLayout(whole)
         outer.addWidget(self.banner)
@@ -195,13 +198,15 @@ class MainWindow(QMainWindow):
         self.opacity.valueChanged.connect(viewer.set_opacity)
         self.strip.chosen.connect(controller.show)
         self.table.picked.connect(partial(self._mark, center=True))
+        self.training.model_chosen.connect(self._try_model)
         viewer.hovered.connect(self._show_spot)
         viewer.clicked.connect(self._pick)
         viewer.scaled.connect(lambda scale: self.zoom.setText(f"{scale:.0%}"))
 
     def _retranslate(self) -> None:
         self.setWindowTitle(tr("U-Net segmentation"))
-        self.tabs.setTabText(0, tr("Segment"))
+        for place, text in enumerate(("Segment", "Train")):
+            self.tabs.setTabText(place, tr(text))
         self._show_phase("", 0)
 
     # What is remembered.
@@ -225,8 +230,14 @@ class MainWindow(QMainWindow):
         settings.setValue("geometry", self.saveGeometry())
         settings.setValue("halves", self.halves.saveState())
         self.player.close()
+        self.training.end()
         self.controller.end()
         super().closeEvent(event)
+
+    def _try_model(self, path: Path) -> None:
+        """The model of a training, on the picture that is open."""
+        self.tabs.setCurrentWidget(self.halves)
+        self.opening.open_model(path)
 
     def _change_opacity(self, by: int) -> None:
         self.opacity.setValue(self.opacity.value() + by)

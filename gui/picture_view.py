@@ -1,11 +1,12 @@
 """A picture that is looked at: fitted to its place, zoomed to the cursor by the wheel, dragged."""
 
-from PyQt5.QtCore import Qt
+from PyQt5.QtCore import QEvent, Qt
 from PyQt5.QtGui import QImage, QPainter, QPixmap
 from PyQt5.QtWidgets import QFrame, QGraphicsScene, QGraphicsView
 
 STEP = 1.25  # zoom per notch of the wheel
 LARGEST = 16.0
+KEYS = Qt.Key_Plus, Qt.Key_Equal, Qt.Key_Minus, Qt.Key_0
 
 
 class PictureView(QGraphicsView):
@@ -44,6 +45,13 @@ class PictureView(QGraphicsView):
         if scale <= LARGEST:
             self.fitted = False
             self.scale(factor, factor)
+
+    def event(self, event: QEvent) -> bool:
+        """These keys are ours here, whatever the menus of the window use them for."""
+        if event.type() == QEvent.ShortcutOverride and event.key() in KEYS:
+            event.accept()
+            return True
+        return super().event(event)
 
     def keyPressEvent(self, event) -> None:
         if event.key() in (Qt.Key_Plus, Qt.Key_Equal):

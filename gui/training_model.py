@@ -20,7 +20,7 @@ INTERVAL = 1000  # milliseconds between two looks at the run
 
 
 class TrainingModel(QObject):
-    """source, report, offers: of the data; run, state: of the run that is looked at. None where there is none.
+    """source, report, offers: of the data; run, state: of the run that is looked at. None where none is.
 
     offers: commands that mend what the check found. Failures go to `jobs.failed`.
     """
@@ -40,7 +40,7 @@ class TrainingModel(QObject):
         self.steps: list[tuple[str, Sequence]] = []
         self.run: TrainingRun | None = None
         self.state: RunState | None = None
-        self.stopping = False
+        self.stopping, self.watched = False, False
         self.shown: dict[str, Any] = {}  # of pictures of the run: what they were drawn from
         self.trouble = ""  # the failure that was told last
         self.script = Script(self)
@@ -163,6 +163,11 @@ class TrainingModel(QObject):
         self._work(find, show)
         self.timer.start()
 
+    def watch(self, wanted: bool) -> None:
+        """Follow the run, or only one that goes on, to tell its end."""
+        self.watched = wanted
+        self.look()
+
     def _show_run(self, run: TrainingRun) -> None:
         if run is self.run:
             self.trouble = ""
@@ -180,8 +185,9 @@ class TrainingModel(QObject):
         self.look()
 
     def look(self) -> None:
-        """Read the folder of the run again, unless that is being done."""
-        if self.run and not self.jobs.is_busy("look"):
+        """Read the folder of the run again, unless that is being done, or nothing can have changed."""
+        wanted = self.watched or self.state is None or self.state.phase == "running"
+        if self.run and wanted and not self.jobs.is_busy("look"):
             run = self.run
             self._work(lambda: (run, run.read()), self._show_state, "look")
 

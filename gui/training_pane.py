@@ -58,6 +58,9 @@ class TrainingPane(QWidget):
         area.setWidget(forms)
         area.setWidgetResizable(True)
         area.setFrameShape(QFrame.NoFrame)
+        # The color of the tab shows through.
+        for one in (area.viewport(), forms):
+            one.setAutoFillBackground(False)
         area.setHorizontalScrollBarPolicy(Qt.ScrollBarAlwaysOff)
         area.setMinimumWidth(forms.minimumSizeHint().width() + 24)
         self.classes.setEditTriggers(QTableWidget.NoEditTriggers)
@@ -109,6 +112,14 @@ class TrainingPane(QWidget):
         self.settings.setValue("training/folder", str(folder))
         self.words.show_text("")
         self.model.choose(folder)
+
+    def showEvent(self, event) -> None:
+        super().showEvent(event)
+        self.model.watch(True)
+
+    def hideEvent(self, event) -> None:
+        super().hideEvent(event)
+        self.model.watch(False)
 
     def end(self) -> None:
         """Before the window is gone: a check ends with it, a training goes on."""

@@ -102,7 +102,7 @@ class TrainingRun:
     def start(cls, settings: TrainingSettings, save_dir: Path, name: str = "") -> "TrainingRun":
         """Raises UserError for a name that is taken, or no name of a folder."""
         name = name.strip() or datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-        if Path(name).name != name:
+        if Path(name).name != name or not name.strip("."):
             raise UserError("run-name", name, "a path", "a name of a folder", "choose another name")
         run = cls(save_dir / name)
         try:

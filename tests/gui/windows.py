@@ -49,7 +49,7 @@ class LocalEngine:
         pass
 
 
-def wait(condition: Callable[[], Any], seconds: float = 60) -> None:
+def wait(condition: Callable[[], Any], seconds: float = 180) -> None:
     """Let the window work until the condition holds."""
     end = time.monotonic() + seconds
     while not condition():

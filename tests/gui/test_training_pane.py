@@ -1,0 +1,195 @@
+"""The pane of the training, as somebody uses it: choose, check, mend, start, and read what went wrong."""
+
+import shutil
+
+import numpy as np
+import pytest
+from PyQt5 import sip
+from PyQt5.QtCore import QSettings
+from PyQt5.QtGui import QImage
+from scripts import ROOT, make_voc, recode
+from test_training_run import rows
+from windows import wait
+
+from gui.curves import CURVES, Style, draw_loss, draw_miou
+from gui.jobs import Jobs
+from gui.picture_view import PictureView
+from gui.run_view import Words
+from gui.training_data import inspect
+from gui.training_pane import TABS, TrainingPane
+from gui.training_run import RunState
+from gui.translation import set_language
+from utils.images.reading import read_mask
+
+
+@pytest.fixture
+def failures():
+    return []
+
+
+@pytest.fixture
+def pane(tmp_path, application, failures):
+    jobs = Jobs()
+    jobs.failed.connect(lambda error, details: failures.append(error))
+    settings = QSettings(str(tmp_path / "settings.ini"), QSettings.IniFormat)
+    pane = TrainingPane(jobs, settings, tmp_path / "logs")
+    pane.show()
+    yield pane
+    pane.end()
+    jobs.end()
+    sip.delete(pane)
+
+
+def shown_tab(pane) -> str:
+    return TABS[pane.tabs.currentIndex()]
+
+
+def test_masks_of_0_and_255_are_mended_by_a_click_and_wrong_flags_are_told(pane, tmp_path, failures):
+    folder = make_voc(tmp_path / "new cells ä", 4)
+    recode(folder, {1: 255, 2: 255})
+    folder.class_names_path.unlink()
+    model, form, training = pane.model, pane.data_form, pane.training_form
+    pane.choose(folder.root)
+    wait(lambda: form.check_button.isEnabled())
+    assert not training.start_button.isEnabled()
+    form.check_button.click()
+    assert form.cancel_button.isVisible()
+    assert shown_tab(pane) == "Check"
+    wait(lambda: not model.is_checking())
+    assert "black and white masks" in failures[0].found
+    assert form.offers.count() == 2
+    assert "--map 0:0,255:1" in form.command.text()
+
+    form.offer_button.click()
+    wait(lambda: model.report)
+    assert {tuple(np.unique(read_mask(path))) for path in folder.masks_dir.glob("*.png")} == {(0, 1)}
+    wait(lambda: not pane.pictures["contact_sheet.png"].item.pixmap().isNull())
+    assert pane.classes.rowCount() == 2
+    assert training.start_button.isEnabled()
+    assert not form.offer_button.isVisible()
+
+    training.flags.setText("--no-such-flag 3")
+    training.name.setText("wrong")
+    training.start_button.click()
+    assert shown_tab(pane) == "Curves"
+    wait(lambda: model.state and model.state.failure)
+    assert "--no-such-flag" in pane.header.status.text()
+    assert pane.header.details_button.isVisible()
+    assert not pane.header.open_button.isEnabled()
+    assert "Unrecognized" in pane.log.toPlainText()
+
+
+def test_labelme_files_are_converted_beside_their_folder(pane, tmp_path, failures):
+    source = tmp_path / "drawn"
+    shutil.copytree(ROOT / "datasets" / "before", source)
+    before = sorted(path.name for path in source.iterdir())
+    pane.choose(source)
+    wait(lambda: pane.model.source)
+    assert pane.model.source.annotations == 2
+    pane.data_form.check_button.click()
+    wait(lambda: pane.model.report or failures)
+    assert not failures
+    assert pane.model.report.root == tmp_path / "drawn_voc"
+    assert sorted(path.name for path in source.iterdir()) == before
+    assert "drawn_voc" in pane.training_form.command.text()
+
+
+def test_folders_are_told_apart(tmp_path):
+    assert inspect(make_voc(tmp_path / "voc").root).kind == "voc"
+    assert inspect(tmp_path / "missing").kind == "missing"
+    (tmp_path / "coco").mkdir()
+    other = inspect(tmp_path / "coco")
+    assert (other.kind, [script for script, _ in other.steps()]) == (
+        "other",
+        ["import_dataset.py", "voc2unet.py"],
+    )
+
+
+def state(tmp_path, **changes) -> RunState:
+    fields = {
+        "folder": tmp_path,
+        "phase": "running",
+        "rows": rows(3),
+        "done": 0.3,
+        "seconds_left": 240.0,
+        "failure": None,
+        "ours": True,
+        "can_resume": False,
+        "checkpoint": None,
+        "changed": {},
+        "log": "",
+    }
+    return RunState(**{**fields, **changes})
+
+
+def test_what_a_run_does_is_said_in_both_languages(pane, tmp_path):
+    header = pane.header
+    pane.model.state = state(tmp_path)
+    header.refresh()
+    assert header.status.text() == "Running · epoch 3 · best mIoU 3.00% in epoch 3 · about 4 min left"
+    assert header.stop_button.isEnabled()
+    assert not header.resume_button.isVisible()
+    set_language("zh")
+    assert "约剩 4 分钟" in header.status.text()
+    set_language("en")
+    pane.model.state = state(tmp_path, ours=False, seconds_left=None)
+    header.refresh()
+    assert header.status.text().endswith("started elsewhere: end it there")
+    assert not header.stop_button.isEnabled()
+    checkpoint, opened = tmp_path / "best.pth", []
+    stopped = state(tmp_path, phase="stopped", seconds_left=None, can_resume=True, checkpoint=checkpoint)
+    pane.model.state = stopped
+    header.refresh()
+    assert header.resume_button.isVisible()
+    assert not header.stop_button.isVisible()
+    pane.model_chosen.connect(opened.append)
+    header.open_button.click()
+    assert opened == [checkpoint]
+
+
+def test_curves_fill_their_place_in_the_colors_of_the_window(application):
+    words = tuple(CURVES)
+    light, dark = Style(400, 240, 1.0, "#000000", words), Style(800, 480, 2.0, "#ffffff", words)
+    for draw in (draw_loss, draw_miou):
+        image, large = draw(rows(5), light), draw(rows(5), dark)
+        assert (image.width(), image.height()) == (400, 240)
+        assert large.size() / large.devicePixelRatio() == image.size()
+        assert count_color(image, 0) > 50 < count_color(large, 255)
+        assert count_color(image, 255) == count_color(large, 0) == 0
+
+
+def count_color(image: QImage, gray: int) -> int:
+    """Opaque pixels of this gray value."""
+    pixels = np.frombuffer(image.constBits().asarray(image.sizeInBytes()), np.uint8).reshape(-1, 4)
+    return int((pixels == [gray, gray, gray, 255]).all(1).sum())
+
+
+def test_words_are_added_to_and_followed_unless_somebody_reads_above(application):
+    words = Words()
+    words.resize(300, 100)
+    words.show()
+    text = "\n".join(map(str, range(100)))
+    words.show_text(text)
+    bar = words.verticalScrollBar()
+    assert bar.value() == bar.maximum() > 0
+    words.add("\n100")
+    assert bar.value() == bar.maximum()
+    bar.setValue(3)
+    words.add("\n101")
+    assert bar.value() == 3
+    assert words.toPlainText() == f"{text}\n100\n101"
+
+
+def test_pictures_fit_and_keep_their_zoom_when_they_are_drawn_again(application):
+    view = PictureView()
+    view.resize(200, 200)
+    view.show()
+    image = QImage(1000, 500, QImage.Format_RGB32)
+    view.show_image(image)
+    assert view.transform().m11() == pytest.approx(0.2, rel=0.1)
+    view.zoom(4)
+    zoomed = view.transform().m11()
+    view.show_image(image.copy())
+    assert view.transform().m11() == zoomed
+    view.show_image(QImage(100, 50, QImage.Format_RGB32))
+    assert view.transform().m11() == 1
