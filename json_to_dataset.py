@@ -2,13 +2,17 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from annotated_types import Ge
 
 from utils.core.console import counted, note, quoted, run_script, warn
 from utils.core.locks import locked
+from utils.core.settings import check_settings
 from utils.doctor.repair import changed_flags
 from utils.images.palette import IGNORE_INDEX
 from utils.importing.labelme_files import Conversion, PaddleSegFolder, convert_labelme, report_conversion
+from utils.importing.labelme_record import Unlabelled
 from utils.labelme.annotation import BACKGROUND_LABEL, IGNORE_LABEL
 from utils.voc.folder import VocFolder
 
@@ -19,6 +23,9 @@ class Config:
     voc_root: Path = Path("VOCdevkit/VOC2007")  # VOC folder to fill; run again, it follows your corrections
     labels: Path | None = None  # text file, one class name per line; None: classes by first appearance
     merge: tuple[str, ...] = ()  # labels to merge, OLD:NEW …; remembered; OLD:OLD takes one out again
+    # background, or ignore: shapes are strokes over some of each class, and `_background_`. None: as before
+    unlabelled: Unlabelled | None = None
+    line_width: Annotated[int | None, Ge(1)] = None  # of lines; diameter of points; None: as before, first 10
     instances: bool = False  # write SegmentationObject too: one object for each label and group_id
     layout: Literal["voc", "paddleseg"] = "voc"  # paddleseg: annotations/ and class_names.txt in --input
     skip_faulty: bool = False  # leave out faulty shapes and files, and list them
@@ -26,13 +33,16 @@ class Config:
 
 
 def main(config: Config) -> None:
+    check_settings(config)
     paddleseg = config.layout == "paddleseg"
     folder = PaddleSegFolder(config.input) if paddleseg else VocFolder(config.voc_root)
     settings = config.labels, config.instances, config.overwrite, config.skip_faulty, config.merge
     command = f"python json_to_dataset.py {changed_flags(replace(config, merge=()))}".strip()
     merge = "".join(f" {quoted(text)}" for text in config.merge)
+    painting = config.unlabelled, config.line_width
+    again = command + " --merge" * bool(merge) + merge
     with locked(folder.root):
-        result = convert_labelme(config.input, folder, *settings, command + " --merge" * bool(merge) + merge)
+        result = convert_labelme(config.input, folder, *settings, again, *painting)
     print("\n".join(report_conversion(result, config.input, command)), end="\n\n")
     print_classes(result)
     parts = [folder.images_dir] * (not paddleseg) + [folder.masks_dir]
@@ -68,9 +78,15 @@ def print_classes(result: Conversion) -> None:
         ignored = index == IGNORE_INDEX
         share = pixels[index] / (pixels.sum() if ignored else max(pixels[:IGNORE_INDEX].sum(), 1))
         remark = " (left out of training, scores and the shares above)" * ignored
+        remark = (
+            remark.replace("(", "(not annotated: ") if result.painting["unlabelled"] == "ignore" else remark
+        )
         print(f"{index:5d} {count:8d} {pixels[index]:12d} {share:8.2%}  {name}{remark}")
         if count and not pixels[index]:
             warn(f"class {name}: {count} shape(s), but no pixel: under later shapes or off the picture")
+    if result.painting["unlabelled"] == "ignore" and not pixels[0]:
+        found = f"no stroke is labelled {BACKGROUND_LABEL}, so nothing teaches where no class is"
+        warn(f"{found}: draw some, on the objects' surroundings, too, unless the classes fill the pictures")
 
 
 if __name__ == "__main__":

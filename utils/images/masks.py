@@ -15,6 +15,8 @@ from utils.images.palette import IGNORE_INDEX
 from utils.images.reading import DECODE_ERRORS, read_image, read_mask
 from utils.images.writing import write_mask
 
+PARTLY = 0.5  # share of labelled pixels below which masks say where classes are, but not where they end
+
 
 @dataclass(frozen=True)
 class MaskFile:
@@ -90,6 +92,14 @@ def _read_numbers(path: Path) -> np.ndarray | None:
             whole = (numbers >= 0).all() and (numbers <= 65535).all() and (numbers == numbers.round()).all()
             return numbers.astype(np.uint16) if whole else None
     return None
+
+
+def is_partly_annotated(labelled: int, pixels: int) -> bool:
+    """Whether masks are strokes, points or a few objects: of so many pixels so many are not 255.
+
+    Their edges are no borders, their sizes and shares not those of the classes.
+    """
+    return labelled < PARTLY * pixels
 
 
 def number_objects(values: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 
 from utils.core.console import UserError, counted, note, progress, quoted, warn
 from utils.core.files import name_fault
+from utils.images.palette import IGNORE_INDEX
 from utils.importing.labelme_classes import (
     Classes,
     choose_class_names,
@@ -16,7 +17,7 @@ from utils.importing.labelme_classes import (
     follow_renamed_classes,
     merge_labels,
 )
-from utils.importing.labelme_record import RECORD_NAME, read_labelme_record
+from utils.importing.labelme_record import RECORD_NAME, Painting, Unlabelled, read_labelme_record
 from utils.importing.labelme_update import Drawing, Update, output_name
 from utils.importing.transfer import raise_together, stage
 from utils.labelme.painting import number_objects, paint, rasterise
@@ -40,7 +41,7 @@ class Conversion:
     outcomes: pair → added, updated or unchanged. gone: pairs that left the set with their labelme files.
     edited: files that were changed since by other means, and stay. aside: where copies of replaced files are.
     skipped: faults that were left out. repair: the command that
-    mapped the masks before, if new ones need it.
+    mapped the masks before, if new ones need it. painting: how the shapes became pixels.
     """
 
     classes: Classes
@@ -51,6 +52,7 @@ class Conversion:
     aside: Path | None
     skipped: list[UserError]
     repair: str | None
+    painting: Painting
 
 
 def convert_labelme(
@@ -62,12 +64,15 @@ def convert_labelme(
     skip_faulty: bool = False,
     merge: Sequence[str] = (),
     command: str = "python json_to_dataset.py",
+    unlabelled: Unlabelled | None = None,
+    line_width: int | None = None,
 ) -> Conversion:
     """Bring `folder` to what the labelme files directly in `source` say now.
 
     instances: write SegmentationObject too. overwrite: also replace files that no conversion wrote.
     skip_faulty: leave out faulty shapes and files. merge: OLD:NEW, labels to merge, which is remembered.
-    command: converts again, for messages.
+    command: converts again, for messages. unlabelled: what pixels without a shape become. line_width: of
+    lines, and diameter of points, in pixels. Both are remembered for `source`; None: as before.
 
     Each file is read and decoded once. Then only its shapes stay in memory. New pictures and masks wait in a
     staging folder until all is checked. Pairs whose labelme files are gone leave the set. Copies of their
@@ -77,11 +82,12 @@ def convert_labelme(
     with stage(folder.root) as staging:
         update = Update(folder, read_labelme_record(folder), staging, overwrite, command)
         record = update.record
-        drawings, skipped = read_drawings(source, update, skip_faulty)
+        painting = record.settle_painting(folder, source, unlabelled, line_width)
+        drawings, skipped = read_drawings(source, update, skip_faulty, painting)
         update.gone = record.gone(folder, source, map(output_name, find_annotations(source)))
         classes = settle_classes(update, drawings, labels, merge)
         drawings = [merge_shapes(drawing, record.merged) for drawing in drawings]
-        pixel_counts = paint_drawings(update, drawings, classes.names, instances)
+        pixel_counts = paint_drawings(update, drawings, classes.names, instances, painting)
         raise_together(folder.root, update.differing)
         aside = update.finish(classes)
     return Conversion(
@@ -93,6 +99,7 @@ def convert_labelme(
         aside,
         skipped,
         update.repair_command(),
+        painting,
     )
 
 
@@ -174,7 +181,7 @@ def merge_shapes(drawing: Drawing, merged: Mapping[str, str]) -> Drawing:
 
 
 def paint_drawings(
-    update: Update, drawings: Sequence[Drawing], names: Sequence[str], instances: bool
+    update: Update, drawings: Sequence[Drawing], names: Sequence[str], instances: bool, painting: Painting
 ) -> np.ndarray:
     """Stage the masks that differ, and the object masks. Returns pixels per mask value, (256,) int64.
 
@@ -182,8 +189,10 @@ def paint_drawings(
     """
     class_index = {name: index for index, name in enumerate(names)}
     pixel_counts, faults, folder = np.zeros(256, np.int64), [], update.folder
+    ignored = painting["unlabelled"] == "ignore"
+    fill = IGNORE_INDEX if ignored else 0, painting["line_width"]
     for drawing in progress(drawings, "painting", "file"):
-        mask = rasterise(drawing.shapes, drawing.size, class_index)
+        mask = rasterise(drawing.shapes, drawing.size, class_index, *fill)
         pixel_counts += np.bincount(mask.ravel(), minlength=256)
         update.add_mask(drawing, folder.mask_path(drawing.name), mask)
         path = folder.objects_path(drawing.name)
@@ -198,7 +207,7 @@ def paint_drawings(
         except UserError as fault:
             faults.append(fault)
             continue
-        update.add_mask(drawing, path, paint(drawing.shapes, numbers, drawing.size))
+        update.add_mask(drawing, path, paint(drawing.shapes, numbers, drawing.size, *fill))
     raise_together(folder.root, faults)
     return pixel_counts
 
@@ -220,7 +229,9 @@ def find_annotations(folder: Path) -> list[Path]:
     return paths
 
 
-def read_drawings(source: Path, update: Update, skip_faulty: bool) -> tuple[list[Drawing], list[UserError]]:
+def read_drawings(
+    source: Path, update: Update, skip_faulty: bool, painting: Painting
+) -> tuple[list[Drawing], list[UserError]]:
     """Read all files, stage new pictures, print the remarks. Returns what is drawn, and the faults left out.
 
     Raises one UserError for all faults, unless they are to be skipped and something is left.
@@ -240,6 +251,9 @@ def read_drawings(source: Path, update: Update, skip_faulty: bool) -> tuple[list
             remarks["left out, because no shape is left"].append(str(path))
             continue
         drawings.append(Drawing(path, annotation.image.shape[:2], annotation.shapes))
+        if not annotation.shapes:
+            rest = "all background" if painting["unlabelled"] == "background" else "all 255: not annotated"
+            remarks[f"there are no shapes; the mask is {rest}"].append(str(path))
         for remark, details in annotation.remarks.items():
             remarks[remark].append(f"{path} ({details})" if details else str(path))
         if skip_faulty or not faults:

@@ -9,13 +9,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
 from pathlib import Path, PurePosixPath
+from typing import Literal, TypedDict
 
 from utils.core.console import UserError
 from utils.core.files import read_record, remove, write_lines
+from utils.labelme.painting import LINE_WIDTH
 from utils.voc.folder import VocFolder
 
 RECORD_NAME = "labelme_record.json"
+Unlabelled = Literal["background", "ignore"]
 KEPT_DIGESTS = 4  # per file: an interrupted conversion may have left an older one in place
+
+
+class Painting(TypedDict):
+    """What pixels become that no shape covers; the width of lines in pixels."""
+
+    unlabelled: Unlabelled
+    line_width: int
 
 
 @dataclass
@@ -23,14 +33,15 @@ class LabelmeRecord:
     """classes: in the order of the masks as converted, which voc2unet.py may have mapped to others since.
 
     from_labels: those of them that labels of shapes brought in. merged: label → class. sources: name of a
-    pair → its labelme file. written: file → digests of its contents, newest first. Paths are relative to the
-    VOC folder.
+    pair → its labelme file. painted: folder of labelme files → how they are painted. written: file → digests
+    of its contents, newest first. Paths are relative to the VOC folder.
     """
 
     classes: list[str] = field(default_factory=list)
     from_labels: list[str] = field(default_factory=list)
     merged: dict[str, str] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)
+    painted: dict[str, Painting] = field(default_factory=dict)
     written: dict[str, list[str]] = field(default_factory=dict)
 
     def wrote(self, folder: VocFolder, path: Path, target: Path | None = None) -> bool:
@@ -43,6 +54,20 @@ class LabelmeRecord:
         key, digest = _key(folder, target), digest_of(content)
         self.written[key] = [digest, *(one for one in self.written.get(key, []) if one != digest)]
         del self.written[key][KEPT_DIGESTS:]
+
+    def settle_painting(
+        self, folder: VocFolder, source: Path, unlabelled: Unlabelled | None, line_width: int | None
+    ) -> Painting:
+        """How the files in the folder `source` are painted from now on. None: as they were before."""
+        usual: Painting = {"unlabelled": "background", "line_width": LINE_WIDTH}
+        known = self.painted.get(relative(folder.root, source), usual)
+        wanted: Painting = {
+            "unlabelled": unlabelled or known["unlabelled"],
+            "line_width": line_width or known["line_width"],
+        }
+        if wanted != known:
+            self.painted[relative(folder.root, source)] = wanted
+        return wanted
 
     def gone(self, folder: VocFolder, source: Path, present: Iterable[str]) -> list[str]:
         """Names of pairs that were made from files in the folder `source` and are not in `present`."""

@@ -10,18 +10,25 @@ from utils.core.console import UserError
 from utils.images.palette import IGNORE_INDEX
 from utils.labelme.annotation import BACKGROUND_LABEL, IGNORE_LABEL, Shape
 
-LINE_WIDTH, POINT_RADIUS = 10, 5  # pixels, as in labelme
+LINE_WIDTH = 10  # pixels, as in labelme; points are discs of this diameter
 MAX_OBJECTS = 65_534  # per picture: 16 bits, and 255 means ignored
 
 
-def rasterise(shapes: Iterable[Shape], size: tuple[int, int], class_index: Mapping[str, int]) -> np.ndarray:
+def rasterise(
+    shapes: Iterable[Shape],
+    size: tuple[int, int],
+    class_index: Mapping[str, int],
+    unlabelled: int = 0,
+    line_width: int = LINE_WIDTH,
+) -> np.ndarray:
     """Paint shapes in their order, later ones over earlier ones, as labelme's `shapes_to_label` does.
 
     size: (height, width). class_index: label → 0…254. `_background_` is always 0 and `__ignore__` always 255.
+    unlabelled: value of the pixels that no shape covers. line_width: of lines, and diameter of points.
     Returns (H, W) uint8. Raises KeyError for a label without an index.
     """
     values = {**class_index, BACKGROUND_LABEL: 0, IGNORE_LABEL: IGNORE_INDEX}
-    return paint(shapes, [values[shape.label] for shape in shapes], size)
+    return paint(shapes, [values[shape.label] for shape in shapes], size, unlabelled, line_width)
 
 
 def number_objects(subject: object, shapes: Iterable[Shape], background: str = BACKGROUND_LABEL) -> list[int]:
@@ -47,13 +54,19 @@ def number_objects(subject: object, shapes: Iterable[Shape], background: str = B
     return values
 
 
-def paint(shapes: Iterable[Shape], values: Sequence[int], size: tuple[int, int]) -> np.ndarray:
+def paint(
+    shapes: Iterable[Shape],
+    values: Sequence[int],
+    size: tuple[int, int],
+    unlabelled: int = 0,
+    line_width: int = LINE_WIDTH,
+) -> np.ndarray:
     """A mask (H, W) of shapes, each painted with its value: uint8, or uint16 for values above 255.
 
-    size: (height, width).
+    size: (height, width). The others as in `rasterise`.
     """
     wide = max(values, default=0) > 255
-    canvas = Image.new("I" if wide else "L", (size[1], size[0]))
+    canvas = Image.new("I" if wide else "L", (size[1], size[0]), unlabelled)
     draw = ImageDraw.Draw(canvas)
     for shape, value in zip(shapes, values, strict=True):
         points = [(x, y) for x, y in shape.points.tolist()]
@@ -68,10 +81,10 @@ def paint(shapes: Iterable[Shape], values: Sequence[int], size: tuple[int, int])
                 radius = math.sqrt((x - rim_x) ** 2 + (y - rim_y) ** 2)
                 fill_circle(draw, (x, y), radius, value)
             case "line" | "linestrip":
-                draw.line(points, fill=value, width=LINE_WIDTH)
+                draw.line(points, fill=value, width=line_width)
             case "point" | "points":
                 for point in points:
-                    draw.circle(point, POINT_RADIUS, fill=value, outline=value)
+                    draw.circle(point, line_width / 2, fill=value, outline=value)
             case "mask":
                 left, top = shape.points[0].astype(int).tolist()
                 canvas.paste(value, (left, top), Image.fromarray(shape.mask))

@@ -60,8 +60,6 @@ def read_annotation(path: Path, skipped: list[UserError] | None = None) -> Annot
             if skipped is None:
                 raise
             skipped.append(fault)
-    if not shapes:
-        remarks["there are no shapes; the mask is all background"] = ""
     height, width = image.shape[:2]
     stated = (content.get("imageHeight") or height, content.get("imageWidth") or width)
     # X-AnyLabeling states -1 where it does not know.

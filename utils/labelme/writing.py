@@ -3,7 +3,7 @@
 import base64
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import cv2
@@ -22,14 +22,19 @@ FORMAT_VERSION = "6.2.0"  # the labelme version that the files state
 
 def write_labelme(path: Path, picture_name: str, mask: np.ndarray, class_names: Sequence[str]) -> None:
     """Write a mask (H, W) uint8 as labelme JSON. picture_name: path of its picture from the JSON's folder."""
+    write_shapes(path, picture_name, mask_to_shapes(mask, class_names), mask.shape)
+
+
+def write_shapes(path: Path, picture_name: str, shapes: Iterable[Shape], size: tuple[int, int]) -> None:
+    """Write labelme JSON. size: (height, width) of the picture."""
     content = {
         "version": FORMAT_VERSION,
         "flags": {},
-        "shapes": [_as_json(shape) for shape in mask_to_shapes(mask, class_names)],
+        "shapes": [_as_json(shape) for shape in shapes],
         "imagePath": picture_name,
         "imageData": None,
-        "imageHeight": mask.shape[0],
-        "imageWidth": mask.shape[1],
+        "imageHeight": size[0],
+        "imageWidth": size[1],
     }
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")

@@ -1,0 +1,190 @@
+"""Strokes instead of outlines: draws them as a person would, trains on them, and compares with dense masks.
+
+python benchmarks/strokes.py --voc-roots VOCdevkit/isbi VOCdevkit/msrc --line-widths 3 5 --minutes 6
+With --keep FOLDER the labelme files and the VOC folders of the strokes stay there, to look at them.
+"""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from shutil import copy2
+from tempfile import TemporaryDirectory
+
+import cv2
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import recipes
+from measuring import choose_folder, describe_machine, markdown, report
+
+from utils.core.console import UserError, run_script
+from utils.core.device import choose_device
+from utils.core.files import write_lines
+from utils.images.palette import IGNORE_INDEX
+from utils.images.reading import read_mask
+from utils.importing.labelme_files import convert_labelme
+from utils.labelme.annotation import BACKGROUND_LABEL, Shape
+from utils.labelme.painting import LINE_WIDTH, rasterise
+from utils.labelme.writing import write_shapes
+from utils.voc.folder import VocFolder
+
+PIECE = 100  # pixels: a stroke is no longer
+LEAST = 4  # line widths: a stroke is no shorter
+
+
+@dataclass
+class Config:
+    """Settings of the benchmark."""
+
+    voc_roots: tuple[Path, ...] = ()  # VOC folders of dense masks, with the splits train and val
+    line_widths: tuple[int, ...] = ()  # of the strokes in pixels, for each folder; none: labelme's 10
+    share: float = 0.05  # of a picture's pixels that strokes may cover
+    pictures: int | None = None  # only the first so many of the training pictures
+    output: Path | None = None  # Markdown file to write; None: print only
+    keep: Path | None = None  # folder for labelme files and VOC folders of strokes; None: removed at the end
+    minutes: float = 6.0  # of each run
+    seeds: int = 3  # of strokes and runs
+    flags: str = ""  # of train.py
+    train: bool = True  # False: draw the strokes only, into --keep
+    device: str = "auto"  # auto, cpu, cuda
+    quick: bool = False  # drawn pictures, two epochs, one seed: does it run?
+
+
+def draw_strokes(
+    mask: np.ndarray, names: list[str], share: float, width: int, rng: np.random.Generator
+) -> list[Shape]:
+    """Line strips inside each region of a mask (H, W) and along its border, on at most `share` of the pixels.
+
+    Regions are connected parts of a class. Each gets strokes in proportion to the root of its area, half of
+    them as near to its border as `width` allows, the others at 60 % of its depth.
+    """
+    labels = {**dict(enumerate(names)), 0: BACKGROUND_LABEL}
+    index = {label: value for value, label in labels.items()}
+    regions = list(find_regions(mask, width))
+    roots = np.sqrt([np.count_nonzero(depth) for _, depth in regions])
+    lengths = share * mask.size / width * roots / max(roots.sum(), 1)
+    shapes = []
+    for (value, depth), length in zip(regions, lengths, strict=True):
+        for level in (width / 2 + 1, max(0.6 * depth.max(), width / 2 + 1)):
+            pieces = draw_pieces(depth > level, length / 2, LEAST * width, rng)
+            shapes += [Shape(labels[value], points, "linestrip") for points in pieces]
+    shapes = [shapes[number] for number in rng.permutation(len(shapes))]
+    # Pieces overlap, and ends are round: what is too much goes.
+    while (known := rasterise(shapes, mask.shape, index, IGNORE_INDEX, width) != IGNORE_INDEX).mean() > share:
+        shapes = shapes[: int(len(shapes) * share / known.mean())]
+    return shapes
+
+
+def find_regions(mask: np.ndarray, width: int) -> Iterator[tuple[int, np.ndarray]]:
+    """Value and depth (H, W) float32, 0 outside, of each connected part that takes a line of this width."""
+    for value in np.unique(mask[mask != IGNORE_INDEX]).tolist():
+        _, parts = cv2.connectedComponents((mask == value).view(np.uint8), connectivity=4)
+        depth = cv2.distanceTransform((mask == value).view(np.uint8), cv2.DIST_L2, 5)
+        for number in range(1, parts.max() + 1):
+            own = np.where(parts == number, depth, np.float32(0))
+            if own.max() > width / 2 + 1:
+                yield value, own
+
+
+def draw_pieces(
+    inside: np.ndarray, length: float, least: float, rng: np.random.Generator
+) -> Iterator[np.ndarray]:
+    """Random pieces (n, 2) of the contours of an area (H, W) bool, `length` pixels together."""
+    contours, _ = cv2.findContours(inside.view(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    weights = np.array([len(contour) for contour in contours], float)
+    left = min(length, weights.sum())
+    while left >= least:
+        contour = contours[rng.choice(len(contours), p=weights / weights.sum())][:, 0]
+        size = int(min(left, PIECE, len(contour)))
+        piece = np.roll(contour, -rng.integers(len(contour)), axis=0)[:size]
+        left -= max(size, least / 2)
+        if size > 1:
+            yield cv2.approxPolyDP(piece.reshape(-1, 1, 2), 0.7, closed=False)[:, 0].astype(float)
+
+
+def make_folder(config: Config, dense: VocFolder, width: int, root: Path, seed: int) -> tuple[VocFolder, str]:
+    """A VOC folder of strokes by way of labelme files, dense in the split val, and what the strokes cover."""
+    train, val = (dense.read_split(split) for split in ("train", "val"))
+    train, folder, source = train[: config.pictures], VocFolder(root / "voc"), root / "labelme"
+    source.mkdir(parents=True)
+    names, rng = dense.read_class_names(), np.random.default_rng(seed)
+    write_lines(folder.class_names_path, names)
+    known = wrong = pixels = 0
+    for name in train:
+        mask, picture = read_mask(dense.mask_path(name)), dense.image_path(name)
+        shapes = draw_strokes(mask, names, config.share, width, rng)
+        copy2(picture, source)
+        write_shapes(source / f"{name}.json", picture.name, shapes, mask.shape)
+    convert_labelme(source, folder, unlabelled="ignore", line_width=width)
+    for name in train:
+        mask, strokes = (read_mask(one.mask_path(name)) for one in (dense, folder))
+        drawn = strokes != IGNORE_INDEX
+        known, pixels = known + np.count_nonzero(drawn), pixels + mask.size
+        wrong += np.count_nonzero(drawn & (mask != IGNORE_INDEX) & (mask != strokes))
+    for name in val:
+        copy2(dense.image_path(name), folder.images_dir)
+        copy2(dense.mask_path(name), folder.masks_dir)
+    folder.write_split("train", train)
+    folder.write_split("val", val)
+    return folder, f"{known / pixels:.2%}, {wrong / max(known, 1):.2%} of it in another class"
+
+
+def compare(config: Config, dense: VocFolder, width: int, root: Path) -> list[str]:
+    """A row of the table: scores of dense masks and of strokes, seed by seed."""
+    name, pairs = dense.root.name, []
+    for seed in range(config.seeds):
+        strokes, described = make_folder(config, dense, width, root / name / str(seed), seed)
+        print(f"{name}, seed {seed}: strokes on {described}", flush=True)
+        if not config.train:
+            continue
+        fewer = VocFolder(root / name / f"{seed}-dense")
+        copy_pairs(dense, strokes, fewer)
+        options = recipes.Config(device=config.device, quick=config.quick)
+        pair = [
+            recipes.train_ours(options, one, config.minutes, config.flags, seed) for one in (fewer, strokes)
+        ]
+        pairs.append(pair)
+        print(f"{name}, seed {seed}: dense {pair[0]:.4f}, strokes {pair[1]:.4f}", flush=True)
+    if not pairs:
+        return [name, described, *4 * ["–"]]
+    outlines, lines = np.transpose(pairs)
+    ratios = lines / outlines
+    spread = f"{ratios.min():.3f} … {ratios.max():.3f}"
+    scores = (f"{values.mean():.3f}" for values in (outlines, lines))
+    return [name, described, *scores, f"{lines.mean() / outlines.mean():.3f}", spread]
+
+
+def copy_pairs(dense: VocFolder, strokes: VocFolder, target: VocFolder) -> None:
+    """The pairs of `strokes` with dense masks."""
+    for folder in (target.images_dir, target.masks_dir):
+        folder.mkdir(parents=True)
+    for split in ("train", "val"):
+        names = strokes.read_split(split)
+        for name in names:
+            copy2(dense.image_path(name), target.images_dir)
+            copy2(dense.mask_path(name), target.masks_dir)
+        target.write_split(split, names)
+    write_lines(target.class_names_path, dense.read_class_names())
+
+
+def main(config: Config) -> None:
+    if not config.train and not config.keep:
+        raise UserError("settings-conflict", "--no-train", "no --keep", "a folder to look at", "pass --keep")
+    with TemporaryDirectory() as directory:
+        roots, place = config.voc_roots or (None,), config.keep or Path(directory)
+        folders = [choose_folder(root, config.quick, place / "drawn") for root in roots]
+        widths = config.line_widths or (LINE_WIDTH,) * len(folders)
+        if config.quick:
+            config.seeds, config.minutes, widths = 1, 0.05, (2,)
+            config.flags = "--base-channels 4 --depth 2"
+        rows = [compare(config, *pair, place) for pair in zip(folders, widths, strict=True)]
+    header = ["data", "strokes on", "dense, mIoU", "strokes, mIoU", "strokes / dense", "range"]
+    machine = describe_machine(choose_device(config.device))
+    intro = f"`python benchmarks/strokes.py`: {config.minutes:g} minutes, {config.seeds} seeds; {machine}."
+    intro += " Scores of the validation pictures, whose masks are dense."
+    report("Strokes", f"{intro}\n\n{markdown(header, rows)}", config.output)
+
+
+if __name__ == "__main__":
+    run_script(main, Config, __doc__)
