@@ -30,7 +30,7 @@ from utils.labelme.writing import write_shapes
 from utils.voc.folder import VocFolder
 
 PIECE = 100  # pixels: a stroke is no longer
-LEAST = 4  # line widths: a stroke is no shorter
+LEAST = 2  # line widths: a stroke is no shorter
 
 
 @dataclass
@@ -56,19 +56,26 @@ def draw_strokes(
 ) -> list[Shape]:
     """Line strips inside each region of a mask (H, W) and along its border, on at most `share` of the pixels.
 
-    Regions are connected parts of a class. Each gets strokes in proportion to the root of its area, half of
-    them as near to its border as `width` allows, the others at 60 % of its depth.
+    Classes, and the regions of a class, get strokes in proportion to the root of their areas: half of them as
+    near to the region's border as `width` allows, the others at 60 % of its depth.
     """
     labels = {**dict(enumerate(names)), 0: BACKGROUND_LABEL}
     index = {label: value for value, label in labels.items()}
-    regions = list(find_regions(mask, width))
-    roots = np.sqrt([np.count_nonzero(depth) for _, depth in regions])
-    lengths = share * mask.size / width * roots / max(roots.sum(), 1)
+    classes = {
+        value: list(find_regions(mask == value, width)) for value in np.unique(mask[mask != 255]).tolist()
+    }
+    areas = {
+        value: [np.count_nonzero(depth) ** 0.5 for depth, _ in parts] for value, parts in classes.items()
+    }
+    roots = {value: np.sum(np.square(each)) ** 0.5 for value, each in areas.items()}
     shapes = []
-    for (value, depth), length in zip(regions, lengths, strict=True):
-        for level in (width / 2 + 1, max(0.6 * depth.max(), width / 2 + 1)):
-            pieces = draw_pieces(depth > level, length / 2, LEAST * width, rng)
-            shapes += [Shape(labels[value], points, "linestrip") for points in pieces]
+    for value, parts in classes.items():
+        whole = share * mask.size / width * roots[value] / sum(roots.values())
+        for (depth, corner), root in zip(parts, areas[value], strict=True):
+            for level in (width / 2 + 1, max(0.6 * depth.max(), width / 2 + 1)):
+                length = whole * root / sum(areas[value]) / 2
+                pieces = draw_pieces(depth > level, length, LEAST * width, rng)
+                shapes += [Shape(labels[value], points + corner, "linestrip") for points in pieces]
     shapes = [shapes[number] for number in rng.permutation(len(shapes))]
     # Pieces overlap, and ends are round: what is too much goes.
     while (known := rasterise(shapes, mask.shape, index, IGNORE_INDEX, width) != IGNORE_INDEX).mean() > share:
@@ -76,15 +83,18 @@ def draw_strokes(
     return shapes
 
 
-def find_regions(mask: np.ndarray, width: int) -> Iterator[tuple[int, np.ndarray]]:
-    """Value and depth (H, W) float32, 0 outside, of each connected part that takes a line of this width."""
-    for value in np.unique(mask[mask != IGNORE_INDEX]).tolist():
-        _, parts = cv2.connectedComponents((mask == value).view(np.uint8), connectivity=4)
-        depth = cv2.distanceTransform((mask == value).view(np.uint8), cv2.DIST_L2, 5)
-        for number in range(1, parts.max() + 1):
-            own = np.where(parts == number, depth, np.float32(0))
-            if own.max() > width / 2 + 1:
-                yield value, own
+def find_regions(area: np.ndarray, width: int) -> Iterator[tuple[np.ndarray, tuple[int, int]]]:
+    """Depth (h, w) float32, 0 outside, and corner (x, y) of each connected part of an area (H, W) bool.
+
+    Parts that are too thin for a line of this width are left out.
+    """
+    depth = cv2.distanceTransform(area.view(np.uint8), cv2.DIST_L2, 5)
+    count, parts, boxes, _ = cv2.connectedComponentsWithStats(area.view(np.uint8), connectivity=4)
+    for number in range(1, count):
+        x, y, w, h = boxes[number, :4].tolist()
+        own = np.where(parts[y : y + h, x : x + w] == number, depth[y : y + h, x : x + w], np.float32(0))
+        if own.max() > width / 2 + 1:
+            yield own, (x, y)
 
 
 def draw_pieces(
