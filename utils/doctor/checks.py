@@ -152,6 +152,8 @@ def _check_single_values(
     """
     records = _list_records(examination, repair, photographs)
     black_white = {value for one in records for value in one.values} == {0, IGNORE_INDEX}
+    # Where others have strokes of classes, a picture may have some of the background only.
+    strokes = any(one.is_strokes and len(one.values) > 2 for one in records)
     codes = {0: "mask-background", IGNORE_INDEX: "mask-ignored"}
     remedy = "255 means 'ignore': where white is a class, draw it in the index of that class"
     faults = []
@@ -159,7 +161,7 @@ def _check_single_values(
         path, values = repair.folder.mask_path(record.name), set(record.values)
         if len(values) == 1:
             faults.append(warning(codes.get(values.pop(), "mask-one-class"), path))
-        elif values == {0, IGNORE_INDEX} and not black_white:
+        elif values == {0, IGNORE_INDEX} and not black_white and not (strokes and record.is_strokes):
             faults.append(warning("mask-0-255", path, f"{record.values[255]} pixels of 255", remedy))
     coded = [report.evidence for report in examination.reports if report.evidence]
     coded += [error.evidence for error in examination.faults if error.code == "mask-16-bit"]

@@ -16,7 +16,7 @@ from utils.doctor.fitting import read_turn
 from utils.doctor.originals import RepairedMask, read_mask_map
 from utils.doctor.repair import MaskReading, MaskRepair, Pair
 from utils.images.arrays import digest
-from utils.images.masks import read_objects
+from utils.images.masks import is_partly_annotated, read_objects
 from utils.images.palette import IGNORE_INDEX
 from utils.images.reading import find_unread, read_image
 from utils.voc.copies import look_of
@@ -156,6 +156,8 @@ def _check_objects(repair: MaskRepair, pair: Pair, reading: MaskReading, known: 
 
 def _measure_objects(mask: np.ndarray, values: dict[int, int]) -> dict[int, np.ndarray]:
     areas = {}
+    if is_partly_annotated(mask.size - values.get(IGNORE_INDEX, 0), mask.size):
+        return areas  # Strokes are no objects.
     # Hundreds of values are gray levels or numbers of objects, no classes.
     for label in values.keys() - {0, IGNORE_INDEX} if len(values) <= 64 else ():
         stats = cv2.connectedComponentsWithStats((mask == label).view(np.uint8))[2]

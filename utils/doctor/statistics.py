@@ -11,6 +11,7 @@ from utils.core.console import counted
 from utils.doctor.examination import Examination
 from utils.images.arrays import name_channels
 from utils.images.palette import IGNORE_INDEX
+from utils.voc.survey import labelled_share
 
 PERCENTILES = (0.1, 1, 25, 50, 75, 99, 99.9)
 
@@ -44,11 +45,14 @@ class Statistics:
     classes: list[ClassStatistics]
     ignored_pixels: int
     ignored_pictures: int
+    stroke_pictures: int  # masks of strokes or the like, most of whose pixels are ignored
+    stroke_share: float  # of their pixels, those that are not
 
 
 def describe(examination: Examination, class_names: Sequence[str]) -> Statistics:
     """Statistics of at least one pair."""
     reports, records = examination.reports, [report.record for report in examination.reports]
+    strokes = [record for record in records if record.is_strokes]
     deep = any(record.bits == 16 for record in records)
     histogram = examination.histogram if deep else examination.histogram[::257]
     places = np.searchsorted(histogram.cumsum(), np.array(PERCENTILES) / 100 * histogram.sum())
@@ -64,6 +68,8 @@ def describe(examination: Examination, class_names: Sequence[str]) -> Statistics
         classes=[_describe_class(examination, index, name) for index, name in enumerate(class_names)],
         ignored_pixels=int(examination.counts[IGNORE_INDEX]),
         ignored_pictures=sum(IGNORE_INDEX in record.values for record in records),
+        stroke_pictures=len(strokes),
+        stroke_share=labelled_share(strokes),
     )
 
 
@@ -90,6 +96,11 @@ def print_statistics(root: Path, statistics: Statistics, proposals: Mapping[str,
     print(f"value  {'class':<{width}}        pixels    share   masks")
     for value, name, pixels, share, masks in rows:
         print(f"{value:5d}  {name:<{width}} {pixels:13d} {share:8.2%} {masks:7d}")
+    if strokes := statistics.stroke_pictures:
+        labelled = (
+            f"{counted(strokes, 'mask')} annotated in part, on {statistics.stroke_share:.2%} of the pixels"
+        )
+        print(f"strokes  {labelled}: where objects end, and how many there are, is not known there")
     for one in statistics.classes:
         if one.objects:
             sizes = f"{one.object_smallest} … {one.object_largest} pixels"

@@ -94,7 +94,7 @@ def _read_numbers(path: Path) -> np.ndarray | None:
     return None
 
 
-def is_partly_annotated(labelled: int, pixels: int) -> bool:
+def is_partly_annotated(labelled: float, pixels: float) -> bool:
     """Whether masks are strokes, points or a few objects: of so many pixels so many are not 255.
 
     Their edges are no borders, their sizes and shares not those of the classes.

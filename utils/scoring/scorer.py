@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from utils.images.masks import is_partly_annotated
 from utils.images.palette import IGNORE_INDEX
 from utils.scoring.borders import measure_borders
 from utils.scoring.confusion import ConfusionMatrix
@@ -81,6 +82,9 @@ class Scorer:
                 measures |= {key: float(threshold) for key, threshold in best.items()}
             groups["regions"] = at_best_threshold(groups["regions"], rand, info)
         ignored = np.array([self.pictures[name][0] for name in names])
+        if is_partly_annotated(labelled := int(self.matrix.sum()), labelled + int(ignored.sum())):
+            # Edges of strokes are no borders, and strokes no objects.
+            groups = {key: group for key, group in groups.items() if key in ("pixels", "probabilities")}
         return SplitResults(
             self.class_names, names, ignored, self.matrix.copy(), measures=Measures(**measures), **groups
         )

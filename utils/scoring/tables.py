@@ -8,6 +8,7 @@ from scipy.stats import spearmanr
 
 from utils.core.console import counted
 from utils.core.tables import write_table
+from utils.images.masks import is_partly_annotated
 from utils.scoring.bootstrap import FEW, LEAST
 from utils.scoring.comparison import Difference
 from utils.scoring.results import SplitResults
@@ -57,7 +58,10 @@ def print_results(results: SplitResults) -> None:
     print_class_table(results, PRINTED["pixels"], bars=True)
     print()
     print_overall(results)
+    measured = {score.key for score in results.class_scores}
     for keys in (PRINTED["borders"], PRINTED["objects"], PRINTED["counts"]):
+        if measured.isdisjoint(keys):
+            continue
         print()
         print_class_table(results, keys)
     print()
@@ -105,6 +109,11 @@ def remarks(results: SplitResults) -> Iterator[str]:
         share = ignored / (ignored + results.matrix.sum())
         where = f"marked 255 in {counted(pictures, 'picture')}"
         yield f"Left out: {ignored:,} pixels ({share:.2%}) {where}."
+        if is_partly_annotated(labelled := int(results.matrix.sum()), labelled + ignored):
+            yield (
+                f"The masks are strokes or the like: the scores are those on {1 - share:.2%} of the pixels, "
+                "which people draw where they are sure. Borders and objects need outlines and are not scored."
+            )
     if results.borders is not None:
         yield f"Boundary F: contours may be {measures.tolerance:g} px off. Boundary IoU: 2 % of the diagonal."
         alone = results.borders.one_sided.sum(0).astype(int)

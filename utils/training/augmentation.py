@@ -110,11 +110,26 @@ def augment(
     back in `size` and in their own type: the mask resampled by nearest neighbour, the others linearly (the
     image cubically if `cubic`), what lies outside mirrored (as in the paper), or ignored in the mask.
     """
-    coordinates = draw_map(mask, size, settings, rng)
+    coordinates, cropped = draw_crop(mask, size, settings, rng)
     smooth = cv2.INTER_CUBIC if settings.cubic else cv2.INTER_LINEAR
     image = change_values(resample(image, *coordinates, smooth), settings, rng)
-    mask = resample(mask, *coordinates, cv2.INTER_NEAREST, None if settings.mirror else IGNORE_INDEX)
-    return image, mask, *(resample(each, *coordinates, cv2.INTER_LINEAR) for each in weights)
+    return image, cropped, *(resample(each, *coordinates, cv2.INTER_LINEAR) for each in weights)
+
+
+def draw_crop(
+    mask: np.ndarray, size: Size, settings: Augmentation, rng: Rng
+) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
+    """`draw_map`, and the mask (h, w) there. Where it would be all 255, around a pixel that is not.
+
+    Of a few strokes in a large picture most crops would show none, and teach nothing.
+    """
+    outside = None if settings.mirror else IGNORE_INDEX
+    coordinates = draw_map(mask, size, settings, rng)
+    cropped = resample(mask, *coordinates, cv2.INTER_NEAREST, outside)
+    if (cropped == IGNORE_INDEX).all() and (mask != IGNORE_INDEX).any():
+        coordinates = draw_map(mask, size, replace(settings, balance=1), rng)
+        cropped = resample(mask, *coordinates, cv2.INTER_NEAREST, outside)
+    return coordinates, cropped
 
 
 def draw_map(mask: np.ndarray, size: Size, settings: Augmentation, rng: Rng) -> tuple[np.ndarray, np.ndarray]:
@@ -175,11 +190,15 @@ def _draw_middle(
 
 def _draw_pixel_of_a_class(mask: np.ndarray, rng: Rng, tries: int = 256) -> tuple[int, int]:
     """A pixel (y, x) of a class drawn with equal chances among those found at `tries` random pixels."""
-    # The mask is not searched, because that would take time in proportion to its size.
+    # The whole mask is not searched unless it must be, because that takes time in proportion to its size.
     y, x = rng.integers(mask.shape[0], size=tries), rng.integers(mask.shape[1], size=tries)
     classes = mask[y, x]
     known = np.unique(classes[classes != IGNORE_INDEX])
-    chosen = rng.choice(np.flatnonzero(classes == rng.choice(known))) if len(known) else 0
+    if not len(known):
+        # A few strokes in a large picture.
+        places = np.argwhere(mask != IGNORE_INDEX)
+        return tuple(rng.choice(places).tolist()) if len(places) else (int(y[0]), int(x[0]))
+    chosen = rng.choice(np.flatnonzero(classes == rng.choice(known)))
     return int(y[chosen]), int(x[chosen])
 
 

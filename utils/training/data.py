@@ -1,17 +1,25 @@
 """The checked data set of a training."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from utils.core.console import UserError, counted, note, warn
+from utils.images.masks import is_partly_annotated
 from utils.images.reading import read_image, read_mask
 from utils.voc.classes import check_classes, resolve_class_names
 from utils.voc.folder import VocFolder
 from utils.voc.orientation import Asymmetry
 from utils.voc.structure import Structure, measure_structures, typical_width
-from utils.voc.survey import PictureStatistics, find_asymmetry, read_survey, survey_pairs
+from utils.voc.survey import (
+    PictureStatistics,
+    Survey,
+    find_asymmetry,
+    labelled_share,
+    read_survey,
+    survey_pairs,
+)
 
 
 @dataclass(frozen=True)
@@ -28,10 +36,13 @@ class Data:
     pictures: PictureStatistics = field(repr=False)  # of the training pictures
     asymmetry: Asymmetry = field(repr=False)  # of the training masks
     structures: dict[int, Structure] = field(repr=False)  # of the classes, in some of the training masks
+    labelled: tuple[float, float] = (1.0, 1.0)  # shares of the pixels that are not 255: training, validation
 
     @property
     def typical_width(self) -> float:
-        """Of the classes, in pixels."""
+        """Of the classes, in pixels. Of strokes the least, because thin parts without one are not seen."""
+        if is_partly_annotated(self.labelled[0], 1):
+            return self.least_width
         return typical_width(self.structures, self.class_pixels)
 
     @property
@@ -89,6 +100,7 @@ def load_data(
         pictures, files = counted(len(both), "picture"), f"{prefix}train.txt and in {prefix}val.txt"
         warn(f"{pictures} in {files}, such as {min(both)}: the scores will be too good")
     survey = read_survey(folder, train, val) or survey_pairs(folder, train, val)
+    train, survey = leave_out_unlabelled(folder, train, survey)
     class_names = resolve_class_names(folder, sum(record.counts for record in survey.records))
     check_classes(folder, survey.records, class_names)
     class_pixels = sum(record.counts for record in survey.records[: len(train)])[: len(class_names)]
@@ -99,8 +111,31 @@ def load_data(
     split_sizes = sizes[: len(train)], sizes[len(train) :]
     asymmetry = find_asymmetry(survey.records[: len(train)])
     structures = measure_structures(folder, train)
-    found = class_pixels, survey.pictures, asymmetry, structures
+    records = survey.records
+    labelled = labelled_share(records[: len(train)]), labelled_share(records[len(train) :])
+    found = class_pixels, survey.pictures, asymmetry, structures, labelled
     return Data(folder, train, val, class_names, *split_sizes, *found)
+
+
+def leave_out_unlabelled(folder: VocFolder, train: list[str], survey: Survey) -> tuple[list[str], Survey]:
+    """The training pictures with an annotated pixel. Raises UserError if there is none."""
+    records = survey.records[: len(train)]
+    taught = [one.name for one in records if one.labelled]
+    if not taught:
+        expected, remedy = (
+            "pixels of classes to learn from",
+            "draw some strokes of each class, then convert again",
+        )
+        found = "nothing but 255 (not annotated) in all training masks"
+        raise UserError("mask-no-class", folder.masks_dir, found, expected, remedy)
+    if len(taught) == len(train):
+        return train, survey
+    left = [one for one in records if not one.labelled]
+    pictures = f"{counted(len(left), 'training picture')} without an annotated pixel"
+    note(f"{pictures}, such as {left[0].name}: left out, because nothing can be learnt from them")
+    return taught, replace(
+        survey, records=[one for one in records if one.labelled] + survey.records[len(train) :]
+    )
 
 
 def check_class_settings(data: Data, num_classes: int | None, weights: str | Sequence[float]) -> None:

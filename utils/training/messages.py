@@ -7,6 +7,7 @@ from torch import nn
 
 from utils.core.console import counted, quoted
 from utils.core.device import Precision
+from utils.images.masks import is_partly_annotated
 from utils.scoring.confusion import Scores
 from utils.scoring.verdict import judge_history, judge_scores, note_found_classes, report_findings
 from utils.training.data import Data
@@ -29,6 +30,8 @@ def print_plan(
     parameters = sum(p.numel() for p in net.parameters())
     pictures = f"{counted(len(set(data.train)), 'picture')} to train, {len(data.val)} to validate"
     print(f"data     {data.folder.root}: {pictures}; classes: {', '.join(data.class_names)}")
+    if min(data.labelled) < 1:
+        print(f"labels   {describe_labelled(data)}")
     print(f"network  {network}, {parameters / 1e6:.2f} M parameters, {precision}")
     for phase in schedule.phases:
         print(f"plan     {schedule.describe(phase)} of {crop[0]}×{crop[1]} per step")
@@ -36,6 +39,20 @@ def print_plan(
     print(f"crops    {width}: {schedule.describe_sizes()}")
     found = describe_asymmetry(data.asymmetry)
     print(f"views    the classes have {found}: --augmentation {augmentation}")
+
+
+def describe_labelled(data: Data) -> str:
+    """The shares that are not 255, and what that means for the scores."""
+    train, val = (f"{share:.1%}" for share in data.labelled)
+    shares = f"{train} of the pixels to train on, {val} of those to validate on; the others are 255"
+    if scores_outlines(data):
+        return shares
+    return f"{shares}. Scores are those of strokes: outline a picture for validation to know the borders, too"
+
+
+def scores_outlines(data: Data) -> bool:
+    """Whether the validation masks say where objects end."""
+    return not is_partly_annotated(data.labelled[1], 1)
 
 
 def print_result(run: Run, scores: Scores | None, data: Data, epochs: Sequence[Epoch]) -> None:
@@ -50,7 +67,8 @@ def print_result(run: Run, scores: Scores | None, data: Data, epochs: Sequence[E
     waited = sum(epoch.waited for epoch in epochs) / max(sum(epoch.seconds for epoch in epochs), 1e-9)
     length = f"{run.history.seconds:.0f} s for {counted(len(rows), 'epoch')}"
     waiting = f"{waited:.1%} of the training waiting for pictures"
-    print(f"\nbest mIoU {best.miou:.2%} in epoch {best.epoch}; {length}, {waiting}")
+    part = "" if scores_outlines(data) else f" on {data.labelled[1]:.1%} of the validation pixels"
+    print(f"\nbest mIoU {best.miou:.2%}{part} in epoch {best.epoch}; {length}, {waiting}")
     print(f"checkpoint  {folder / 'best.pth'}")
     print(f"pictures    {folder / 'train_batch.png'}, val_epoch.png, loss.png, miou.png")
     print("next        score it, then look at a picture:")

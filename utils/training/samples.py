@@ -15,6 +15,7 @@ from utils.core.processes import processes_here, this_process
 from utils.core.signals import leave_signals
 from utils.images.arrays import to_channels
 from utils.images.letterbox import letterbox, letterbox_mask
+from utils.images.masks import is_partly_annotated
 from utils.images.normalisation import stretch, to_tensor
 from utils.images.palette import IGNORE_INDEX
 from utils.images.plots import draw_samples
@@ -116,7 +117,12 @@ class SegmentationDataset(Dataset):
             image, mask = letterbox_pair(image, mask, self.box)
             if objects is not None:
                 objects = letterbox_mask(torch.from_numpy(objects), self.box).numpy()
-        return (image, mask, self.border.of_picture(number, mask, objects)) if self.border else (image, mask)
+        if not self.border:
+            return image, mask
+        if is_partly_annotated(np.count_nonzero(mask != IGNORE_INDEX), mask.size):
+            # Edges of strokes are no borders.
+            return image, mask, np.zeros(mask.shape, np.float32)
+        return image, mask, self.border.of_picture(number, mask, objects)
 
 
 def shrink(divisor: int, image: np.ndarray, *others: np.ndarray) -> tuple[np.ndarray, ...]:

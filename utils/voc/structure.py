@@ -6,9 +6,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from utils.images.masks import is_partly_annotated
 from utils.images.palette import IGNORE_INDEX
-from utils.images.reading import read_mask
+from utils.images.reading import read_image, read_mask
 from utils.voc.folder import VocFolder
+from utils.voc.strokes import complete
 
 MASKS = 32  # that are measured, spread evenly over the training pictures
 SPECK = 20  # pixels: smaller parts are not counted
@@ -36,6 +38,8 @@ def measure_structures(folder: VocFolder, names: Sequence[str]) -> dict[int, Str
     found: dict[int, list[tuple[float, float, float]]] = {}
     for number in np.unique(np.linspace(0, len(names) - 1, min(MASKS, len(names))).round().astype(int)):
         mask = read_mask(folder.mask_path(names[number]))
+        if is_partly_annotated(np.count_nonzero(mask != IGNORE_INDEX), mask.size):
+            mask = complete(read_image(folder.image_path(names[number])), mask)
         for value in np.unique(mask[mask != IGNORE_INDEX]).tolist():
             found.setdefault(value, []).append(measure(mask == value))
     return {value: Structure(*np.median(rows, axis=0).tolist()) for value, rows in found.items()}

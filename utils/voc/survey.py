@@ -13,13 +13,16 @@ from utils.core.console import UserError, counted, progress, warn
 from utils.core.files import write_lines
 from utils.core.threads import map_ahead
 from utils.images.arrays import check_channels, count_channels, is_gray, is_photo, to_channels
+from utils.images.masks import is_partly_annotated
 from utils.images.normalisation import Normalisation, Range, stretch
+from utils.images.palette import IGNORE_INDEX
 from utils.images.reading import find_unread, read_image, read_mask
 from utils.voc.folder import VocFolder, check_size
 from utils.voc.names import list_some
 from utils.voc.orientation import GRID, Asymmetry, count_places, measure_asymmetry
+from utils.voc.strokes import complete
 
-FORMAT = 3  # of dataset.json
+FORMAT = 4  # of dataset.json
 THREADS = min(32, (os.cpu_count() or 1) + 4)  # of reading, because decoding releases Python's lock
 BAND = 1 << 22  # pixels whose luminance is computed at once, which bounds the memory for large pictures
 
@@ -30,7 +33,7 @@ class PairRecord:
 
     channels: of the picture's file; moments: (C + 1, 2) int64, sum and sum of squares of each channel (C is 3
     for gray, too) and of the luminance; zeros for 16 bits, whose values are stretched by a range that depends
-    on the other pictures. places: `count_places` of `values`.
+    on the other pictures. places: `count_places` of `values`, in masks of strokes after `complete`.
     """
 
     name: str
@@ -41,6 +44,20 @@ class PairRecord:
     bits: int
     moments: np.ndarray = field(repr=False)
     places: np.ndarray = field(repr=False)
+
+    @property
+    def pixels(self) -> int:
+        return self.size[0] * self.size[1]
+
+    @property
+    def labelled(self) -> int:
+        """Pixels that are not 255."""
+        return self.pixels - self.values.get(IGNORE_INDEX, 0)
+
+    @property
+    def is_strokes(self) -> bool:
+        """Whether the mask is strokes, points or the like: `is_partly_annotated`."""
+        return is_partly_annotated(self.labelled, self.pixels)
 
     @property
     def counts(self) -> np.ndarray:
@@ -85,6 +102,11 @@ class Survey:
 def find_asymmetry(records: Sequence[PairRecord]) -> Asymmetry:
     """How much the places of the classes change when these pictures are mirrored or turned."""
     return measure_asymmetry([dict(zip(one.values, one.places, strict=True)) for one in records])
+
+
+def labelled_share(records: Sequence[PairRecord]) -> float:
+    """Of the pixels of these masks, those that are not 255."""
+    return sum(one.labelled for one in records) / max(sum(one.pixels for one in records), 1)
 
 
 def survey_pairs(folder: VocFolder, train: Sequence[str], others: Sequence[str] = ()) -> Survey:
@@ -142,7 +164,7 @@ def make_record(name: str, image: np.ndarray, mask: np.ndarray) -> tuple[PairRec
     if image.dtype == np.uint8:
         moments = counts[:-1] @ np.stack([np.arange(256), np.arange(256) ** 2], axis=1)
     kind = is_gray(image), count_channels(image), 8 * image.itemsize
-    places = count_places(mask, list(values))
+    places = count_places(complete(image, mask), list(values))
     return PairRecord(name, image.shape[:2], values, *kind, moments, places), counts
 
 
@@ -182,7 +204,7 @@ def summarise_pictures(records: Sequence[PairRecord], counts_16bit: np.ndarray) 
         for row, counts, each in zip(moments, counts_16bit, ranges, strict=False):
             values = stretch(np.arange(65536, dtype=np.uint16), each) / 65535
             row += counts @ np.stack([values, values**2], axis=1)
-    pixels = sum(height * width for height, width in (record.size for record in records))
+    pixels = sum(record.pixels for record in records)
     return PictureStatistics(channels, limits, pixels, moments)
 
 
