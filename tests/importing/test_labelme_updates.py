@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 from labelme_cases import squares
-from labelme_content import HEIGHT, WIDTH, box, labelme_content, picture_bytes, write_json
+from labelme_content import HEIGHT, WIDTH, box, labelme_content, picture_bytes, shape_entry, write_json
 from labelme_sets import assert_mask, convert, draw
 from refusal import codes_and_paths, refused
 from scripts import ROOT, run, snapshot
@@ -274,3 +274,23 @@ def test_interruption_is_completed_by_the_same_command(tmp_path, folder, monkeyp
     assert_mask(folder, "b", squares(c1=(0, 5)))
     assert sorted(VocFolder(folder.root).images) == ["a", "b"]
     assert folder.read_split("train") == ["a", "b"]
+
+
+def test_strokes_leave_the_rest_unlabelled_which_later_conversions_remember(tmp_path):
+    line = shape_entry("cell", [[2, 5], [12, 5]], "line")
+    point = shape_entry("_background_", [[25, 12]], "point")
+    draw(tmp_path, "a", line, point)
+    result = convert(tmp_path, unlabelled="ignore", line_width=3)
+    expected = np.full((HEIGHT, WIDTH), 255, np.uint8)
+    folder = VocFolder(tmp_path / "voc")
+    mask = read_mask(folder.mask_path("a"))
+    assert mask[5, 7] == 1 and mask[12, 25] == 0
+    assert {*np.unique(mask).tolist()} == {0, 1, 255}
+    assert (mask[:, 7] == 1).sum() == 3
+    assert (mask != expected).sum() == result.pixel_counts[:2].sum() < 60
+    assert convert(tmp_path).outcomes == {"a": "unchanged"}
+    draw(tmp_path, "b", line, place="outlines")
+    convert(tmp_path, "outlines")
+    assert 255 not in read_mask(folder.mask_path("b"))
+    assert convert(tmp_path, unlabelled="background").outcomes == {"a": "updated"}
+    assert 255 not in read_mask(folder.mask_path("a"))

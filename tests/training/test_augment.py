@@ -278,10 +278,18 @@ def test_half_of_the_crops_are_centred_on_a_class_where_asked():
         return np.mean([(crop == value).any() for crop in crops])
 
     # 61 × 61 of 169 × 269 places show some of the object; of the crops that are centred on a class, half
-    # are on it.
-    assert share(0.0, 3) == pytest.approx(0.08, abs=0.04)
+    # are on it. So are half of those that would show nothing but 255, 69 of 269 places.
+    assert share(0.0, 3) == pytest.approx(0.08 + 0.54 * 69 / 269, abs=0.06)
     assert share(1.0, 3) == pytest.approx(0.54, abs=0.08)
     assert share(1.0, 255) < share(0.0, 255)
+
+
+def test_every_crop_shows_some_of_a_stroke_in_a_large_picture():
+    mask = np.full((900, 1200), 255, np.uint8)
+    mask[700:703, 40:60], mask[100, 900] = 1, 0
+    crops = [augment(mask, mask, (32, 32), replace(NONE, turn=True), rng(seed))[1] for seed in range(40)]
+    assert all((crop != 255).any() for crop in crops)
+    assert any((crop == 1).any() for crop in crops)
 
 
 @pytest.mark.parametrize("value", [0, 255])
