@@ -1,14 +1,18 @@
 """Helpers of the script tests: small VOC folders, tiny networks, scripts started as a user starts them."""
 
+import ast
+import inspect
+import io
 import os
 import runpy
 import subprocess
 import sys
+import tokenize
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import pytest
@@ -58,6 +62,29 @@ def run_here(monkeypatch: pytest.MonkeyPatch, script: str, *arguments: object) -
     except SystemExit as end:
         return end.code or 0
     return 0
+
+
+def flags_of_settings(settings: type) -> dict[str, str]:
+    """The comment of every field of a dataclass of settings, of its base and of those in it, by its flag."""
+    found = flags_of_settings(settings.__base__) if is_dataclass(settings.__base__) else {}
+    source = inspect.getsource(settings)
+    lines, hints = source.splitlines(), get_type_hints(settings)
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    comments = {
+        token.start[0]: token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT
+    }
+    for node in ast.parse(source).body[0].body:
+        if isinstance(node, ast.AnnAssign) and is_dataclass(hints[node.target.id]):
+            found |= flags_of_settings(hints[node.target.id])
+        elif isinstance(node, ast.AnnAssign):
+            own = [comments[line] for line in range(node.lineno, node.end_lineno + 1) if line in comments]
+            above = node.lineno - 1
+            if not own and lines[above - 1].lstrip().startswith("#"):
+                own = [comments[above]]
+            found[f"--{node.target.id.replace('_', '-')}"] = " ".join(own)
+            if "Suppress" in ast.unparse(node.annotation):
+                del found[f"--{node.target.id.replace('_', '-')}"]
+    return found
 
 
 def make_voc(

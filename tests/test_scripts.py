@@ -1,51 +1,23 @@
 """What all scripts have in common, and one way through them as a user goes it."""
 
-import ast
 import csv
 import importlib
 import inspect
-import io
 import re
 import shlex
 import sys
-import tokenize
-from dataclasses import is_dataclass
 from pathlib import Path
-from typing import get_type_hints
 
 import numpy as np
 import pytest
 import torch
-from scripts import ROOT, SCRIPTS, make_voc, recode, run, run_here, snapshot, start
+from scripts import ROOT, SCRIPTS, flags_of_settings, make_voc, recode, run, run_here, snapshot, start
 
 from utils.core.console import REMEDIES, run_script
 from utils.core.files import write_lines
 from utils.images.reading import read_mask
 
 SEEDS = ["get_miou.py", "json_to_dataset.py", "predict.py", "train.py", "voc2unet.py"]
-
-
-def comments_of_settings(settings):
-    """The comment of every field of a dataclass of settings, of its base and of those in it, by its flag."""
-    found = comments_of_settings(settings.__base__) if is_dataclass(settings.__base__) else {}
-    source = inspect.getsource(settings)
-    lines, hints = source.splitlines(), get_type_hints(settings)
-    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-    comments = {
-        token.start[0]: token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT
-    }
-    for node in ast.parse(source).body[0].body:
-        if isinstance(node, ast.AnnAssign) and is_dataclass(hints[node.target.id]):
-            found |= comments_of_settings(hints[node.target.id])
-        elif isinstance(node, ast.AnnAssign):
-            own = [comments[line] for line in range(node.lineno, node.end_lineno + 1) if line in comments]
-            above = node.lineno - 1
-            if not own and lines[above - 1].lstrip().startswith("#"):
-                own = [comments[above]]
-            found[f"--{node.target.id.replace('_', '-')}"] = " ".join(own)
-            if "Suppress" in ast.unparse(node.annotation):
-                del found[f"--{node.target.id.replace('_', '-')}"]
-    return found
 
 
 def test_scripts_are_found():
@@ -57,7 +29,7 @@ def test_help_explains_every_flag(script, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "100")
     assert run_here(monkeypatch, script, "--help") == 0
     words = " ".join(capsys.readouterr().out.replace("│", " ").split())
-    settings = comments_of_settings(importlib.import_module(Path(script).stem).Config)
+    settings = flags_of_settings(importlib.import_module(Path(script).stem).Config)
     assert settings
     for flag, comment in settings.items():
         assert len(comment) > 3, f"{flag} has no comment"
@@ -68,7 +40,7 @@ def test_help_explains_every_flag(script, monkeypatch, capsys):
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_what_helps_when_memory_runs_out_is_advice_for_this_script(script, monkeypatch, capsys):
     module = importlib.import_module(Path(script).stem)
-    flags = comments_of_settings(module.Config)
+    flags = flags_of_settings(module.Config)
     for remedy in getattr(module, "REMEDIES", REMEDIES).values():
         assert set(re.findall(r"(?<!run )--[a-z-]+", remedy)) <= flags.keys()
 
