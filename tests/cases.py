@@ -73,6 +73,12 @@ def draw_jpeg_masks(folder: VocFolder) -> None:
         save_as(folder.mask_path(name), np.kron(MASK > 0, np.full((8, 8), 255, np.uint8)), "JPEG")
 
 
+def draw_jpeg_among_black_white(folder: VocFolder) -> None:
+    draw(folder, every(draw_areas(0, 255)))
+    folder.mask_path("b").unlink()
+    save_as(folder.masks_dir / "b.jpg", draw_areas(0, 255), "JPEG")
+
+
 def draw(folder: VocFolder, masks: dict[str, np.ndarray], names: bool = True) -> None:
     """Other masks, as they are given, and pictures of their sizes."""
     for name, mask in masks.items():

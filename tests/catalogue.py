@@ -97,6 +97,11 @@ CODING = [
     Row(
         "JPEG", c.draw_jpeg_masks, says("mask-jpeg"), masks(*[np.kron(BINARY, np.ones((8, 8), np.uint8))] * 2)
     ),
+    Row(
+        "JPEG among masks in black and white",
+        c.draw_jpeg_among_black_white,
+        says("folder-faults", "mask-missing"),
+    ),
     Row("16 bits", c.save_mask(MASK.astype(np.uint16)), says("mask-16-bit", "mask-channels"), masks()),
     Row(
         "black and white",

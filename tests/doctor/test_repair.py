@@ -45,6 +45,39 @@ def test_masks_that_are_no_png(folder, ending):
     assert np.array_equal(read_mask(folder.mask_path("a")), MASK)
 
 
+@pytest.mark.parametrize("mapping", ["0:0,255:1", "0:1,255:0"])
+def test_every_command_reads_a_jpeg_among_masks_in_black_and_white(folder, mapping):
+    drawing = np.kron(MASK > 0, np.full((8, 8), 255, np.uint8))
+    for name in "abc":
+        write_image(folder.images_dir / f"{name}.png", noise(name, 24, 32))
+        save_as(folder.mask_path(name), drawing)
+    folder.mask_path("b").unlink()
+    save_as(folder.masks_dir / "b.jpg", drawing, "JPEG")
+    proposed = find_fault(folder).remedy
+    # What is typed by heart leads to the same command.
+    error = find_fault(folder, map=mapping)
+    assert error.remedy.endswith(command(folder, f"--map {mapping} --nearest 60"))
+    lines = [line for line in proposed.splitlines() if f"--map {mapping}" in line]
+    assert lines
+    obey(folder, lines[-1][lines[-1].index("python ") :].partition("   ")[0])
+    for name in "abc":
+        expected = np.array([*parse_map(mapping)[[0, 255]]])[(drawing > 0).astype(int)]
+        np.testing.assert_array_equal(read_mask(folder.mask_path(name)), expected)
+
+
+def test_jpegs_and_colors_that_the_chosen_reading_cannot_take_have_a_remedy(folder):
+    save_as(folder.masks_dir / "b.jpg", np.kron(MASK > 0, np.full((8, 8), 255, np.uint8)), "JPEG")
+    folder.mask_path("b").unlink()
+    write_image(folder.images_dir / "b.png", noise("b", 24, 32))
+    write_lines(folder.class_names_path, CLASS_NAMES[:2])
+    assert find_fault(folder, instances=True).remedy == "export it as PNG from the program that drew it"
+    (folder.masks_dir / "b.jpg").unlink()
+    add(folder, "b", None)
+    save_as(folder.mask_path("b"), voc_palette()[MASK])
+    write_lines(folder.class_names_path, CLASS_NAMES)
+    assert find_fault(folder, map="0:0,1:1").remedy == "export it in the coding of the other masks"
+
+
 def test_size_that_nothing_explains(folder):
     write_mask(folder.mask_path("b"), MASK.T)
     error = find_fault(folder, fix=True)

@@ -56,4 +56,42 @@ def test_few_smooth_colors_are_edges_too(tmp_path):
         check(folder)
     assert caught.value.code == "mask-colors"
     assert "drawn areas: " in caught.value.remedy and "--nearest" in caught.value.remedy
-    assert "128 0 0" not in caught.value.remedy
+    drawn, edges = caught.value.remedy.split("; smooth edges: ")
+    assert "128 0 0" in edges and "128 0 0" not in drawn
+
+
+def test_rare_blends_are_edges_too(tmp_path):
+    """Two colors of a few pixels between drawn ones; blue is rare as well, but between none."""
+    folder, drawings = make_pairs(tmp_path / "voc", 4), {}
+    for index, path in enumerate(sorted(folder.masks_dir.iterdir())):
+        save_as(folder.image_path(path.stem), np.full((64, 64), index, np.uint8))
+        drawing = np.zeros((64, 64, 3), np.uint8)
+        drawing[8:28, 8:28], drawing[36:56, 36:56] = (255, 0, 0), (0, 255, 0)
+        if index == 0:
+            drawing[8, 10:14], drawing[36, 40:44], drawing[2, 60] = (127, 0, 0), (0, 128, 0), (0, 0, 255)
+        drawings[path.name] = drawing
+        save_as(path, drawing)
+    with pytest.raises(UserError) as caught:
+        check(folder)
+    purpose = caught.value.remedy.partition("per class")[2]
+    drawn, edges = purpose.split("; smooth edges: ")
+    assert {"255 0 0", "0 255 0", "0 0 0", "0 0 255"} <= {*re.findall(r"\d+ \d+ \d+", drawn)}
+    assert {*re.findall(r"\d+ \d+ \d+", edges)} == {"127 0 0", "0 128 0"}
+    table = tmp_path / "colors.txt"
+    write_lines(table, [*LINES[:2], "0 255 0 b", "0 0 255 c"])
+    check(folder, colors=str(table), nearest=int(re.search(r"--nearest (\d+)", caught.value.remedy)[1]))
+    for name, drawing in drawings.items():
+        expected = np.select([drawing[..., 0] > 127, drawing[..., 1] > 127, drawing[..., 2] > 127], [1, 2, 3])
+        np.testing.assert_array_equal(read_mask(folder.masks_dir / name), expected)
+
+
+def test_thin_lines_in_a_mixed_color_may_be_a_class(tmp_path):
+    folder = make_pairs(tmp_path / "voc", 2)
+    for index, path in enumerate(sorted(folder.masks_dir.iterdir())):
+        save_as(folder.image_path(path.stem), np.full((64, 64), index, np.uint8))
+        drawing = np.zeros((64, 64, 3), np.uint8)
+        drawing[8:28, 8:28], drawing[40:42] = (254, 0, 0), (127, 0, 0)
+        save_as(path, drawing)
+    with pytest.raises(UserError) as caught:
+        check(folder)
+    assert "127 0 0" in caught.value.remedy and "smooth edges" not in caught.value.remedy

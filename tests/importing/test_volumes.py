@@ -5,6 +5,7 @@ import json
 import nibabel
 import numpy as np
 import pytest
+from doctor_folder import check
 from refusal import refused
 from scripts import save_as
 
@@ -57,6 +58,20 @@ def test_nnunet_as_nibabel_reads_it(tmp_path, capsys):
     output = capsys.readouterr().out
     assert "6 pictures: 0 files written, 13 there already" in output
     assert '--group "^.*_"' in output
+
+
+def test_slices_of_one_volume_are_not_split_at_random_without_a_word(tmp_path, capsys):
+    save(tmp_path / "in" / "scan.nii.gz", np.tile(HU, (1, 1, 2)))
+    save(tmp_path / "in" / "scan_seg.nii.gz", np.tile(LABELS, (1, 1, 2)))
+    folder = convert(tmp_path)
+    capsys.readouterr()
+    check(folder)
+    said = capsys.readouterr().err
+    assert "slices of one volume (scan.nii.gz)" in said
+    assert "--split contiguous --overwrite" in said
+    check(folder, split_by="contiguous", overwrite=True)
+    assert "one volume" not in capsys.readouterr().err
+    assert folder.read_split("val") == ["scan_005"]
 
 
 def test_official_test_cases_stay_apart(tmp_path):

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Container, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -42,6 +43,7 @@ def check_values(
     class_names: None where there is no class_names.txt. Faults that another one's command mends are left out.
     """
     reports, counts, photographs = examination.reports, examination.counts, set()
+    repair = _judge_jpegs(examination, repair)
     if repair.from_originals:
         coding = _check_result(examination, class_names, repair)
         faults = examination.faults + examination.forms + coding
@@ -62,15 +64,27 @@ def check_values(
     return faults + _check_single_values(examination, repair, photographs)
 
 
+def _list_coded(examination: Examination, code: str) -> list[CodedMaskError]:
+    return [e for e in examination.faults if isinstance(e, CodedMaskError) and e.code == code]
+
+
+def _judge_jpegs(examination: Examination, repair: MaskRepair) -> MaskRepair:
+    """Say what to do with masks in JPEG files. The repair whose commands read these too."""
+    plain = [report.evidence for report in examination.reports if report.evidence]
+    nearest = judge_smeared(_list_coded(examination, "mask-jpeg"), plain, repair)
+    if _list_coded(examination, "mask-colors"):
+        return repair
+    return replace(repair, settings=replace(repair.settings, nearest=nearest))
+
+
 def _judge(examination: Examination, repair: MaskRepair) -> tuple[list[UserError], list[UserError]]:
     """Faults of the coding, and the other faults of the examination that they do not explain."""
     plain = [report.evidence for report in examination.reports if report.evidence]
     coded = [error for error in examination.faults if isinstance(error, CodedMaskError)]
     others = [error for error in examination.faults if not isinstance(error, CodedMaskError)]
-    by_code = {code: [one for one in coded if one.code == code] for code in ("mask-colors", "mask-jpeg")}
-    deep = [error for error in coded if error.code == "mask-16-bit"]
-    smeared, colored = by_code["mask-jpeg"], [e for e in by_code["mask-colors"] if not e.evidence.photograph]
-    judge_smeared(smeared, plain, repair)
+    by_code = {code: _list_coded(examination, code) for code in ("mask-colors", "mask-16-bit")}
+    deep, colored = by_code["mask-16-bit"], [e for e in by_code["mask-colors"] if not e.evidence.photograph]
+    smeared = [error for error in coded if error.code not in by_code]
     judge_colors(colored, repair)
     masks = plain + [error.evidence for error in deep]
     photographs = judge_photographs(find_beyond(masks + [e.evidence for e in by_code["mask-colors"]], repair))
@@ -111,7 +125,7 @@ def _check_indices(
     faults = []
     for some in [records] if looks_like_0_255(counts) else suspects:
         try:
-            check_classes(repair.folder, some, names)
+            check_classes(repair.folder, some, names, repair.settings.nearest)
         except UserError as error:
             faults.append(error)
     return faults

@@ -20,10 +20,10 @@ from utils.voc.colors import (
     BLACK_WHITE,
     BUILT_IN,
     WHITE,
-    are_mixtures,
     color_shares,
     color_text,
     farthest,
+    find_mixtures,
     keeps_to_colors,
     main_colors,
     unpack,
@@ -36,6 +36,7 @@ MAP_ENTRIES = 24  # more classes than this are named in class_names.txt rather t
 NO_CLASSES = "so many values look like numbers of objects or a depth map: --instances of voc2unet.py if each "
 NO_CLASSES += "number is one object, else export class indices 0, 1, 2, …"
 SMOOTH_COLORS = 8  # more colors than this beside those of areas are smooth edges
+RARE = 0.005  # share of the pixels up to which one or two mixtures of drawn colors are smooth edges
 GRAY_STEP = 64  # values below 255 that reach this far are gray levels, so that 255 is one of them
 
 
@@ -188,15 +189,32 @@ def judge_colors(errors: Sequence[CodedMaskError], repair: MaskRepair) -> None:
         repair.settings.nearest or settings.get("nearest", 0),
         f"for each of the colors {shown}",
     )
-    drawn = find_areas([error.evidence for error in errors], colors)
-    mixed = len(colors) > len(drawn) + SMOOTH_COLORS or are_mixtures(set(colors) - set(drawn), drawn)
-    if not tables and drawn and mixed:
+    drawn, edges = split_edges([error.evidence for error in errors], colors)
+    if not tables and drawn and edges:
         # Smooth edges: a line for each of their colors would make classes of them.
-        nearest = max(nearest, farthest(colors, drawn))
-        purpose = f"per class (drawn areas: {list_some([color_text(color) for color in drawn], 8)})"
+        others = [one for one, _ in colors.most_common() if one not in edges]
+        nearest = max(nearest, farthest(edges, others))
+        what = "drawn areas" + " and rare colors" * (len(others) > len(drawn))
+        purpose = f"per class ({what}: {list_some([color_text(color) for color in others], 8)}"
+        purpose += f"; smooth edges: {list_some([color_text(color) for color in edges], 4)})"
     remedy = repair.color_command(tables, purpose, nearest)
     for error in errors:
         error.remedy = remedy
+
+
+def split_edges(masks: Sequence[Evidence], colors: Counter) -> tuple[list[int], list[int]]:
+    """The packed colors of drawn areas among `colors`, which count the pixels of all masks; those of edges.
+
+    A few colors are those of edges if they are mixtures of drawn ones, and rare or some. Many always are.
+    """
+    drawn = find_areas(masks, colors)
+    rest = [one for one, _ in colors.most_common() if one not in drawn]
+    if len(rest) > SMOOTH_COLORS:
+        return drawn, rest
+    inner = sum((Counter(mask.inner) for mask in masks), Counter())
+    edges = [one for one in find_mixtures(rest, drawn) if inner[one] < SOLID * colors[one]]
+    rare = sum(colors[one] for one in edges) <= RARE * colors.total()
+    return drawn, edges if rare or len(edges) >= 3 else []
 
 
 def find_areas(masks: Sequence[Evidence], colors: Counter) -> list[int]:
@@ -217,13 +235,17 @@ def fitting_tables(colors: Sequence[int], repair: MaskRepair) -> list[str]:
     return [BLACK_WHITE] if BLACK_WHITE in fitting else fitting
 
 
-def judge_smeared(errors: Sequence[CodedMaskError], others: Sequence[Evidence], repair: MaskRepair) -> None:
-    """Give errors of JPEGs the command that takes the nearest value or color, if all masks allow it."""
+def judge_smeared(errors: Sequence[CodedMaskError], others: Sequence[Evidence], repair: MaskRepair) -> int:
+    """Give errors of JPEGs the command that takes the nearest value or color, if all masks allow it.
+
+    Returns the --nearest that the map of the other masks needs to read these too.
+    """
     counts: Counter = Counter()
     for error in errors:
         counts.update(error.counts)
+    chosen, usual = repair.settings, repair.settings.nearest
     if not counts:
-        return
+        return usual
     pooled = dict(counts.most_common())
     colors, export = main_colors(pooled), "export it as PNG from the program that drew it"
     gray = all(len(set(unpack(color))) == 1 for color in counts)
@@ -231,19 +253,22 @@ def judge_smeared(errors: Sequence[CodedMaskError], others: Sequence[Evidence], 
     values = [255 if level > 247 else level * (level > 8) for level in levels]
     if gray:
         mapping = ",".join(f"{value}:{index}" for index, value in enumerate(values))
-        command = repair.command(map=repair.settings.map or mapping, nearest=60)
+        command = repair.command(map=chosen.map or mapping, nearest=60)
         fits = len(values) > 1 and {value for mask in others for value in mask.pixels} <= {*values}
+        fits = fits and (not chosen.map or {*values} <= named_values(chosen.map)) and not chosen.colors
     else:
         known = [name for name, table in BUILT_IN.items() if table.class_names == repair.class_names]
-        chosen = repair.settings.colors
         purpose = f"per class (most frequent: {', '.join(map(color_text, colors))})"
-        command, fits = repair.color_command([chosen] if chosen else known, purpose, nearest=60), True
+        tables = [chosen.colors] if chosen.colors else known
+        command, fits = repair.color_command(tables, purpose, nearest=60), not chosen.map
+    fits, drawn = fits and not chosen.instances, False
     for error in errors:
         error.remedy = export
         if not keeps_to_colors(error.counts, colors):
             error.code, error.remedy = "mask-photograph", "put the mask there: a picture is in its place"
         elif fits:
-            error.remedy = f"{export}, or take the nearest value or color: {command}"
+            drawn, error.remedy = True, f"{export}, or take the nearest value or color: {command}"
+    return max(usual, 60) if drawn and gray else usual
 
 
 def judge_palettes(

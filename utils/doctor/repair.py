@@ -50,13 +50,15 @@ class Pair:
 
 
 class CodedMaskError(UserError):
-    """A mask whose coding the folder as a whole explains: colors, JPEG or 16 bits. The remedy comes later.
+    """A mask whose coding the folder as a whole explains: colors, JPEG or 16 bits.
+
+    Its remedy here is for masks that are read as the settings say; without these, another one comes later.
 
     counts: packed colors and their pixels, the most frequent first; none for 16 bits.
     """
 
     def __init__(self, code: str, found: str, evidence: Evidence, counts: dict[int, int]):
-        super().__init__(code, evidence.path, found, EXPECTED, "")
+        super().__init__(code, evidence.path, found, EXPECTED, "export it in the coding of the other masks")
         self.evidence, self.counts = evidence, counts
 
 
@@ -102,6 +104,8 @@ class MaskRepair:
         settings = replace(self.settings, **changes)
         if settings.map or settings.colors or settings.instances or settings.resize:
             settings = replace(settings, fix=False)
+        if not (settings.map or settings.colors):
+            settings = replace(settings, nearest=0)
         return self.folder.doctor(changed_flags(settings))
 
     def color_command(self, tables: Sequence[str], purpose: str, nearest: int) -> str:
@@ -227,7 +231,7 @@ class MaskRepair:
             far = max(float(self.table.distances(color).min()) for color in unknown)
             found = f"colors that are not in {self.table.name}: {color_shares(unknown, mask.size)}"
             command = f"{self.command(nearest=int(np.ceil(far)))}   (the largest distance in this mask)"
-            remedy = f"add them to the table, or take the nearest color: {command}"
+            remedy = f"take the nearest color, as at smooth edges: {command}; or add them to the table"
             raise UserError("mask-color-unknown", path, found, EXPECTED, remedy)
         how = f", nearest {nearest}" * bool(nearest)
         reading.steps.append(f"colors → class indices by {self.table.name}{how}")

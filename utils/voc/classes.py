@@ -69,13 +69,19 @@ def offer_both(black: str, white: str, share: float, names: Sequence[str] | None
     return "\n            ".join(lines if share <= 0.5 else reversed(lines))
 
 
-def check_classes(folder: VocFolder, records: Sequence[PairRecord], class_names: Sequence[str]) -> None:
-    """Raises UserError if the masks are black and white, or if one holds a value that is no class index."""
+def check_classes(
+    folder: VocFolder, records: Sequence[PairRecord], class_names: Sequence[str], nearest: int = 0
+) -> None:
+    """Raises UserError if the masks are black and white, or if one holds a value that is no class index.
+
+    nearest: how near to black and white the values of other masks are, which a command has to read too.
+    """
     total = sum(record.counts for record in records)
     if looks_like_0_255(total):
         found = f"black and white masks: only the values 0 ({total[0]} pixels) and 255 ({total[255]} pixels)"
         expected = "class indices 0, 1, …, because 255 is ignored and class 0 alone teaches nothing"
-        commands = folder.doctor("--map 0:0,255:1"), folder.doctor("--map 0:1,255:0")
+        near = f" --nearest {nearest}" * bool(nearest)
+        commands = [folder.doctor(f"--map {text}{near}") for text in ("0:0,255:1", "0:1,255:0")]
         remedy = offer_both(*commands, float(total[255] / total.sum()), class_names)
         raise UserError("masks-black-white", folder.masks_dir, found, expected, remedy)
     if looks_mixed([record.values for record in records], folder):

@@ -149,16 +149,17 @@ def farthest(found: Iterable[int], colors: Sequence[int]) -> int:
     return int(np.ceil(np.min(apart, axis=0).max()))
 
 
-def are_mixtures(found: Iterable[int], colors: Sequence[int], distance: float = 3) -> bool:
-    """Whether three packed colors or more are found, each between two of `colors`, as at smooth edges."""
-    values = np.array([unpack(color) for color in found], np.float64).reshape(-1, 3)
+def find_mixtures(found: Iterable[int], colors: Sequence[int], distance: float = 3) -> list[int]:
+    """Those of the packed colors found that are between two of `colors`, as at smooth edges."""
+    listed = [*found]
+    values = np.array([unpack(color) for color in listed], np.float64).reshape(-1, 3)
     ends = [np.array(unpack(color), np.float64) for color in colors]
     apart = np.full(len(values), np.inf)
     for one, other in combinations(ends, 2):
         line = other - one
         share = np.clip((values - one) @ line / (line @ line), 0, 1)
         apart = np.minimum(apart, np.linalg.norm(values - one - share[:, None] * line, axis=1))
-    return len(values) >= 3 and bool((apart <= distance).all())
+    return [color for color, far in zip(listed, apart, strict=True) if far <= distance]
 
 
 def keeps_to_colors(counts: dict[int, int], colors: list[int], distance: float = 14) -> bool:

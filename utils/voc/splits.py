@@ -12,7 +12,7 @@ import tyro
 from annotated_types import Ge, Lt
 
 from utils.core.console import UserError, counted, note, warn
-from utils.core.files import remove
+from utils.core.files import read_record, remove
 from utils.images.palette import IGNORE_INDEX
 from utils.voc.drawing import Kind, draw, draw_folds, group_keys, join_groups, sizes_of
 from utils.voc.folder import VocFolder
@@ -96,7 +96,7 @@ def plan_splits(
             copied = counted(left_out, "pair")
             plan.lines.append(f"         {copied} in no split: copies of pictures that are kept for the test")
         if settings.group is None and settings.split_by != "contiguous":
-            _hint_at_groups(names)
+            _hint_at_groups(folder, names)
     _warn_about_copies(plan, settings, copies, "val")
     _warn_about_copies(plan, settings, copies, "test")
     if settings.folds:
@@ -104,14 +104,30 @@ def plan_splits(
     return plan
 
 
-def _hint_at_groups(names: Sequence[str]) -> None:
-    """Tell of --group where names share stems, as scan1_001 and scan1_002 do."""
+def _hint_at_groups(folder: VocFolder, names: Sequence[str]) -> None:
+    """Tell of --group where names share stems, as scan1_001 and scan1_002 do; of slices of one volume."""
+    volumes = find_volumes(folder, names)
+    if volumes and len(volumes) == 1:
+        what = f"the pictures are slices of one volume ({volumes[0]}), and neighbours look alike"
+        remedy = f"{folder.doctor('--split contiguous --overwrite')} keeps them together"
+        warn(f"{what}: a random split makes scores too good; {remedy}")
+        return
     stems = [re.search(GROUP_HINT, name) for name in names]
     sizes = Counter(stem[0] for stem in stems if stem)
     if all(stems) and 1 < len(sizes) <= len(names) / 2:
         stem, size = sizes.most_common(1)[0]
         found = f"{len(sizes)} stems in {len(names)} names, such as {stem} in {size} of them"
         note(f'{found}. If a stem is one scan, patient or film, keep it on one side: --group "{GROUP_HINT}"')
+
+
+def find_volumes(folder: VocFolder, names: Sequence[str]) -> list[str]:
+    """Files that more than one picture each was made of, if all pictures were, by import_record.json."""
+    record = read_record(folder.root / "import_record.json")
+    sources = {Path(key).stem: known for key, known in record.items() if key.startswith("JPEGImages/")}
+    found = [sources.get(name, {}) for name in names]
+    counts = Counter((known.get("from"), known.get("file", "")) for known in found)
+    slices = all(found) and min(counts.values(), default=0) > 1
+    return [file for _, file in counts] if slices else []
 
 
 def _keep_splits(plan: SplitPlan, known: set[str]) -> None:
