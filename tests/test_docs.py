@@ -121,7 +121,7 @@ def test_links_and_anchors_lead_somewhere(path):
 
 def test_pictures_are_small_and_used():
     used = {(path.parent / target).resolve() for path in PAGES for target in links(path)}
-    for picture in (DOCS / "pictures").iterdir():
+    for picture in filter(Path.is_file, (DOCS / "pictures").rglob("*")):
         assert picture.stat().st_size <= PICTURE_BYTES, picture.name
         assert picture.resolve() in used, f"no page shows {picture.name}"
 
