@@ -19,6 +19,7 @@ from utils.training.border_weights import BorderWeights
 from utils.training.data import Data, load_data
 from utils.training.samples import (
     EpochBatches,
+    Key,
     SegmentationDataset,
     collate,
     make_loader,
@@ -104,7 +105,7 @@ def test_a_class_without_training_pixels_is_a_warning(voc_folder, capsys):
     ],
 )
 def test_crops_are_no_larger_than_the_largest_picture(sizes, wanted, stride, expected):
-    data = Data(None, [], [], [], sizes, [], np.zeros(2), None, None, {})
+    data = Data(None, [], [], [], sizes, [], np.zeros(2), None, None, {}, {})
     assert data.fit_crop(wanted, stride) == expected
 
 
@@ -113,7 +114,9 @@ def test_crops_are_no_larger_than_the_largest_picture(sizes, wanted, stride, exp
     [([(64, 64)], (64, 64), 1), ([(512, 512)], (256, 256), 4), ([(9, 9)], (32, 32), 1)],
 )
 def test_crops_cover_a_picture_about_once(sizes, crop, expected):
-    assert Data(None, [], [], [], sizes, [], np.zeros(2), None, None, {}).crops_per_picture(crop) == expected
+    assert (
+        Data(None, [], [], [], sizes, [], np.zeros(2), None, None, {}, {}).crops_per_picture(crop) == expected
+    )
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -226,7 +229,8 @@ def test_an_epoch_visits_every_crop_once_in_even_batches(length, batch_size, see
     batches.epoch = epoch
     parts = list(batches)
     assert len(parts) == len(batches) == -(-length // batch_size)
-    assert sorted(key for part in parts for key in part) == list(range(epoch * length, (epoch + 1) * length))
+    numbers = [key.number for part in parts for key in part]
+    assert sorted(numbers) == list(range(epoch * length, (epoch + 1) * length))
     sizes = {len(part) for part in parts}
     assert max(sizes) <= batch_size
     assert max(sizes) - min(sizes) <= 1
@@ -239,7 +243,7 @@ def test_small_samples_are_means_of_the_picture_and_every_so_many_th_pixel_of_th
 ):
     dataset = crops(voc_folder(), ["cells_0"], crop=(64, 64), augmentation=STRENGTHS["none"])
     image, mask = dataset[0]
-    small, small_mask = dataset[(0, divisor)]
+    small, small_mask = dataset[Key(0, divisor)]
     means = torch.nn.functional.avg_pool2d(image.float(), divisor)
     assert small.shape[1:] == small_mask.shape == size
     assert (small - means).abs().max() <= 0.5
@@ -251,14 +255,45 @@ def test_keys_of_small_crops_name_the_divisor():
     batches = EpochBatches(6, 4, seed=0)
     whole = list(batches)
     batches.divisor = 2
-    assert list(batches) == [[(key, 2) for key in part] for part in whole]
+    assert list(batches) == [[key._replace(divisor=2) for key in part] for part in whole]
+
+
+def test_a_third_of_the_crops_show_classes_that_are_sought():
+    batches = EpochBatches(30, 7, seed=0, shows={1: [2, 4], 2: [], 3: [5]})
+    batches.epoch = 2
+    plain = [key for part in batches for key in part]
+    batches.sought = (1, 2, 3)
+    keys = [key for part in batches for key in part]
+    seeking = [key for key in keys if key.sought is not None]
+    assert len(seeking) == 10
+    assert {key.sought for key in seeking} == {1, 3}
+    assert all(key.number - 60 in {1: (2, 4), 3: (5,)}[key.sought] for key in seeking)
+    assert len(set(seeking)) == 10
+    assert [key for key in keys if key.sought is None] == [
+        key for key, other in zip(plain, keys, strict=True) if other.sought is None
+    ]
+    batches.sought = (2,)
+    assert [key for part in batches for key in part] == plain
+
+
+def test_a_sought_class_is_in_the_middle_of_the_crop(voc_folder):
+    folder = voc_folder()
+    mask = read_mask(folder.mask_path("cells_0"))
+    mask[:] = 0
+    mask[20:23, 30:33] = 1
+    write_mask(folder.mask_path("cells_0"), mask)
+    dataset = crops(folder, ["cells_0"], crop=(9, 9), augmentation=STRENGTHS["none"])
+    shown = [dataset[Key(0, 1, 1, draw)] for draw in range(5)]
+    assert all(crop[4, 4] == 1 for _, crop in shown)
+    assert len({crop.numpy().tobytes() for _, crop in shown}) > 1
+    assert torch.equal(dataset[Key(0, 1, 2, 0)][1], dataset[Key(0, 1, 2, 0)][1])
 
 
 def test_epochs_and_seeds_are_shuffled_differently():
     def order(seed: int, epoch: int) -> list[int]:
         batches = EpochBatches(50, 50, seed)
         batches.epoch = epoch
-        return [key % 50 for key in next(iter(batches))]
+        return [key.number % 50 for key in next(iter(batches))]
 
     orders = [order(0, 0), order(0, 1), order(1, 0), list(range(50))]
     assert all(a != b for i, a in enumerate(orders) for b in orders[:i])

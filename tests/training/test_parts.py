@@ -153,6 +153,8 @@ def test_processes_share_an_epoch(monkeypatch, length, batch_size, processes):
         monkeypatch.setenv("RANK", str(rank))
         shares.append(list(EpochBatches(length, batch_size, seed=3)))
     assert all(share for batches in shares for share in batches)
-    together = [[key for share in parts for key in share if key >= 0] for parts in zip(*shares, strict=True)]
+    together = [
+        [key for share in parts for key in share if key.number >= 0] for parts in zip(*shares, strict=True)
+    ]
     assert together == alone
-    assert sorted(key for keys in together for key in keys) == list(range(length))
+    assert sorted(key.number for keys in together for key in keys) == list(range(length))

@@ -54,11 +54,13 @@ folder = VocFolder(sys.argv[1])
 dataset = SegmentationDataset(folder, list(folder.images), 1)
 batches = make_loader(dataset, [[0]] * 500, 1, torch.device("cpu"))
 try:
-    for number, _ in enumerate(batches):
-        if number == 1:
-            os.kill(batches._iterator._workers[0].pid, signal.SIGKILL)
-except RuntimeError as error:
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # PyTorch's handler would raise once more
+    try:
+        for number, _ in enumerate(batches):
+            if number == 1:
+                os.kill(batches._iterator._workers[0].pid, signal.SIGKILL)
+    finally:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # PyTorch's handler would raise once more
+except RuntimeError as error:  # of the loop, or of the handler while the loop was left
     print(memory_error(error).code, flush=True)
     os._exit(0)
 """

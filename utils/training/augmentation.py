@@ -102,29 +102,36 @@ def split_augmentation(text: str) -> tuple[str, list[tuple[str, str]]]:
 
 
 def augment(
-    image: np.ndarray, mask: np.ndarray, size: Size, settings: Augmentation, rng: Rng, *weights: np.ndarray
+    image: np.ndarray,
+    mask: np.ndarray,
+    size: Size,
+    settings: Augmentation,
+    rng: Rng,
+    *weights: np.ndarray,
+    sought: int | None = None,
 ) -> tuple[np.ndarray, ...]:
     """A random crop of `size` (height, width), warped and changed in its gray values.
 
     image (H, W) or (H, W, C), uint8 or uint16; mask (H, W) uint8; weights (H, W) float32, if any. All come
     back in `size` and in their own type: the mask resampled by nearest neighbour, the others linearly (the
-    image cubically if `cubic`), what lies outside mirrored (as in the paper), or ignored in the mask.
+    image cubically if `cubic`), what lies outside mirrored (as in the paper), or ignored in the mask. sought:
+    class at the middle of the crop, if the mask shows it.
     """
-    coordinates, cropped = draw_crop(mask, size, settings, rng)
+    coordinates, cropped = draw_crop(mask, size, settings, rng, sought)
     smooth = cv2.INTER_CUBIC if settings.cubic else cv2.INTER_LINEAR
     image = change_values(resample(image, *coordinates, smooth), settings, rng)
     return image, cropped, *(resample(each, *coordinates, cv2.INTER_LINEAR) for each in weights)
 
 
 def draw_crop(
-    mask: np.ndarray, size: Size, settings: Augmentation, rng: Rng
+    mask: np.ndarray, size: Size, settings: Augmentation, rng: Rng, sought: int | None = None
 ) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
     """`draw_map`, and the mask (h, w) there. Where it would be all 255, around a pixel that is not.
 
     Of a few strokes in a large picture most crops would show none, and teach nothing.
     """
     outside = None if settings.mirror else IGNORE_INDEX
-    coordinates = draw_map(mask, size, settings, rng)
+    coordinates = draw_map(mask, size, settings, rng, sought)
     cropped = resample(mask, *coordinates, cv2.INTER_NEAREST, outside)
     if (cropped == IGNORE_INDEX).all() and (mask != IGNORE_INDEX).any():
         coordinates = draw_map(mask, size, replace(settings, balance=1), rng)
@@ -132,10 +139,13 @@ def draw_crop(
     return coordinates, cropped
 
 
-def draw_map(mask: np.ndarray, size: Size, settings: Augmentation, rng: Rng) -> tuple[np.ndarray, np.ndarray]:
+def draw_map(
+    mask: np.ndarray, size: Size, settings: Augmentation, rng: Rng, sought: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """x and y in the source of each pixel of the crop, (h, w) float32: crop ∘ shift ∘ affine ∘ elastic."""
     h, w = size
-    matrix, (middle_y, middle_x) = _draw_affine(settings, rng), _draw_middle(mask, size, settings, rng)
+    matrix = _draw_affine(settings, rng)
+    middle_y, middle_x = _draw_middle(mask, size, settings, rng, sought)
     # Distances from the crop's middle, so that turning and scaling leave the middle where it is.
     x = np.arange(w, dtype=np.float32) - (w - 1) / 2
     y = np.arange(h, dtype=np.float32)[:, None] - (h - 1) / 2
@@ -170,10 +180,12 @@ def _draw_affine(settings: Augmentation, rng: Rng) -> np.ndarray:
 
 
 def _draw_middle(
-    mask: np.ndarray, size: Size, settings: Augmentation, rng: Rng
+    mask: np.ndarray, size: Size, settings: Augmentation, rng: Rng, sought: int | None
 ) -> tuple[np.float32, np.float32]:
     """y and x of the crop's middle in the source: anywhere the crop fits, else near the picture's middle."""
     wanted = _draw_pixel_of_a_class(mask, rng) if rng.random() < settings.balance else (None, None)
+    if sought is not None and len(places := np.flatnonzero(mask == sought)):
+        wanted = np.unravel_index(rng.choice(places), mask.shape)
     middles = []
     for length, side, pixel in zip(mask.shape, size, wanted, strict=True):
         free = (length - side) / 2

@@ -36,6 +36,7 @@ class Data:
     pictures: PictureStatistics = field(repr=False)  # of the training pictures
     asymmetry: Asymmetry = field(repr=False)  # of the training masks
     structures: dict[int, Structure] = field(repr=False)  # of the classes, in some of the training masks
+    shows: dict[int, list[int]] = field(repr=False)  # numbers of the training pictures, by class
     labelled: tuple[float, float] = (1.0, 1.0)  # shares of the pixels that are not 255: training, validation
 
     @property
@@ -113,7 +114,9 @@ def load_data(
     structures = measure_structures(folder, train)
     records = survey.records
     labelled = labelled_share(records[: len(train)]), labelled_share(records[len(train) :])
-    found = class_pixels, survey.pictures, asymmetry, structures, labelled
+    shown = np.array([record.counts for record in records[: len(train)]])[:, : len(class_names)] > 0
+    shows = {index: np.flatnonzero(column).tolist() for index, column in enumerate(shown.T)}
+    found = class_pixels, survey.pictures, asymmetry, structures, shows, labelled
     return Data(folder, train, val, class_names, *split_sizes, *found)
 
 

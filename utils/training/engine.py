@@ -59,6 +59,7 @@ class Trainer:
     divisor: int | None = None  # of the size of its crops, see `Schedule`
     spent: float = 0.0  # seconds that earlier parts of the run took for it
     started: float = 0.0  # when this part began with it (`time.perf_counter`)
+    sought: tuple[int, ...] = ()  # classes that the last validation did not find, see `EpochBatches`
     stop: StopRequest = field(default_factory=StopRequest)
 
     def __post_init__(self) -> None:
@@ -169,6 +170,7 @@ class Trainer:
             "began": self.began,
             "divisor": self.divisor,
             "spent": self.seconds if self.losses else 0.0,
+            "sought": list(self.sought),
         }
 
     def load_state(self, state: dict[str, Any], averaged_weights: dict[str, Tensor]) -> None:
@@ -183,6 +185,7 @@ class Trainer:
         self.losses = [] if losses is None else list(own * losses.to(self.precision.device))
         self.began, self.divisor = state.get("began"), state.get("divisor")
         self.spent = state.get("spent", 0.0)
+        self.sought = tuple(state.get("sought", ()))
         if state["scaler"]:  # empty in float32 and bfloat16
             self.scaler.load_state_dict(state["scaler"])
         self.average.module.load_state_dict(averaged_weights)

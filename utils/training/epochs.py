@@ -2,12 +2,14 @@
 
 import math
 import time
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from utils.core.console import progress
+from utils.core.console import note, progress
 from utils.scoring.confusion import Scores
 from utils.training.engine import Criterion, Epoch, Trainer, evaluate, train_one_epoch
 from utils.training.history import Row
@@ -16,12 +18,15 @@ from utils.training.run_folder import RunPictures
 from utils.training.samples import Loader
 from utils.training.watching import until_stopped, watch
 
+HALF = 0.5  # share of a run after which classes that were never found are sought
+
 
 class Predictor(Protocol):
     """What validation needs of `Unet`."""
 
     device: torch.device
     num_classes: int
+    class_names: list[str]
 
     def follow(self, net: nn.Module) -> None: ...
     def logits(self, images: Tensor) -> Tensor: ...
@@ -46,6 +51,7 @@ def train_and_validate(
             trainer.begin(schedule.steps_before(epoch), schedule.divisor(epoch))
         goes_on, trainer.started = False, time.perf_counter()
         batches.epoch, batches.divisor, batches.first = epoch, trainer.divisor, len(trainer.losses)
+        batches.sought = trainer.sought
         batches.batch_size = schedule.batch_size(epoch, batches.divisor)
         trainer.freeze_encoder(phase.frozen)
         if compiled and (phase, batches.divisor) != compiled_for:
@@ -60,6 +66,8 @@ def train_and_validate(
             val_batches = until_stopped(trainer, val_loader)
             val_loss, scores = evaluate(unet.logits, val_batches, loss_of, unet.num_classes, unet.device)
             miou = scores.miou
+            if schedule.done(epoch + 1) >= HALF:
+                trainer.sought = seek_classes(scores, batches.shows, trainer.sought, unet.class_names)
         lr, seconds = trainer.optimizer.param_groups[-1]["lr"], trainer.seconds
         row = Row(epoch + 1, lr, trained.loss, val_loss, miou, seconds, trained.crops / trained.seconds)
         run.record(row, scores, trainer)
@@ -69,3 +77,17 @@ def train_and_validate(
         if scores and schedule.closes(epoch, reserve):
             break
     return scores, epochs
+
+
+def seek_classes(
+    scores: Scores, shows: Mapping[int, Sequence[int]], before: Sequence[int], class_names: Sequence[str]
+) -> tuple[int, ...]:
+    """Classes of which validation found no pixel, although training pictures show them. Says which are new.
+
+    before: those of the validation before.
+    """
+    unfound = np.flatnonzero((scores.hits == 0) & (scores.truth > 0))
+    sought = tuple(index for index in unfound.tolist() if len(shows.get(index, ())))
+    if new := [class_names[index] for index in sought if index not in before]:
+        note(f"no pixel of {', '.join(new)} was found yet: more of the crops show it from now on")
+    return sought

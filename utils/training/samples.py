@@ -1,8 +1,9 @@
 """Samples and their batches: random crops for training, whole pictures of one size for validation."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -29,8 +30,19 @@ from utils.voc.folder import VocFolder
 
 # Pictures of small data sets stay decoded in memory, up to this many bytes in all processes together.
 CACHE_BYTES = 1 << 30
+SOUGHT_SHARE = 1 / 3  # of the crops, if classes are sought
 
-Key = int | tuple[int, int]  # of a sample, and perhaps the divisor of its size: see `SegmentationDataset`
+
+class Key(NamedTuple):
+    """Of a sample, see `SegmentationDataset`; its number alone stands for the whole size and any place.
+
+    sought: the class that the middle of the crop shows; draw: tells several crops for it apart.
+    """
+
+    number: int
+    divisor: int = 1  # of the size of picture and crop
+    sought: int | None = None
+    draw: int = 0
 
 
 @dataclass(eq=False)
@@ -39,8 +51,7 @@ class SegmentationDataset(Dataset):
 
     With `crop` and `augmentation`, key e · len(dataset) + i is sample i of epoch e: a random crop that
     depends on (seed, e, i) alone, whatever the number of workers. Without them, key i is the whole picture i.
-    A key may be (key, divisor): then picture and crop are 1 / divisor of the size. Key ~k
-    is sample k with an ignored mask: it teaches nothing.
+    Key ~k is sample k with an ignored mask: it teaches nothing.
     """
 
     folder: VocFolder
@@ -62,7 +73,7 @@ class SegmentationDataset(Dataset):
     def __len__(self) -> int:
         return len(self.names) * self.crops_per_picture
 
-    def __getitems__(self, keys: list[Key]) -> "list[tuple[Tensor, ...]] | UserError":
+    def __getitems__(self, keys: list[Key | int]) -> "list[tuple[Tensor, ...]] | UserError":
         """The samples of a batch. A UserError is returned: `Loader` raises it in the main process."""
         samples = []
         for key in keys:
@@ -76,23 +87,24 @@ class SegmentationDataset(Dataset):
                 raise RuntimeError(f"{path}: {type(error).__name__}: {error}") from error
         return samples
 
-    def name_of(self, key: Key) -> str:
+    def name_of(self, key: Key | int) -> str:
         """Of the picture that a sample is of."""
-        number = key[0] if isinstance(key, tuple) else key
+        number = as_key(key).number
         return self.names[max(number, ~number) % len(self) % len(self.names)]
 
-    def __getitem__(self, key: Key) -> tuple[Tensor, ...]:
-        key, divisor = key if isinstance(key, tuple) else (key, 1)
-        epoch, index = divmod(int(key if key >= 0 else ~key), len(self))
+    def __getitem__(self, key: Key | int) -> tuple[Tensor, ...]:
+        number, divisor, sought, draw = as_key(key)
+        epoch, index = divmod(int(max(number, ~number)), len(self))
         image, mask, *weights = self._read_cached(index % len(self.names), divisor)
         if self.crop:
-            rng = np.random.default_rng((self.seed, epoch, index))
-            crop, augmentation = (
-                (-(-side // divisor) for side in self.crop),
-                self.augmentation.shrunk(divisor),
+            place = (self.seed, epoch, index)
+            rng = np.random.default_rng(place if sought is None else (*place, sought, draw))
+            height, width = (-(-side // divisor) for side in self.crop)
+            settings = self.augmentation.shrunk(divisor)
+            image, mask, *weights = augment(
+                image, mask, (height, width), settings, rng, *weights, sought=sought
             )
-            image, mask, *weights = augment(image, mask, tuple(crop), augmentation, rng, *weights)
-        if key < 0:
+        if number < 0:
             mask = np.full_like(mask, IGNORE_INDEX)
         image = np.ascontiguousarray(to_channels(image, self.in_channels))
         return to_tensor(image), torch.from_numpy(mask), *map(torch.from_numpy, weights)
@@ -148,31 +160,43 @@ def letterbox_pair(
     return np.ascontiguousarray(boxed.reshape(*size, *image.shape[2:])), boxed_mask
 
 
-class EpochBatches:
-    """Batches of shuffled keys, a pure function of (seed, epoch).
+def as_key(key: Key | int) -> Key:
+    return key if isinstance(key, tuple) else Key(key)
 
-    `epoch`, `batch_size` and `divisor` (of the size of the crops) may be set.
+
+class EpochBatches:
+    """Batches of shuffled keys, a pure function of (seed, epoch) and of what may be set.
+
+    That is `epoch`, `batch_size`, `divisor` (of the size of the crops) and `sought`: the classes on which
+    SOUGHT_SHARE of the crops are centred, in pictures that show them. shows: their numbers, by class.
     Of each batch this process gets its share. Where there are fewer keys than processes, some get a key of
     an ignored sample, because all of them have to take the step. first: batches that are left out, because
     an earlier part of the run had them.
     """
 
-    def __init__(self, length: int, batch_size: int, seed: int):
+    def __init__(
+        self, length: int, batch_size: int, seed: int, shows: Mapping[int, Sequence[int]] | None = None
+    ):
         self.length, self.batch_size, self.seed, self.epoch, self.divisor = length, batch_size, seed, 0, 1
         self.rank, self.processes = this_process()
         self.first = 0
+        self.shows, self.sought = shows or {}, ()
 
     def __len__(self) -> int:
         return -(-self.length // self.batch_size)
 
     def __iter__(self) -> Iterator[list[Key]]:
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.length)
+        rng = np.random.default_rng((self.seed, self.epoch))
+        keys = [Key(int(index), self.divisor) for index in rng.permutation(self.length)]
+        if sought := [index for index in self.sought if len(self.shows.get(index, ()))]:
+            for place in rng.choice(self.length, round(SOUGHT_SHARE * self.length), replace=False).tolist():
+                index = int(rng.choice(sought))
+                keys[place] = Key(int(rng.choice(self.shows[index])), self.divisor, index, place)
+        keys = [key._replace(number=self.epoch * self.length + key.number) for key in keys]
         # Batches as even as possible: a last batch of one would give batch norm poor statistics.
-        for part in np.array_split(order, len(self))[self.first :]:
-            keys = (self.epoch * self.length + part).tolist()
-            shares = np.array_split(keys, self.processes)
-            share = shares[self.rank].tolist() or [~keys[0]]
-            yield share if self.divisor == 1 else [(key, self.divisor) for key in share]
+        for part in np.array_split(np.arange(self.length), len(self))[self.first :]:
+            share = [keys[place] for place in np.array_split(part, self.processes)[self.rank]]
+            yield share or [keys[part[0]]._replace(number=~keys[part[0]].number)]
 
 
 def same_size_batches(sizes: Sequence[tuple[int, int]], max_pixels: int) -> list[list[int]]:
@@ -223,7 +247,7 @@ def make_loaders(
         box=None if cropped else (height, width),
         border=sampling.border,
     )
-    batches = EpochBatches(len(train), sampling.batch_size, sampling.seed)
+    batches = EpochBatches(len(train), sampling.batch_size, sampling.seed, data.shows)
     val_batches = same_size_batches(data.val_sizes, max(sampling.batch_size * height * width, LARGE_STEP))
     # Each process takes as much memory as Python and PyTorch do; validation needs no more than two.
     rank, processes = this_process()
@@ -232,17 +256,24 @@ def make_loaders(
 
 
 class Loader(DataLoader):
-    """Raises the UserErrors of its processes; PyTorch would pass on only the text of their tracebacks."""
+    """Raises the UserErrors of its processes; PyTorch would pass on only the text of their tracebacks.
+
+    Raises RuntimeError for a process that was killed, see `utils.core.console.memory_error`.
+    """
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
-        for batch in super().__iter__():
-            if isinstance(batch, UserError):
-                raise batch
-            yield batch
+        try:
+            for batch in super().__iter__():
+                if isinstance(batch, UserError):
+                    raise batch
+                yield batch
+        except (ConnectionError, EOFError) as error:
+            # Of a batch that was sent, but whose arrays the dead process can no longer hand over.
+            raise RuntimeError("DataLoader worker process was killed by signal") from error
 
 
 def make_loader(
-    dataset: SegmentationDataset, batches: Iterable[list[int]], workers: int, device: torch.device
+    dataset: SegmentationDataset, batches: Iterable[list[Key | int]], workers: int, device: torch.device
 ) -> DataLoader:
     """A DataLoader over `batches` of keys with `workers` processes (0: in this one)."""
     processes = {"num_workers": workers, "persistent_workers": workers > 0}
@@ -277,7 +308,7 @@ def draw_batch(path: Path, loader: DataLoader) -> None:
 
 
 def tiles_of_samples(
-    dataset: SegmentationDataset, keys: Sequence[int]
+    dataset: SegmentationDataset, keys: Sequence[Key | int]
 ) -> list[tuple[np.ndarray, np.ndarray | None]]:
     """Crops (h, w, C) with their masks, then their border weights, if any, as gray values (h, w)."""
     samples = [[part.numpy() for part in dataset[key]] for key in keys]

@@ -77,12 +77,16 @@ class Schedule:
             return iter(() if done and self.budget.progress() >= 1 else count(done))
         return iter(range(done, sum(phase.epochs for phase in self.phases)))
 
+    def done(self, epoch: int) -> float:
+        """Share of the run that is over when this epoch is about to begin."""
+        return self.budget.progress() if self.budget else epoch / sum(phase.epochs for phase in self.phases)
+
     def divisor(self, epoch: int) -> int:
         """Of the crops' size in this epoch, which is about to begin: 4, 2 or 1.
 
         Sizes that grow: fast.ai in DAWNBench (2018); as patches Fischer et al. 2025, arXiv 2510.23241.
         """
-        done = self.budget.progress() if self.budget else epoch / sum(phase.epochs for phase in self.phases)
+        done = self.done(epoch)
         return next((divisor for share, divisor in self.sizes if done < share), 1)
 
     def batch_size(self, epoch: int, divisor: int) -> int:

@@ -38,6 +38,7 @@ class Training:
     began: Count | None = None
     divisor: Literal[1, 2, 4] | None = None
     spent: Annotated[float, Meta(ge=0)] = 0.0
+    sought: list[Count] = field(default_factory=list)
     history: list[tuple[Count, float, float, float, float, float, float]] = field(default_factory=list)
     best_matrix: list[list[Count]] | None = None
 
