@@ -80,7 +80,8 @@ class Config:
     model_path: Path | None = None  # weights to fine-tune: a checkpoint of ours or of a known repository
     resume: Path | None = None  # run to go on with: its folder or latest, with the settings that it had
     # Optimisation
-    epochs: Annotated[int, Ge(1)] = 50  # passes over the training pictures, the frozen ones included
+    # Passes over the training pictures, the frozen ones included; None: 50, more of few pictures.
+    epochs: Annotated[int | None, Ge(1)] = None
     # Crops per step, of all processes; None: by number and sizes of pictures; auto: fewer if memory is short.
     batch_size: Annotated[int | Literal["auto"] | None, Ge(1)] = None
     accumulate: Annotated[int, Ge(1)] = 1  # parts of a step, one after another: less memory, same update
@@ -191,7 +192,7 @@ def check_config(config: Config) -> None:
     if config.compile and config.save_memory:
         expected, remedy = "one way to keep fewer maps", "leave one out; the compiler chooses what to keep"
         raise conflict("--compile with --save-memory", expected, remedy)
-    if 0 < config.freeze_epochs >= config.epochs and not config.max_minutes:
+    if config.epochs and 0 < config.freeze_epochs >= config.epochs and not config.max_minutes:
         found = f"--freeze-epochs {config.freeze_epochs} of --epochs {config.epochs}"
         raise conflict(found, "epochs left for the whole network", "raise --epochs or freeze fewer epochs")
 
@@ -242,11 +243,14 @@ def resolve_settings(config: Config, data: Data, start: Start, stride: int, spee
     if coarse is None:
         timed = config.max_minutes is not None  # else an epoch on small crops is one less on whole ones
         coarse = recipe.choose_coarse(data.structures, data.typical_width) if timed else 0.0
+    crops = data.crops_per_epoch(crop, config.fit)
+    epochs = config.epochs or config.freeze_epochs + recipe.choose_epochs(crops, batch_size)
     lr, decay = config.lr or recipe.LEARNING_RATES[config.optimizer], config.weight_decay
     return replace(
         config,
         augmentation=recipe.fit_augmentation(config.augmentation, data.asymmetry),
         input_shape=crop,
+        epochs=epochs,
         batch_size=batch_size,
         coarse=coarse,
         freeze_batch_size=config.freeze_batch_size or 2 * batch_size,

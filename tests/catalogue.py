@@ -125,7 +125,7 @@ CODING = [
     Row(
         "ignored everywhere",
         lambda f: recode(f, {0: 255, 1: 255, 2: 255}),
-        says("mask-no-class", "remark", OK),
+        says("mask-no-class", "mask-no-class", OK),
     ),
 ]
 DAMAGED = [

@@ -10,6 +10,7 @@ from utils.images.masks import is_partly_annotated
 from utils.images.reading import read_image, read_mask
 from utils.voc.classes import check_classes, resolve_class_names
 from utils.voc.folder import VocFolder
+from utils.voc.names import list_some
 from utils.voc.orientation import Asymmetry
 from utils.voc.structure import Structure, measure_structures, typical_width
 from utils.voc.survey import (
@@ -80,6 +81,9 @@ class Data:
         """Crops that cover a picture of mean size about once."""
         return max(round(self.train_pixels / len(self.train_sizes) / (crop[0] * crop[1])), 1)
 
+    def crops_per_epoch(self, crop: tuple[int, int], fit: str) -> int:
+        return len(self.train) * (self.crops_per_picture(crop) if fit == "crop" else 1)
+
     def read_pair(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         return read_image(self.folder.image_path(name)), read_mask(self.folder.mask_path(name))
 
@@ -105,9 +109,11 @@ def load_data(
     class_names = resolve_class_names(folder, sum(record.counts for record in survey.records))
     check_classes(folder, survey.records, class_names)
     class_pixels = sum(record.counts for record in survey.records[: len(train)])[: len(class_names)]
-    for index, pixels in enumerate(class_pixels):
-        if not pixels:
-            warn(f"no training mask has a pixel of class {index} ({class_names[index]}): it cannot be learnt")
+    missing = [f"{index} ({class_names[index]})" for index in np.flatnonzero(class_pixels == 0)]
+    if missing:
+        them = "them" if len(missing) > 1 else "it"
+        classes = f"class{'es' * (len(missing) > 1)} {list_some(missing)}"
+        warn(f"no training mask has a pixel of {classes}: the network cannot learn {them}")
     sizes = [record.size for record in survey.records]
     split_sizes = sizes[: len(train)], sizes[len(train) :]
     asymmetry = find_asymmetry(survey.records[: len(train)])

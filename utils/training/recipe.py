@@ -15,6 +15,7 @@ LEARNING_RATES = {"adamw": 2e-3, "adam": 2e-3, "sgd": 5e-2}
 WEIGHT_DECAYS = {"adamw": 1e-2, "adam": 0.0, "sgd": 1e-4}
 LARGE = 512  # larger pictures are not trained on whole
 EPOCHS = 50  # of a run, where nothing else is known
+LEAST_STEPS = 1000  # of a run that is not told how long it is: few pictures make short epochs
 STEPS = 2500  # of a run, as far as the sizes of steps allow: networks learn by steps
 SMALL_STEP, LARGE_STEP = 2 * 256 * 256, 4 * 512 * 512  # pixels per step: at least and at most
 THIN, WIDE = 6, 30  # pixels: classes below are lost at half the size, those above are seen at a quarter
@@ -110,7 +111,7 @@ def plan_crops(
     crop: tuple[int, int] | None = None,
     batch_size: int | None = None,
     letterboxed: bool = False,
-    epochs: int = EPOCHS,
+    epochs: int | None = None,
     pixels: float | None = None,
 ) -> tuple[tuple[int, int], int]:
     """Crop (height, width) and crops per step, to train on pictures of these sizes. Given ones stay.
@@ -120,12 +121,19 @@ def plan_crops(
     scaled to the crop.
     """
     crop = crop or ((LARGE, LARGE) if letterboxed else None)
-    pixels = pixels or epochs * (crop[0] * crop[1] * len(sizes) if letterboxed else count_pixels(sizes))
+    pixels = pixels or (epochs or EPOCHS) * (
+        crop[0] * crop[1] * len(sizes) if letterboxed else count_pixels(sizes)
+    )
     step = min(max(pixels / STEPS, SMALL_STEP), LARGE_STEP)
     side = LARGE // 2 if step <= LARGE_STEP / 2 else LARGE
     height, width = crop or (min(-(-length // STRIDE) * STRIDE, side) for length in common_sides(sizes))
     crops = len(sizes) if letterboxed else count_crops(sizes, height * width)
     return (height, width), batch_size or plan_batch(step, height * width, crops)
+
+
+def choose_epochs(crops: int, batch_size: int) -> int:
+    """Passes over the training pictures of a run. crops: of an epoch."""
+    return max(EPOCHS, -(-LEAST_STEPS // -(-crops // batch_size)))
 
 
 def choose_coarse(structures: Mapping[int, Structure], width: float) -> float:

@@ -15,6 +15,7 @@ from utils.images.plots import lettering, save_for_print
 from utils.scoring.confusion import Scores
 from utils.training.by_heart import overfit
 from utils.training.learning_curve import fit_curve
+from utils.training.recipe import EPOCHS
 from utils.voc.folder import VocFolder
 
 SHARES = (4, 4, 2, 2, 1, 1)  # parts of the pictures that the runs of a learning curve see: 1/4 … 1/1
@@ -93,7 +94,7 @@ def draw_learning_curve(config: Any, train_once: TrainOnce) -> None:
         print(f"\n== run {number + 1} of {len(SHARES)}: {len(part)} of {len(names)} pictures ==")
         name, seed = f"{config.run_name}_curve_{len(part)}_{number}", config.seed + number
         # As many steps with few pictures as with all of them, whatever else the machine does.
-        epochs = max(config.epochs * SHARES[number] // max(SHARES), 1)
+        epochs = max((config.epochs or EPOCHS) * SHARES[number] // max(SHARES), 1)
         run = replace(config, learning_curve=False, run_name=name, seed=seed, epochs=epochs)
         outcome = train_once(run, (part, val))
         rows.append({"pictures": len(part), "seed": seed, "miou": outcome.scores.miou, "run": outcome.folder})

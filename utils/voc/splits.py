@@ -20,6 +20,7 @@ from utils.voc.names import list_some
 from utils.voc.survey import PairRecord
 
 Percent = Annotated[float, Ge(0), Lt(100)]
+FEW, FEW_DRAWS = 10, 8  # groups of pictures of which several splits are drawn
 GROUP_HINT = r"^.+(?=[-_. ]\d+)"  # what stands before the last number of a name
 
 
@@ -170,7 +171,11 @@ def _draw_splits(
         warn(f"there is {what}: it is used for training and for validation, so the scores mean little")
         return {"train": names, "val": names, "trainval": names, "test": list(tested)}
     sizes = sizes_of(len(names), settings.val_percent, settings.test_percent)
-    train, val, test = draw(groups, sizes, settings.split_by, present, settings.seed)
+    draws = FEW_DRAWS if settings.split_by == "random" and len(groups) <= FEW else 1
+    seeds = (settings.seed + 1_000_000 * number for number in range(draws))
+    parts = [draw(groups, sizes, settings.split_by, present, seed) for seed in seeds]
+    # What is only validated on cannot be learnt. The first draw wins unless another one keeps more classes.
+    train, val, test = max(parts, key=lambda part: present[part[0]].any(0).sum())
     parts = {"train": train, "val": val, "trainval": sorted(train + val), "test": test}
     drawn = {split: [names[index] for index in part] for split, part in parts.items()}
     return {**drawn, "test": list(tested) or drawn["test"]}
