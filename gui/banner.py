@@ -28,7 +28,7 @@ class Banner(QFrame):
         self.label.setTextFormat(Qt.PlainText)
         self.label.setTextInteractionFlags(Qt.TextSelectableByMouse)
         self.details.setReadOnly(True)
-        self.details.setMaximumHeight(160)
+        self.details.setMaximumHeight(110)
         self.more, self.copy, self.close_button = QPushButton(), QPushButton(), QPushButton()
         keep_text(self.more.setText, "Details")
         keep_text(self.copy.setText, "Copy")

@@ -12,7 +12,7 @@ from PyQt5.QtWidgets import (
     QLabel,
     QMainWindow,
     QProgressBar,
-    QSizePolicy,
+    QScrollArea,
     QSlider,
     QSplitter,
     QTabWidget,
@@ -96,15 +96,22 @@ class MainWindow(QMainWindow):
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self.model_box)
         column.addWidget(self.choices_box)
-        # The tables give way where space is short.
-        top.setSizePolicy(QSizePolicy.Preferred, QSizePolicy.Fixed)
+        column.addStretch(1)
+        self.legend.setMinimumHeight(80)
+        self.table.setMinimumHeight(80)
         for widget in (top, titled("Classes", self.legend), titled("Objects", self.table)):
             side.addWidget(widget)
+        # Where space is short.
+        scrolled = QScrollArea()
+        scrolled.setFrameShape(QScrollArea.NoFrame)
+        scrolled.setWidgetResizable(True)
+        scrolled.setWidget(side)
+        scrolled.setMinimumWidth(360)
         side.setChildrenCollapsible(False)
         side.setStretchFactor(2, 1)
         self.halves = QSplitter(Qt.Horizontal)
         self.halves.addWidget(picture)
-        self.halves.addWidget(side)
+        self.halves.addWidget(scrolled)
         self.halves.setStretchFactor(0, 1)
         self.halves.setSizes([900, 380])
         self.tabs = QTabWidget()

@@ -232,6 +232,7 @@ class ObjectTable(QTableWidget):
                     item.setTextAlignment(Qt.AlignRight | Qt.AlignVCenter)
                 self.setItem(line, column, item)
         self.setSortingEnabled(True)
+        self.sortItems(0)
         self.blockSignals(False)
 
     def select(self, number: int) -> None:

@@ -30,7 +30,7 @@ class Strip(QListWidget):
         self.setMovement(QListWidget.Static)
         self.setIconSize(QSize(SIDE, SIDE))
         self.setGridSize(QSize(SIDE + 24, SIDE + 30))
-        self.setFixedHeight(SIDE + 58)
+        self.setFixedHeight(SIDE + 50)
         self.setTextElideMode(Qt.ElideMiddle)
         self.setUniformItemSizes(True)
         self.setVerticalScrollBarPolicy(Qt.ScrollBarAlwaysOff)
