@@ -103,14 +103,11 @@ def main(config: Config) -> None:
 
         measure_all(window, config, pictures, Path(folder), measure)
         window.close()
-    # PyTorch comes with it, which the process of the window does not load.
-    import torch
-    from measuring import describe_machine, markdown, report
-
-    header = ["work", "seconds", "window, ms", "sleeping process, ms"]
     print(f"window shown after {shown:.2f} s")
-    text = f"{describe_machine(torch.device('cpu'))}\n\n{markdown(header, rows)}"
-    report("Longest time for which the window did not answer", text, config.output)
+    # PyTorch comes with the report, which the process of the window does not load.
+    writing = multiprocessing.get_context("spawn").Process(target=write_report, args=(rows, config.output))
+    writing.start()
+    writing.join()
     application.quit()
     # What still computes is not waited for.
     os._exit(0)
@@ -150,6 +147,15 @@ def zoom_and_move(window: MainWindow) -> None:
         window.viewer.zoom(1 if step % 20 < 10 else -1)
         window.viewer.move_by(40, 25)
         QTest.qWait(30)
+
+
+def write_report(rows: Sequence[Sequence[str]], output: Path | None) -> None:
+    import torch
+    from measuring import describe_machine, markdown, report
+
+    header = ["work", "seconds", "window, ms", "sleeping process, ms"]
+    text = f"{describe_machine(torch.device('cpu'))}\n\n{markdown(header, rows)}"
+    report("Longest time for which the window did not answer", text, output)
 
 
 def draw_pictures(paths: Sequence[Path], side: int) -> None:

@@ -142,7 +142,7 @@ class Controller(QObject):
         if document.segmentation:
             self.segmented.emit()
             self.measured.emit()
-        if document.is_large and not document.levels:
+        if not document.is_reduced:
             self._reduce(document)
         self.predict()
 

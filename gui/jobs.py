@@ -49,6 +49,7 @@ class Jobs(QObject):
         self.lanes: dict[str, ThreadPoolExecutor] = {}
         self.current: dict[str, Job] = {}
         self.running: list[Job] = []
+        self.over = False
         self.posted.connect(lambda function: function())
 
     def run(
@@ -65,6 +66,10 @@ class Jobs(QObject):
         shown unless it returns True.
         """
         job = Job(self, lane)
+        if self.over:
+            # A timer or a signal came after the window was closed.
+            job.given_up = job.ended = True
+            return job
         if kind is not None:
             self.cancel(kind)
             self.current[kind] = job
@@ -79,7 +84,8 @@ class Jobs(QObject):
             self.current[kind].cancel()
 
     def end(self) -> None:
-        """Give up everything; nothing arrives after this."""
+        """Give up everything; nothing begins or arrives after this."""
+        self.over = True
         for job in self.running:
             job.cancel()
         for pool in self.lanes.values():

@@ -281,6 +281,7 @@ class MainWindow(QMainWindow):
         card = self.controller.model.card
         self.opening.remember_model(card.path)
         self.model_box.show_card(card)
+        self.legend.show_rows(self.controller.model.legend(None))
         self.choices_box.show_model(card)
         self.controller.choices = self.choices_box.read(self.controller.choices)
 
@@ -290,6 +291,8 @@ class MainWindow(QMainWindow):
         self.setWindowTitle(f"{document.name} – " + tr("U-Net segmentation"))
         self.viewer.show_picture(document.size, document.level_count, self._draw, keep)
         self.table.show_objects(None, ())
+        if self.controller.model.card:
+            self.legend.show_rows(self.controller.model.legend(document.segmentation))
         if document.path:
             self.strip.mark(document.path)
 
@@ -322,7 +325,7 @@ class MainWindow(QMainWindow):
             self.spot.clear()
             return
         spot = self.controller.model.spot(document, x, y)
-        text = f"({x}, {y})"
+        text = f"({x}, {y})  " + " ".join(f"{value:g}" for value in spot.value)
         if spot.name is not None:
             text += f"  {spot.name}  {spot.certainty:.0%}"
         self.spot.setText(text + (f"  #{spot.number}" if spot.number else ""))

@@ -26,19 +26,19 @@ WHOLE_PIXELS = 1 << 27  # larger masks are not cleaned: that would take more mem
 
 @dataclass(frozen=True)
 class LegendRow:
-    """A class beside the picture. share: 0…1; objects: None where they are not counted."""
+    """A class beside the picture. pixels, share (0…1), objects: None where they are not counted."""
 
     index: int
     name: str
     color: tuple[int, int, int]
-    pixels: int
-    share: float
+    pixels: int | None
+    share: float | None
     objects: int | None
 
 
 @dataclass(frozen=True)
 class Spot:
-    """What is under the cursor. value: of the picture; name: of the class; certainty: 0…1; number: object."""
+    """What is under the cursor. value: of the picture, () for a large one; name: of the class; certainty: 0…1; number: object."""
 
     x: int
     y: int
@@ -155,28 +155,26 @@ class Model:
         )
         return segmentation.objects
 
-    def legend(self, segmentation: Segmentation) -> list[LegendRow]:
+    def legend(self, segmentation: Segmentation | None) -> list[LegendRow]:
         """A row for each class."""
-        counts, objects = segmentation.counts, segmentation.objects
-        total = max(int(counts[: len(self.card.class_names)].sum()), 1)
-        return [
-            LegendRow(
-                index,
-                name,
-                tuple(self.card.palette[index].tolist()),
-                int(counts[index]),
-                counts[index] / total,
-                None
-                if objects is None or index not in objects.classes
-                else int(np.count_nonzero(objects.columns["class"] == index)),
+        rows = []
+        for index, name in enumerate(self.card.class_names):
+            pixels = share = number = None
+            if segmentation:
+                pixels = int(segmentation.counts[index])
+                share = pixels / max(int(segmentation.counts.sum()), 1)
+            if segmentation and segmentation.objects and index in segmentation.objects.classes:
+                number = int(np.count_nonzero(segmentation.objects.columns["class"] == index))
+            rows.append(
+                LegendRow(index, name, tuple(self.card.palette[index].tolist()), pixels, share, number)
             )
-            for index, name in enumerate(self.card.class_names)
-        ]
+        return rows
 
     def spot(self, document: Document, x: int, y: int) -> Spot:
         """What is at a pixel of the picture."""
-        pixel = document.picture[y : y + 1, x : x + 1] if document.is_large else document.picture[y, x]
-        value, shown = tuple(np.ravel(pixel).tolist()), document.segmentation
+        # To read a large file would stop the cursor.
+        value = () if document.is_large else tuple(np.ravel(document.picture[y, x]).tolist())
+        shown = document.segmentation
         shown = shown or next(iter(reversed(document.predictions.values())), None)
         if shown is None or shown.mask[y, x] >= len(self.card.class_names):
             return Spot(x, y, value)

@@ -106,6 +106,7 @@ class ChoicesBox(QGroupBox):
     def _number(self, text: str, most: int) -> QSpinBox:
         box, label = QSpinBox(), QLabel()
         label.setWordWrap(True)
+        label.setMinimumHeight(2 * label.fontMetrics().lineSpacing() + 2)
         keep_text(label.setText, text)
         keep_text(box.setSuffix, " px")
         label.setBuddy(box)
@@ -172,8 +173,8 @@ class Legend(QTableWidget):
         for line, row in enumerate(rows):
             name = QTableWidgetItem(color_icon(row.color), row.name)
             name.setCheckState(Qt.Unchecked if row.index in self.hidden else Qt.Checked)
-            objects = "–" if row.objects is None else f"{row.objects:,}"
-            texts = f"{row.pixels:,}", f"{row.share:.2%}", objects
+            values = (row.pixels, "{:,}"), (row.share, "{:.2%}"), (row.objects, "{:,}")
+            texts = ["–" if value is None else form.format(value) for value, form in values]
             for column, item in enumerate([name, *map(QTableWidgetItem, texts)]):
                 if column:
                     item.setTextAlignment(Qt.AlignRight | Qt.AlignVCenter)

@@ -78,17 +78,21 @@ class Document:
     """A picture (H, W) or (H, W, C), an array or read from a large TIFF as it is needed.
 
     limits: see `display_limits`; levels: (h, w, 3) uint8, each half the size of the one before, from half of
-    the picture's on; read: rows of a large picture that are in its levels; predictions: by whether they are
-    averaged over mirror images.
+    the picture's on, black until `reduce` fills them; predictions: by whether they are averaged over mirror
+    images.
     """
 
     name: str
     path: Path | None
     picture: np.ndarray | TiffWindows
     limits: Limits | None
-    levels: list[np.ndarray] = field(default_factory=list)
+    levels: list[np.ndarray] = field(init=False)
+    is_reduced: bool = False
     predictions: dict[bool, Prediction] = field(default_factory=dict)
     segmentation: Segmentation | None = None
+
+    def __post_init__(self):
+        self.levels = [scratch((*self.level_size(level), 3)) for level in range(1, self.level_count)]
 
     @property
     def size(self) -> tuple[int, int]:
@@ -127,9 +131,8 @@ class Document:
     def reduce(
         self, show: Callable[[], None] = lambda: None, is_cancelled: Callable[[], bool] = lambda: False
     ) -> None:
-        """Make the levels, band by band. show: called after each. Raises UserError for a damaged file."""
-        levels = [scratch((*self.level_size(level), 3)) for level in range(1, self.level_count)]
-        self.levels = levels
+        """Fill the levels, band by band. show: called after each. Raises UserError for a damaged file."""
+        levels = self.levels
         unit = 2 ** len(levels)
         rows = -(-STRIP // unit) * unit
         for top in range(0, self.size[0] if levels else 0, rows):
@@ -141,6 +144,7 @@ class Document:
                 start = top // 2**number
                 level[start : start + len(image)] = image
             show()
+        self.is_reduced = True
 
 
 def halved(image: np.ndarray) -> np.ndarray:

@@ -138,7 +138,7 @@ class Viewer(QWidget):
         left, top = (rect.x() - pane.left) / self.scale, (rect.y() - pane.top) / self.scale
         return QRectF(left, top, rect.width() / self.scale, rect.height() / self.scale)
 
-    def _to_picture(self, position: QPointF) -> QPointF:
+    def picture_point(self, position: QPointF) -> QPointF:
         """Position in logical pixels of the widget → pixels of the picture."""
         position = position * self.devicePixelRatioF()
         pane = self._pane_at(position)
@@ -173,7 +173,7 @@ class Viewer(QWidget):
         if self.size_of_picture is None:
             return
         if at is not None:
-            fixed = self._to_picture(at)
+            fixed = self.picture_point(at)
             self.center = fixed + (self.center - fixed) * (self.scale / scale)
         self.scale, self.fitted = scale, False
         self._keep_inside()
@@ -298,7 +298,7 @@ class Viewer(QWidget):
         self.update()
 
     def _inside(self, position: QPoint) -> tuple[int, int]:
-        point = self._to_picture(QPointF(position))
+        point = self.picture_point(QPointF(position))
         x, y = math.floor(point.x()), math.floor(point.y())
         height, width = self.size_of_picture or (0, 0)
         return (x, y) if 0 <= x < width and 0 <= y < height else (-1, -1)

@@ -104,7 +104,7 @@ def take_large(window: MainWindow, save, config: Config) -> None:
     window.opening.open_paths([config.large.absolute()])
     wait(lambda: window.controller.document.path == config.large.absolute(), 300)
     wait(lambda: window.controller.document.predictions.get(False), 600)
-    wait(lambda: window.controller.document.predictions[False].share > 0.3, 1200)
+    wait(lambda: window.controller.document.predictions[False].share > 0.02, 1200)
     shoot(window, config.output / "large.png")
 
 

@@ -1,7 +1,9 @@
 """Windows for tests: the network computes in this process, and what happens is waited for."""
 
+import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -72,5 +74,13 @@ def open_window(folder: Path, model: Path | None, make_engine: Callable[[], Any]
     if model:
         settings.setValue("model", str(model))
     window = MainWindow(settings, make_engine)
+    window.bugs = []
+
+    def keep(kind: type, error: BaseException, trace: Any) -> None:
+        # PyQt would end the program.
+        traceback.print_exception(kind, error, trace)
+        window.bugs.append(error)
+
+    sys.excepthook = keep
     window.show()
     return window
