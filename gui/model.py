@@ -38,7 +38,10 @@ class LegendRow:
 
 @dataclass(frozen=True)
 class Spot:
-    """What is under the cursor. value: of the picture, () for a large one; name: of the class; certainty: 0…1; number: object."""
+    """What is under the cursor.
+
+    value: of the picture, () for a large one; name: of the class; certainty: 0…1; number: of the object.
+    """
 
     x: int
     y: int

@@ -29,16 +29,6 @@ from utils.voc.demo import draw_sample
 ALL = np.s_[0:64, 0:80]
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    return save_untrained(tmp_path_factory.mktemp("model") / "best.pth")
-
-
-@pytest.fixture(scope="module")
-def unet(weights):
-    return Unet(weights, "cpu")
-
-
 @pytest.fixture
 def picture(tmp_path):
     path = tmp_path / "pictures" / "细胞 1.png"

@@ -2,67 +2,19 @@
 
 import numpy as np
 import pytest
-from PyQt5.QtCore import QEvent, QMimeData, QPoint, QPointF, Qt, QUrl
-from PyQt5.QtGui import QImage, QMouseEvent
+from PyQt5.QtCore import QEvent, QPoint, QPointF, Qt
+from PyQt5.QtGui import QMouseEvent
 from PyQt5.QtTest import QTest
 from PyQt5.QtWidgets import QApplication
-from scripts import cut_off, save_untrained
-from videos import make_video
-from windows import LocalEngine, open_window, settle, wait
+from windows import measured, settle, wait
 
-from gui import batch, results
+from gui import results
 from gui.tiles import to_array, to_qimage
 from unet import Unet
 from utils.core.tables import read_table
 from utils.images.palette import voc_palette
 from utils.images.reading import read_image, read_mask
-from utils.images.writing import write_image
 from utils.voc.demo import draw_sample
-
-COUNT = 3
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    return save_untrained(tmp_path_factory.mktemp("model") / "best.pth")
-
-
-@pytest.fixture(scope="module")
-def unet(weights):
-    return Unet(weights, "cpu")
-
-
-@pytest.fixture
-def folder(tmp_path):
-    for number in range(COUNT):
-        write_image(tmp_path / "pictures" / f"p{number}.png", draw_sample(number, 64)[0])
-    return tmp_path / "pictures"
-
-
-@pytest.fixture
-def window(application, tmp_path, weights):
-    """A window whose model is loaded."""
-    window = open_window(tmp_path, weights)
-    window.resize(1200, 800)
-    window.controller.idle.setInterval(1 << 30)
-    wait(lambda: window.controller.model and window.controller.model.card)
-    yield window
-    window.close()
-    assert not window.bugs
-
-
-@pytest.fixture
-def shown(window, folder):
-    """The folder is open, and its first picture measured."""
-    window.opening.open_paths([folder])
-    wait(lambda: measured(window))
-    settle(window)
-    return window
-
-
-def measured(window):
-    document = window.controller.document
-    return document and document.segmentation and document.segmentation.objects
 
 
 def drag(widget, start, way):
@@ -79,8 +31,8 @@ def seen(window):
     return to_array(window.viewer.grab().toImage())
 
 
-def test_a_folder_is_opened_looked_at_and_walked_through(shown, folder, unet):
-    paths = sorted(folder.glob("*.png"))
+def test_a_folder_is_opened_looked_at_and_walked_through(shown, pictures, unet):
+    paths = sorted(pictures.glob("*.png"))
     assert shown.strip.paths == paths
     assert shown.controller.document.path == paths[0]
     mask = unet.predict(paths[0])
@@ -97,8 +49,8 @@ def test_a_folder_is_opened_looked_at_and_walked_through(shown, folder, unet):
     assert shown.strip.item(2).icon().pixmap(72).toImage() != shown.strip.empty.toImage()
 
 
-def test_each_view_shows_its_pixels(shown, folder, unet):
-    image, mask = read_image(folder / "p0.png"), unet.predict(folder / "p0.png")
+def test_each_view_shows_its_pixels(shown, pictures, unet):
+    image, mask = read_image(pictures / "p0.png"), unet.predict(pictures / "p0.png")
     scale = round(shown.viewer.scale)
     assert scale == shown.viewer.scale > 1
     picture, colors = np.repeat(image[..., None], 3, 2), voc_palette()[mask]
@@ -178,7 +130,7 @@ def pane_scale(window):
     return window.viewer.scale / window.viewer.devicePixelRatioF()
 
 
-def test_check_boxes_act_without_the_network_and_averaging_once(shown, weights, folder):
+def test_check_boxes_act_without_the_network_and_averaging_once(shown, weights, pictures):
     engine = shown.controller.model.engine
     calls = len(engine.calls)
     shown.choices_box.least.setValue(30)
@@ -192,7 +144,7 @@ def test_check_boxes_act_without_the_network_and_averaging_once(shown, weights, 
         shown.choices_box.tta.setChecked(on)
         settle(shown)
     assert engine.calls[calls:] == ["predict"]
-    averaged = Unet(weights, "cpu", tta=True).predict(folder / "p0.png")
+    averaged = Unet(weights, "cpu", tta=True).predict(pictures / "p0.png")
     assert np.array_equal(shown.controller.document.segmentation.mask, averaged)
 
 
@@ -242,128 +194,14 @@ def test_labelme_opens_polygons_that_are_there_without_writing_them(shown, tmp_p
     assert started[1].read_text(encoding="utf-8") == "corrected by hand"
 
 
-def test_the_clipboard_takes_and_gives_pictures(shown, folder):
+def test_the_clipboard_takes_and_gives_pictures(shown, pictures):
     shown.set_mode("picture")
     shown.results.copy()
     settle(shown)
     copied = to_array(QApplication.clipboard().image())
-    assert np.array_equal(copied[..., 0], read_image(folder / "p0.png"))
+    assert np.array_equal(copied[..., 0], read_image(pictures / "p0.png"))
     pasted = draw_sample(9, 50)[0]
     QApplication.clipboard().setImage(to_qimage(np.repeat(pasted[..., None], 3, 2)))
     shown.opening.paste()
     wait(lambda: shown.controller.document.path is None and measured(shown))
     assert np.array_equal(shown.controller.document.picture[..., 0], pasted)
-
-
-def test_a_folder_is_predicted_in_the_background_and_cancelled(shown, folder, tmp_path, monkeypatch):
-    engine = LocalEngine()
-    engine.gate.clear()
-    monkeypatch.setattr(shown.controller, "make_engine", lambda: engine)
-    output = folder / "img_out"
-    shown.batch.predict_folder(folder, output, {"objects": False, "labelme": False})
-    wait(lambda: shown.tasks.isVisible() and "predict_folder" in engine.calls)
-    shown.strip.step(1)
-    wait(lambda: shown.controller.document.path.name == "p1.png" and measured(shown))
-    shown.tasks.button.click()
-    wait(lambda: not shown.batch.runs)
-    assert not shown.tasks.isVisible()
-    assert len(list(output.glob("*_mask.png"))) < COUNT
-    engine.gate.set()
-    monkeypatch.setattr(batch, "ask", lambda *_: "keep")
-    shown.batch.predict_folder(folder, output, {"objects": False, "labelme": False})
-    wait(lambda: not shown.batch.runs and shown.banner.isVisible() and output.exists())
-    settle(shown)
-    assert len(list(output.glob("*_mask.png"))) == COUNT
-    assert str(output) in shown.banner.label.text()
-
-
-def test_a_video_plays_stops_steps_and_is_saved(window, tmp_path):
-    clip = make_video(tmp_path / "clips" / "a.avi", 6, rate=50)
-    window.opening.open_paths([clip])
-    wait(lambda: window.player.job is None and window.controller.document)
-    assert "6 / 6" in window.player.label.text()
-    assert window.controller.document.segmentation
-    window.player.toggle()
-    window.player.toggle()
-    wait(lambda: measured(window))
-    number = window.player.label.text()
-    window.player.step()
-    wait(lambda: window.player.label.text() != number)
-    window.batch.predict_video(clip, tmp_path / "out")
-    wait(lambda: not window.batch.runs and (tmp_path / "out" / "a.avi").exists())
-
-
-@pytest.mark.parametrize(
-    "name", ["empty.png", "words.tif", "half.png", "none.png", "bad.pth", "bad.onnx", "bad.mp4"]
-)
-def test_wrong_files_are_a_sentence_and_the_window_goes_on(shown, folder, tmp_path, name):
-    path = tmp_path / "wrong" / name
-    write_image(path.with_suffix(".png"), draw_sample(0, 64)[0])
-    path.write_bytes({"empty": b"", "half": path.with_suffix(".png").read_bytes()}.get(path.stem, b"words"))
-    if name == "half.png":
-        cut_off(path)
-    if name == "none.png":
-        path.unlink()
-    shown.opening.open_paths([path])
-    wait(lambda: shown.banner.isVisible())
-    assert name in shown.banner.label.text()
-    shown.banner.copy.click()
-    assert "expected" in QApplication.clipboard().text()
-    assert shown.controller.model.card
-    shown.opening.open_paths([folder / "p2.png"])
-    wait(lambda: shown.controller.document.path.name == "p2.png" and measured(shown))
-    assert not shown.banner.isVisible()
-
-
-def test_a_bug_is_shown_with_its_traceback(shown, monkeypatch):
-    monkeypatch.setattr("gui.model.postprocess", lambda *_: 1 / 0)
-    shown.choices_box.fill.setChecked(True)
-    wait(lambda: shown.banner.isVisible())
-    assert "ZeroDivisionError" in shown.banner.details.toPlainText()
-    monkeypatch.undo()
-    shown.choices_box.fill.setChecked(False)
-    settle(shown)
-    assert measured(shown)
-
-
-def test_dropped_files_are_opened_and_remembered(window, folder, tmp_path, weights):
-    data = QMimeData()
-    data.setUrls([QUrl.fromLocalFile(str(folder / "p1.png"))])
-    window.opening.drop(data)
-    wait(lambda: measured(window))
-    assert window.controller.document.path == folder / "p1.png"
-    assert window.opening.recent("recent") == [folder / "p1.png"]
-    window.opacity.setValue(77)
-    window.set_mode("side")
-    window.close()
-    settings = window.settings
-    settings.sync()
-    again = open_window(tmp_path, None)
-    assert (again.opacity.value(), again.viewer.mode) == (77, "side")
-    wait(lambda: again.controller.model and again.controller.model.card)
-    assert again.controller.model.card.path == weights
-    again.close()
-
-
-def test_a_new_model_predicts_what_is_shown(shown, tmp_path, unet):
-    other = save_untrained(tmp_path / "other" / "best.pth", ["nothing", "one", "two", "three"])
-    shown.opening.open_paths([other])
-    wait(lambda: shown.legend.rowCount() == 4)
-    settle(shown)
-    mask = Unet(other, "cpu").predict(shown.controller.document.path)
-    assert np.array_equal(shown.controller.document.segmentation.mask, mask)
-
-
-def test_all_texts_change_with_the_language(shown):
-    shown.set_language("zh")
-    actions = [action.text() for menu in shown.menuBar().actions() for action in menu.menu().actions()]
-    named = [text for text in actions if text]
-    assert named
-    assert all(any(letter >= "\u4e00" for letter in text) for text in named)
-    shown.set_language("en")
-
-
-def test_pictures_survive_the_way_to_qt_and_back():
-    image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
-    assert np.array_equal(to_array(to_qimage(image)), image)
-    assert to_qimage(image).format() == QImage.Format_RGB888

@@ -68,6 +68,12 @@ def settle(window: MainWindow) -> None:
     wait(lambda: not window.jobs.running)
 
 
+def measured(window: MainWindow) -> bool:
+    """Whether the objects of what is shown are in the table."""
+    document = window.controller.document
+    return bool(document and document.segmentation and document.segmentation.objects)
+
+
 def open_window(folder: Path, model: Path | None, make_engine: Callable[[], Any] = LocalEngine) -> MainWindow:
     """A window that remembers in a folder of its own."""
     settings = QSettings(str(folder / "window.ini"), QSettings.IniFormat)

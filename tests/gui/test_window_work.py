@@ -1,0 +1,130 @@
+"""The window at work: folders, videos, wrong files, bugs, what is remembered."""
+
+import numpy as np
+import pytest
+from PyQt5.QtCore import QMimeData, QUrl
+from PyQt5.QtGui import QImage
+from PyQt5.QtWidgets import QApplication
+from scripts import cut_off, save_untrained
+from videos import make_video
+from windows import LocalEngine, measured, open_window, settle, wait
+
+from gui import batch
+from gui.tiles import to_array, to_qimage
+from unet import Unet
+from utils.images.writing import write_image
+from utils.voc.demo import draw_sample
+
+
+def test_a_folder_is_predicted_in_the_background_and_cancelled(shown, pictures, tmp_path, monkeypatch):
+    engine = LocalEngine()
+    engine.gate.clear()
+    monkeypatch.setattr(shown.controller, "make_engine", lambda: engine)
+    output = pictures / "img_out"
+    shown.batch.predict_folder(pictures, output, {"objects": False, "labelme": False})
+    wait(lambda: shown.tasks.isVisible() and "predict_folder" in engine.calls)
+    shown.strip.step(1)
+    wait(lambda: shown.controller.document.path.name == "p1.png" and measured(shown))
+    shown.tasks.button.click()
+    wait(lambda: not shown.batch.runs)
+    assert not shown.tasks.isVisible()
+    assert len(list(output.glob("*_mask.png"))) < 3
+    engine.gate.set()
+    monkeypatch.setattr(batch, "ask", lambda *_: "keep")
+    shown.batch.predict_folder(pictures, output, {"objects": False, "labelme": False})
+    wait(lambda: not shown.batch.runs and shown.banner.isVisible() and output.exists())
+    settle(shown)
+    assert len(list(output.glob("*_mask.png"))) == 3
+    assert str(output) in shown.banner.label.text()
+
+
+def test_a_video_plays_stops_steps_and_is_saved(window, tmp_path):
+    clip = make_video(tmp_path / "clips" / "a.avi", 6, rate=50)
+    window.opening.open_paths([clip])
+    wait(lambda: window.player.job is None and window.controller.document)
+    assert "6 / 6" in window.player.label.text()
+    assert window.controller.document.segmentation
+    window.player.toggle()
+    window.player.toggle()
+    wait(lambda: measured(window))
+    number = window.player.label.text()
+    window.player.step()
+    wait(lambda: window.player.label.text() != number)
+    window.batch.predict_video(clip, tmp_path / "out")
+    wait(lambda: not window.batch.runs and (tmp_path / "out" / "a.avi").exists())
+
+
+@pytest.mark.parametrize(
+    "name", ["empty.png", "words.tif", "half.png", "none.png", "bad.pth", "bad.onnx", "bad.mp4"]
+)
+def test_wrong_files_are_a_sentence_and_the_window_goes_on(shown, pictures, tmp_path, name):
+    path = tmp_path / "wrong" / name
+    write_image(path.with_suffix(".png"), draw_sample(0, 64)[0])
+    path.write_bytes({"empty": b"", "half": path.with_suffix(".png").read_bytes()}.get(path.stem, b"words"))
+    if name == "half.png":
+        cut_off(path)
+    if name == "none.png":
+        path.unlink()
+    shown.opening.open_paths([path])
+    wait(lambda: shown.banner.isVisible())
+    assert name in shown.banner.label.text()
+    shown.banner.copy.click()
+    assert "expected" in QApplication.clipboard().text()
+    assert shown.controller.model.card
+    shown.opening.open_paths([pictures / "p2.png"])
+    wait(lambda: shown.controller.document.path.name == "p2.png" and measured(shown))
+    assert not shown.banner.isVisible()
+
+
+def test_a_bug_is_shown_with_its_traceback(shown, monkeypatch):
+    monkeypatch.setattr("gui.model.postprocess", lambda *_: 1 / 0)
+    shown.choices_box.fill.setChecked(True)
+    wait(lambda: shown.banner.isVisible())
+    assert "ZeroDivisionError" in shown.banner.details.toPlainText()
+    monkeypatch.undo()
+    shown.choices_box.fill.setChecked(False)
+    settle(shown)
+    assert measured(shown)
+
+
+def test_dropped_files_are_opened_and_remembered(window, pictures, tmp_path, weights):
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(pictures / "p1.png"))])
+    window.opening.drop(data)
+    wait(lambda: measured(window))
+    assert window.controller.document.path == pictures / "p1.png"
+    assert window.opening.recent("recent") == [pictures / "p1.png"]
+    window.opacity.setValue(77)
+    window.set_mode("side")
+    window.close()
+    settings = window.settings
+    settings.sync()
+    again = open_window(tmp_path, None)
+    assert (again.opacity.value(), again.viewer.mode) == (77, "side")
+    wait(lambda: again.controller.model and again.controller.model.card)
+    assert again.controller.model.card.path == weights
+    again.close()
+
+
+def test_a_new_model_predicts_what_is_shown(shown, tmp_path, unet):
+    other = save_untrained(tmp_path / "other" / "best.pth", ["nothing", "one", "two", "three"])
+    shown.opening.open_paths([other])
+    wait(lambda: shown.legend.rowCount() == 4)
+    settle(shown)
+    mask = Unet(other, "cpu").predict(shown.controller.document.path)
+    assert np.array_equal(shown.controller.document.segmentation.mask, mask)
+
+
+def test_all_texts_change_with_the_language(shown):
+    shown.set_language("zh")
+    actions = [action.text() for menu in shown.menuBar().actions() for action in menu.menu().actions()]
+    named = [text for text in actions if text]
+    assert named
+    assert all(any(letter >= "\u4e00" for letter in text) for text in named)
+    shown.set_language("en")
+
+
+def test_pictures_survive_the_way_to_qt_and_back():
+    image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
+    assert np.array_equal(to_array(to_qimage(image)), image)
+    assert to_qimage(image).format() == QImage.Format_RGB888
