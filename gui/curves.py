@@ -32,7 +32,7 @@ CURVES = "loss", "training", "validation", "epoch"
 def draw_loss(rows: "Sequence[Row]", style: Style) -> QImage:
     from utils.images.plots import curves_figure
 
-    label, training, validation, epoch = style.words
+    label, training, validation, epoch = drawable(style.words)
     losses = {training: [row.train_loss for row in rows], validation: [row.val_loss for row in rows]}
     return _draw(curves_figure([row.epoch for row in rows], losses, label), epoch, style)
 
@@ -40,9 +40,18 @@ def draw_loss(rows: "Sequence[Row]", style: Style) -> QImage:
 def draw_miou(rows: "Sequence[Row]", style: Style) -> QImage:
     from utils.images.plots import curves_figure
 
-    *_, validation, epoch = style.words
+    *_, validation, epoch = drawable(style.words)
     scores = {validation: [row.miou for row in rows]}
     return _draw(curves_figure([row.epoch for row in rows], scores, "mIoU", top=1.0), epoch, style)
+
+
+def drawable(words: Sequence[str]) -> Sequence[str]:
+    """The words, or English ones where matplotlib knows no font with Chinese letters, unlike Qt."""
+    from matplotlib.font_manager import get_font_names
+
+    from utils.images.plots import CJK_FONTS
+
+    return words if "".join(words).isascii() or {*CJK_FONTS} & {*get_font_names()} else CURVES
 
 
 def _draw(figure: "Figure", epoch: str, style: Style) -> QImage:

@@ -33,6 +33,9 @@ class ScriptError(UserError):
         self.args = code, subject, found, expected, remedy, output
         self.output = output
 
+    def with_remedy(self, remedy: str) -> "ScriptError":
+        return ScriptError(self.code, self.subject, self.found, self.expected, remedy, self.output)
+
     def __str__(self) -> str:
         return f"{super().__str__()}\n\n{self.output}".rstrip()
 

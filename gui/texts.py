@@ -162,6 +162,8 @@ _TRAINING = {
     "Checking with {script} …": "正在用 {script} 检查…",
     "{pictures} pictures with masks: {train} to train, {val} to validate, {test} to test": ""
     "{pictures} 张带掩码的图片：训练 {train}，验证 {val}，测试 {test}",
+    "Warnings: {count}, listed under Check": "警告：{count} 条，见“检查”",
+    "Choose a proposal under Data": "请在“数据”下选择一条建议",
     "Not checked yet": "尚未检查",
     "A model …": "选择模型…",
     "New weights": "新权重",

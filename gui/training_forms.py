@@ -128,7 +128,9 @@ class DataForm(QGroupBox):
             return tr("Checking with {script} …", script=self.model.script.name)
         if report:
             text = "{pictures} pictures with masks: {train} to train, {val} to validate, {test} to test"
-            return tr(text, pictures=report.pictures, **report.splits)
+            text = tr(text, pictures=report.pictures, **report.splits)
+            count = self.model.count_warnings()
+            return text + ("\n" + tr("Warnings: {count}, listed under Check", count=count)) * bool(count)
         known = self.model.source and self.model.source.kind != "missing"
         return tr("Not checked yet") if known and not self.model.offers else ""
 

@@ -13,6 +13,7 @@ from gui.jobs import Jobs
 from gui.scripts import Offer, Script, ScriptError, find_offers, shown_command
 from gui.training_data import Report, Source, inspect, read_report
 from gui.training_run import RunState, TrainingRun, TrainingSettings, list_runs
+from gui.translation import tr
 from utils.core.console import UserError
 
 LANE = "training"
@@ -55,6 +56,7 @@ class TrainingModel(QObject):
     def choose(self, folder: Path) -> None:
         """A VOC folder, one of labelme files, or a data set of another format that is known."""
         self.cancel_check()
+        self.script.output = ""
         self.report, self.offers = None, []
         self._work(lambda: inspect(folder.resolve()), self._show_source)
 
@@ -88,6 +90,10 @@ class TrainingModel(QObject):
     def is_checking(self) -> bool:
         return self.script.is_running()
 
+    def count_warnings(self) -> int:
+        """Of the last script; 0 before the first."""
+        return sum(line.startswith("warning: ") for line in self.script.output.splitlines())
+
     def cancel_check(self) -> None:
         self.steps = []
         self.script.cancel()
@@ -103,6 +109,9 @@ class TrainingModel(QObject):
     def _end_step(self, error: ScriptError | None) -> None:
         if error:
             self.steps, self.offers = [], find_offers(error.remedy)
+            if self.offers:
+                # The commands stand below the folder; the sentence need not repeat them.
+                error = error.with_remedy(tr("Choose a proposal under Data"))
             self.jobs.failed.emit(error, "")
         elif self.steps:
             self._run_steps(self.steps)

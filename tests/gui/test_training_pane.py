@@ -11,7 +11,7 @@ from scripts import ROOT, make_voc, recode
 from test_training_run import rows
 from windows import wait
 
-from gui.curves import CURVES, Style, draw_loss, draw_miou
+from gui.curves import CURVES, Style, draw_loss, draw_miou, drawable
 from gui.jobs import Jobs
 from gui.picture_view import PictureView
 from gui.run_view import Words
@@ -57,6 +57,8 @@ def test_masks_of_0_and_255_are_mended_by_a_click_and_wrong_flags_are_told(pane,
     assert shown_tab(pane) == "Check"
     wait(lambda: not model.is_checking())
     assert "black and white masks" in failures[0].found
+    assert failures[0].remedy == "Choose a proposal under Data"
+    assert "--map 0:1,255:0" in str(failures[0])
     assert form.offers.count() == 2
     assert "--map 0:0,255:1" in form.command.text()
 
@@ -156,6 +158,16 @@ def test_curves_fill_their_place_in_the_colors_of_the_window(application):
         assert large.size() / large.devicePixelRatio() == image.size()
         assert count_color(image, 0) > 50 < count_color(large, 255)
         assert count_color(image, 255) == count_color(large, 0) == 0
+
+
+def test_words_without_a_font_are_drawn_in_english(monkeypatch):
+    from matplotlib import font_manager
+
+    monkeypatch.setattr(font_manager, "get_font_names", lambda: ["DejaVu Sans"])
+    assert drawable(("损失", "训练", "验证", "轮次")) == CURVES
+    assert drawable(("Verlust", "a", "b", "c")) == ("Verlust", "a", "b", "c")
+    monkeypatch.setattr(font_manager, "get_font_names", lambda: ["SimHei"])
+    assert drawable(("损失", "训练", "验证", "轮次"))[0] == "损失"
 
 
 def count_color(image: QImage, gray: int) -> int:
