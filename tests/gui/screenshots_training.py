@@ -54,10 +54,11 @@ def main(config: Config) -> None:
             settle(window)
             path = output / f"train_{name}.png"
             shoot(window, path)
-            for colors in (64, 32):
-                if path.stat().st_size > MOST_BYTES:
-                    image = Image.open(path).convert("RGB")
-                    image.quantize(colors, dither=Image.Dither.NONE).save(path, optimize=True)
+            if path.stat().st_size > MOST_BYTES:
+                image = Image.open(path).convert("RGB")
+                image.resize((3 * image.width // 4, 3 * image.height // 4)).quantize(96).save(
+                    path, optimize=True
+                )
 
         mend_masks(window, save, Path(folder))
         check_demo(window, save, Path(folder))

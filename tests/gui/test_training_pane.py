@@ -160,6 +160,16 @@ def test_curves_fill_their_place_in_the_colors_of_the_window(application):
         assert count_color(image, 255) == count_color(large, 0) == 0
 
 
+def test_the_model_of_a_training_opens_in_the_viewer(shown, weights, tmp_path):
+    other = tmp_path / "run" / "best.pth"
+    other.parent.mkdir()
+    shutil.copy(weights, other)
+    shown.tabs.setCurrentWidget(shown.training)
+    shown.training.model_chosen.emit(other)
+    wait(lambda: shown.controller.model.card.path == other)
+    assert shown.tabs.currentWidget() is shown.halves
+
+
 def test_words_without_a_font_are_drawn_in_english(monkeypatch):
     from matplotlib import font_manager
 
