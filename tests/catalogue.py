@@ -186,7 +186,7 @@ REMARKS = [
     Row("picture without a mask", lambda f: add(f, "e", None), says("picture-without-mask", OK)),
     Row("one class", c.fill_mask(2), says("mask-one-class", OK)),
     Row("background only", c.fill_mask(0), says("mask-background", OK)),
-    Row("nothing but 255", c.fill_mask(255), says("mask-ignored", OK)),
+    Row("nothing but 255", c.fill_mask(255), says("mask-ignored", "remark", OK)),
     Row("a mask in 0 and 255, three classes", c.save_mask(BINARY * np.uint8(255)), says("masks-mixed")),
     Row("copy in train and val", c.copy_into_val, says("picture-copy, remark", OK)),
     Row("gray and color", c.save_picture(c.noise("b", 3, 4, 3)), says("picture-color", OK)),
