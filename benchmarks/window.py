@@ -3,7 +3,8 @@
 python benchmarks/window.py --output logs/window.md
 
 A timer of the window ticks every 5 ms; the longest time between two ticks counts. A process that only sleeps
-beside it does the same and shows what is due to the machine.
+beside it does the same and shows what is due to the machine, and the computing time of the window's thread
+between two ticks does not depend on other programs.
 """
 
 import multiprocessing
@@ -44,6 +45,7 @@ class Watch:
 
     def __init__(self) -> None:
         self.last, self.longest = time.perf_counter(), 0.0
+        self.last_busy, self.busiest = time.thread_time(), 0.0
         self.timer = QTimer()
         self.timer.timeout.connect(self._tick)
         self.timer.start(round(TICK * 1000))
@@ -55,13 +57,18 @@ class Watch:
     def _tick(self) -> None:
         now = time.perf_counter()
         self.longest, self.last = max(self.longest, now - self.last), now
+        busy = time.thread_time()
+        self.busiest, self.last_busy = max(self.busiest, busy - self.last_busy), busy
 
-    def look(self) -> tuple[float, float]:
-        """Both in seconds; counts anew from now."""
+    def look(self) -> list[float]:
+        """Longest time, most computing time between two ticks, and longest time of the other process.
+
+        In milliseconds; counts anew from now.
+        """
         QTest.qWait(20)
-        found = self.longest, self.other.value
-        self.longest = self.other.value = 0.0
-        return found
+        found = self.longest, self.busiest, self.other.value
+        self.longest = self.busiest = self.other.value = 0.0
+        return [1000 * seconds for seconds in found]
 
 
 def sleep(longest) -> None:
@@ -98,8 +105,8 @@ def main(config: Config) -> None:
             start = time.perf_counter()
             begin()
             wait(is_done)
-            seconds, (here, there) = time.perf_counter() - start, watch.look()
-            rows.append([name, f"{seconds:.1f}", f"{here * 1000:.0f}", f"{there * 1000:.0f}"])
+            seconds = time.perf_counter() - start
+            rows.append([name, f"{seconds:.1f}", *(f"{value:.0f}" for value in watch.look())])
 
         measure_all(window, config, pictures, Path(folder), measure)
         window.close()
@@ -153,7 +160,7 @@ def write_report(rows: Sequence[Sequence[str]], output: Path | None) -> None:
     import torch
     from measuring import describe_machine, markdown, report
 
-    header = ["work", "seconds", "window, ms", "sleeping process, ms"]
+    header = ["work", "seconds", "window, ms", "of this computing, ms", "sleeping process, ms"]
     text = f"{describe_machine(torch.device('cpu'))}\n\n{markdown(header, rows)}"
     report("Longest time for which the window did not answer", text, output)
 

@@ -69,6 +69,12 @@ class Batch(QObject):
     def runs(self) -> bool:
         return self.job is not None
 
+    def may_end(self) -> bool:
+        """Whether the window may be closed; asks where that ends something."""
+        question = tr("Something is being done in the background. End it?")
+        details = tr("What is done so far is kept.")
+        return not self.runs or bool(ask(self.window, question, details, {"end": tr("End it")}))
+
     def cancel(self) -> None:
         if self.job:
             self.job.cancel_softly()

@@ -6,8 +6,8 @@ from PyQt5.QtWidgets import QApplication
 DARK = {
     QPalette.Window: "#26282c",
     QPalette.WindowText: "#e6e6e6",
-    QPalette.Base: "#1d1f22",
-    QPalette.AlternateBase: "#2b2e33",
+    QPalette.Base: "#3a3d43",
+    QPalette.AlternateBase: "#42454c",
     QPalette.ToolTipBase: "#33363b",
     QPalette.ToolTipText: "#e6e6e6",
     QPalette.Text: "#e6e6e6",

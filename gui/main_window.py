@@ -232,6 +232,9 @@ class MainWindow(QMainWindow):
             self.halves.restoreState(halves)
 
     def closeEvent(self, event) -> None:
+        if not self.batch.may_end():
+            event.ignore()
+            return
         settings = self.settings
         settings.setValue("opacity", self.opacity.value())
         settings.setValue("geometry", self.saveGeometry())

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from PyQt5.QtCore import QSize, Qt, QTimer, pyqtSignal
-from PyQt5.QtGui import QIcon, QPixmap
+from PyQt5.QtGui import QIcon, QPainter, QPixmap
 from PyQt5.QtWidgets import QListWidget, QListWidgetItem
 
 from gui.jobs import Job, Jobs
@@ -29,8 +29,8 @@ class Strip(QListWidget):
         self.setWrapping(False)
         self.setMovement(QListWidget.Static)
         self.setIconSize(QSize(SIDE, SIDE))
-        self.setGridSize(QSize(SIDE + 24, SIDE + 30))
-        self.setFixedHeight(SIDE + 50)
+        self.setGridSize(QSize(SIDE + 24, SIDE + 38))
+        self.setFixedHeight(SIDE + 62)
         self.setTextElideMode(Qt.ElideMiddle)
         self.setUniformItemSizes(True)
         self.setVerticalScrollBarPolicy(Qt.ScrollBarAlwaysOff)
@@ -107,4 +107,11 @@ class Strip(QListWidget):
     def _keep(self, row: int, path: Path, image: np.ndarray | None) -> None:
         self.done.add(path)
         if image is not None and row < self.count() and self.paths[row] == path:
-            self.item(row).setIcon(QIcon(QPixmap.fromImage(to_qimage(image))))
+            # All of one size, so that the names below are in one line.
+            square = QPixmap(SIDE, SIDE)
+            square.fill(Qt.transparent)
+            painter = QPainter(square)
+            left, top = (SIDE - image.shape[1]) // 2, (SIDE - image.shape[0]) // 2
+            painter.drawImage(left, top, to_qimage(image))
+            painter.end()
+            self.item(row).setIcon(QIcon(square))

@@ -17,7 +17,7 @@ from utils.voc.demo import CLASS_NAMES, draw_sample
 
 DOCS, CHINESE = ROOT / "docs", ROOT / "docs" / "zh-CN"
 # Pages for few readers, which are not translated. The Chinese pages name them as English ones.
-ENGLISH_ONLY = {"benchmarks.md", "log-of-trials.md", "reliability.md", "scaling.md", "window.md"}
+ENGLISH_ONLY = {"benchmarks.md", "log-of-trials.md", "reliability.md", "scaling.md"}
 PAGES = sorted([ROOT / "README.md", ROOT / "README.zh-CN.md", *DOCS.rglob("*.md")])
 PAIRS = [(ROOT / "README.md", ROOT / "README.zh-CN.md")]
 PAIRS += [(path, CHINESE / path.name) for path in DOCS.glob("*.md") if path.name not in ENGLISH_ONLY]

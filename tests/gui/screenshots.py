@@ -105,17 +105,21 @@ def take_large(window: MainWindow, save, config: Config) -> None:
     wait(lambda: window.controller.document.path == config.large.absolute(), 300)
     wait(lambda: window.controller.document.predictions.get(False), 600)
     wait(lambda: window.controller.document.predictions[False].share > 0.02, 1200)
-    shoot(window, config.output / "large.png")
+    window.viewer.zoom_to(1 / 12, QPointF(0, 0))
+    window.viewer.move_by(-2000, -2000)
+    window.viewer.move_by(300, 250)
+    QTest.qWait(8000)
+    shoot(window, config.output / "large.png", 24)
 
 
-def shoot(window: MainWindow, path: Path) -> None:
-    """Save what the window shows, in 256 colors, which are enough for it."""
+def shoot(window: MainWindow, path: Path, colors: int = 128) -> None:
+    """Save what the window shows, in few colors, which are enough for it."""
     image = window.grab().toImage()
     image = image.convertToFormat(image.Format_RGB888)
     pixels = np.frombuffer(image.constBits().asarray(image.sizeInBytes()), np.uint8)
     rows = pixels.reshape(image.height(), image.bytesPerLine())[:, : 3 * image.width()]
     picture = Image.fromarray(np.ascontiguousarray(rows.reshape(image.height(), image.width(), 3)))
-    picture.quantize(256).save(path, optimize=True)
+    picture.quantize(colors).save(path, optimize=True)
 
 
 if __name__ == "__main__":

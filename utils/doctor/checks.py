@@ -28,7 +28,6 @@ from utils.voc.classes import check_classes, looks_like_0_255, resolve_class_nam
 from utils.voc.names import list_some
 from utils.voc.survey import PairRecord
 
-MAP_REMEDY = "correct the map; it starts from the original masks"
 OBJECTS_REMEDY = "if they do, --instances makes them one class; if not, write class_names.txt"
 TURN_REMEDY = (
     "look at contact_sheet.png; where a mask lies wrong, it was drawn on the picture as it is stored: remove "
@@ -60,11 +59,8 @@ def check_values(
             "nothing but 255 (ignored) in all masks" if counts[IGNORE_INDEX] else "background in all masks"
         )
         expected = "pixels of classes to learn from"
-        subject, remedy = repair.folder.masks_dir, "export the masks again"
-        if repair.settings.map is not None:
-            subject, remedy = f"--map {repair.settings.map}", MAP_REMEDY
-            found = f"it would give {found}"
-        faults.append(UserError("mask-no-class", subject, found, expected, remedy))
+        masks_dir = repair.folder.masks_dir
+        faults.append(UserError("mask-no-class", masks_dir, found, expected, "export the masks again"))
     return faults + _check_single_values(examination, repair, photographs)
 
 
@@ -154,9 +150,9 @@ def _check_result(
         faults.append(UserError("mask-gaps", "masks of", found, expected, ""))
     if repair.settings.map is None:
         return faults
-    subject = f"--map {repair.settings.map}"
+    subject, remedy = f"--map {repair.settings.map}", "correct the map; it starts from the original masks"
     return [
-        UserError(one.code, subject, f"it would give {one.subject} {one.found}", one.expected, MAP_REMEDY)
+        UserError(one.code, subject, f"it would give {one.subject} {one.found}", one.expected, remedy)
         for one in faults
     ]
 
