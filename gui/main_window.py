@@ -28,8 +28,9 @@ from gui.controller import Controller
 from gui.engine import Engine
 from gui.jobs import Jobs
 from gui.look import is_dark_system, set_look
+from gui.object_table import ObjectTable
 from gui.opening import Opening
-from gui.panels import ChoicesBox, Legend, ModelBox, ObjectTable, titled
+from gui.panels import ChoicesBox, Legend, ModelBox, titled
 from gui.player import Player
 from gui.results import Results
 from gui.strip import Strip

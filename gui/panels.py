@@ -23,15 +23,12 @@ from PyQt5.QtWidgets import (
     QWidget,
 )
 
+from gui.object_table import ROW
 from gui.translation import keep_text, on_language, tr
 
 if TYPE_CHECKING:
     from gui.card import Choices, ModelCard
     from gui.model import LegendRow
-    from utils.inference.objects import Objects
-
-ROW = 24  # height of a line of the tables
-COLUMNS = ("number", "class", "area_px", "mean_certainty", "circularity", "equivalent_diameter_px")
 
 
 class ModelBox(QGroupBox):
@@ -186,69 +183,6 @@ class Legend(QTableWidget):
             states = [(row.index, self.item(line, 0).checkState()) for line, row in enumerate(self.rows)]
             self.hidden = frozenset(index for index, state in states if state == Qt.Unchecked)
             self.hid.emit(self.hidden)
-
-
-class ObjectTable(QTableWidget):
-    """A row per object; selects it in the picture, and is selected from there."""
-
-    picked = pyqtSignal(int)  # number of the object
-
-    def __init__(self) -> None:
-        super().__init__(0, len(COLUMNS))
-        self.verticalHeader().hide()
-        self.verticalHeader().setDefaultSectionSize(ROW)
-        self.setSelectionBehavior(QAbstractItemView.SelectRows)
-        self.setSelectionMode(QAbstractItemView.SingleSelection)
-        self.setEditTriggers(QAbstractItemView.NoEditTriggers)
-        self.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeToContents)
-        self.itemSelectionChanged.connect(self._selection_changed)
-        on_language(self, self._retranslate)
-
-    def _retranslate(self) -> None:
-        self.setAccessibleName(tr("Objects"))
-        self.setHorizontalHeaderLabels(
-            [
-                tr("Number"),
-                tr("Class"),
-                tr("Area (px)"),
-                tr("Certainty"),
-                tr("Circularity"),
-                tr("Diameter (px)"),
-            ]
-        )
-
-    def show_objects(self, objects: "Objects | None", class_names: Sequence[str]) -> None:
-        self.blockSignals(True)
-        self.setSortingEnabled(False)
-        self.clearSelection()
-        count = 0 if objects is None else len(objects.columns["number"])
-        self.setRowCount(count)
-        for column, name in enumerate(COLUMNS if count else ()):
-            for line, value in enumerate(objects.columns[name].tolist()):
-                item = QTableWidgetItem()
-                if name == "class":
-                    item.setText(class_names[value])
-                else:
-                    item.setData(Qt.DisplayRole, round(value, 3))
-                    item.setTextAlignment(Qt.AlignRight | Qt.AlignVCenter)
-                self.setItem(line, column, item)
-        self.setSortingEnabled(True)
-        self.sortItems(0)
-        self.blockSignals(False)
-
-    def select(self, number: int) -> None:
-        """Select the row of an object; 0: none."""
-        self.blockSignals(True)
-        self.clearSelection()
-        for line in range(self.rowCount()):
-            if self.item(line, 0).data(Qt.DisplayRole) == number:
-                self.selectRow(line)
-                self.scrollToItem(self.item(line, 0))
-        self.blockSignals(False)
-
-    def _selection_changed(self) -> None:
-        lines = {index.row() for index in self.selectedIndexes()}
-        self.picked.emit(self.item(lines.pop(), 0).data(Qt.DisplayRole) if lines else 0)
 
 
 def color_icon(color: Sequence[int]) -> QIcon:

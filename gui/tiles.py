@@ -115,7 +115,9 @@ class Tiles:
                     return
                 self.drawn = key, turn = self.wanted.pop(0), self.turn
             try:
-                image = to_qimage(self.draw(key.layer, key.level, self._pixels_of(key)))
+                drawn = self.draw(key.layer, key.level, self._pixels_of(key))
+                # The format that Qt scales fastest.
+                image = to_qimage(drawn).convertToFormat(QImage.Format_RGB32)
             except BaseException:
                 job.post(lambda key=key, turn=turn: self._keep(key, QImage(), turn))
                 raise

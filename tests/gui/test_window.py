@@ -38,7 +38,9 @@ def test_a_folder_is_opened_looked_at_and_walked_through(shown, pictures, unet):
     mask = unet.predict(paths[0])
     counts = np.bincount(mask.ravel(), minlength=3)
     assert [shown.legend.item(line, 1).text() for line in range(3)] == [f"{count:,}" for count in counts]
-    assert shown.table.rowCount() == len(shown.controller.document.segmentation.objects.columns["number"])
+    assert shown.table.rows.rowCount() == len(
+        shown.controller.document.segmentation.objects.columns["number"]
+    )
     assert "best.pth" in shown.model_box.label.text()
     QTest.keyClick(shown, Qt.Key_Right)
     wait(lambda: shown.controller.document.path == paths[1] and measured(shown))
@@ -115,14 +117,18 @@ def test_an_object_is_picked_in_the_picture_and_in_the_table(shown):
         round(pane.left + (x + 0.5) * pane_scale(shown)), round(pane.top + (y + 0.5) * pane_scale(shown))
     )
     QTest.mouseClick(shown.viewer, Qt.LeftButton, pos=place)
-    rows = {index.row() for index in shown.table.selectedIndexes()}
-    assert [shown.table.item(row, 0).data(Qt.DisplayRole) for row in rows] == [2]
+    assert shown.table.selected_numbers() == [2]
     assert shown.viewer.outlines
     shown.viewer.hovered.emit(x, y)
     assert "#2" in shown.spot.text()
     shown.table.selectRow(0)
     box = shown.viewer.outlines[0].boundingRect()
-    number = shown.table.item(0, 0).data(Qt.DisplayRole)
+    number = shown.table.number_at(0)
+    areas = shown.controller.document.segmentation.objects.columns["area_px"]
+    shown.table.sortByColumn(2, Qt.DescendingOrder)
+    assert shown.table.number_at(0) == np.argmax(areas) + 1
+    assert shown.table.rows.index(0, 2).data() == areas.max()
+    assert shown.table.selected_numbers() == [number]
     assert box.left() == pytest.approx(np.argwhere(labels == number)[:, 1].min() + 0.25)
 
 
@@ -166,7 +172,7 @@ def test_saving_asks_before_it_replaces(shown, tmp_path, monkeypatch):
     mask = shown.controller.document.segmentation.mask
     assert np.array_equal(read_mask(output / "p0_mask.png"), mask)
     assert (output / "labelme" / "p0.json").is_file()
-    assert len(read_table(output / "p0_objects.csv")) == shown.table.rowCount()
+    assert len(read_table(output / "p0_objects.csv")) == shown.table.rows.rowCount()
     (output / "p0_mask.png").write_bytes(b"precious")
     answers, asked = ["", "replace"], []
     monkeypatch.setattr(results, "ask", lambda *texts: asked.append(texts) or answers.pop(0))

@@ -1,0 +1,126 @@
+"""The table of objects. Its cells are made when they are seen, so that thousands of objects cost nothing."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PyQt5.QtCore import QAbstractTableModel, QItemSelectionModel, QModelIndex, Qt, pyqtSignal
+from PyQt5.QtWidgets import QAbstractItemView, QHeaderView, QTableView
+
+from gui.translation import on_language, tr
+
+if TYPE_CHECKING:
+    from utils.inference.objects import Objects
+
+COLUMNS = ("number", "class", "area_px", "mean_certainty", "circularity", "equivalent_diameter_px")
+ROW = 24  # height of a line
+
+
+class ObjectRows(QAbstractTableModel):
+    """`order` holds the place of each row in the columns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.objects: Objects | None = None
+        self.class_names, self.order = (), np.empty(0, int)
+        self.sorted_by = 0, Qt.AscendingOrder
+
+    def show_objects(self, objects: "Objects | None", class_names: Sequence[str]) -> None:
+        self.beginResetModel()
+        self.objects, self.class_names = objects, class_names
+        self._sort()
+        self.endResetModel()
+
+    def _sort(self) -> None:
+        column, direction = self.sorted_by
+        values = np.empty(0) if self.objects is None else self.objects.columns[COLUMNS[column]]
+        self.order = np.argsort(values if direction == Qt.AscendingOrder else -values, kind="stable")
+
+    def rowCount(self, parent: QModelIndex | None = None) -> int:
+        return 0 if parent is not None and parent.isValid() else len(self.order)
+
+    def columnCount(self, parent: QModelIndex | None = None) -> int:
+        return 0 if parent is not None and parent.isValid() else len(COLUMNS)
+
+    def data(self, index: QModelIndex, role: int = Qt.DisplayRole) -> object:
+        name = COLUMNS[index.column()]
+        if role == Qt.TextAlignmentRole:
+            return int((Qt.AlignLeft if name == "class" else Qt.AlignRight) | Qt.AlignVCenter)
+        if role != Qt.DisplayRole:
+            return None
+        value = self.objects.columns[name][self.order[index.row()]].item()
+        return self.class_names[value] if name == "class" else round(value, 3)
+
+    def headerData(self, section: int, orientation: int, role: int = Qt.DisplayRole) -> object:
+        if role != Qt.DisplayRole or orientation != Qt.Horizontal:
+            return None
+        names = tr("Number"), tr("Class"), tr("Area (px)"), tr("Certainty")
+        return (*names, tr("Circularity"), tr("Diameter (px)"))[section]
+
+    def sort(self, column: int, order: int = Qt.AscendingOrder) -> None:
+        self.layoutAboutToBeChanged.emit()
+        kept = self.persistentIndexList()
+        places = [int(self.order[index.row()]) for index in kept]
+        self.sorted_by = column, order
+        self._sort()
+        row_of = np.argsort(self.order)
+        moved = [
+            self.index(int(row_of[place]), index.column()) for place, index in zip(places, kept, strict=True)
+        ]
+        # The selection stays with its object.
+        self.changePersistentIndexList(kept, moved)
+        self.layoutChanged.emit()
+
+
+class ObjectTable(QTableView):
+    """A row per object; selects it in the picture, and is selected from there."""
+
+    picked = pyqtSignal(int)  # number of the object
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows = ObjectRows()
+        self.setModel(self.rows)
+        self.verticalHeader().hide()
+        self.verticalHeader().setDefaultSectionSize(ROW)
+        self.setSelectionBehavior(QAbstractItemView.SelectRows)
+        self.setSelectionMode(QAbstractItemView.SingleSelection)
+        header = self.horizontalHeader()
+        header.setSectionResizeMode(QHeaderView.ResizeToContents)
+        header.setResizeContentsPrecision(50)
+        header.setSortIndicator(0, Qt.AscendingOrder)
+        self.setSortingEnabled(True)
+        self.silent = False
+        self.selectionModel().selectionChanged.connect(self._selection_changed)
+        on_language(self, self._retranslate)
+
+    def _retranslate(self) -> None:
+        self.setAccessibleName(tr("Objects"))
+        self.rows.headerDataChanged.emit(Qt.Horizontal, 0, len(COLUMNS) - 1)
+
+    def show_objects(self, objects: "Objects | None", class_names: Sequence[str]) -> None:
+        self.silent = True
+        self.rows.show_objects(objects, class_names)
+        self.silent = False
+
+    def number_at(self, row: int) -> int:
+        """The object of a row."""
+        return int(self.rows.order[row]) + 1
+
+    def selected_numbers(self) -> list[int]:
+        return [self.number_at(index.row()) for index in self.selectionModel().selectedRows()]
+
+    def select(self, number: int) -> None:
+        """Select the row of an object without a signal; 0: none."""
+        self.silent = True
+        self.clearSelection()
+        rows = np.flatnonzero(self.rows.order == number - 1)
+        if number and len(rows):
+            index = self.rows.index(int(rows[0]), 0)
+            self.selectionModel().select(index, QItemSelectionModel.Select | QItemSelectionModel.Rows)
+            self.scrollTo(index)
+        self.silent = False
+
+    def _selection_changed(self) -> None:
+        if not self.silent:
+            self.picked.emit((self.selected_numbers() or [0])[0])
