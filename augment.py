@@ -19,7 +19,7 @@ from utils.images.normalisation import Range, stretch, unstretch
 from utils.images.palette import IGNORE_INDEX
 from utils.images.reading import read_image, read_mask
 from utils.images.writing import write_image, write_mask
-from utils.training.augmentation import Augmentation, augment, draw_map, parse_augmentation, resample
+from utils.training.augmentation import Augmentation, augment, draw_crop, parse_augmentation, resample
 from utils.voc.folder import VocFolder
 from utils.voc.survey import survey_pairs
 
@@ -90,7 +90,7 @@ def write_copies(
         write_mask(target.mask_path(new_name), new_mask)
         if objects is not None:
             # The same seed gives the same warp.
-            warp = draw_map(mask, mask.shape, settings, np.random.default_rng(seed))
+            warp, _ = draw_crop(mask, mask.shape, settings, np.random.default_rng(seed))
             warped = resample(objects, *warp, cv2.INTER_NEAREST, None if settings.mirror else IGNORE_INDEX)
             write_objects(target.objects_path(new_name), warped)
 

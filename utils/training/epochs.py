@@ -66,7 +66,7 @@ def train_and_validate(
             val_batches = until_stopped(trainer, val_loader)
             val_loss, scores = evaluate(unet.logits, val_batches, loss_of, unet.num_classes, unet.device)
             miou = scores.miou
-            if schedule.done(epoch + 1) >= HALF:
+            if schedule.done(epoch + 1) >= HALF and not schedule.is_over(epoch):
                 trainer.sought = seek_classes(scores, batches.shows, trainer.sought, unet.class_names)
         lr, seconds = trainer.optimizer.param_groups[-1]["lr"], trainer.seconds
         row = Row(epoch + 1, lr, trained.loss, val_loss, miou, seconds, trained.crops / trained.seconds)
