@@ -255,6 +255,8 @@ class MainWindow(QMainWindow):
 
     def set_mode(self, mode: str) -> None:
         self.settings.setValue("mode", mode)
+        for action in self.modes.actions():
+            action.setChecked(action.data() == mode)
         self.viewer.set_mode(mode)
 
     def set_language(self, code: str) -> None:
