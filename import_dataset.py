@@ -59,7 +59,8 @@ def main(config: Config) -> None:
     print(f"written to {folder.root}: JPEGImages{', SegmentationClass' * with_masks}")
     numbered = "--instances" * (config.instances and name == "pairs")
     doctor = folder.doctor(split_flags(name, folder) or numbered)
-    print(f"next: {doctor if with_masks else f'annotate them: labelme {quoted(folder.images_dir)}'}")
+    annotate = f"annotate them: python -m gui.labelme {quoted(folder.images_dir)}"
+    print(f"next: {doctor if with_masks else annotate}")
 
 
 def split_flags(name: str, folder: VocFolder) -> str:

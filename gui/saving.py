@@ -93,6 +93,6 @@ def start_labelme(annotation: Path) -> None:
     if find_spec("labelme") is None:
         remedy = "pip install labelme"
         raise UserError("package-missing", "labelme", "it is not installed", "labelme", remedy)
-    labels = annotation.with_name("labels.txt")
-    command = [sys.executable, "-m", "labelme", str(annotation), "--labels", str(labels)]
-    subprocess.Popen(command, start_new_session=True)
+    labels = annotation.absolute().with_name("labels.txt")
+    command = [sys.executable, "-m", "gui.labelme", str(annotation.absolute()), "--labels", str(labels)]
+    subprocess.Popen(command, start_new_session=True, cwd=Path(__file__).parents[1])

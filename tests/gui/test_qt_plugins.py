@@ -9,6 +9,7 @@ import cv2
 import pytest
 from scripts import ROOT
 
+from gui import labelme
 from gui.qt_plugins import VARIABLES, keep_qt_apart
 
 PROGRAM = """
@@ -57,3 +58,12 @@ def test_what_the_user_has_set_stays(monkeypatch, tmp_path):
     keep_qt_apart()
     assert os.environ[VARIABLES[0]] == str(tmp_path)
     assert VARIABLES[1] not in os.environ
+
+
+def test_labelme_is_started_without_the_plugins_of_opencv(monkeypatch):
+    started = []
+    monkeypatch.setattr("labelme.__main__.main", lambda: started.append(set(VARIABLES) & set(os.environ)))
+    for name in VARIABLES:
+        monkeypatch.setenv(name, str(Path(cv2.__file__).parent / "qt"))
+    labelme.main()
+    assert started == [set()]

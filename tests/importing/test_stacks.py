@@ -55,7 +55,7 @@ def test_stack_with_labels(tmp_path, options, capsys):
 def test_stack_alone_leads_to_labelme(tmp_path, capsys):
     write_stack(tmp_path / "train vol.1.tif", STACK)
     main(stack(tmp_path))
-    assert "next: annotate them: labelme" in capsys.readouterr().out
+    assert "next: annotate them: python -m gui.labelme" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -141,7 +141,7 @@ def test_volumes_alone_become_pictures(tmp_path, capsys):
     folder = convert(tmp_path)
     np.testing.assert_array_equal(read_image(folder.images["x_000"]), HU.astype(np.uint16)[..., 0].T)
     assert not folder.masks_dir.exists()
-    assert "annotate them: labelme" in capsys.readouterr().out
+    assert "annotate them: python -m gui.labelme" in capsys.readouterr().out
 
 
 FLIPPED = np.diag([-1.0, 1, 1, 1])
