@@ -21,9 +21,10 @@ from utils.core.processes import device_of_process, gather, this_process
 from utils.core.settings import check_settings
 from utils.images.arrays import check_channels, is_photo
 from utils.images.reading import as_array
+from utils.inference import outputs
 from utils.inference.ensemble import find_class
 from utils.inference.folder import Share, list_sources, predict_share
-from utils.inference.outputs import FolderTables, ResultSettings, Source, refuse_overwrite, refuse_same_folder
+from utils.inference.outputs import FolderTables, ResultSettings, Source, refuse_overwrite
 from utils.inference.postprocess import Postprocessing, postprocess
 from utils.inference.rendering import Drawing
 from utils.inference.results import ResultWriter, print_shares
@@ -97,6 +98,8 @@ class Config:
 def main(config: Config) -> None:
     check_settings(config)
     reject_flags_without_effect(config)
+    if config.mode in ("predict", "dir_predict", "video"):
+        outputs.refuse_file_name(config.output)
     unet = open_unet(config)
     if config.mode == "dir_predict":
         predict_folder(config, unet)
@@ -183,7 +186,7 @@ def predict_file(config: Config, unet: Unet, path: Path) -> None:
     """Predict one picture, write the result and report what was found."""
     if path.is_dir():
         raise UserError("picture-is-folder", path, "a folder", "a picture", "pass --mode dir_predict")
-    refuse_same_folder(path.parent, config.output)
+    outputs.refuse_same_folder(path.parent, config.output)
     writer, source = make_writer(config, unet), Source(path, path.name)
     # Before a large file is read.
     if fault := writer.files(source).name_fault(source):
@@ -267,7 +270,7 @@ def predict_video(config: Config, unet: Unet) -> None:
     source = require_input(config, "a video file, or the number of a camera", "video.mp4")
     for member in unet.members:
         check_channels(source, 3, member.in_channels, f"in the training of {member.path}")
-    refuse_same_folder(source.parent, config.output)
+    outputs.refuse_same_folder(source.parent, config.output)
     target = video_target(source, config.output)
     if not config.overwrite:
         refuse_overwrite([target])

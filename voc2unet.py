@@ -1,5 +1,6 @@
 """Check a VOC folder, repair the coding of its masks on request, describe it, and write its split files."""
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -77,7 +78,7 @@ def check_and_write(config: Config) -> None:
     plan.write()
 
     statistics = describe(examination, class_names)
-    proposals = propose_settings(folder, examination, statistics)
+    proposals = propose_settings(plan.members("train"), examination, statistics)
     reasons = {proposal.flags: proposal.reason for proposal in proposals}
     listed = [asdict(proposal) for proposal in {proposal.flags: proposal for proposal in proposals}.values()]
     write_dataset_file(folder, {**asdict(statistics), "proposals": listed}, records)
@@ -115,10 +116,12 @@ def settle_class_names(repair: MaskRepair, names: list[str] | None, examination:
     return names
 
 
-def propose_settings(folder: VocFolder, examination: Examination, statistics: Statistics) -> list[Proposal]:
-    """Settings of train.py for the pictures in train.txt."""
-    train = set(folder.read_split("train"))
-    records = [report.record for report in examination.reports if report.record.name in train]
+def propose_settings(
+    train: Sequence[str], examination: Examination, statistics: Statistics
+) -> list[Proposal]:
+    """Settings of train.py for the pictures that train."""
+    names = set(train)
+    records = [report.record for report in examination.reports if report.record.name in names]
     return propose(
         [record.size for record in records],
         1 if all(record.gray for record in records) else max(record.channels for record in records),

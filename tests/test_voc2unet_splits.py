@@ -26,6 +26,16 @@ def test_splits_that_cannot_be_written(tmp_path):
     assert caught.value.subject.startswith(str(tmp_path / "ImageSets"))
 
 
+def test_a_remark_on_a_list_is_made_once(tmp_path, capsys):
+    folder = make_pairs(tmp_path / "voc", 4)
+    folder.splits_dir.mkdir(parents=True)
+    names = sorted(folder.images)
+    for split, listed in {"train": [*names[:3], names[0]], "val": names[3:]}.items():
+        (folder.splits_dir / f"{split}.txt").write_text("\n".join(listed), encoding="utf-8")
+    check(folder)
+    assert capsys.readouterr().err.count("more than once") == 1
+
+
 def test_an_earlier_test_split_is_never_trained_on(tmp_path, capsys):
     folder = make_pairs(tmp_path / "voc", 10)
     check(folder, test_percent=20)

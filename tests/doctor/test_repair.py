@@ -78,6 +78,12 @@ def test_jpegs_and_colors_that_the_chosen_reading_cannot_take_have_a_remedy(fold
     assert find_fault(folder, map="0:0,1:1").remedy == "export it in the coding of the other masks"
 
 
+def test_a_map_that_leaves_only_background_is_to_be_corrected(folder):
+    error = find_fault(folder, map="1:0,2:0")
+    assert (error.code, error.subject) == ("mask-no-class", "--map 1:0,2:0")
+    assert error.remedy == "correct the map; it starts from the original masks"
+
+
 def test_size_that_nothing_explains(folder):
     write_mask(folder.mask_path("b"), MASK.T)
     error = find_fault(folder, fix=True)

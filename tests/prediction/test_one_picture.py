@@ -147,6 +147,25 @@ def test_picture_that_is_not_there(predict, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("mode", ["predict", "dir_predict", "video"])
+@pytest.mark.parametrize("output", ["x.tif", "x.PNG", "x.mp4", "in/a.png", "notes"])
+def test_folders_of_results_are_not_called_like_files(weights, tmp_path, mode, output):
+    folder = folder_of(tmp_path, a=RGB)
+    (tmp_path / "notes").write_text("mine")
+    before = snapshot(tmp_path)
+    with refused("output-is-file"):
+        main(Config(mode=mode, model_path=[weights], input=folder, output=tmp_path / output))
+    assert snapshot(tmp_path) == before
+
+
+def test_a_folder_with_a_dot_in_its_name_takes_results(predict, tmp_path):
+    path, output = folder_of(tmp_path, cells=RGB) / "cells.png", tmp_path / "x.tif"
+    output.mkdir()
+    predict(input=path, output=output)
+    predict(input=path, output=tmp_path / "v1.2")
+    assert (output / "cells.png").is_file() and (tmp_path / "v1.2" / "cells.png").is_file()
+
+
 @pytest.mark.parametrize("mode", ["predict", "dir_predict"])
 @pytest.mark.parametrize("output", ["in", "in/../in"])
 def test_results_never_go_among_the_pictures(predict, tmp_path, mode, output):

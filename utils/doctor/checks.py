@@ -28,6 +28,7 @@ from utils.voc.classes import check_classes, looks_like_0_255, resolve_class_nam
 from utils.voc.names import list_some
 from utils.voc.survey import PairRecord
 
+MAP_REMEDY = "correct the map; it starts from the original masks"
 OBJECTS_REMEDY = "if they do, --instances makes them one class; if not, write class_names.txt"
 TURN_REMEDY = (
     "look at contact_sheet.png; where a mask lies wrong, it was drawn on the picture as it is stored: remove "
@@ -59,8 +60,11 @@ def check_values(
             "nothing but 255 (ignored) in all masks" if counts[IGNORE_INDEX] else "background in all masks"
         )
         expected = "pixels of classes to learn from"
-        masks_dir = repair.folder.masks_dir
-        faults.append(UserError("mask-no-class", masks_dir, found, expected, "export the masks again"))
+        subject, remedy = repair.folder.masks_dir, "export the masks again"
+        if repair.settings.map is not None:
+            subject, remedy = f"--map {repair.settings.map}", MAP_REMEDY
+            found = f"it would give {found}"
+        faults.append(UserError("mask-no-class", subject, found, expected, remedy))
     return faults + _check_single_values(examination, repair, photographs)
 
 
@@ -150,9 +154,9 @@ def _check_result(
         faults.append(UserError("mask-gaps", "masks of", found, expected, ""))
     if repair.settings.map is None:
         return faults
-    subject, remedy = f"--map {repair.settings.map}", "correct the map; it starts from the original masks"
+    subject = f"--map {repair.settings.map}"
     return [
-        UserError(one.code, subject, f"it would give {one.subject} {one.found}", one.expected, remedy)
+        UserError(one.code, subject, f"it would give {one.subject} {one.found}", one.expected, MAP_REMEDY)
         for one in faults
     ]
 

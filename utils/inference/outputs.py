@@ -13,6 +13,9 @@ from utils.core.console import UserError, counted
 from utils.core.files import name_fault, remove
 from utils.core.tables import append_row, join_tables, read_table, write_table
 from utils.images.palette import cutout_of
+from utils.images.reading import IMAGE_SUFFIXES
+
+FILE_ENDINGS = (*IMAGE_SUFFIXES, ".mp4", ".avi", ".mov", ".mkv")
 
 
 @dataclass(frozen=True)
@@ -205,3 +208,11 @@ def refuse_same_folder(pictures: Path, output: Path) -> None:
     if pictures.resolve() == output.resolve():
         found, remedy = "the folder of the pictures themselves", "choose another --output"
         raise UserError("output-among-pictures", f"--output {output}", found, "another folder", remedy)
+
+
+def refuse_file_name(output: Path) -> None:
+    """Raises UserError if the folder of the results is called like a picture or a video, or is a file."""
+    if output.is_file() or (output.suffix.lower() in FILE_ENDINGS and not output.is_dir()):
+        found, expected = "the name of a file", "a folder, for NAME.png and NAME_mask.png"
+        remedy = "leave out the ending, or choose another name"
+        raise UserError("output-is-file", f"--output {output}", found, expected, remedy)
