@@ -1,12 +1,11 @@
 """Look at results: a picture (or one after another), a folder, a video, or the speed of a model."""
 
 import statistics
-from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -18,7 +17,7 @@ from utils.core.console import UserError, counted, note, progress, run_script, w
 from utils.core.heap import keep_freed_memory
 from utils.core.locks import locked
 from utils.core.processes import device_of_process, gather, this_process
-from utils.core.settings import check_settings
+from utils.core.settings import check_settings, given_flags
 from utils.images.arrays import check_channels, is_photo
 from utils.images.reading import as_array
 from utils.inference import outputs
@@ -127,16 +126,6 @@ def reject_flags_without_effect(config: Config) -> None:
         reject_alone("--map-bits", "--save-proba or --save-uncertainty")
     if config.object_classes and not (results.objects or results.cutouts or config.cleaning.active):
         reject_alone("--object-classes", "--objects, --cutouts or a step of the cleaning, such as --min-area")
-
-
-def given_flags(settings: Any, modes: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Every flag that differs from its default, with its modes: its own, those of its group, or `modes`."""
-    for each in fields(settings):
-        value, allowed = getattr(settings, each.name), each.metadata.get("modes", modes)
-        if is_dataclass(value):
-            yield from given_flags(value, allowed)
-        elif value != each.default:
-            yield f"--{each.name.replace('_', '-')}", allowed
 
 
 def reject_alone(flag: str, needed: str, found: str = "settings") -> None:

@@ -7,7 +7,7 @@ The limits are those of annotated-types, which imports in 0.02 s. pydantic would
 import math
 import operator
 from collections.abc import Iterator
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 from typing import Any, get_type_hints
 
 from utils.core.console import UserError
@@ -49,3 +49,13 @@ def find_faults(config: Any) -> Iterator[tuple[str, str, str]]:
         if not all(math.isfinite(x) and all(fits(x, bound) for fits, _, bound in limits) for x in numbers):
             expected = " and ".join(words.format(bound) for _, words, bound in limits) or "a finite number"
             yield name, " ".join(map(str, values)), expected
+
+
+def given_flags(settings: Any, modes: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Every flag that differs from its default, with its modes: its own, those of its group, or `modes`."""
+    for each in fields(settings):
+        value, allowed = getattr(settings, each.name), each.metadata.get("modes", modes)
+        if is_dataclass(value):
+            yield from given_flags(value, allowed)
+        elif value != each.default:
+            yield f"--{each.name.replace('_', '-')}", allowed
