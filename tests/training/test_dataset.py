@@ -258,24 +258,6 @@ def test_keys_of_small_crops_name_the_divisor():
     assert list(batches) == [[key._replace(divisor=2) for key in part] for part in whole]
 
 
-def test_a_third_of_the_crops_show_classes_that_are_sought():
-    batches = EpochBatches(30, 7, seed=0, shows={1: [2, 4], 2: [], 3: [5]})
-    batches.epoch = 2
-    plain = [key for part in batches for key in part]
-    batches.sought = (1, 2, 3)
-    keys = [key for part in batches for key in part]
-    seeking = [key for key in keys if key.sought is not None]
-    assert len(seeking) == 10
-    assert {key.sought for key in seeking} == {1, 3}
-    assert all(key.number - 60 in {1: (2, 4), 3: (5,)}[key.sought] for key in seeking)
-    assert len(set(seeking)) == 10
-    assert [key for key in keys if key.sought is None] == [
-        key for key, other in zip(plain, keys, strict=True) if other.sought is None
-    ]
-    batches.sought = (2,)
-    assert [key for part in batches for key in part] == plain
-
-
 def test_a_sought_class_is_in_the_middle_of_the_crop(voc_folder):
     folder = voc_folder()
     mask = read_mask(folder.mask_path("cells_0"))
