@@ -14,19 +14,21 @@ LEVEL = 0.95
 class LearningCurve:
     """The error 1 − mIoU as a power of the number of pictures (Hestness et al. 2017, eq. 1 without offset).
 
-    A straight line through the logarithms of both, by least squares. pictures, mious: of each run; slope,
-    offset: of the line; spread: standard deviation of the runs around it.
+    A straight line through the logarithms of both, by least squares. pictures, mious: of each run that the
+    line follows; few: (pictures, mious) of those that it leaves out; slope, offset: of the line; spread:
+    standard deviation of the runs around it.
     """
 
     pictures: np.ndarray
     mious: np.ndarray
+    few: tuple[np.ndarray, np.ndarray]
     slope: float
     offset: float
     spread: float
 
     @property
     def quantile(self) -> float:
-        return float(stats.t.ppf(0.5 + LEVEL / 2, len(self.mious) - 2))
+        return float(stats.t.ppf(0.5 + LEVEL / 2, max(len(self.mious) - 2, 1)))
 
     def predict(self, pictures: np.ndarray | float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """mIoU with so many pictures, and the ends of the 95 % band of the line."""
@@ -56,13 +58,16 @@ class LearningCurve:
         figure = Figure(figsize=(6, 4.5), layout="constrained")
         axes = figure.subplots()
         most = self.pictures.max()
+        sizes, mious = (
+            np.concatenate(pair) for pair in zip(self.few, (self.pictures, self.mious), strict=True)
+        )
         x = np.geomspace(self.pictures.min(), 2 * most, 50)
         line, low, high = self.predict(x)
         axes.fill_between(x, low, high, color="#4c78a8", alpha=0.2, linewidth=0, label="95 % band")
         axes.plot(x[x <= most], line[x <= most], color="#4c78a8")
         axes.plot(x[x >= most], line[x >= most], color="#4c78a8", linestyle="--", label="extrapolated")
-        axes.plot(self.pictures, self.mious, "o", color="#d95f02", label="runs")
-        ticks = sorted({*self.pictures.tolist(), 2 * int(most)})
+        axes.plot(sizes, mious, "o", color="#d95f02", label="runs")
+        ticks = sorted({*sizes.tolist(), 2 * int(most)})
         axes.set_xscale("log")
         axes.set_xticks(ticks, [str(tick) for tick in ticks])
         axes.minorticks_off()
@@ -73,8 +78,15 @@ class LearningCurve:
 
 
 def fit_curve(pictures: Sequence[int], mious: Sequence[float]) -> LearningCurve:
-    """From three runs or more, of two numbers of pictures or more."""
-    x, y = np.log(pictures), np.log(np.maximum(1 - np.array(mious), 1e-6))
+    """From three runs or more, of two numbers of pictures or more.
+
+    Of three numbers or more the smallest is left out: with so few pictures errors fall faster than the power
+    law says (Hestness et al. 2017, figure 6), and the line would promise too much.
+    """
+    sizes, scores = np.array(pictures), np.array(mious)
+    fitted = sizes > sizes.min() if len(set(pictures)) > 2 else np.full(len(sizes), True)
+    x, y = np.log(sizes[fitted]), np.log(np.maximum(1 - scores[fitted], 1e-6))
     slope, offset = np.polyfit(x, y, 1)
-    spread = float(np.sqrt(((y - offset - slope * x) ** 2).sum() / (len(x) - 2)))
-    return LearningCurve(np.array(pictures), np.array(mious), float(slope), float(offset), spread)
+    spread = float(np.sqrt(((y - offset - slope * x) ** 2).sum() / max(len(x) - 2, 1)))
+    few = sizes[~fitted], scores[~fitted]
+    return LearningCurve(sizes[fitted], scores[fitted], few, float(slope), float(offset), spread)
