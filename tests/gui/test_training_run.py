@@ -16,7 +16,7 @@ from utils.core.locks import is_taken, take_lock
 from utils.training.history import History, Row
 
 SMALL = "--base-channels 4 --depth 2 --batch-size 2 --num-workers 0 --device cpu --precision fp32"
-EPOCHS = 40
+EPOCHS = 20
 # A window that is closed again at once.
 WINDOW = """
 import sys
@@ -38,7 +38,8 @@ def rows(count, seconds=2.0):
     return [Row(epoch, 0.1, 1.0, 1.0, epoch / 100, seconds, 1.0) for epoch in range(1, count + 1)]
 
 
-def test_a_training_outlives_the_window_and_is_stopped_and_resumed(tmp_path):
+def test_a_training_outlives_the_window_and_is_stopped_and_resumed(tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # other tests run beside it
     data, save_dir = make_voc(tmp_path / "new data ä", 4), tmp_path / "logs"
     command = [sys.executable, "-c", WINDOW, data.root, save_dir, EPOCHS, SMALL]
     subprocess.run(list(map(str, command)), cwd=ROOT, check=True)
