@@ -48,9 +48,11 @@ class Engine:
     ) -> Any:
         """What the method returns. Blocks; on_event is called in another thread with what it emits.
 
-        is_cancelled: asked ten times a second. Raises Cancelled if it was true, what the method raises, a
-        UserError if the process ends, and EngineError for a bug.
+        is_cancelled: asked first, and then ten times a second. Raises Cancelled if it was true, what the
+        method raises, a UserError if the process ends, and EngineError for a bug.
         """
+        if is_cancelled():
+            raise Cancelled
         future = Future()
         with self.lock:
             if self.process is None:

@@ -32,6 +32,10 @@ def test_a_process_predicts_is_cancelled_reports_bugs_and_begins_again_after_its
         with pytest.raises(Cancelled):
             model.predict(other, True, is_cancelled=lambda: True)
         assert not other.predictions
+        # Large enough to be under way when it is cancelled.
+        large, answers = model.open_picture(draw_sample(5, 1200)[0]), iter([False])
+        with pytest.raises(Cancelled):
+            model.predict(large, True, is_cancelled=lambda: next(answers, True))
         engine.process.kill()
         engine.process.join()
         end = time.monotonic() + 30
