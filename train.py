@@ -29,7 +29,7 @@ from utils.training import recipe
 from utils.training.augmentation import parse_augmentation
 from utils.training.border_weights import BorderWeights, make_temporary_folder
 from utils.training.data import Data, check_class_settings, load_data
-from utils.training.engine import Trainer, make_optimizer, measure_speed, parameter_groups
+from utils.training.engine import Criterion, Trainer, make_optimizer, measure_speed, parameter_groups
 from utils.training.epochs import train_and_validate
 from utils.training.launch import Follower, check_parts, ending_with_first, find_interrupted, open_in_first
 from utils.training.losses import Loss, make_criterion, resolve_class_weights
@@ -149,9 +149,7 @@ def train(config: Config, names: Split | None, device: torch.device) -> Outcome 
     speed = measure_speed(net, precision, network.in_channels) if config.max_minutes else math.inf
     lower_batch = config.batch_size == "auto"
     config = resolve_settings(config, data, start, net.stride, speed)
-    loss = Loss(config.dice_weight, config.dice_beta, config.dice_smooth, config.focal_gamma)
-    class_weights = resolve_class_weights(config.class_weights, data.class_names, data.class_pixels)
-    loss_of = make_criterion(loss, class_weights, precision.device)
+    loss_of = make_loss(config, data, precision.device)
     copies, border = COPIES[config.optimizer], config.border_weight > 0
     trial = Trial(net, precision, loss_of, network.in_channels, copies, border)
     config = fit_to_memory(config, trial, lower_batch)
@@ -170,15 +168,16 @@ def train(config: Config, names: Split | None, device: torch.device) -> Outcome 
         return None
     pictures = RunPictures(run, unet.predict, data)
     with saving_when_stopped(run, trainer):
-        described = network.describe(), net, precision, config.augmentation, config.input_shape
-        print_plan(data, schedule, *described)
+        print_plan(
+            data, schedule, network.describe(), net, precision, config.augmentation, config.input_shape
+        )
         print(f"run      {run.folder}")
         draw_batch(run.folder / "train_batch.png", train_loader)
         scores, epochs = train_and_validate(*parts, pictures)
         pictures.draw()
     print_result(run, scores, data, epochs)
-    losses = [row.train_loss for row in run.history.rows]
-    return Outcome(run.folder, run.best_scores or scores, losses, int(trainer.average.n_averaged))
+    steps = int(trainer.average.n_averaged)
+    return Outcome(run.folder, run.best_scores or scores, [row.train_loss for row in run.history.rows], steps)
 
 
 def check_config(config: Config) -> None:
@@ -258,6 +257,13 @@ def resolve_settings(config: Config, data: Data, start: Start, stride: int, spee
         freeze_lr=config.freeze_lr or lr,
         weight_decay=recipe.WEIGHT_DECAYS[config.optimizer] if decay is None else decay,
     )
+
+
+def make_loss(config: Config, data: Data, device: torch.device) -> Criterion:
+    """The loss of logits and masks on this device."""
+    loss = Loss(config.dice_weight, config.dice_beta, config.dice_smooth, config.focal_gamma)
+    weights = resolve_class_weights(config.class_weights, data.class_names, data.class_pixels)
+    return make_criterion(loss, weights, device)
 
 
 def fit_to_memory(config: Config, trial: Trial, lower: bool) -> Config:

@@ -12,7 +12,6 @@ from PyQt5.QtWidgets import (
     QLabel,
     QMainWindow,
     QProgressBar,
-    QScrollArea,
     QSlider,
     QSplitter,
     QTabWidget,
@@ -27,10 +26,11 @@ from gui.batch import Batch, TaskRow
 from gui.controller import Controller
 from gui.engine import Engine
 from gui.jobs import Jobs
+from gui.layout import picture_side, results_side
 from gui.look import is_dark_system, set_look
 from gui.object_table import ObjectTable
 from gui.opening import Opening
-from gui.panels import ChoicesBox, Legend, ModelBox, titled
+from gui.panels import ChoicesBox, Legend, ModelBox
 from gui.player import Player
 from gui.results import Results
 from gui.strip import Strip
@@ -84,35 +84,9 @@ class MainWindow(QMainWindow):
         self.opacity.setRange(0, 100)
         self.opacity.setMaximumWidth(220)
         self.bar = QToolBar()
-        picture = QWidget()
-        layout = QVBoxLayout(picture)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.bar)
-        layout.addWidget(self.viewer, 1)
-        layout.addWidget(self.player)
-        layout.addWidget(self.strip)
-        side = QSplitter(Qt.Vertical)
-        top = QWidget()
-        column = QVBoxLayout(top)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(self.model_box)
-        column.addWidget(self.choices_box)
-        column.addStretch(1)
-        self.legend.setMinimumHeight(80)
-        self.table.setMinimumHeight(80)
-        for widget in (top, titled("Classes", self.legend), titled("Objects", self.table)):
-            side.addWidget(widget)
-        # Where space is short.
-        scrolled = QScrollArea()
-        scrolled.setFrameShape(QScrollArea.NoFrame)
-        scrolled.setWidgetResizable(True)
-        scrolled.setWidget(side)
-        scrolled.setMinimumWidth(360)
-        side.setChildrenCollapsible(False)
-        side.setStretchFactor(2, 1)
         self.halves = QSplitter(Qt.Horizontal)
-        self.halves.addWidget(picture)
-        self.halves.addWidget(scrolled)
+        self.halves.addWidget(picture_side(self.bar, self.viewer, self.player, self.strip))
+        self.halves.addWidget(results_side(self.model_box, self.choices_box, self.legend, self.table))
         self.halves.setStretchFactor(0, 1)
         self.halves.setSizes([900, 380])
         self.tabs = QTabWidget()
@@ -125,6 +99,9 @@ class MainWindow(QMainWindow):
         outer.addWidget(self.tabs, 1)
         outer.addWidget(self.tasks)
         self.setCentralWidget(whole)
+        self._make_status_bar()
+
+    def _make_status_bar(self) -> None:
         self.phase, self.spot, self.zoom = QLabel(), QLabel(), QLabel()
         self.progress = QProgressBar()
         self.progress.setMaximumWidth(200)
@@ -135,7 +112,16 @@ class MainWindow(QMainWindow):
         self.statusBar().addPermanentWidget(self.zoom)
 
     def _make_menus(self) -> None:
-        menus = self.menus = Menus(self)
+        self.menus = Menus(self)
+        self._make_file_menu(self.menus)
+        self._make_view_menu(self.menus)
+        settings = self.menus.menu("&Settings")
+        language, look = (self.settings.value(name, "system") for name in ("language", "look"))
+        menu = self.menus.menu("Language", settings)
+        self.menus.choice(menu, language_entries(), self.set_language, language)
+        self.menus.choice(self.menus.menu("Colors", settings), look_entries(), self.set_look, look)
+
+    def _make_file_menu(self, menus: Menus) -> None:
         file = menus.menu("&File")
         opening = self.opening
         menus.add(file, "Open pictures or a video …", opening.ask_pictures, QKeySequence.Open)
@@ -153,6 +139,8 @@ class MainWindow(QMainWindow):
         menus.add(file, "Copy what is shown", results.copy, QKeySequence.Copy)
         file.addSeparator()
         menus.add(file, "Quit", self.close, "Ctrl+Q")
+
+    def _make_view_menu(self, menus: Menus) -> None:
         view = menus.menu("&View")
         mode = self.settings.value("mode", "overlay")
         self.modes = menus.choice(view, VIEWS, self.set_mode, mode)
@@ -182,10 +170,6 @@ class MainWindow(QMainWindow):
         menus.add(view, "Next frame", self.player.step, "N")
         menus.add(view, "Next picture", partial(self.strip.step, 1), "Right PgDown")
         menus.add(view, "Previous picture", partial(self.strip.step, -1), "Left PgUp")
-        settings = menus.menu("&Settings")
-        language, look = (self.settings.value(name, "system") for name in ("language", "look"))
-        menus.choice(menus.menu("Language", settings), language_entries(), self.set_language, language)
-        menus.choice(menus.menu("Colors", settings), look_entries(), self.set_look, look)
 
     def _connect(self) -> None:
         controller, viewer = self.controller, self.viewer

@@ -1,0 +1,39 @@
+"""Where the widgets of the main window stand."""
+
+from PyQt5.QtCore import Qt
+from PyQt5.QtWidgets import QFrame, QScrollArea, QSplitter, QVBoxLayout, QWidget
+
+from gui.panels import titled
+
+
+def picture_side(bar: QWidget, viewer: QWidget, player: QWidget, strip: QWidget) -> QWidget:
+    """The picture takes the space that the others leave."""
+    side = QWidget()
+    layout = QVBoxLayout(side)
+    layout.setContentsMargins(0, 0, 0, 0)
+    for widget in (bar, viewer, player, strip):
+        layout.addWidget(widget, int(widget is viewer))
+    return side
+
+
+def results_side(model: QWidget, choices: QWidget, legend: QWidget, table: QWidget) -> QScrollArea:
+    """It scrolls where space is short."""
+    top = QWidget()
+    column = QVBoxLayout(top)
+    column.setContentsMargins(0, 0, 0, 0)
+    column.addWidget(model)
+    column.addWidget(choices)
+    column.addStretch(1)
+    for widget in (legend, table):
+        widget.setMinimumHeight(80)
+    side = QSplitter(Qt.Vertical)
+    for widget in (top, titled("Classes", legend), titled("Objects", table)):
+        side.addWidget(widget)
+    side.setChildrenCollapsible(False)
+    side.setStretchFactor(2, 1)
+    scrolled = QScrollArea()
+    scrolled.setFrameShape(QFrame.NoFrame)
+    scrolled.setWidgetResizable(True)
+    scrolled.setWidget(side)
+    scrolled.setMinimumWidth(360)
+    return scrolled
