@@ -123,6 +123,7 @@ def main(config: Config) -> None:
     """One run, or those of --folds, --learning-curve or --overfit."""
     device = choose_device(device_of_process(config.device))
     with joined_processes(device):
+        from_first(lambda: draw_demo(config.voc_root))
         train_as_asked(config, partial(train, device=device))
 
 
@@ -196,11 +197,15 @@ def check_config(config: Config) -> None:
         raise conflict(found, "epochs left for the whole network", "raise --epochs or freeze fewer epochs")
 
 
-def read_data(config: Config, names: Split | None = None) -> Data:
-    """The checked data set. The demo set is drawn first if it is asked for and not there."""
-    if config.voc_root == DEMO and not (VocFolder(DEMO).splits_dir / "test.txt").exists():
+def draw_demo(voc_root: Path) -> None:
+    """The demo set is drawn if it is asked for and not there."""
+    if voc_root == DEMO and not (VocFolder(DEMO).splits_dir / "test.txt").exists():
         print(f"drawing the demo set into {DEMO}")
         make_demo(DEMO)
+
+
+def read_data(config: Config, names: Split | None = None) -> Data:
+    """The checked data set."""
     data = load_data(VocFolder(config.voc_root), config.fold, names)
     check_class_settings(data, config.network.num_classes, config.class_weights)
     return data

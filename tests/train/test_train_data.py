@@ -135,7 +135,8 @@ def test_half_drawn_demo_set_is_drawn_anew(tmp_path, monkeypatch, capsys):
     with monkeypatch.context() as patch:
         patch.setattr("utils.voc.demo.write_mask", stop_at_the_third)
         with pytest.raises(KeyboardInterrupt):
-            train.read_data(train.Config())
+            train.draw_demo(train.DEMO)
+    train.draw_demo(train.DEMO)
     assert train.read_data(train.Config()).class_names == list(CLASS_NAMES)
 
 

@@ -119,6 +119,9 @@ def test_an_epoch_that_was_stopped_counts_its_time(whole, tmp_path, monkeypatch)
     assert deducted == [spent] and spent > 0
     (row,) = read_history(tmp_path / "run" / "history.csv")
     assert row.seconds >= spent
+    # The time of an epoch that ended is in its row, and counts once.
+    main(tiny(folder, tmp_path, resume=tmp_path / "run", **{**minutes, "max_minutes": 1e-6}))
+    assert deducted[1:] == pytest.approx([row.seconds], rel=1e-3)
     assert load_checkpoint(tmp_path / "run" / "last.pth").training["averaged"] == 3
 
 

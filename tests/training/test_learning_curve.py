@@ -49,5 +49,7 @@ def test_a_curve_that_flattens_is_not_continued_steeply():
     mious = [0.702, 0.593, 0.755, 0.781, 0.780, 0.782]
     curve = fit_curve([2, 2, 5, 5, 10, 10], mious)
     assert curve.predict(20)[0] == pytest.approx(0.786, abs=0.02)
+    # Too few runs to leave any out.
     assert fit_curve([1, 1, 2], [0.5, 0.52, 0.6]).predict(4)[0] > 0.6
+    assert fit_curve([1, 2, 4], [0.5, 0.6, 0.66]).few[0].size == 0
     assert curve.figure().axes[0].lines[-1].get_xydata()[:, 1].tolist() == mious

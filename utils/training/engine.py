@@ -184,7 +184,8 @@ class Trainer:
         own = this_process()[0] == 0
         self.losses = [] if losses is None else list(own * losses.to(self.precision.device))
         self.began, self.divisor = state.get("began"), state.get("divisor")
-        self.spent = state.get("spent", 0.0)
+        # After the end of an epoch its time is in the history.
+        self.spent = state.get("spent", 0.0) if self.losses else 0.0
         self.sought = tuple(state.get("sought", ()))
         if state["scaler"]:  # empty in float32 and bfloat16
             self.scaler.load_state_dict(state["scaler"])

@@ -28,7 +28,7 @@ class LearningCurve:
 
     @property
     def quantile(self) -> float:
-        return float(stats.t.ppf(0.5 + LEVEL / 2, max(len(self.mious) - 2, 1)))
+        return float(stats.t.ppf(0.5 + LEVEL / 2, len(self.mious) - 2))
 
     def predict(self, pictures: np.ndarray | float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """mIoU with so many pictures, and the ends of the 95 % band of the line."""
@@ -80,13 +80,14 @@ class LearningCurve:
 def fit_curve(pictures: Sequence[int], mious: Sequence[float]) -> LearningCurve:
     """From three runs or more, of two numbers of pictures or more.
 
-    Of three numbers or more the smallest is left out: with so few pictures errors fall faster than the power
-    law says (Hestness et al. 2017, figure 6), and the line would promise too much.
+    The smallest number is left out if three runs of two numbers are left: curves flatten towards an error
+    that no number of pictures mends (Hestness et al. 2017, figure 6), and the line would promise too much.
     """
     sizes, scores = np.array(pictures), np.array(mious)
-    fitted = sizes > sizes.min() if len(set(pictures)) > 2 else np.full(len(sizes), True)
+    more = sizes > sizes.min()
+    fitted = more if more.sum() > 2 and len(set(sizes[more])) > 1 else np.full(len(sizes), True)
     x, y = np.log(sizes[fitted]), np.log(np.maximum(1 - scores[fitted], 1e-6))
     slope, offset = np.polyfit(x, y, 1)
-    spread = float(np.sqrt(((y - offset - slope * x) ** 2).sum() / max(len(x) - 2, 1)))
+    spread = float(np.sqrt(((y - offset - slope * x) ** 2).sum() / (len(x) - 2)))
     few = sizes[~fitted], scores[~fitted]
     return LearningCurve(sizes[fitted], scores[fitted], few, float(slope), float(offset), spread)

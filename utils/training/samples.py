@@ -187,12 +187,12 @@ class EpochBatches:
 
     def __iter__(self) -> Iterator[list[Key]]:
         rng = np.random.default_rng((self.seed, self.epoch))
-        keys = [Key(int(index), self.divisor) for index in rng.permutation(self.length)]
+        first = self.epoch * self.length
+        keys = [Key(number, self.divisor) for number in (first + rng.permutation(self.length)).tolist()]
         if sought := [index for index in self.sought if len(self.shows.get(index, ()))]:
             for place in rng.choice(self.length, round(SOUGHT_SHARE * self.length), replace=False).tolist():
                 index = int(rng.choice(sought))
-                keys[place] = Key(int(rng.choice(self.shows[index])), self.divisor, index, place)
-        keys = [key._replace(number=self.epoch * self.length + key.number) for key in keys]
+                keys[place] = Key(first + int(rng.choice(self.shows[index])), self.divisor, index, place)
         # Batches as even as possible: a last batch of one would give batch norm poor statistics.
         for part in np.array_split(np.arange(self.length), len(self))[self.first :]:
             share = [keys[place] for place in np.array_split(part, self.processes)[self.rank]]
