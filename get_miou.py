@@ -47,6 +47,7 @@ from utils.scoring.tables import (
 from utils.scoring.thresholds import threshold_curve
 from utils.scoring.verdict import (
     EXPLAINS,
+    GAIN,
     Finding,
     Origin,
     judge_drop,
@@ -304,7 +305,8 @@ def judge(unet: Unet, folder: VocFolder, results: SplitResults, output: Path) ->
     found = judge_scores(unet.class_names, scores, folder.root)
     masks = output / "masks"
     pairs = ((read_mask(folder.mask_path(name)), read_mask(masks / f"{name}.png")) for name in few)
-    found += judge_turns(pairs, unet.num_classes, folder.root)
+    # Scores above cannot gain as much by a turn.
+    found += judge_turns(pairs, unet.num_classes, folder.root) if scores.miou < 1 - GAIN else []
     if any(finding.code in EXPLAINS for finding in found):
         return found
     high = results.estimate(results.class_scores[0]).high[-1]

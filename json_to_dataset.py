@@ -69,7 +69,8 @@ def next_command(folder: VocFolder, result: Conversion) -> str:
 
 def print_classes(result: Conversion) -> None:
     """One line per class. Warns of classes that were drawn but have no pixel in any mask."""
-    pixels = result.pixel_counts
+    pixels, strokes = result.pixel_counts, result.painting["unlabelled"] == "ignore"
+    unknown = "not annotated: " * strokes
     print(f"{'index':>5} {'shapes':>8} {'pixels':>12} {'share':>8}  class")
     for index, name in [*enumerate(result.classes.names), (IGNORE_INDEX, IGNORE_LABEL)]:
         # Line 1 of class_names.txt may name the background differently from labelme.
@@ -77,14 +78,11 @@ def print_classes(result: Conversion) -> None:
         count = sum(result.classes.counts[label] for label in labels)
         ignored = index == IGNORE_INDEX
         share = pixels[index] / (pixels.sum() if ignored else max(pixels[:IGNORE_INDEX].sum(), 1))
-        remark = " (left out of training, scores and the shares above)" * ignored
-        remark = (
-            remark.replace("(", "(not annotated: ") if result.painting["unlabelled"] == "ignore" else remark
-        )
+        remark = f" ({unknown}left out of training, scores and the shares above)" * ignored
         print(f"{index:5d} {count:8d} {pixels[index]:12d} {share:8.2%}  {name}{remark}")
         if count and not pixels[index]:
             warn(f"class {name}: {count} shape(s), but no pixel: under later shapes or off the picture")
-    if result.painting["unlabelled"] == "ignore" and not pixels[0]:
+    if strokes and not pixels[0]:
         found = f"no stroke is labelled {BACKGROUND_LABEL}, so nothing teaches where no class is"
         warn(f"{found}: draw some, on the objects' surroundings, too, unless the classes fill the pictures")
 

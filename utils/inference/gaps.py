@@ -14,8 +14,8 @@ DEPTH = round(3.5 / LOG_ODDS * 255 / 2)  # how much lower than the pass to its n
 def close_gaps(mask: np.ndarray, log_odds: np.ndarray, index: int) -> np.ndarray:
     """A copy of a mask (H, W) uint8 with lines of class `index` where its boundary has gaps.
 
-    log_odds: (H, W) uint8, those of class `index`, see `log_odds_of`: in them the ridge of a membrane that a
-    network nearly missed is as high above the cells as in probabilities it is low. Watershed of the smoothed
+    log_odds: (H, W) uint8, those of class `index`, see `log_odds_of`. In them a membrane that the network
+    nearly missed still stands out from the cells, as it does not in probabilities. Watershed of the smoothed
     map (Beucher and Lantuéjoul 1979), of basins deeper than DEPTH (Grimaud 1992). The line between two basins
     is one pixel wide, 8-connected or thicker, and follows the highest values.
     """
