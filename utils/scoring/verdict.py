@@ -208,7 +208,7 @@ def judge_overfit(
         what = "it cannot be told yet whether the network learns the pictures by heart"
         return [Finding("overfit-unfinished", what, evidence, "give it more time", command)]
     what = f"the network does not even learn {counted(len(pictures), 'picture')} by heart"
-    advice = "masks may belong to other pictures, or classes cannot be seen: look at train_batch.png"
+    advice = "the rate may be wrong (--lr), or pixels that look alike have other classes: see train_batch.png"
     command = f"python voc2unet.py --voc-root {quoted(voc_root)}"
     return [Finding("overfit-failed", what, evidence, advice, command)]
 

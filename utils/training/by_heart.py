@@ -1,4 +1,4 @@
-"""Pictures that are learned by heart: can a network learn such pictures and masks at all?"""
+"""Pictures that are learned by heart: can a network with these settings learn such masks at all?"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -43,9 +43,8 @@ def overfit(config: Any, train_once: Any) -> None:
     if not findings:
         shown, steps = ", ".join(names), outcome.steps
         print(f"\nlearned by heart: mIoU {outcome.scores.miou:.1%} on {shown} after {steps} steps.")
-        print(
-            "Data and masks can be learned; if a training fails, it is too short or its settings are wrong."
-        )
+        print("So the values of the masks and the settings work. Wrong masks are learned by heart, too:")
+        print(f"see in {outcome.folder / 'train_batch.png'} whether each lies on its picture.")
 
 
 def choose_rich(folder: VocFolder, names: Sequence[str], count: int) -> list[str]:
