@@ -3,17 +3,10 @@
 import traceback
 
 from PyQt5.QtCore import Qt
-from PyQt5.QtWidgets import (
-    QApplication,
-    QFrame,
-    QHBoxLayout,
-    QLabel,
-    QPlainTextEdit,
-    QPushButton,
-    QVBoxLayout,
-)
+from PyQt5.QtWidgets import QApplication, QFrame, QHBoxLayout, QPlainTextEdit, QVBoxLayout
 
-from gui.translation import keep_text, tr
+from gui.translation import tr
+from gui.widgets import button, plain_label
 from utils.core.console import UserError, visible
 
 
@@ -23,24 +16,18 @@ class Banner(QFrame):
     def __init__(self) -> None:
         super().__init__()
         self.setFrameShape(QFrame.StyledPanel)
-        self.label, self.details = QLabel(), QPlainTextEdit()
-        self.label.setWordWrap(True)
-        self.label.setTextFormat(Qt.PlainText)
-        self.label.setTextInteractionFlags(Qt.TextSelectableByMouse)
+        self.label, self.details = plain_label(), QPlainTextEdit()
         self.details.setReadOnly(True)
         self.details.setMaximumHeight(110)
-        self.more, self.copy, self.close_button = QPushButton(), QPushButton(), QPushButton()
-        keep_text(self.more.setText, "Details")
-        keep_text(self.copy.setText, "Copy")
-        keep_text(self.close_button.setText, "Close")
+        self.more, self.copy, self.close_button = button("Details"), button("Copy"), button("Close")
         self.more.setCheckable(True)
         self.more.toggled.connect(self.details.setVisible)
         self.copy.clicked.connect(lambda: QApplication.clipboard().setText(self.details.toPlainText()))
         self.close_button.clicked.connect(self.hide)
         row = QHBoxLayout()
         row.addWidget(self.label, 1)
-        for button in (self.more, self.copy, self.close_button):
-            row.addWidget(button, 0, Qt.AlignTop)
+        for one in (self.more, self.copy, self.close_button):
+            row.addWidget(one, 0, Qt.AlignTop)
         layout = QVBoxLayout(self)
         layout.addLayout(row)
         layout.addWidget(self.details)

@@ -5,14 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from PyQt5.QtCore import QObject, QSettings
-from PyQt5.QtWidgets import QHBoxLayout, QLabel, QMainWindow, QProgressBar, QPushButton, QWidget
+from PyQt5.QtWidgets import QHBoxLayout, QLabel, QMainWindow, QProgressBar, QWidget
 
 from gui.banner import Banner
 from gui.controller import Controller
 from gui.dialogs import OutputDialog, ask
 from gui.engine import Cancelled
 from gui.jobs import Job
-from gui.translation import keep_text, tr
+from gui.translation import tr
+from gui.widgets import button
 
 
 class TaskRow(QWidget):
@@ -20,8 +21,7 @@ class TaskRow(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.label, self.bar, self.button = QLabel(), QProgressBar(), QPushButton()
-        keep_text(self.button.setText, "Cancel")
+        self.label, self.bar, self.button = QLabel(), QProgressBar(), button("Cancel")
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.label)

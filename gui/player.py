@@ -12,7 +12,8 @@ from PyQt5.QtWidgets import QHBoxLayout, QLabel, QPushButton, QStyle, QWidget
 
 from gui.controller import Controller
 from gui.jobs import Job
-from gui.translation import keep_text, on_language, tr
+from gui.translation import on_language, tr
+from gui.widgets import button
 
 if TYPE_CHECKING:
     from utils.inference.video_files import Frame, Video
@@ -31,10 +32,9 @@ class Player(QWidget):
         self.running, self.steps = threading.Event(), threading.Semaphore(0)
         style = self.style()
         self.icons = [style.standardIcon(icon) for icon in (QStyle.SP_MediaPlay, QStyle.SP_MediaPause)]
-        self.play_button, self.step_button, self.save_button = QPushButton(), QPushButton(), QPushButton()
+        self.play_button, self.step_button = QPushButton(), button("Next frame")
         self.step_button.setIcon(style.standardIcon(QStyle.SP_MediaSkipForward))
-        keep_text(self.step_button.setText, "Next frame")
-        keep_text(self.save_button.setText, "Save the segmented video …")
+        self.save_button = button("Save the segmented video …")
         self.label = QLabel()
         self.play_button.clicked.connect(self.toggle)
         self.step_button.clicked.connect(self.step)

@@ -7,10 +7,10 @@ from PyQt5.QtGui import QFontDatabase, QImage, QPalette, QPixmap, QTextCursor
 from PyQt5.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPlainTextEdit, QProgressBar, QVBoxLayout, QWidget
 
 from gui.curves import CURVES, Style
-from gui.training_forms import button
 from gui.training_model import TrainingModel
 from gui.training_run import RunState, TrainingRun
 from gui.translation import on_language, tr
+from gui.widgets import button, plain_label
 
 PHASES = {
     "running": "Running",
@@ -92,10 +92,8 @@ class RunHeader(QWidget):
     def __init__(self, model: TrainingModel):
         super().__init__()
         self.model = model
-        self.runs, self.status, self.progress = QComboBox(), QLabel(), QProgressBar()
+        self.runs, self.status, self.progress = QComboBox(), plain_label(), QProgressBar()
         self.runs.setMinimumWidth(220)
-        self.status.setTextFormat(Qt.PlainText)
-        self.status.setWordWrap(True)
         self.progress.setRange(0, 1000)
         self.progress.setTextVisible(False)
         self.stop_button, self.resume_button = button("Stop"), button("Resume")

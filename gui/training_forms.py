@@ -13,7 +13,6 @@ from PyQt5.QtWidgets import (
     QLabel,
     QLineEdit,
     QProgressBar,
-    QPushButton,
     QVBoxLayout,
     QWidget,
 )
@@ -21,6 +20,7 @@ from PyQt5.QtWidgets import (
 from gui.scripts import shown_command
 from gui.training_model import TrainingModel
 from gui.translation import keep_text, on_language, tr
+from gui.widgets import button, plain_label
 
 KINDS = {
     "voc": "A VOC folder, pictures: {pictures}",
@@ -37,20 +37,6 @@ BACKBONES = {
 MODELS = "*.pth *.pt"
 
 
-def button(text: str) -> QPushButton:
-    made = QPushButton()
-    keep_text(made.setText, text)
-    return made
-
-
-def quiet_label() -> QLabel:
-    label = QLabel()
-    label.setWordWrap(True)
-    label.setTextFormat(Qt.PlainText)
-    label.setTextInteractionFlags(Qt.TextSelectableByMouse)
-    return label
-
-
 class DataForm(QGroupBox):
     """Choose a folder, check it, mend it."""
 
@@ -60,7 +46,7 @@ class DataForm(QGroupBox):
         super().__init__()
         self.model = model
         keep_text(self.setTitle, "1. Data")
-        self.folder, self.kind, self.result, self.command = (quiet_label() for _ in range(4))
+        self.folder, self.kind, self.result, self.command = (plain_label() for _ in range(4))
         self.offers = QComboBox()
         # Long explanations do not widen the form.
         self.offers.setSizeAdjustPolicy(QComboBox.AdjustToMinimumContentsLengthWithIcon)
@@ -147,11 +133,11 @@ class TrainingForm(QGroupBox):
         self.amount, self.unit = QDoubleSpinBox(), QComboBox()
         self.amount.setRange(1, 100000)
         self.amount.setDecimals(0)
-        self.backbone, self.origin = QComboBox(), quiet_label()
+        self.backbone, self.origin = QComboBox(), plain_label()
         self.name, self.flags = QLineEdit(), QLineEdit()
         self.model_button, self.new_button = button("A model …"), button("New weights")
         self.start_button = button("Start training")
-        self.command = quiet_label()
+        self.command = plain_label()
         self.weights: Path | None = None
         length, start = QWidget(), QWidget()
         for holder, parts in (

@@ -22,11 +22,11 @@ TREES = [
 
 
 def spoken_texts() -> set[str]:
-    """Texts that the code passes to `tr` or `keep_text` as they are."""
+    """Texts that the code passes to `tr`, `keep_text` or `button` as they are."""
     calls = [node for tree in TREES for node in ast.walk(tree) if isinstance(node, ast.Call)]
     texts = set()
     for call in calls:
-        place = {"tr": 0, "keep_text": 1}.get(getattr(call.func, "id", None))
+        place = {"tr": 0, "keep_text": 1, "button": 0}.get(getattr(call.func, "id", None))
         if place is not None and len(call.args) > place and isinstance(call.args[place], ast.Constant):
             texts.add(call.args[place].value)
     return texts
