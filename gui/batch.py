@@ -9,7 +9,7 @@ from PyQt5.QtWidgets import QHBoxLayout, QLabel, QMainWindow, QProgressBar, QWid
 
 from gui.banner import Banner
 from gui.controller import Controller
-from gui.dialogs import OutputDialog, ask
+from gui.dialogs import OutputDialog, ask, ask_replace
 from gui.engine import Cancelled
 from gui.jobs import Job
 from gui.translation import tr
@@ -82,20 +82,14 @@ class Batch(QObject):
 
     def ask_folder(self) -> None:
         """The folder of the pictures that are shown, with the check boxes as they are."""
-        settings = self.settings
         if not self._may_begin():
             return
-        folder = Path(settings.value("folder", ""))
+        folder = Path(self.settings.value("folder", ""))
         note = tr("All pictures in {folder} are predicted as the check boxes say.", folder=folder)
-        texts = {
-            "objects": tr("Table of objects (CSV)"),
-            "labelme": tr("Polygons to correct in labelme (JSON)"),
-        }
-        boxes = {name: (text, settings.value(f"folder/{name}", False, bool)) for name, text in texts.items()}
-        dialog = OutputDialog(tr("Predict the folder"), note, folder / "img_out", boxes, self.window)
+        title, usual = tr("Predict the folder"), {"objects": False, "labelme": False}
+        output = folder / "img_out"
+        dialog = OutputDialog(self.window, title, note, output, self.settings, "folder", usual)
         if dialog.exec_():
-            for name, checked in dialog.checked.items():
-                settings.setValue(f"folder/{name}", checked)
             self.predict_folder(folder, dialog.folder.path, dialog.checked)
 
     def _may_begin(self) -> bool:
@@ -144,9 +138,8 @@ class Batch(QObject):
         if not self._may_begin():
             return
         note = tr("The video is written with the classes laid over it, without sound.")
-        dialog = OutputDialog(
-            tr("Save the segmented video"), note, source.parent / "img_out", {}, self.window
-        )
+        title, output = tr("Save the segmented video"), source.parent / "img_out"
+        dialog = OutputDialog(self.window, title, note, output, self.settings)
         if dialog.exec_():
             self.predict_video(source, dialog.folder.path)
 
@@ -155,12 +148,7 @@ class Batch(QObject):
 
         def failed(error: Exception) -> bool:
             self._end()
-            if getattr(error, "code", "") != "result-exists":
-                return False
-            question = tr("{name} is there already. Replace it?", name=Path(error.subject).name)
-            if ask(self.window, question, error.found, {"replace": tr("Replace")}):
-                self.predict_video(source, output, True)
-            return True
+            return ask_replace(self.window, error, lambda: self.predict_video(source, output, True))
 
         def done(path: Path) -> None:
             self._end()
@@ -173,7 +161,7 @@ class Batch(QObject):
 
     def _call(self, job: Job, engine: Any, method: str, *arguments: Any) -> Any:
         def show(done: int, total: int) -> None:
-            job.post(lambda: self.row.show_share(done, total) if self.row.button.isEnabled() else None)
+            job.post(lambda: None if job.is_ending() else self.row.show_share(done, total))
 
         return engine.call(method, *arguments, on_event=show, is_cancelled=job.is_ending)
 

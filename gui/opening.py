@@ -8,6 +8,7 @@ from PyQt5.QtGui import QImage
 from PyQt5.QtWidgets import QApplication, QFileDialog, QInputDialog, QMainWindow, QMenu
 
 from gui.controller import Controller
+from gui.dialogs import file_kinds
 from gui.player import Player
 from gui.tiles import to_array
 from gui.translation import tr
@@ -28,8 +29,7 @@ class Opening(QObject):
         """Pictures or a video."""
         from utils.images.reading import IMAGE_SUFFIXES
 
-        pictures, videos = (" ".join(f"*{suffix}" for suffix in kinds) for kinds in (IMAGE_SUFFIXES, VIDEOS))
-        kinds = f"{tr('Pictures')} ({pictures});;{tr('Videos')} ({videos});;{tr('All files')} (*)"
+        kinds = file_kinds({tr("Pictures"): IMAGE_SUFFIXES, tr("Videos"): VIDEOS})
         folder = self.settings.value("folder", "")
         paths, _ = QFileDialog.getOpenFileNames(self.window, tr("Open pictures or a video"), folder, kinds)
         self.open_paths([Path(path) for path in paths])
@@ -48,9 +48,8 @@ class Opening(QObject):
 
     def ask_model(self) -> None:
         folder = str(Path(self.settings.value("model", "") or "logs").parent)
-        kinds = " ".join(f"*{suffix}" for suffix in MODELS)
-        filters = f"{tr('Models')} ({kinds});;{tr('All files')} (*)"
-        path, _ = QFileDialog.getOpenFileName(self.window, tr("Choose a model"), folder, filters)
+        kinds = file_kinds({tr("Models"): MODELS})
+        path, _ = QFileDialog.getOpenFileName(self.window, tr("Choose a model"), folder, kinds)
         if path:
             self.open_model(Path(path))
 

@@ -8,7 +8,7 @@ from PyQt5.QtWidgets import QApplication, QMainWindow
 
 from gui.banner import Banner
 from gui.controller import Controller
-from gui.dialogs import OutputDialog, ask
+from gui.dialogs import OutputDialog, ask, ask_replace
 from gui.tiles import to_qimage
 from gui.translation import tr
 from gui.viewer import Viewer
@@ -43,21 +43,11 @@ class Results(QObject):
     def ask_save(self) -> None:
         if not self.is_there():
             return
-        settings = self.settings
-        texts = {
-            "mask": tr("Mask: class indices as a PNG"),
-            "overlay": tr("The picture with its classes, as it is shown"),
-            "objects": tr("Table of objects (CSV)"),
-            "labelme": tr("Polygons to correct in labelme (JSON)"),
-        }
         usual = {"mask": True, "overlay": True, "objects": False, "labelme": False}
-        boxes = {n: (text, settings.value(f"save/{n}", usual[n], bool)) for n, text in texts.items()}
-        note = tr("Results of {name}", name=self.controller.document.name)
-        dialog = OutputDialog(tr("Save results"), note, self._folder(), boxes, self.window)
+        title, note = tr("Save results"), tr("Results of {name}", name=self.controller.document.name)
+        dialog = OutputDialog(self.window, title, note, self._folder(), self.settings, "save", usual)
         if dialog.exec_():
-            settings.setValue("output", str(dialog.folder.path))
-            for name, checked in dialog.checked.items():
-                settings.setValue(f"save/{name}", checked)
+            self.settings.setValue("output", str(dialog.folder.path))
             self.save(dialog.folder.path, dialog.checked)
 
     def save(
@@ -82,12 +72,7 @@ class Results(QObject):
             return save(document, folder, Wanted(**wanted), names, draw, overwrite)
 
         def failed(error: Exception) -> bool:
-            if getattr(error, "code", "") != "result-exists":
-                return False
-            question = tr("{name} is there already. Replace it?", name=Path(error.subject).name)
-            if ask(self.window, question, error.found, {"replace": tr("Replace")}):
-                self.save(folder, wanted, True, done)
-            return True
+            return ask_replace(self.window, error, lambda: self.save(folder, wanted, True, done))
 
         self.jobs.run("saving", work, done or self._say_saved, failed=failed)
 

@@ -17,6 +17,7 @@ from PyQt5.QtWidgets import (
     QWidget,
 )
 
+from gui.dialogs import file_kinds
 from gui.scripts import shown_command
 from gui.training_model import TrainingModel
 from gui.translation import keep_text, on_language, tr
@@ -34,7 +35,7 @@ BACKBONES = {
     "vgg_bn": "VGG-16 with batch norm, begun from ImageNet",
     "resnet50": "ResNet-50, begun from ImageNet",
 }
-MODELS = "*.pth *.pt"
+WEIGHTS = ".pth", ".pt"  # what train.py begins from
 
 
 class DataForm(QGroupBox):
@@ -222,10 +223,8 @@ class TrainingForm(QGroupBox):
         self.started.emit()
 
     def _ask_model(self) -> None:
-        filters = f"{tr('Models')} ({MODELS});;{tr('All files')} (*)"
-        path, _ = QFileDialog.getOpenFileName(
-            self, tr("Begin from a model"), str(self.model.save_dir), filters
-        )
+        title, folder = tr("Begin from a model"), str(self.model.save_dir)
+        path, _ = QFileDialog.getOpenFileName(self, title, folder, file_kinds({tr("Models"): WEIGHTS}))
         if path:
             self._set_weights(Path(path))
 

@@ -8,7 +8,7 @@ from PyQt5.QtTest import QTest
 from PyQt5.QtWidgets import QApplication
 from windows import measured, settle, wait
 
-from gui import results
+from gui import dialogs, results
 from gui.tiles import to_array, to_qimage
 from unet import Unet
 from utils.core.tables import read_table
@@ -175,7 +175,7 @@ def test_saving_asks_before_it_replaces(shown, tmp_path, monkeypatch):
     assert len(read_table(output / "p0_objects.csv")) == shown.table.rows.rowCount()
     (output / "p0_mask.png").write_bytes(b"precious")
     answers, asked = ["", "replace"], []
-    monkeypatch.setattr(results, "ask", lambda *texts: asked.append(texts) or answers.pop(0))
+    monkeypatch.setattr(dialogs, "ask", lambda *texts: asked.append(texts) or answers.pop(0))
     shown.results.save(output, wanted)
     wait(lambda: len(asked) == 1)
     settle(shown)
