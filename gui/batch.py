@@ -1,10 +1,11 @@
 """Long work in the background, with its progress, the time left and a button to cancel: folders, videos."""
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PyQt5.QtCore import QObject, QSettings
+from PyQt5.QtCore import QSettings
 from PyQt5.QtWidgets import QHBoxLayout, QLabel, QMainWindow, QProgressBar, QWidget
 
 from gui.banner import Banner
@@ -53,17 +54,16 @@ class TaskRow(QWidget):
         self.label.setText(tr("Ending …"))
 
 
-class Batch(QObject):
+@dataclass
+class Batch:
     """One piece of long work at a time, in a process of its own, so that pictures can be opened meanwhile."""
 
-    def __init__(
-        self, window: QMainWindow, settings: QSettings, controller: Controller, banner: Banner, row: TaskRow
-    ):
-        super().__init__(window)
-        self.window, self.settings, self.controller = window, settings, controller
-        self.banner, self.row, self.jobs = banner, row, controller.jobs
-        self.job: Job | None = None
-        row.button.clicked.connect(self.cancel)
+    window: QMainWindow
+    settings: QSettings
+    controller: Controller
+    banner: Banner
+    row: TaskRow
+    job: Job | None = None
 
     @property
     def runs(self) -> bool:
@@ -186,7 +186,7 @@ class Batch(QObject):
                 done(result)
 
         self.row.begin(name)
-        self.job = self.jobs.run("batch", run, ended, kind="batch", failed=failed)
+        self.job = controller.jobs.run("batch", run, ended, kind="batch", failed=failed)
 
     def _end(self) -> None:
         self.job = None

@@ -185,6 +185,7 @@ class MainWindow(QMainWindow):
         controller.phased.connect(self._show_phase)
         self.model_box.menu.aboutToShow.connect(partial(self.opening.fill_models, self.model_box.menu))
         self.player.saving_asked.connect(self.batch.ask_video)
+        self.tasks.button.clicked.connect(self.batch.cancel)
         self.choices_box.chosen.connect(lambda box: controller.choose(box.read(controller.choices)))
         self.legend.hid.connect(viewer.hide_classes)
         self.opacity.valueChanged.connect(viewer.set_opacity)

@@ -1,9 +1,10 @@
 """What is opened: by dialogs, by dropping it on the window, or again from a list of recent files."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from PyQt5.QtCore import QMimeData, QObject, QSettings
+from PyQt5.QtCore import QMimeData, QSettings
 from PyQt5.QtGui import QImage
 from PyQt5.QtWidgets import QApplication, QFileDialog, QInputDialog, QMainWindow, QMenu
 
@@ -18,12 +19,14 @@ VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".wmv", ".mpg", ".mpe
 MOST_RECENT = 10
 
 
-class Opening(QObject):
+@dataclass(frozen=True)
+class Opening:
     """Pictures and folders go to the controller, videos and cameras to the player."""
 
-    def __init__(self, window: QMainWindow, settings: QSettings, controller: Controller, player: Player):
-        super().__init__(window)
-        self.window, self.settings, self.controller, self.player = window, settings, controller, player
+    window: QMainWindow
+    settings: QSettings
+    controller: Controller
+    player: Player
 
     def ask_pictures(self) -> None:
         """Pictures or a video."""

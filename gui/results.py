@@ -1,9 +1,10 @@
 """What is done with a result: saved, opened in labelme, copied."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-from PyQt5.QtCore import QObject, QSettings
+from PyQt5.QtCore import QSettings
 from PyQt5.QtWidgets import QApplication, QMainWindow
 
 from gui.banner import Banner
@@ -16,15 +17,15 @@ from gui.viewer import Viewer
 COPIED_PIXELS = 1 << 25  # of larger pictures a reduced copy goes to the clipboard
 
 
-class Results(QObject):
+@dataclass(frozen=True)
+class Results:
     """Actions of the window on the picture that is shown."""
 
-    def __init__(
-        self, window: QMainWindow, settings: QSettings, controller: Controller, viewer: Viewer, banner: Banner
-    ):
-        super().__init__(window)
-        self.window, self.settings, self.controller = window, settings, controller
-        self.viewer, self.banner, self.jobs = viewer, banner, controller.jobs
+    window: QMainWindow
+    settings: QSettings
+    controller: Controller
+    viewer: Viewer
+    banner: Banner
 
     def _folder(self) -> Path:
         """Where results go: the folder of last time, or one beside the pictures."""
@@ -74,7 +75,7 @@ class Results(QObject):
         def failed(error: Exception) -> bool:
             return ask_replace(self.window, error, lambda: self.save(folder, wanted, True, done))
 
-        self.jobs.run("saving", work, done or self._say_saved, failed=failed)
+        self.controller.jobs.run("saving", work, done or self._say_saved, failed=failed)
 
     def _say_saved(self, paths: list[Path]) -> None:
         names = ", ".join(path.name for path in paths)
@@ -101,7 +102,7 @@ class Results(QObject):
     def _start_labelme(self, path: Path) -> None:
         from gui.saving import start_labelme
 
-        self.jobs.run("saving", lambda _: start_labelme(path))
+        self.controller.jobs.run("saving", lambda _: start_labelme(path))
 
     def copy(self) -> None:
         """What is shown, all of it, to the clipboard."""
@@ -120,6 +121,6 @@ class Results(QObject):
             QApplication.clipboard().setImage(to_qimage(image))
             self.window.statusBar().showMessage(tr("Copied to the clipboard"), 3000)
 
-        self.jobs.run(
+        self.controller.jobs.run(
             "saving", lambda _: controller.model.draw(document, layer, level, box, opacity, hidden), done
         )
