@@ -138,7 +138,7 @@ class RunHeader(QWidget):
         self.progress.setValue(round(1000 * state.done) if known else 0)
         self.stop_button.setVisible(running)
         self.stop_button.setEnabled(running and state.ours)
-        self.stop_button.setText(tr("End at once" if self.model.stopping else "Stop"))
+        self.stop_button.setText(tr("End at once" if running and state.is_ending else "Stop"))
         self.stop_button.setToolTip(tr("It finishes its step and saves it, so that it can be resumed"))
         self.resume_button.setVisible(state is not None and state.can_resume)
         self.open_button.setEnabled(state is not None and state.checkpoint is not None)
@@ -147,7 +147,7 @@ class RunHeader(QWidget):
     def _describe(self, state: RunState | None) -> str:
         if state is None:
             return "" if self.model.run else tr("No run yet")
-        parts = [tr("Finishing its step and saving …") if self.model.stopping else tr(PHASES[state.phase])]
+        parts = [tr("Finishing its step and saving …" if state.is_ending else PHASES[state.phase])]
         if state.failure:
             parts.append(f"{state.failure.subject}: {state.failure.found}")
         elif state.phase == "running" and not state.rows:

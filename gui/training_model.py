@@ -41,9 +41,9 @@ class TrainingModel(QObject):
         self.steps: list[tuple[str, Sequence]] = []
         self.run: TrainingRun | None = None
         self.state: RunState | None = None
-        self.stopping, self.watched = False, False
+        self.watched = False
         self.shown: dict[str, Any] = {}  # of pictures of the run: what they were drawn from
-        self.trouble = ""  # the failure that was told last
+        self.trouble = ""  # why the last look failed
         self.script = Script(self)
         self.script.printed.connect(self.printed)
         self.script.ended.connect(self._end_step)
@@ -138,21 +138,12 @@ class TrainingModel(QObject):
 
     def resume(self) -> None:
         run = self.run
-
-        def resume() -> TrainingRun:
-            run.resume()
-            return run
-
-        self._work(resume, self._show_run)
+        self._work(run.resume, lambda _: self._show_run(run))
 
     def stop(self) -> None:
         """Asked once, the run finishes its step and saves; asked twice, it ends at once."""
         if self.run:
-            self._work(self.run.stop, self._note_stop)
-
-    def _note_stop(self, reached: bool) -> None:
-        self.stopping = reached
-        self.look()
+            self._work(self.run.stop, lambda _: self.look())
 
     def find_runs(self) -> None:
         self._work(lambda: list_runs(self.save_dir), self.runs_listed.emit)
@@ -186,7 +177,7 @@ class TrainingModel(QObject):
         self.find_runs()
 
     def open_run(self, run: TrainingRun) -> None:
-        self.run, self.state, self.stopping, self.trouble = run, None, False, ""
+        self.run, self.state, self.trouble = run, None, ""
         self.shown.clear()
         for name in ("loss", "miou", "val_epoch.png", "train_batch.png"):
             self.drawn.emit(name, QImage())
@@ -198,14 +189,18 @@ class TrainingModel(QObject):
         wanted = self.watched or self.state is None or self.state.phase == "running"
         if self.run and wanted and not self.jobs.is_busy("look"):
             run = self.run
-            self._work(lambda: (run, run.read()), self._show_state, "look")
+            done = partial(self._show_state, run)
+            self.jobs.run(LANE, lambda _: run.read(), done, "look", self._is_told)
 
-    def _show_state(self, found: tuple[TrainingRun, RunState]) -> None:
-        run, state = found
+    def _is_told(self, error: Exception) -> bool:
+        """A failure that each look meets again, as in a file that stays damaged, is told once."""
+        before, self.trouble = self.trouble, str(error)
+        return self.trouble == before
+
+    def _show_state(self, run: TrainingRun, state: RunState) -> None:
         if run is not self.run:
             return
-        before, self.state = self.state, state
-        self.stopping = self.stopping and state.phase == "running"
+        before, self.state, self.trouble = self.state, state, ""
         if state.failure and before and before.phase == "running":
             self.jobs.failed.emit(state.failure, "")
         if state != before:
@@ -228,18 +223,4 @@ class TrainingModel(QObject):
             self._work(draw, lambda image: self.run is run and self.drawn.emit(name, image), name)
 
     def _work(self, function: Callable[[], Any], done: Callable[[Any], Any], kind: str | None = None) -> None:
-        """In a thread. A failure that repeats itself, as in a file that stays damaged, is told once."""
-
-        def work(job: Any) -> Any:
-            try:
-                result = function()
-                self.trouble = "" if kind == "look" else self.trouble
-            except UserError as error:
-                if str(error) == self.trouble:
-                    job.cancel()
-                    return None
-                self.trouble = str(error)
-                raise
-            return result
-
-        self.jobs.run(LANE, work, done, kind)
+        self.jobs.run(LANE, lambda _: function(), done, kind)

@@ -86,6 +86,11 @@ class RunState:
     log: str
 
     @property
+    def is_ending(self) -> bool:
+        """Whether it still runs after a window has asked it to end."""
+        return self.phase == "running" and ASKED in last_part(self.log)
+
+    @property
     def best(self) -> "Row | None":
         """The epoch of the highest mIoU, if any was validated."""
         return max((row for row in self.rows if row.miou == row.miou), key=lambda row: row.miou, default=None)
@@ -176,9 +181,8 @@ class TrainingRun:
         ours = self.find_process() is not None
         rows = read_history(self.folder / "history.csv")
         log = self.read_log()
-        last = log.rpartition(f"\n{MARK}")[2].removeprefix(MARK)
         running = ours or is_taken(self.folder)
-        phase, failure = ("running", None) if running else judge_end(last)
+        phase, failure = ("running", None) if running else judge_end(last_part(log))
         done, left = estimate(read_record(self.folder / "config.json"), rows)
         if phase == "unknown" and done is not None and left == 0:
             phase = "finished"
@@ -197,6 +201,11 @@ class TrainingRun:
             {path.name: path.stat().st_mtime for path in pictures if path.is_file()},
             log,
         )
+
+
+def last_part(log: str) -> str:
+    """What a run printed since it was started or resumed last."""
+    return log.rpartition(f"\n{MARK}")[2].removeprefix(MARK)
 
 
 def judge_end(output: str) -> tuple[Phase, ScriptError | None]:

@@ -17,7 +17,7 @@ from gui.picture_view import PictureView
 from gui.run_view import Words
 from gui.training_data import inspect
 from gui.training_pane import TABS, TrainingPane
-from gui.training_run import RunState
+from gui.training_run import ASKED, RunState, TrainingRun, TrainingSettings
 from gui.translation import set_language
 from utils.images.reading import read_mask
 
@@ -138,6 +138,10 @@ def test_what_a_run_does_is_said_in_both_languages(pane, tmp_path):
     header.refresh()
     assert header.status.text().endswith("started elsewhere: end it there")
     assert not header.stop_button.isEnabled()
+    pane.model.state = state(tmp_path, log=f"$ python train.py\n{ASKED}")
+    header.refresh()
+    assert header.status.text().startswith("Finishing its step")
+    assert header.stop_button.text() == "End at once"
     checkpoint, opened = tmp_path / "best.pth", []
     stopped = state(tmp_path, phase="stopped", seconds_left=None, can_resume=True, checkpoint=checkpoint)
     pane.model.state = stopped
@@ -147,6 +151,25 @@ def test_what_a_run_does_is_said_in_both_languages(pane, tmp_path):
     pane.model_chosen.connect(opened.append)
     header.open_button.click()
     assert opened == [checkpoint]
+
+
+def test_a_damaged_run_is_told_once_and_a_wrong_name_each_time(pane, tmp_path, failures):
+    model, record = pane.model, tmp_path / "run" / "config.json"
+    record.parent.mkdir()
+    model.timer.stop()
+
+    def look(content: str) -> int:
+        record.write_text(content, encoding="utf-8")
+        model.look()
+        wait(lambda: not model.jobs.running)
+        return len(failures)
+
+    record.write_text("words", encoding="utf-8")
+    model.open_run(TrainingRun(record.parent))
+    assert [look(content) for content in ("words", "words", "{}", "words")] == [1, 1, 1, 2]
+    for _ in range(2):
+        model.start(TrainingSettings(tmp_path), "a/b")
+    wait(lambda: len(failures) == 4)
 
 
 def test_curves_fill_their_place_in_the_colors_of_the_window(application):
