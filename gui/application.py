@@ -41,6 +41,6 @@ def show_bugs(window: MainWindow) -> None:
 
     def show(kind: type, error: BaseException, trace) -> None:
         traceback.print_exception(kind, error, trace)
-        window.banner.show_error(error, "".join(traceback.format_exception(kind, error, trace)))
+        window.banner.show_error(error)
 
     sys.excepthook = show

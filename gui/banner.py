@@ -33,15 +33,15 @@ class Banner(QFrame):
         layout.addWidget(self.details)
         self.hide()
 
-    def show_error(self, error: BaseException, details: str = "") -> None:
-        """details: a traceback, shown for errors that are bugs."""
+    def show_error(self, error: BaseException) -> None:
+        """A sentence for people; of a bug, the details are its traceback."""
         if isinstance(error, UserError):
             sentence = tr("{subject}: {found}. {remedy}.", **sentences(error))
             details = f"{error.code}\n{error}"
         else:
             first = (str(error).strip() or type(error).__name__).splitlines()[-1]
             sentence = tr("Something went wrong that should not have: {error}", error=first)
-            details = details or "".join(traceback.format_exception(error))
+            details = "".join(traceback.format_exception(error))
         self._show(sentence, details, "#b3261e")
 
     def show_note(self, text: str, details: str = "") -> None:

@@ -20,7 +20,6 @@ class ModelCard:
     class_names: tuple[str, ...]
     palette: np.ndarray = field(repr=False)
     backbone: str
-    in_channels: int
     input_shape: tuple[int, int]
     parameters: int
     file_bytes: int

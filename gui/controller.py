@@ -51,19 +51,16 @@ class Controller(QObject):
         self.idle.setSingleShot(True)
         self.idle.setInterval(IDLE)
         self.idle.timeout.connect(self._average_ahead)
-        jobs.run("network", self._import, self._imported)
+        jobs.run("network", self._import, lambda _: self.ready.emit())
 
     def _import(self, _job: Job) -> None:
         # Here, because these take a second and more, and the window is shown before.
         from gui.card import Choices
         from gui.model import Model
 
-        self.choices = self.choices or Choices()
+        self.choices = Choices()
         self.model = Model(self.make_engine())
         self.imported.set_result(self.model)
-
-    def _imported(self, _: None) -> None:
-        self.ready.emit()
 
     def end(self) -> None:
         self.jobs.end()
@@ -72,7 +69,7 @@ class Controller(QObject):
 
     # The model.
 
-    def open_model(self, path: Path | None, failed: Callable[[Exception], None] | None = None) -> None:
+    def open_model(self, path: Path | None) -> None:
         """None: the newest."""
         self.phased.emit("loading", -1)
         self.jobs.cancel("predict")
@@ -80,16 +77,15 @@ class Controller(QObject):
         def work(job: Job) -> Any:
             return self.model.open_model(path, self.device, job.is_cancelled)
 
-        def fail(error: Exception) -> None:
-            self.phased.emit("", 0)
-            if failed:
-                failed(error)
+        self.jobs.run("network", work, self._model_opened, kind="model", failed=self._rest)
 
-        self.jobs.run("network", work, self._model_opened, kind="model", failed=fail)
+    def _rest(self, _result: Any = None) -> None:
+        """Nothing is being done any more."""
+        self.phased.emit("", 0)
 
     def _model_opened(self, _card: Any) -> None:
-        self.phased.emit("", 0)
-        for document in [*self.documents.values(), *([self.document] if self.document else [])]:
+        self._rest()
+        for document in {*self.documents.values(), self.document} - {None}:
             document.predictions.clear()
             document.segmentation = None
         self.model_opened.emit()
@@ -126,7 +122,7 @@ class Controller(QObject):
             lambda _: self.imported.result().open_picture(source, name),
             self._show,
             kind="picture",
-            failed=lambda _: self.phased.emit("", 0),
+            failed=self._rest,
         )
 
     def _show(self, document: "Document") -> None:
@@ -137,7 +133,7 @@ class Controller(QObject):
             self.documents.move_to_end(document.path)
         while len(self.documents) > KEPT:
             self.documents.popitem(last=False)
-        self.phased.emit("", 0)
+        self._rest()
         self.opened.emit(False)
         if document.segmentation:
             self.segmented.emit()
@@ -161,7 +157,7 @@ class Controller(QObject):
             return
         if self.model.is_predicted(document, choices.tta):
             self.jobs.cancel("predict")
-            self.phased.emit("", 0)
+            self._rest()
             self.refine()
         elif not (self.jobs.is_busy("predict") and self.pending == (document, choices.tta)):
             self._predict(document, choices.tta)
@@ -181,10 +177,10 @@ class Controller(QObject):
 
         def done(_: None) -> None:
             if is_wanted():
-                self.phased.emit("", 0)
+                self._rest()
                 self.refine()
 
-        self.jobs.run("network", work, done, kind="predict", failed=lambda _: self.phased.emit("", 0))
+        self.jobs.run("network", work, done, kind="predict", failed=self._rest)
 
     def _tile(self, share: float, box: Any) -> None:
         self.phased.emit("predicting", share)

@@ -1,6 +1,5 @@
 """Work in threads: each lane does one thing after another. Results come to the thread of the window."""
 
-import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -14,9 +13,9 @@ from utils.core.console import UserError, memory_error
 class Job:
     """One piece of work. `is_cancelled` and `post` are for the function that does it."""
 
-    def __init__(self, jobs: "Jobs", lane: str):
-        self.jobs, self.lane, self.given_up, self.ended = jobs, lane, False, False
-        self.ending = False
+    def __init__(self, jobs: "Jobs"):
+        self.jobs = jobs
+        self.given_up = self.ending = self.ended = False
 
     def cancel(self) -> None:
         """Nobody wants its result any more."""
@@ -41,8 +40,7 @@ class Jobs(QObject):
     """Lanes are made when they are first used. A new job may replace those of its kind that wait or run."""
 
     posted = pyqtSignal(object)
-    failed = pyqtSignal(object, str)  # an exception and its traceback
-    changed = pyqtSignal()  # a job began or ended
+    failed = pyqtSignal(object)  # an exception
 
     def __init__(self, parent: QObject | None = None):
         super().__init__(parent)
@@ -65,7 +63,7 @@ class Jobs(QObject):
         kind: gives up the job of this kind before it. failed: called with the exception; the failure is
         shown unless it returns True.
         """
-        job = Job(self, lane)
+        job = Job(self)
         if self.over:
             # A timer or a signal came after the window was closed.
             job.given_up = job.ended = True
@@ -76,7 +74,6 @@ class Jobs(QObject):
         self.running.append(job)
         pool = self.lanes.setdefault(lane, ThreadPoolExecutor(1, lane))
         pool.submit(self._work, job, function, done, failed)
-        self.changed.emit()
         return job
 
     def cancel(self, kind: str) -> None:
@@ -109,15 +106,13 @@ class Jobs(QObject):
 
     def _fail(self, job: Job, error: Exception, failed: Callable | None) -> None:
         known = error if isinstance(error, UserError) else memory_error(error) or error
-        details = traceback.format_exc()
 
         def show() -> None:
             if not (failed and failed(known)):
-                self.failed.emit(known, details)
+                self.failed.emit(known)
 
         job.post(show)
 
     def _end(self, job: Job) -> None:
         job.ended = True
         self.running.remove(job)
-        self.changed.emit()

@@ -43,8 +43,6 @@ class Spot:
     value: of the picture, () for a large one; name: of the class; certainty: 0…1; number: of the object.
     """
 
-    x: int
-    y: int
     value: tuple[float, ...]
     name: str | None = None
     certainty: float = 0.0
@@ -180,12 +178,12 @@ class Model:
         shown = document.segmentation
         shown = shown or next(iter(reversed(document.predictions.values())), None)
         if shown is None or shown.mask[y, x] >= len(self.card.class_names):
-            return Spot(x, y, value)
+            return Spot(value)
         number = 0
         if document.segmentation and document.segmentation.objects:
             number = int(document.segmentation.objects.labels[y, x])
         index, sure = int(shown.mask[y, x]), int(shown.sure[y, x]) / 255
-        return Spot(x, y, value, self.card.class_names[index], sure, number)
+        return Spot(value, self.card.class_names[index], sure, number)
 
     def draw(
         self, document: Document, layer: str, level: int, box: Box, opacity: float, hidden: frozenset[int]

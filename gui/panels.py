@@ -1,10 +1,9 @@
-"""What stands beside the picture: the model, the check boxes, the legend and the table of objects."""
+"""What stands beside the picture: the model, the check boxes and the legend."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
 from PyQt5.QtCore import Qt, pyqtSignal
 from PyQt5.QtGui import QColor, QIcon, QPixmap
 from PyQt5.QtWidgets import (
@@ -73,12 +72,12 @@ class ModelBox(QGroupBox):
 class ChoicesBox(QGroupBox):
     """Check boxes that act on the prediction that is there."""
 
-    chosen = pyqtSignal(object)
+    chosen = pyqtSignal()
 
     def __init__(self) -> None:
         super().__init__()
         keep_text(self.setTitle, "Prediction")
-        self.busy, self.column, self.numbers = False, QVBoxLayout(self), QGridLayout()
+        self.column, self.numbers = QVBoxLayout(self), QGridLayout()
         self.column.setSpacing(3)
         self.tta = self._check("Average over mirror images and turns (slower)")
         self.gaps = self._check("Close gaps between objects")
@@ -96,7 +95,7 @@ class ChoicesBox(QGroupBox):
     def _check(self, text: str) -> QCheckBox:
         box = QCheckBox()
         keep_text(box.setText, text)
-        box.toggled.connect(self._changed)
+        box.toggled.connect(self.chosen)
         self.column.addWidget(box)
         return box
 
@@ -109,15 +108,11 @@ class ChoicesBox(QGroupBox):
         label.setBuddy(box)
         box.setRange(0, most)
         box.setKeyboardTracking(False)
-        box.valueChanged.connect(self._changed)
+        box.valueChanged.connect(self.chosen)
         place = self.numbers.columnCount() if self.numbers.count() else 0
         self.numbers.addWidget(label, 0, place, Qt.AlignBottom)
         self.numbers.addWidget(box, 1, place)
         return box
-
-    def _changed(self) -> None:
-        if not self.busy:
-            self.chosen.emit(self)
 
     def read(self, choices: "Choices") -> "Choices":
         """What the boxes say now; `choices`: any, whose types are used."""
@@ -187,7 +182,7 @@ class Legend(QTableWidget):
 
 def color_icon(color: Sequence[int]) -> QIcon:
     pixmap = QPixmap(16, 16)
-    pixmap.fill(QColor(*map(int, np.asarray(color))))
+    pixmap.fill(QColor(*color))
     return QIcon(pixmap)
 
 

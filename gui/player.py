@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +53,7 @@ class Player(QWidget):
         self.close()
         self.source = source
         self.save_button.setVisible(source.is_file())
-        self.label.setText(str(source.name))
+        self.label.setText(source.name)
         self.running.set()
         self.show()
         self._show_state()
@@ -111,7 +112,7 @@ class Player(QWidget):
                     # Not faster than it was recorded.
                     early = float(frame.time) - (time.monotonic() - start - skipped)
                     time.sleep(min(max(early, 0), 1))
-                job.post(lambda d=document, n=number, v=video, f=frame: self._show(d, n, v, f))
+                job.post(partial(self._show, document, number, video, frame))
 
     def _wait(self, job: Job) -> None:
         """Until the video runs, or is asked for one frame more."""

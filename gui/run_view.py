@@ -111,7 +111,7 @@ class RunHeader(QWidget):
         self.stop_button.clicked.connect(model.stop)
         self.resume_button.clicked.connect(model.resume)
         self.open_button.clicked.connect(lambda: self.opened.emit(model.state.checkpoint))
-        self.details_button.clicked.connect(lambda: model.jobs.failed.emit(model.state.failure, ""))
+        self.details_button.clicked.connect(lambda: model.jobs.failed.emit(model.state.failure))
         model.runs_listed.connect(self.show_runs)
         model.run_changed.connect(self.refresh)
         on_language(self, self.refresh)

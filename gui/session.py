@@ -41,7 +41,6 @@ class Session:
             class_names=tuple(unet.class_names),
             palette=unet.palette,
             backbone=unet.backbone,
-            in_channels=first.in_channels,
             input_shape=unet.input_shape,
             parameters=sum(weights.numel() for weights in unet.net.parameters()) if known else 0,
             file_bytes=Path(first.path).stat().st_size,

@@ -1,6 +1,7 @@
 """The strip of thumbnails below the picture."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -100,7 +101,7 @@ class Strip(QListWidget):
                 except UserError:
                     # Said when the picture is opened.
                     image = None
-                job.post(lambda row=row, path=path, image=image: self._keep(row, path, image))
+                job.post(partial(self._keep, row, path, image))
 
         self.jobs.run("thumbnails", work, kind="thumbnails")
 

@@ -4,6 +4,7 @@ import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -39,23 +40,24 @@ class Tiles:
 
     def start(self, size: tuple[int, int] | None, levels: int, draw: Callable[..., np.ndarray]) -> None:
         """Another picture; see `Viewer.show_picture`."""
-        if self.job:
-            self.job.cancel()
-        self.size, self.levels, self.draw, self.job = size or (0, 0), levels, draw, None
-        self.turn, self.drawn = self.turn + 1, None
+        with self.lock:
+            if self.job:
+                self.job.cancel()
+            self.size, self.levels, self.draw, self.job = size or (0, 0), levels, draw, None
+            self.turn, self.drawn = self.turn + 1, None
+            self.wanted = []
         self.images.clear()
         self.stale.clear()
-        self.wanted = []
 
-    def refresh(self, box: tuple[slice, slice] | None) -> None:
-        """What is in a box of the picture, or everything, is out of date."""
+    def refresh(self, box: tuple[slice, slice] | None, picture: bool) -> None:
+        """What is in a box of the picture, or everything, is out of date; see `Viewer.refresh`."""
         self.turn += 1
-        if box is None:
-            self.stale.update(self.images)
-            return
-        rows, columns = box
-        area = QRectF(columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
-        self.stale.update(key for key in self.images if self.box_of(key).intersects(area))
+        keys = [key for key in self.images if picture or key.layer != "picture"]
+        if box is not None:
+            rows, columns = box
+            area = QRectF(columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
+            keys = [key for key in keys if self.box_of(key).intersects(area)]
+        self.stale.update(keys)
 
     def level_for(self, scale: float) -> int:
         """The coarsest level that has a pixel for every device pixel."""
@@ -105,23 +107,32 @@ class Tiles:
         """Draw these, and give up others that wait."""
         with self.lock:
             self.wanted = [key for key in keys if (key, self.turn) != self.drawn]
-        if keys and (self.job is None or self.job.ended):
-            self.job = self.jobs.run("tiles", self._work)
+            if self.wanted and (self.job is None or self.job.ended):
+                self.job = self.jobs.run("tiles", self._work)
+
+    def _take(self, job: Job) -> tuple[Key, int] | None:
+        """What the thread draws next, and the turn of it; None ends its job."""
+        with self.lock:
+            if job.is_cancelled():
+                return None
+            if not self.wanted:
+                # Before the window hears of its end, so that a request until then begins another job.
+                self.job = None
+                return None
+            self.drawn = self.wanted.pop(0), self.turn
+            return self.drawn
 
     def _work(self, job: Job) -> None:
-        while not job.is_cancelled():
-            with self.lock:
-                if not self.wanted:
-                    return
-                self.drawn = key, turn = self.wanted.pop(0), self.turn
+        while taken := self._take(job):
+            key, turn = taken
             try:
                 drawn = self.draw(key.layer, key.level, self._pixels_of(key))
                 # The format that Qt scales fastest.
                 image = to_qimage(drawn).convertToFormat(QImage.Format_RGB32)
             except BaseException:
-                job.post(lambda key=key, turn=turn: self._keep(key, QImage(), turn))
+                job.post(partial(self._keep, key, QImage(), turn))
                 raise
-            job.post(lambda key=key, image=image, turn=turn: self._keep(key, image, turn))
+            job.post(partial(self._keep, key, image, turn))
 
     def _pixels_of(self, key: Key) -> tuple[slice, slice]:
         """The box of a tile in pixels of its level."""

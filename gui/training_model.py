@@ -112,7 +112,7 @@ class TrainingModel(QObject):
             if self.offers:
                 # The commands stand below the folder; the sentence need not repeat them.
                 error = error.with_remedy(tr("Choose a proposal under Data"))
-            self.jobs.failed.emit(error, "")
+            self.jobs.failed.emit(error)
         elif self.steps:
             self._run_steps(self.steps)
             return
@@ -202,7 +202,7 @@ class TrainingModel(QObject):
             return
         before, self.state, self.trouble = self.state, state, ""
         if state.failure and before and before.phase == "running":
-            self.jobs.failed.emit(state.failure, "")
+            self.jobs.failed.emit(state.failure)
         if state != before:
             self.run_changed.emit()
         for name, changed in state.changed.items():

@@ -32,8 +32,8 @@ class Pane(NamedTuple):
 
     layer: str
     rect: QRect
-    left: float
-    top: float
+    left: int
+    top: int
 
 
 class Viewer(QWidget):
@@ -76,9 +76,9 @@ class Viewer(QWidget):
             self.fit()
         self.update()
 
-    def refresh(self, box: tuple[slice, slice] | None = None) -> None:
-        """Draw again what is in a box of the picture, or all."""
-        self.tiles.refresh(box)
+    def refresh(self, box: tuple[slice, slice] | None = None, picture: bool = False) -> None:
+        """Draw the classes in a box of the picture, or all, again. picture: that too, without its classes."""
+        self.tiles.refresh(box, picture)
         self.update()
 
     def set_opacity(self, percent: int) -> None:
@@ -162,12 +162,10 @@ class Viewer(QWidget):
     def zoom(self, steps: int, at: QPointF | None = None) -> None:
         """Zoom in or out by steps; the pixel at `at` (logical pixels; None: the middle) stays there."""
         if steps > 0:
-            larger = [scale for scale in SCALES if scale > self.scale * 1.001]
-            scale = larger[min(steps, len(larger)) - 1] if larger else self.scale
+            scales = [scale for scale in SCALES if scale > self.scale * 1.001]
         else:
-            smaller = [scale for scale in reversed(SCALES) if scale < self.scale * 0.999]
-            scale = smaller[min(-steps, len(smaller)) - 1] if smaller else self.scale
-        self.zoom_to(scale, at)
+            scales = [scale for scale in reversed(SCALES) if scale < self.scale * 0.999]
+        self.zoom_to([self.scale, *scales][min(abs(steps), len(scales))], at)
 
     def zoom_to(self, scale: float, at: QPointF | None = None) -> None:
         if self.size_of_picture is None:
@@ -202,17 +200,15 @@ class Viewer(QWidget):
             return
         ratio = self.devicePixelRatioF()
         painter.scale(1 / ratio, 1 / ratio)
-        wanted = []
-        for pane in self.panes():
+        wanted, panes = [], self.panes()
+        for pane in panes:
             painter.setClipRect(pane.rect)
             wanted += self._paint_layer(painter, pane)
             self._paint_outlines(painter, pane)
         painter.setClipping(False)
-        if len(MODES[self.mode]) == 2:
-            width, height = self._device_size()
-            bar = QRectF(0, 0, DIVIDER * ratio, height)
-            bar.moveLeft(round(width * self.divider) - bar.width() / 2)
-            painter.fillRect(bar, self.palette().highlight())
+        if len(panes) == 2:
+            start, end = panes[0].rect.width(), panes[1].rect.x()
+            painter.fillRect(start, 0, end - start, panes[0].rect.height(), self.palette().highlight())
         self.tiles.request(wanted)
 
     def _paint_layer(self, painter: QPainter, pane: Pane) -> list:
@@ -254,9 +250,7 @@ class Viewer(QWidget):
     def wheelEvent(self, event) -> None:
         delta = event.angleDelta().y() or event.angleDelta().x()
         if delta:
-            self.zoom(
-                1 if delta > 0 else -1, event.position() if hasattr(event, "position") else event.posF()
-            )
+            self.zoom(1 if delta > 0 else -1, event.position())
 
     def mousePressEvent(self, event) -> None:
         if event.button() in (Qt.LeftButton, Qt.MiddleButton):
@@ -267,7 +261,7 @@ class Viewer(QWidget):
         if self.pressed is None:
             near = self._near_divider(event.pos())
             self.setCursor(Qt.SplitHCursor if near else Qt.CrossCursor)
-            self._hover(event.pos())
+            self.hovered.emit(*self._pixel_at(event.pos()))
             return
         way = event.pos() - self.pressed
         if not self.moved and way.manhattanLength() < 4:
@@ -282,8 +276,7 @@ class Viewer(QWidget):
 
     def mouseReleaseEvent(self, event) -> None:
         if self.pressed is not None and not self.moved and not self.moves_divider:
-            point = self._inside(event.pos())
-            self.clicked.emit(*point)
+            self.clicked.emit(*self._pixel_at(event.pos()))
         self.pressed = None
         self.setCursor(Qt.CrossCursor)
 
@@ -297,14 +290,12 @@ class Viewer(QWidget):
         self.divider = min(max(share, 0.05), 0.95)
         self.update()
 
-    def _inside(self, position: QPoint) -> tuple[int, int]:
+    def _pixel_at(self, position: QPoint) -> tuple[int, int]:
+        """Column and row of the picture; -1, -1 outside."""
         point = self.picture_point(QPointF(position))
         x, y = math.floor(point.x()), math.floor(point.y())
         height, width = self.size_of_picture or (0, 0)
         return (x, y) if 0 <= x < width and 0 <= y < height else (-1, -1)
-
-    def _hover(self, position: QPoint) -> None:
-        self.hovered.emit(*self._inside(position))
 
     def leaveEvent(self, _event) -> None:
         self.hovered.emit(-1, -1)

@@ -30,7 +30,7 @@ def failures():
 @pytest.fixture
 def pane(tmp_path, application, failures):
     jobs = Jobs()
-    jobs.failed.connect(lambda error, details: failures.append(error))
+    jobs.failed.connect(failures.append)
     settings = QSettings(str(tmp_path / "settings.ini"), QSettings.IniFormat)
     pane = TrainingPane(jobs, settings, tmp_path / "logs")
     pane.show()

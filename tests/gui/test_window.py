@@ -9,7 +9,8 @@ from PyQt5.QtWidgets import QApplication
 from windows import measured, settle, wait
 
 from gui import dialogs, results
-from gui.tiles import to_array, to_qimage
+from gui.jobs import Jobs
+from gui.tiles import Key, Tiles, to_array, to_qimage
 from unet import Unet
 from utils.core.tables import read_table
 from utils.images.palette import voc_palette
@@ -107,6 +108,31 @@ def test_classes_are_switched_and_opacity_changes(shown):
     half = seen(shown)
     shown.opacity.setValue(90)
     assert not np.array_equal(half, seen(shown))
+
+
+def test_the_picture_is_not_drawn_again_for_its_classes(shown, monkeypatch):
+    shown.set_mode("side")
+    before, tiles, drawn = seen(shown), shown.viewer.tiles, []
+    draw = tiles.draw
+    monkeypatch.setattr(tiles, "draw", lambda layer, *place: drawn.append(layer) or draw(layer, *place))
+    shown.opacity.setValue(90)
+    assert not np.array_equal(before, seen(shown))
+    assert set(drawn) == {"overlay"}
+    shown.controller.reduced.emit()
+    settle(shown)
+    assert "picture" in drawn
+
+
+def test_a_tile_that_is_wanted_while_its_thread_ends_is_drawn(application):
+    jobs, kept = Jobs(), []
+    tiles = Tiles(jobs, lambda: kept.append(1))
+    tiles.start((1024, 512), 1, lambda _layer, _level, box: np.zeros((512, 512, 3), np.uint8))
+    for row in range(2):
+        tiles.request([Key("mask", 0, row, 0)])
+        # The thread is at its end, but the window has not heard of it.
+        jobs.lanes["tiles"].submit(lambda: None).result()
+    wait(lambda: len(kept) == 2, 5)
+    jobs.end()
 
 
 def test_an_object_is_picked_in_the_picture_and_in_the_table(shown):
