@@ -128,7 +128,7 @@ def measure_all(
 
     def is_measured() -> bool:
         document = controller.document
-        return bool(document and document.segmentation and document.segmentation.objects)
+        return bool(document and document.objects)
 
     def is_idle() -> bool:
         return not window.jobs.running

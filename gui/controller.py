@@ -22,10 +22,7 @@ KEPT = 6  # documents that are kept open, so that going back is quick
 
 
 class Controller(QObject):
-    """Signals say what there is to show. `model` and `choices` are None until they are imported.
-
-    phase: what is being done, for people; "" for nothing.
-    """
+    """Signals say what there is to show. `model` and `choices` are None until they are imported."""
 
     ready = pyqtSignal()  # the modules are there
     model_opened = pyqtSignal()
@@ -34,7 +31,7 @@ class Controller(QObject):
     predicted = pyqtSignal(object)  # a box of the picture has its classes
     segmented = pyqtSignal()
     measured = pyqtSignal()
-    phased = pyqtSignal(str, float)  # text and share that is done, below 0 where unknown
+    phased = pyqtSignal(str, float)  # a key of the window's PHASES, and the share done, below 0 where unknown
     reduced = pyqtSignal()  # more of a large picture can be shown
 
     def __init__(self, jobs: Jobs, make_engine: Callable[[], Any] = Engine, device: str = "auto"):

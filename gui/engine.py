@@ -27,6 +27,10 @@ class EngineError(Exception):
     """A bug in the process of the network. Its text is the traceback."""
 
 
+def never() -> bool:
+    return False
+
+
 class Engine:
     """Calls methods of a `gui.session.Session` in another process, one after another.
 
@@ -44,7 +48,7 @@ class Engine:
         method: str,
         *arguments: Any,
         on_event: Callable[..., None] | None = None,
-        is_cancelled: Callable[[], bool] = lambda: False,
+        is_cancelled: Callable[[], bool] = never,
     ) -> Any:
         """What the method returns. Blocks; on_event is called in another thread with what it emits.
 

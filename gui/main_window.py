@@ -197,7 +197,7 @@ class MainWindow(QMainWindow):
         viewer.scaled.connect(lambda scale: self.zoom.setText(f"{scale:.0%}"))
 
     def _retranslate(self) -> None:
-        self.setWindowTitle(tr("U-Net segmentation"))
+        self._show_title()
         for place, text in enumerate(("Segment", "Train")):
             self.tabs.setTabText(place, tr(text))
         self._show_phase("", 0)
@@ -272,20 +272,28 @@ class MainWindow(QMainWindow):
         card = self.controller.model.card
         self.opening.remember_model(card.path)
         self.model_box.show_card(card)
-        self.legend.show_rows(self.controller.model.legend(None))
+        self._show_legend()
         self.choices_box.show_model(card)
         self.controller.choices = self.choices_box.read(self.controller.choices)
 
     def _show_document(self, keep: bool) -> None:
         document = self.controller.document
         self.banner.hide()
-        self.setWindowTitle(f"{document.name} – " + tr("U-Net segmentation"))
+        self._show_title()
         self.viewer.show_picture(document.size, document.level_count, self._draw, keep)
         self.table.show_objects(None, ())
-        if self.controller.model.card:
-            self.legend.show_rows(self.controller.model.legend(document.segmentation))
+        self._show_legend()
         if document.path:
             self.strip.mark(document.path)
+
+    def _show_legend(self) -> None:
+        model, document = self.controller.model, self.controller.document
+        if model.card:
+            self.legend.show_rows(model.legend(document and document.segmentation))
+
+    def _show_title(self) -> None:
+        document = self.controller.document
+        self.setWindowTitle((f"{document.name} – " if document else "") + tr("U-Net segmentation"))
 
     def _draw(self, layer: str, level: int, box: Any) -> Any:
         """In the thread of the tiles."""
@@ -293,15 +301,13 @@ class MainWindow(QMainWindow):
         return controller.model.draw(controller.document, layer, level, box, viewer.opacity, viewer.hidden)
 
     def _show_segmentation(self) -> None:
-        controller = self.controller
-        self.legend.show_rows(controller.model.legend(controller.document.segmentation))
+        self._show_legend()
         self.viewer.refresh()
 
     def _show_objects(self) -> None:
+        self._show_legend()
         controller = self.controller
-        segmentation = controller.document.segmentation
-        self.legend.show_rows(controller.model.legend(segmentation))
-        self.table.show_objects(segmentation.objects, controller.model.card.class_names)
+        self.table.show_objects(controller.document.objects, controller.model.card.class_names)
         self.viewer.set_outlines([])
 
     def _show_phase(self, phase: str, share: float) -> None:
@@ -330,5 +336,5 @@ class MainWindow(QMainWindow):
 
     def _mark(self, number: int, center: bool = False) -> None:
         model, document = self.controller.model, self.controller.document
-        objects = document and document.segmentation and document.segmentation.objects
+        objects = document and document.objects
         self.viewer.set_outlines(model.outlines(objects, number) if objects and number else [], center)

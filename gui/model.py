@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 
 from gui.card import Choices, ModelCard
-from gui.engine import Cancelled, Engine
-from gui.picture import MOST_OBJECTS_PIXELS, Box, Document, Prediction, Segmentation, scratch
+from gui.engine import Cancelled, Engine, never
+from gui.picture import Box, Document, Prediction, Segmentation, scratch
 from utils.core.console import UserError
 from utils.images.large import display_range, open_picture
 from utils.images.palette import IGNORE_INDEX, blend
@@ -21,7 +21,8 @@ from utils.inference.objects import Objects, measure_objects
 from utils.inference.postprocess import postprocess
 
 UNSEEN = (70, 70, 70)  # color of what is not predicted yet, where classes are shown alone
-WHOLE_PIXELS = 1 << 27  # larger masks are not cleaned: that would take more memory than most machines have
+# Larger masks are neither cleaned nor measured: that would take more memory than most machines have.
+MOST_PIXELS = 1 << 27
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,6 @@ class Spot:
     name: str | None = None
     certainty: float = 0.0
     number: int = 0
-
-
-def never() -> bool:
-    return False
 
 
 class Model:
@@ -97,11 +94,11 @@ class Model:
         prediction = Prediction(scratch(size, IGNORE_INDEX), scratch(size), ridge)
 
         def put(top: int, left: int, mask: np.ndarray, *others: np.ndarray | None) -> None:
-            prediction.put(top, left, mask, *others)
-            document.predictions.setdefault(tta, prediction)
-            show(prediction, np.s_[top : top + mask.shape[0], left : left + mask.shape[1]])
+            box = prediction.put(top, left, mask, *others)
+            # Not before: until something is predicted, the result of other choices is shown.
+            document.predictions[tta] = prediction
+            show(prediction, box)
 
-        document.predictions.pop(tta, None)
         start = time.perf_counter()
         picture = document.picture if document.path is None else document.path
         try:
@@ -127,8 +124,9 @@ class Model:
         self, document: Document, choices: Choices, is_cancelled: Callable[[], bool] = never
     ) -> Segmentation:
         """The prediction as the check boxes want it; the network does not run again."""
-        prediction, mask = document.predictions[choices.tta], document.predictions[choices.tta].mask
-        if mask.size <= WHOLE_PIXELS:
+        prediction = document.predictions[choices.tta]
+        mask = prediction.mask
+        if mask.size <= MOST_PIXELS:
             if choices.gaps and prediction.ridge is not None:
                 mask = close_gaps(mask, prediction.ridge, self.card.separator)
             if is_cancelled():
@@ -148,7 +146,7 @@ class Model:
 
     def measure(self, document: Document, segmentation: Segmentation) -> Objects | None:
         """Find and measure the objects of all classes but the background; None for a mask too large."""
-        if segmentation.mask.size > MOST_OBJECTS_PIXELS:
+        if segmentation.mask.size > MOST_PIXELS:
             return None
         image = document.picture[:]
         segmentation.objects = measure_objects(
@@ -175,13 +173,10 @@ class Model:
         """What is at a pixel of the picture."""
         # To read a large file would stop the cursor.
         value = () if document.is_large else tuple(np.ravel(document.picture[y, x]).tolist())
-        shown = document.segmentation
-        shown = shown or next(iter(reversed(document.predictions.values())), None)
+        shown = document.shown
         if shown is None or shown.mask[y, x] >= len(self.card.class_names):
             return Spot(value)
-        number = 0
-        if document.segmentation and document.segmentation.objects:
-            number = int(document.segmentation.objects.labels[y, x])
+        number = int(document.objects.labels[y, x]) if document.objects else 0
         index, sure = int(shown.mask[y, x]), int(shown.sure[y, x]) / 255
         return Spot(value, self.card.class_names[index], sure, number)
 

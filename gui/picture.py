@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from gui.engine import never
 from utils.images.arrays import Limits, to_uint8_rgb
 from utils.images.large import TiffWindows
 from utils.images.palette import IGNORE_INDEX
@@ -16,7 +17,6 @@ from utils.inference.objects import Objects
 TILE = 512  # side of what is drawn at once, in pixels of a level
 STRIP = 1024  # rows of a large file that are read at once
 MEMORY_BYTES = 1 << 26  # larger arrays are kept in a temporary file
-MOST_OBJECTS_PIXELS = 1 << 27  # the objects of larger masks would take more memory than most machines have
 
 Box = tuple[slice, slice]
 
@@ -52,12 +52,14 @@ class Prediction:
 
     def put(
         self, top: int, left: int, mask: np.ndarray, sure: np.ndarray, ridge: np.ndarray | None = None
-    ) -> None:
+    ) -> Box:
+        """Take a tile; returns where it is."""
         box = np.s_[top : top + mask.shape[0], left : left + mask.shape[1]]
         self.mask[box], self.sure[box] = mask, sure
         if ridge is not None:
             self.ridge[box] = ridge
         self.done += mask.size
+        return box
 
 
 @dataclass(eq=False)
@@ -105,6 +107,16 @@ class Document:
         return isinstance(self.picture, TiffWindows)
 
     @property
+    def shown(self) -> Segmentation | Prediction | None:
+        """The segmentation, or until there is one, what is predicted so far."""
+        return self.segmentation or next(reversed(self.predictions.values()), None)
+
+    @property
+    def objects(self) -> Objects | None:
+        """None until they are measured."""
+        return self.segmentation and self.segmentation.objects
+
+    @property
     def level_count(self) -> int:
         """Levels with the picture itself, down to one that fits into a tile."""
         return max(int(np.ceil(np.log2(max(self.size) / TILE))), 0) + 1
@@ -122,14 +134,12 @@ class Document:
         """(h, w) uint8 classes of a box of a level: every so many pixels. 255 where nothing is predicted."""
         step = 2**level
         rows, columns = (slice(span.start * step, span.stop * step, step) for span in box)
-        shown = self.segmentation or next(iter(reversed(self.predictions.values())), None)
-        height, width = (span.stop - span.start for span in box)
-        if shown is None:
-            return np.full((height, width), IGNORE_INDEX, np.uint8)
-        return np.ascontiguousarray(shown.mask[rows, columns])
+        if self.shown is None:
+            return np.full([span.stop - span.start for span in box], IGNORE_INDEX, np.uint8)
+        return np.ascontiguousarray(self.shown.mask[rows, columns])
 
     def reduce(
-        self, show: Callable[[], None] = lambda: None, is_cancelled: Callable[[], bool] = lambda: False
+        self, show: Callable[[], None] = lambda: None, is_cancelled: Callable[[], bool] = never
     ) -> None:
         """Fill the levels, band by band. show: called after each. Raises UserError for a damaged file."""
         levels = self.levels

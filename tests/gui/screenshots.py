@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
 import tyro
 from PIL import Image
 from PyQt5.QtCore import QPointF
@@ -21,6 +20,7 @@ from windows import open_window, settle, wait
 from gui.application import make_application
 from gui.engine import Engine
 from gui.main_window import MainWindow
+from gui.tiles import to_array
 
 SIZE = 1180, 760
 
@@ -114,11 +114,7 @@ def take_large(window: MainWindow, save, config: Config) -> None:
 
 def shoot(window: MainWindow, path: Path, colors: int = 128) -> None:
     """Save what the window shows, in few colors, which are enough for it."""
-    image = window.grab().toImage()
-    image = image.convertToFormat(image.Format_RGB888)
-    pixels = np.frombuffer(image.constBits().asarray(image.sizeInBytes()), np.uint8)
-    rows = pixels.reshape(image.height(), image.bytesPerLine())[:, : 3 * image.width()]
-    picture = Image.fromarray(np.ascontiguousarray(rows.reshape(image.height(), image.width(), 3)))
+    picture = Image.fromarray(to_array(window.grab().toImage()))
     picture.quantize(colors).save(path, optimize=True)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from PyQt5.QtCore import QSettings
 from PyQt5.QtTest import QTest
 
-from gui.engine import Cancelled
+from gui.engine import Cancelled, never
 from gui.main_window import MainWindow
 
 
@@ -27,13 +27,7 @@ class LocalEngine:
         self.gate.set()
         self.calls: list[str] = []
 
-    def call(
-        self,
-        method: str,
-        *arguments: Any,
-        on_event: Callable[..., None] | None = None,
-        is_cancelled: Callable[[], bool] = lambda: False,
-    ) -> Any:
+    def call(self, method, *arguments, on_event=None, is_cancelled=never) -> Any:
         def emit(*content: Any) -> None:
             if is_cancelled():
                 raise Cancelled
@@ -71,7 +65,7 @@ def settle(window: MainWindow) -> None:
 def measured(window: MainWindow) -> bool:
     """Whether the objects of what is shown are in the table."""
     document = window.controller.document
-    return bool(document and document.segmentation and document.segmentation.objects)
+    return bool(document and document.objects)
 
 
 def open_window(folder: Path, model: Path | None, make_engine: Callable[[], Any] = LocalEngine) -> MainWindow:
