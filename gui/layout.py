@@ -1,9 +1,9 @@
 """Where the widgets of the main window stand."""
 
 from PyQt5.QtCore import Qt
-from PyQt5.QtWidgets import QFrame, QScrollArea, QSplitter, QVBoxLayout, QWidget
+from PyQt5.QtWidgets import QFrame, QGroupBox, QScrollArea, QSplitter, QVBoxLayout, QWidget
 
-from gui.panels import titled
+from gui.translation import keep_text
 
 
 def picture_side(bar: QWidget, viewer: QWidget, player: QWidget, strip: QWidget) -> QWidget:
@@ -37,3 +37,11 @@ def results_side(model: QWidget, choices: QWidget, legend: QWidget, table: QWidg
     scrolled.setWidget(side)
     scrolled.setMinimumWidth(360)
     return scrolled
+
+
+def titled(title: str, widget: QWidget) -> QGroupBox:
+    """A widget in a box with a heading."""
+    box = QGroupBox()
+    keep_text(box.setTitle, title)
+    QVBoxLayout(box).addWidget(widget)
+    return box

@@ -176,7 +176,8 @@ class Model:
         shown = document.shown
         if shown is None or shown.mask[y, x] >= len(self.card.class_names):
             return Spot(value)
-        number = int(document.objects.labels[y, x]) if document.objects else 0
+        objects = document.objects
+        number = int(objects.labels[y, x]) if objects else 0
         index, sure = int(shown.mask[y, x]), int(shown.sure[y, x]) / 255
         return Spot(value, self.card.class_names[index], sure, number)
 

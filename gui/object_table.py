@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PyQt5.QtCore import QAbstractTableModel, QItemSelectionModel, QModelIndex, Qt, pyqtSignal
+from PyQt5.QtCore import QAbstractTableModel, QItemSelectionModel, QModelIndex, QSignalBlocker, Qt, pyqtSignal
 from PyQt5.QtWidgets import QAbstractItemView, QHeaderView, QTableView
 
 from gui.translation import on_language, tr
@@ -90,7 +90,6 @@ class ObjectTable(QTableView):
         header.setResizeContentsPrecision(50)
         header.setSortIndicator(0, Qt.AscendingOrder)
         self.setSortingEnabled(True)
-        self.silent = False
         self.selectionModel().selectionChanged.connect(self._selection_changed)
         on_language(self, self._retranslate)
 
@@ -99,9 +98,8 @@ class ObjectTable(QTableView):
         self.rows.headerDataChanged.emit(Qt.Horizontal, 0, len(COLUMNS) - 1)
 
     def show_objects(self, objects: "Objects | None", class_names: Sequence[str]) -> None:
-        self.silent = True
-        self.rows.show_objects(objects, class_names)
-        self.silent = False
+        with QSignalBlocker(self):
+            self.rows.show_objects(objects, class_names)
 
     def number_at(self, row: int) -> int:
         """The object of a row."""
@@ -112,15 +110,12 @@ class ObjectTable(QTableView):
 
     def select(self, number: int) -> None:
         """Select the row of an object without a signal; 0: none."""
-        self.silent = True
-        self.clearSelection()
-        rows = np.flatnonzero(self.rows.order == number - 1)
-        if number and len(rows):
-            index = self.rows.index(int(rows[0]), 0)
-            self.selectionModel().select(index, QItemSelectionModel.Select | QItemSelectionModel.Rows)
-            self.scrollTo(index)
-        self.silent = False
+        with QSignalBlocker(self):
+            self.clearSelection()
+            for row in np.flatnonzero(self.rows.order == number - 1):
+                index = self.rows.index(int(row), 0)
+                self.selectionModel().select(index, QItemSelectionModel.Select | QItemSelectionModel.Rows)
+                self.scrollTo(index)
 
     def _selection_changed(self) -> None:
-        if not self.silent:
-            self.picked.emit((self.selected_numbers() or [0])[0])
+        self.picked.emit((self.selected_numbers() or [0])[0])

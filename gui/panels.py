@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from PyQt5.QtCore import Qt, pyqtSignal
+from PyQt5.QtCore import QSignalBlocker, Qt, pyqtSignal
 from PyQt5.QtGui import QColor, QIcon, QPixmap
 from PyQt5.QtWidgets import (
     QAbstractItemView,
@@ -19,7 +19,6 @@ from PyQt5.QtWidgets import (
     QTableWidget,
     QTableWidgetItem,
     QVBoxLayout,
-    QWidget,
 )
 
 from gui.object_table import ROW
@@ -160,18 +159,20 @@ class Legend(QTableWidget):
             self.hidden = frozenset()
             self.hid.emit(self.hidden)
         self.rows = rows
-        self.blockSignals(True)
         self.setRowCount(len(rows))
-        for line, row in enumerate(rows):
-            name = QTableWidgetItem(color_icon(row.color), row.name)
-            name.setCheckState(Qt.Unchecked if row.index in self.hidden else Qt.Checked)
-            values = (row.pixels, "{:,}"), (row.share, "{:.2%}"), (row.objects, "{:,}")
-            texts = ["–" if value is None else form.format(value) for value, form in values]
-            for column, item in enumerate([name, *map(QTableWidgetItem, texts)]):
-                if column:
-                    item.setTextAlignment(Qt.AlignRight | Qt.AlignVCenter)
-                self.setItem(line, column, item)
-        self.blockSignals(False)
+        with QSignalBlocker(self):
+            for line, row in enumerate(rows):
+                self._show_row(line, row)
+
+    def _show_row(self, line: int, row: "LegendRow") -> None:
+        name = QTableWidgetItem(color_icon(row.color), row.name)
+        name.setCheckState(Qt.Unchecked if row.index in self.hidden else Qt.Checked)
+        self.setItem(line, 0, name)
+        values = (row.pixels, "{:,}"), (row.share, "{:.2%}"), (row.objects, "{:,}")
+        for column, (value, form) in enumerate(values, 1):
+            item = QTableWidgetItem("–" if value is None else form.format(value))
+            item.setTextAlignment(Qt.AlignRight | Qt.AlignVCenter)
+            self.setItem(line, column, item)
 
     def _item_changed(self, item: QTableWidgetItem) -> None:
         if item.column() == 0:
@@ -184,11 +185,3 @@ def color_icon(color: Sequence[int]) -> QIcon:
     pixmap = QPixmap(16, 16)
     pixmap.fill(QColor(*color))
     return QIcon(pixmap)
-
-
-def titled(title: str, widget: QWidget) -> QGroupBox:
-    """A widget in a box with a heading."""
-    box = QGroupBox()
-    keep_text(box.setTitle, title)
-    QVBoxLayout(box).addWidget(widget)
-    return box

@@ -134,9 +134,10 @@ class Document:
         """(h, w) uint8 classes of a box of a level: every so many pixels. 255 where nothing is predicted."""
         step = 2**level
         rows, columns = (slice(span.start * step, span.stop * step, step) for span in box)
-        if self.shown is None:
+        shown = self.shown
+        if shown is None:
             return np.full([span.stop - span.start for span in box], IGNORE_INDEX, np.uint8)
-        return np.ascontiguousarray(self.shown.mask[rows, columns])
+        return np.ascontiguousarray(shown.mask[rows, columns])
 
     def reduce(
         self, show: Callable[[], None] = lambda: None, is_cancelled: Callable[[], bool] = never

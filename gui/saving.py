@@ -72,7 +72,7 @@ def save(
             for rows in bands:
                 file.write(draw(rows))
     if wanted.objects:
-        objects = segmentation.objects
+        objects = document.objects
         if objects is None:
             expected, remedy = "a mask of which objects can be measured", "save the mask without their table"
             raise UserError("objects-unmeasured", document.name, "no measured objects", expected, remedy)

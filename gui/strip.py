@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PyQt5.QtCore import QSize, Qt, QTimer, pyqtSignal
+from PyQt5.QtCore import QSignalBlocker, QSize, Qt, QTimer, pyqtSignal
 from PyQt5.QtGui import QIcon, QPainter, QPixmap
 from PyQt5.QtWidgets import QListWidget, QListWidgetItem
 
@@ -50,23 +50,21 @@ class Strip(QListWidget):
         if list(paths) != self.paths:
             self.jobs.cancel("thumbnails")
             self.paths, self.done = list(paths), set()
-            self.blockSignals(True)
-            self.clear()
             icon = QIcon(self.empty)
-            for path in paths:
-                item = QListWidgetItem(icon, path.name)
-                item.setToolTip(str(path))
-                self.addItem(item)
-            self.blockSignals(False)
+            with QSignalBlocker(self):
+                self.clear()
+                for path in paths:
+                    item = QListWidgetItem(icon, path.name)
+                    item.setToolTip(str(path))
+                    self.addItem(item)
         self.setVisible(len(self.paths) > 1)
         self.mark(current)
         self.timer.start()
 
     def mark(self, path: Path) -> None:
         """Select without a signal."""
-        self.blockSignals(True)
-        self.setCurrentRow(self.paths.index(path) if path in self.paths else -1)
-        self.blockSignals(False)
+        with QSignalBlocker(self):
+            self.setCurrentRow(self.paths.index(path) if path in self.paths else -1)
 
     def step(self, by: int) -> None:
         """Go to the next (1) or the one before (-1), until the end."""
