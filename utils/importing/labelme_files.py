@@ -1,7 +1,7 @@
 """labelme files → VOC folder: pictures, index masks and class_names.txt; what changed since is updated."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -66,13 +66,15 @@ def convert_labelme(
     command: str = "python json_to_dataset.py",
     unlabelled: Unlabelled | None = None,
     line_width: int | None = None,
+    only: Container[str] | None = None,
 ) -> Conversion:
     """Bring `folder` to what the labelme files directly in `source` say now.
 
     instances: write SegmentationObject too. overwrite: also replace files that no conversion wrote.
     skip_faulty: leave out faulty shapes and files. merge: OLD:NEW, labels to merge, which is remembered.
     command: converts again, for messages. unlabelled: what pixels without a shape become. line_width: of
-    lines, and diameter of points, in pixels. Both are remembered for `source`; None: as before.
+    lines, and diameter of points, in pixels. Both are remembered for `source`; None: as before. only: names
+    of the files that count, without ending; the others are as good as not there. None: all.
 
     Each file is read and decoded once. Then only its shapes stay in memory. New pictures and masks wait in a
     staging folder until all is checked. Pairs whose labelme files are gone leave the set. Copies of their
@@ -83,8 +85,9 @@ def convert_labelme(
         update = Update(folder, read_labelme_record(folder), staging, overwrite, command)
         record = update.record
         painting = record.settle_painting(folder, source, unlabelled, line_width)
-        drawings, skipped = read_drawings(source, update, skip_faulty, painting)
-        update.gone = record.gone(folder, source, map(output_name, find_annotations(source)))
+        paths = find_annotations(source, only)
+        drawings, skipped = read_drawings(paths, update, skip_faulty, painting)
+        update.gone = record.gone(folder, source, map(output_name, paths))
         classes = settle_classes(update, drawings, labels, merge)
         drawings = [merge_shapes(drawing, record.merged) for drawing in drawings]
         pixel_counts = paint_drawings(update, drawings, classes.names, instances, painting)
@@ -212,14 +215,18 @@ def paint_drawings(
     return pixel_counts
 
 
-def find_annotations(folder: Path) -> list[Path]:
-    """The .json files directly in a folder, by name. Raises UserError for none, or two of one output name."""
+def find_annotations(folder: Path, only: Container[str] | None = None) -> list[Path]:
+    """The .json files directly in a folder, by name. Raises UserError for none, or two of one output name.
+
+    only: names of those that count, without ending; None: all.
+    """
     expected = "a folder of labelme's .json files"
     if not folder.is_dir():
         raise UserError("folder-missing", folder, "no such folder", expected, "pass --input FOLDER")
     # Hidden files are no annotations: macOS leaves a `._x.json` beside each x.json on foreign disks.
     files = (path for path in folder.glob("[!.]*.[jJ][sS][oO][nN]") if path.is_file())
-    paths = sorted((path for path in files if path.name != RECORD_NAME), key=lambda path: path.name)
+    files = (path for path in files if path.name != RECORD_NAME and (only is None or path.stem in only))
+    paths = sorted(files, key=lambda path: path.name)
     if not paths:
         raise UserError("labelme-files-missing", folder, "no .json file", expected, "save them here")
     name, count = Counter(map(output_name, paths)).most_common(1)[0]
@@ -230,14 +237,14 @@ def find_annotations(folder: Path) -> list[Path]:
 
 
 def read_drawings(
-    source: Path, update: Update, skip_faulty: bool, painting: Painting
+    paths: Sequence[Path], update: Update, skip_faulty: bool, painting: Painting
 ) -> tuple[list[Drawing], list[UserError]]:
     """Read all files, stage new pictures, print the remarks. Returns what is drawn, and the faults left out.
 
     Raises one UserError for all faults, unless they are to be skipped and something is left.
     """
     drawings, faults, remarks = [], [], defaultdict(list)
-    for path in progress(find_annotations(source), "checking", "file"):
+    for path in progress(paths, "checking", "file"):
         known = len(faults)
         try:
             if fault := name_fault(path):
@@ -261,7 +268,7 @@ def read_drawings(
         del annotation  # One picture in memory at a time.
     if faults and not (skip_faulty and drawings):
         try:
-            raise_together(source, faults)
+            raise_together(paths[0].parent, faults)
         except UserError as error:
             if drawings:
                 skip = f"{update.command} --skip-faulty   (leaves out what is faulty, and lists it)"

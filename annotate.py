@@ -1,0 +1,270 @@
+"""The correction circle: choose pictures, propose their annotation, train on what you corrected, again."""
+
+import os
+import shlex
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from annotated_types import Ge, Gt
+
+from unet import Unet
+from utils.annotating.choice import Choice, choose
+from utils.annotating.corrections import forget, take_saved, withdraw, write_labels
+from utils.annotating.curve import draw_curve
+from utils.annotating.pool import QUIET, Look, Watcher
+from utils.annotating.proposals import describe_saved, look_through, propose
+from utils.annotating.state import Round, State, Workplace, read_state
+from utils.annotating.training import Training, adopt_weights, start_training
+from utils.core.console import UserError, counted, note, quoted, run_script, warn
+from utils.core.locks import locked
+from utils.core.settings import check_settings
+from utils.models.checkpoint import load_checkpoint
+from utils.voc.names import list_some
+
+HERE = Path(__file__).parent
+# Shares of a round: training, and until when candidates are looked at; what is left writes the proposals.
+TRAINING, LOOKING = 0.6, 0.9
+STARTING = 10.0  # seconds until a process of train.py has read its libraries and its data
+FIRST_LOOK = 20.0  # seconds for the first choice, which has no network
+
+
+@dataclass
+class Config:
+    """Settings of the circle. Run again, it goes on where it ended."""
+
+    input: Path | None = None  # folder of your pictures; labelme files lie beside them, the rest in annotate/
+    classes: tuple[str, ...] = ()  # names of the classes without the background; none: the labels you draw
+    pictures_per_round: Annotated[int, Ge(1)] = 5  # pictures that wait to be corrected
+    minutes_per_round: Annotated[float, Gt(0)] = 0.9  # training, looking through the pictures, proposals
+    choice: Choice = "uncertain"  # class-balanced uncertainty times diversity, or random, for comparison
+    without_labelme: bool = False  # one round on what is saved, then say what is to be corrected next
+    train_flags: str = ""  # further flags of train.py, such as "--backbone resnet50"
+    device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
+    seed: Annotated[int, Ge(0)] = 0  # of the first choice, of random choices and of the training
+
+
+@dataclass
+class Circle:
+    """A circle at work."""
+
+    config: Config
+    place: Workplace
+    state: State
+    watcher: Watcher
+    command: str
+    training: Training | None = None
+    labelme: subprocess.Popen | None = None
+    refused: dict[str, str] = field(default_factory=dict)  # what was saved when a conversion failed
+
+    def look(self) -> Look:
+        return self.watcher.look(self.state, QUIET if self.labelme else 0.0)
+
+    def rng(self) -> np.random.Generator:
+        return np.random.default_rng((self.config.seed, len(self.state.rounds)))
+
+
+def main(config: Config) -> None:
+    check_settings(config)
+    if config.input is None:
+        command = "python annotate.py --input FOLDER"
+        raise UserError("input-missing", "--input", "nothing", "a folder of pictures", command)
+    place = Workplace(config.input)
+    words = f"python annotate.py --input {quoted(config.input)}"
+    circle = Circle(config, place, State(), Watcher(place), words)
+    circle.look()  # Raises UserError for a folder without pictures, before anything is written.
+    with locked(place.home, "go on in the window where it runs, or end it there first"):
+        circle.state = read_state(place)
+        if config.classes:
+            write_labels(place, config.classes)
+        if config.without_labelme or not can_show():
+            run_round(circle)
+        else:
+            run_beside_labelme(circle)
+
+
+def can_show() -> bool:
+    """Whether labelme can be opened here. Says why not."""
+    if find_spec("labelme") is None:
+        note("labelme is not installed (pip install labelme): one round without it")
+        return False
+    if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        note("there is no screen: one round without labelme")
+        return False
+    return True
+
+
+def run_round(circle: Circle) -> None:
+    """One round on what is saved now, and what to correct next."""
+    look = circle.look()
+    if look.saved:
+        take_saved(circle.place, circle.state, look, circle.command)
+    if look.saved and not circle.state.is_trained():
+        begin_round(circle)
+        try:
+            circle.training.process.wait()
+            end_round(circle)
+        finally:
+            circle.training.stop()
+    elif not circle.state.next:
+        choose_next(circle, FIRST_LOOK)
+    elif look.saved:
+        note("nothing was saved since the last round")
+    tell_next(circle)
+
+
+def run_beside_labelme(circle: Circle) -> None:
+    """Rounds in the background while labelme is open, and one more after it was closed."""
+    look = circle.look()
+    if not look.saved and not circle.state.next:
+        choose_next(circle, FIRST_LOOK)
+    tell_next(circle)
+    circle.labelme = start_labelme(circle.place)
+    print("labelme is open. Ctrl-C here, or closing labelme, ends the circle; the same command goes on")
+    try:
+        while circle.labelme.poll() is None or circle.training:
+            step(circle)
+            time.sleep(0.5)
+        circle.labelme = None
+        while step(circle) or circle.training:
+            time.sleep(0.2)
+    finally:
+        if circle.training:
+            circle.training.stop()
+    tell_next(circle)
+
+
+def step(circle: Circle) -> bool:
+    """Begin a round if something new was saved, or end one whose training is over. Returns whether it did."""
+    if circle.training:
+        if circle.training.is_running():
+            return False
+        end_round(circle)
+        tell_next(circle)
+        return True
+    look = circle.look()
+    if not look.saved or look.saved == circle.refused:
+        return False
+    try:
+        take_saved(circle.place, circle.state, look, circle.command)
+    except UserError as error:
+        warn(f"not taken as long as this is so:\n{error}")
+        circle.refused = look.saved
+        return False
+    if circle.state.is_trained():
+        circle.refused = look.saved
+        return False
+    begin_round(circle)
+    return True
+
+
+def begin_round(circle: Circle) -> None:
+    """Start the training of the next round on the pictures that were taken."""
+    config, state = circle.config, circle.state
+    number = len(state.rounds) + 1
+    minutes = max(TRAINING * config.minutes_per_round - STARTING / 60, 0.02)
+    flags = ["--seed", str(config.seed), *shlex.split(config.train_flags, posix=os.name != "nt")]
+    print(f"round {number}: training on {counted(len(state.saved), 'corrected picture')}")
+    circle.training = start_training(HERE / "train.py", circle.place, state, minutes, config.device, flags)
+
+
+def end_round(circle: Circle) -> None:
+    """Take over the weights, choose and propose the next pictures, and note the round."""
+    training, circle.training = circle.training, None
+    adopt_weights(circle.place, training)
+    state, saved = circle.state, circle.state.saved.values()
+    left = 60 * LOOKING * circle.config.minutes_per_round - (time.perf_counter() - training.started)
+    choose_next(circle, left)
+    miou, validating = load_checkpoint(circle.place.weights).scores["miou"], len(state.names("val"))
+    sums = [sum(getattr(one, field) for one in saved) for field in ("corrected", "drawn", "pixels")]
+    seconds = time.perf_counter() - training.started
+    scores = miou if validating else None, state.scored
+    state.rounds.append(Round(training.number, len(saved), validating, *scores, *sums, seconds))
+    state.trained, state.scored = training.digests, None
+    state.write(circle.place)
+    draw_curve(circle.place.curve, state.rounds)
+
+
+def choose_next(circle: Circle, seconds: float) -> None:
+    """Fill up the pictures that wait to be corrected, and propose their annotation if there is a network.
+
+    What nobody has touched is proposed anew, unless labelme is open, where it may be shown just now.
+    """
+    config, place, state = circle.config, circle.place, circle.state
+    look = circle.look()
+    if circle.labelme is None:
+        withdraw(place, state, [name for name in look.untouched if name in state.proposals])
+        look = circle.look()
+        state.next = []
+    state.next = [name for name in state.next if name in look.free or name in look.untouched]
+    count = config.pictures_per_round - len(state.next)
+    pool = {name: look.pictures[name] for name in look.free if name not in state.next}
+    if count <= 0 or not pool:
+        state.write(place)
+        return
+    unet = Unet(place.weights, config.device) if place.weights.is_file() else None
+    classes, rng = (unet.class_names if unet else []), circle.rng()
+    predict = unet and (lambda image, *outputs: unet.bands(unet.open(image), *outputs))
+    found = look_through(pool, count, seconds, rng, predict, len(classes))
+    known, corrected = describe_saved(place, state, len(classes)) if unet else ([], None)
+    for name in choose(found, known, corrected, count, config.choice, rng):
+        forget(place, state, name)
+        if unet is None:
+            state.next.append(name)
+        elif propose(place, state, pool[name], unet.predict(pool[name]), classes, len(state.rounds) + 1):
+            state.next.append(name)
+    state.write(place)
+
+
+def tell_next(circle: Circle) -> None:
+    """What the last round brought, and which pictures to correct now."""
+    state, place = circle.state, circle.place
+    if state.rounds:
+        last = state.rounds[-1]
+        score = "–" if last.validation is None else f"{last.validation:.2%}"
+        kept = f"mIoU {score} of {counted(last.validating, 'validation picture')}"
+        proposals = "" if last.proposals is None else f", of the proposals {last.proposals:.2%}"
+        print(
+            f"round {last.number}: {counted(last.pictures, 'picture')}, {kept}{proposals}; {last.seconds:.0f} s"
+        )
+        share = f"{last.corrected / max(last.pixels, 1):.1%} of the pixels were corrected"
+        print(f"{share}, {last.drawn / max(last.pixels, 1):.1%} are objects; curve: {place.curve}")
+    look = circle.look()
+    waiting = [name for name in state.next if name not in look.saved]
+    if not waiting:
+        print(f"no picture is left to correct; the data set: {place.voc.root}")
+        return
+    names = [look.pictures[name].name for name in waiting if name in look.pictures]
+    proposed = any(name in state.proposals for name in waiting)
+    what = "correct these proposals" if proposed else "annotate these pictures"
+    print(f"next: {what} and save them: {list_some(names, 20)}")
+    if circle.labelme is None:
+        print(f"  {labelme_command(place)}\nthen run again: {circle.command}")
+
+
+def labelme_arguments(place: Workplace) -> list[str]:
+    """A picture counts as corrected when it is saved, so labelme must not save by itself.
+
+    The flag can be ticked to save a proposal in which nothing is wrong.
+    """
+    labels = ["--labels", str(place.labels.resolve())] if place.labels.is_file() else []
+    return [str(place.root.resolve()), "--no-auto-save", "--flags", "checked", *labels]
+
+
+def labelme_command(place: Workplace) -> str:
+    return " ".join(["python -m gui.labelme", *map(quoted, labelme_arguments(place))])
+
+
+def start_labelme(place: Workplace) -> subprocess.Popen:
+    """In a session of its own, so that Ctrl-C here does not close it over unsaved work."""
+    command = [sys.executable, "-m", "gui.labelme", *labelme_arguments(place)]
+    return subprocess.Popen(command, cwd=HERE, start_new_session=True)
+
+
+if __name__ == "__main__":
+    run_script(main, Config, __doc__)
