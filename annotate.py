@@ -61,9 +61,14 @@ class Circle:
     training: Training | None = None
     labelme: subprocess.Popen | None = None
     refused: dict[str, str] = field(default_factory=dict)  # what was saved when a conversion failed
+    began: float = 0.0  # the clock when the round began
 
     def look(self) -> Look:
         return self.watcher.look(self.state, QUIET if self.labelme else 0.0)
+
+    def take(self, look: Look) -> None:
+        self.began = time.perf_counter()
+        take_saved(self.place, self.state, look, self.command)
 
     def rng(self) -> np.random.Generator:
         return np.random.default_rng((self.config.seed, len(self.state.rounds)))
@@ -103,14 +108,14 @@ def run_round(circle: Circle) -> None:
     """One round on what is saved now, and what to correct next."""
     look = circle.look()
     if look.saved:
-        take_saved(circle.place, circle.state, look, circle.command)
+        circle.take(look)
     if look.saved and not circle.state.is_trained():
-        begin_round(circle)
+        training = begin_round(circle)
         try:
-            circle.training.process.wait()
-            end_round(circle)
+            training.process.wait()
         finally:
-            circle.training.stop()
+            training.stop()
+        end_round(circle)
     elif not circle.state.next:
         choose_next(circle, FIRST_LOOK)
     elif look.saved:
@@ -151,7 +156,7 @@ def step(circle: Circle) -> bool:
     if not look.saved or look.saved == circle.refused:
         return False
     try:
-        take_saved(circle.place, circle.state, look, circle.command)
+        circle.take(look)
     except UserError as error:
         warn(f"not taken as long as this is so:\n{error}")
         circle.refused = look.saved
@@ -163,7 +168,7 @@ def step(circle: Circle) -> bool:
     return True
 
 
-def begin_round(circle: Circle) -> None:
+def begin_round(circle: Circle) -> Training:
     """Start the training of the next round on the pictures that were taken."""
     config, state = circle.config, circle.state
     number = len(state.rounds) + 1
@@ -171,6 +176,7 @@ def begin_round(circle: Circle) -> None:
     flags = ["--seed", str(config.seed), *shlex.split(config.train_flags, posix=os.name != "nt")]
     print(f"round {number}: training on {counted(len(state.saved), 'corrected picture')}")
     circle.training = start_training(HERE / "train.py", circle.place, state, minutes, config.device, flags)
+    return circle.training
 
 
 def end_round(circle: Circle) -> None:
@@ -178,11 +184,11 @@ def end_round(circle: Circle) -> None:
     training, circle.training = circle.training, None
     adopt_weights(circle.place, training)
     state, saved = circle.state, circle.state.saved.values()
-    left = 60 * LOOKING * circle.config.minutes_per_round - (time.perf_counter() - training.started)
+    left = 60 * LOOKING * circle.config.minutes_per_round - (time.perf_counter() - circle.began)
     choose_next(circle, left)
     miou, validating = load_checkpoint(circle.place.weights).scores["miou"], len(state.names("val"))
     sums = [sum(getattr(one, field) for one in saved) for field in ("corrected", "drawn", "pixels")]
-    seconds = time.perf_counter() - training.started
+    seconds = time.perf_counter() - circle.began
     scores = miou if validating else None, state.scored
     state.rounds.append(Round(training.number, len(saved), validating, *scores, *sums, seconds))
     state.trained, state.scored = training.digests, None
@@ -214,9 +220,8 @@ def choose_next(circle: Circle, seconds: float) -> None:
     known, corrected = describe_saved(place, state, len(classes)) if unet else ([], None)
     for name in choose(found, known, corrected, count, config.choice, rng):
         forget(place, state, name)
-        if unet is None:
-            state.next.append(name)
-        elif propose(place, state, pool[name], unet.predict(pool[name]), classes, len(state.rounds) + 1):
+        picture, number = pool[name], len(state.rounds) + 1
+        if unet is None or propose(place, state, picture, unet.predict(picture), classes, number):
             state.next.append(name)
     state.write(place)
 
@@ -229,9 +234,8 @@ def tell_next(circle: Circle) -> None:
         score = "–" if last.validation is None else f"{last.validation:.2%}"
         kept = f"mIoU {score} of {counted(last.validating, 'validation picture')}"
         proposals = "" if last.proposals is None else f", of the proposals {last.proposals:.2%}"
-        print(
-            f"round {last.number}: {counted(last.pictures, 'picture')}, {kept}{proposals}; {last.seconds:.0f} s"
-        )
+        done = f"round {last.number}: {counted(last.pictures, 'picture')}, {last.seconds:.0f} s"
+        print(f"{done}; {kept}{proposals}")
         share = f"{last.corrected / max(last.pixels, 1):.1%} of the pixels were corrected"
         print(f"{share}, {last.drawn / max(last.pixels, 1):.1%} are objects; curve: {place.curve}")
     look = circle.look()

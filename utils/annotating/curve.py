@@ -13,7 +13,7 @@ from utils.images.plots import save_figure
 
 
 def draw_curve(path: Path, rounds: list[Round]) -> None:
-    """The picture at `path`, and the numbers beside it as CSV. Shares of pixels are those of all saved ones."""
+    """The picture at `path`, and its numbers beside it as CSV."""
     columns = {"number": "round", "validation": "validation mIoU", "proposals": "mIoU of the proposals"}
     rows = [{columns.get(key, key): value for key, value in asdict(one).items()} for one in rounds]
     write_table(

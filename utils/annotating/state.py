@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -46,8 +45,9 @@ class Workplace:
     def curve(self) -> Path:
         return self.home / "curve.png"
 
-    @cached_property
+    @property
     def voc(self) -> VocFolder:
+        """As it is now: a VocFolder remembers which pictures it found."""
         return VocFolder(self.home / "voc")
 
     def labelme(self, name: str) -> Path:

@@ -4,9 +4,8 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from utils.annotating.state import State, Workplace
@@ -25,7 +24,6 @@ class Training:
     log: Path
     number: int
     digests: dict[str, str]
-    started: float = field(default_factory=time.perf_counter)
 
     def is_running(self) -> bool:
         return self.process.poll() is None
