@@ -29,7 +29,7 @@ from utils.voc.names import list_some
 
 HERE = Path(__file__).parent
 # Shares of a round: training, and until when candidates are looked at; what is left writes the proposals.
-TRAINING, LOOKING = 0.6, 0.9
+TRAINING, LOOKING = 0.75, 0.9
 STARTING = 10.0  # seconds until a process of train.py has read its libraries and its data
 FIRST_LOOK = 20.0  # seconds for the first choice, which has no network
 
