@@ -44,7 +44,7 @@ class Config:
     minutes_per_round: Annotated[float, Gt(0)] = 0.9  # training, looking through the pictures, proposals
     choice: Choice = "uncertain"  # class-balanced uncertainty times diversity, or random, for comparison
     without_labelme: bool = False  # one round on what is saved, then say what is to be corrected next
-    train_flags: str = ""  # further flags of train.py, such as "--backbone resnet50"
+    train_flags: str = ""  # further flags of train.py: --train-flags="--backbone resnet50"
     device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
     seed: Annotated[int, Ge(0)] = 0  # of the first choice, of random choices and of the training
 

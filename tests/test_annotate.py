@@ -62,7 +62,7 @@ def test_a_round_as_processes(tmp_path, dense, monkeypatch, capsys):
     """The first pictures from nothing, a training, then proposals of its network. What is refused is told."""
     place = Workplace(tmp_path / "pictures")
     words = ["--input", place.root, "--without-labelme", "--pictures-per-round", "2", "--device", "cpu"]
-    words += ["--minutes-per-round", "0.01", "--train-flags", SMALL, "--classes", "cell", "nucleus"]
+    words += ["--minutes-per-round", "0.01", f"--train-flags={SMALL}", "--classes", "cell", "nucleus"]
     before = snapshot(place.root)
     assert run_here(monkeypatch, "annotate.py", *words) == 0
     assert not list(place.root.glob("*.json"))
@@ -76,7 +76,7 @@ def test_a_round_as_processes(tmp_path, dense, monkeypatch, capsys):
     assert {name: data for name, data in snapshot(place.root).items() if name in before} == before
     correct(place, dense)
     capsys.readouterr()
-    assert run_here(monkeypatch, "annotate.py", *words[:-5], "--train-flags", "--no-such-flag 1") == 2
+    assert run_here(monkeypatch, "annotate.py", *words, "--train-flags=--no-such-flag 1") == 2
     assert "--no-such-flag" in capsys.readouterr().err
     assert len(read_state(place).rounds) == 1
 
