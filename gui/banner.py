@@ -3,7 +3,8 @@
 import traceback
 
 from PyQt5.QtCore import Qt
-from PyQt5.QtWidgets import QApplication, QFrame, QHBoxLayout, QPlainTextEdit, QVBoxLayout
+from PyQt5.QtGui import QColor, QPalette
+from PyQt5.QtWidgets import QApplication, QFrame, QHBoxLayout, QPlainTextEdit, QVBoxLayout, QWidget
 
 from gui.translation import tr
 from gui.widgets import button, plain_label
@@ -16,7 +17,9 @@ class Banner(QFrame):
     def __init__(self) -> None:
         super().__init__()
         self.setFrameShape(QFrame.StyledPanel)
-        self.label, self.details = plain_label(), QPlainTextEdit()
+        self.mark, self.label, self.details = QWidget(), plain_label(), QPlainTextEdit()
+        self.mark.setFixedWidth(6)
+        self.mark.setAutoFillBackground(True)
         self.details.setReadOnly(True)
         self.details.setMaximumHeight(110)
         self.more, self.copy, self.close_button = button("Details"), button("Copy"), button("Close")
@@ -28,9 +31,13 @@ class Banner(QFrame):
         row.addWidget(self.label, 1)
         for one in (self.more, self.copy, self.close_button):
             row.addWidget(one, 0, Qt.AlignTop)
-        layout = QVBoxLayout(self)
-        layout.addLayout(row)
-        layout.addWidget(self.details)
+        column = QVBoxLayout()
+        column.addLayout(row)
+        column.addWidget(self.details)
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 6, 0)
+        layout.addWidget(self.mark)
+        layout.addLayout(column)
         self.hide()
 
     def show_error(self, error: BaseException) -> None:
@@ -52,7 +59,8 @@ class Banner(QFrame):
         self.details.setPlainText(visible(details))
         self.more.setChecked(False)
         self.details.hide()
-        self.setStyleSheet(f"Banner {{ border: 1px solid {color}; border-left: 6px solid {color}; }}")
+        # No style sheet: it would keep the colors that the window had then.
+        self.mark.setPalette(QPalette(QColor(color)))
         self.show()
 
 

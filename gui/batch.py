@@ -84,7 +84,10 @@ class Batch:
         """The folder of the pictures that are shown, with the check boxes as they are."""
         if not self._may_begin():
             return
-        folder = Path(self.settings.value("folder", ""))
+        if not self.settings.value("folder", ""):
+            self.banner.show_note(tr("Nothing is open yet. Open a folder first."))
+            return
+        folder = Path(self.settings.value("folder"))
         note = tr("All pictures in {folder} are predicted as the check boxes say.", folder=folder)
         title, usual = tr("Predict the folder"), {"objects": False, "labelme": False}
         output = folder / "img_out"

@@ -82,6 +82,9 @@ class Controller(QObject):
 
     def _model_opened(self, _card: Any) -> None:
         self._rest()
+        for kind in ("refine", "measure"):
+            # They are of the model before.
+            self.jobs.cancel(kind)
         for document in {*self.documents.values(), self.document} - {None}:
             document.predictions.clear()
             document.segmentation = None
@@ -111,6 +114,8 @@ class Controller(QObject):
         known = self.documents.get(source) if isinstance(source, Path) else None
         self.jobs.cancel("predict")
         if known:
+            # What was asked for before comes too late.
+            self.jobs.cancel("picture")
             self._show(known)
             return
         self.phased.emit("opening", -1)
@@ -134,7 +139,8 @@ class Controller(QObject):
         self.opened.emit(False)
         if document.segmentation:
             self.segmented.emit()
-            self.measured.emit()
+            if document.objects:
+                self.measured.emit()
         if not document.is_reduced:
             self._reduce(document)
         self.predict()

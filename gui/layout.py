@@ -30,6 +30,8 @@ def results_side(model: QWidget, choices: QWidget, legend: QWidget, table: QWidg
     for widget in (top, titled("Classes", legend), titled("Objects", table)):
         side.addWidget(widget)
     side.setChildrenCollapsible(False)
+    # The classes are few, the objects many.
+    side.setSizes([0, 160, 600])
     side.setStretchFactor(2, 1)
     scrolled = QScrollArea()
     scrolled.setFrameShape(QFrame.NoFrame)

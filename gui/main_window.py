@@ -281,7 +281,7 @@ class MainWindow(QMainWindow):
         self.banner.hide()
         self._show_title()
         self.viewer.show_picture(document.size, document.level_count, self._draw, keep)
-        self.table.show_objects(None, ())
+        self.table.clear()
         self._show_legend()
         if document.path:
             self.strip.mark(document.path)

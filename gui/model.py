@@ -134,14 +134,17 @@ class Model:
             mask = postprocess(mask, self.card.object_classes, choices.cleaning)
         bands = np.array_split(mask, -(-len(mask) // 2048))
         counts = sum(np.bincount(rows.ravel(), minlength=256) for rows in bands)
+        if is_cancelled():
+            raise Cancelled
         document.segmentation = Segmentation(mask, prediction.sure, counts)
         return document.segmentation
 
     def segment_frame(self, image: np.ndarray, name: str, choices: Choices) -> Document:
-        """A frame of a video, opened, predicted and refined. Raises UserError."""
+        """A frame of a video, predicted and refined if there is a model. Raises UserError."""
         document = self.open_picture(image, name)
-        self.predict(document, choices.tta)
-        self.refine(document, choices)
+        if self.card:
+            self.predict(document, choices.tta)
+            self.refine(document, choices)
         return document
 
     def measure(self, document: Document, segmentation: Segmentation) -> Objects | None:

@@ -8,12 +8,16 @@ from PyQt5.QtCore import QAbstractTableModel, QItemSelectionModel, QModelIndex, 
 from PyQt5.QtWidgets import QAbstractItemView, QHeaderView, QTableView
 
 from gui.translation import on_language, tr
+from gui.widgets import draw_note
 
 if TYPE_CHECKING:
     from utils.inference.objects import Objects
 
 COLUMNS = ("number", "class", "area_px", "mean_certainty", "circularity", "equivalent_diameter_px")
 ROW = 24  # height of a line
+LATER = "Objects are listed here once a picture is segmented"
+NONE = "No objects"
+TOO_MANY = "The picture is too large for its objects to be counted"
 
 
 class ObjectRows(QAbstractTableModel):
@@ -79,7 +83,7 @@ class ObjectTable(QTableView):
 
     def __init__(self) -> None:
         super().__init__()
-        self.rows = ObjectRows()
+        self.rows, self.note = ObjectRows(), LATER
         self.setModel(self.rows)
         self.verticalHeader().hide()
         self.verticalHeader().setDefaultSectionSize(ROW)
@@ -96,8 +100,23 @@ class ObjectTable(QTableView):
     def _retranslate(self) -> None:
         self.setAccessibleName(tr("Objects"))
         self.rows.headerDataChanged.emit(Qt.Horizontal, 0, len(COLUMNS) - 1)
+        self.viewport().update()
+
+    def paintEvent(self, event) -> None:
+        super().paintEvent(event)
+        if not self.rows.rowCount():
+            draw_note(self, self.note)
+
+    def clear(self) -> None:
+        """Nothing is measured yet."""
+        self._show(None, (), LATER)
 
     def show_objects(self, objects: "Objects | None", class_names: Sequence[str]) -> None:
+        """None: the picture is too large to measure."""
+        self._show(objects, class_names, TOO_MANY if objects is None else NONE)
+
+    def _show(self, objects: "Objects | None", class_names: Sequence[str], note: str) -> None:
+        self.note = note
         with QSignalBlocker(self):
             self.rows.show_objects(objects, class_names)
 

@@ -122,6 +122,9 @@ class Opening:
     def fill_models(self, menu: QMenu) -> None:
         menu.clear()
         for path in self.models():
-            menu.addAction(f"{path.parent.name}/{path.name}", lambda path=path: self.open_model(path))
+            action = menu.addAction(
+                f"{path.parent.name}/{path.name}", lambda path=path: self.open_model(path)
+            )
+            action.setToolTip(str(path))
         menu.addSeparator()
         menu.addAction(tr("Another file …"), self.ask_model)

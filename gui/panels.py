@@ -14,7 +14,6 @@ from PyQt5.QtWidgets import (
     QHeaderView,
     QLabel,
     QMenu,
-    QPushButton,
     QSpinBox,
     QTableWidget,
     QTableWidgetItem,
@@ -23,6 +22,7 @@ from PyQt5.QtWidgets import (
 
 from gui.object_table import ROW
 from gui.translation import keep_text, on_language, tr
+from gui.widgets import button
 
 if TYPE_CHECKING:
     from gui.card import Choices, ModelCard
@@ -35,11 +35,11 @@ class ModelBox(QGroupBox):
     def __init__(self) -> None:
         super().__init__()
         keep_text(self.setTitle, "Model")
-        self.label, self.button = QLabel(), QPushButton()
+        self.label, self.button = QLabel(), button("Choose a model …")
         self.label.setWordWrap(True)
         self.label.setTextInteractionFlags(Qt.TextSelectableByMouse | Qt.TextSelectableByKeyboard)
-        keep_text(self.button.setText, "Choose a model …")
         self.menu = QMenu(self)
+        self.menu.setToolTipsVisible(True)
         self.button.setMenu(self.menu)
         layout = QVBoxLayout(self)
         layout.addWidget(self.label)

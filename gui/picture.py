@@ -109,7 +109,9 @@ class Document:
     @property
     def shown(self) -> Segmentation | Prediction | None:
         """The segmentation, or until there is one, what is predicted so far."""
-        return self.segmentation or next(reversed(self.predictions.values()), None)
+        # A copy, because the thread of the network adds to them.
+        predictions = list(self.predictions.values())
+        return self.segmentation or (predictions[-1] if predictions else None)
 
     @property
     def objects(self) -> Objects | None:

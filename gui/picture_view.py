@@ -4,6 +4,9 @@ from PyQt5.QtCore import QEvent, Qt
 from PyQt5.QtGui import QImage, QPainter, QPixmap
 from PyQt5.QtWidgets import QFrame, QGraphicsScene, QGraphicsView
 
+from gui.translation import on_language
+from gui.widgets import draw_note
+
 STEP = 1.25  # zoom per notch of the wheel
 LARGEST = 16.0
 KEYS = Qt.Key_Plus, Qt.Key_Equal, Qt.Key_Minus, Qt.Key_0
@@ -12,8 +15,10 @@ KEYS = Qt.Key_Plus, Qt.Key_Equal, Qt.Key_Minus, Qt.Key_0
 class PictureView(QGraphicsView):
     """Fitted until the wheel is turned; a double click fits it again."""
 
-    def __init__(self) -> None:
+    def __init__(self, note: str) -> None:
+        """note: what is said while there is no picture."""
         super().__init__(QGraphicsScene())
+        self.note = note
         self.item = self.scene().addPixmap(QPixmap())
         self.item.setTransformationMode(Qt.SmoothTransformation)
         self.fitted = True
@@ -21,6 +26,7 @@ class PictureView(QGraphicsView):
         self.setRenderHint(QPainter.SmoothPixmapTransform)
         self.setTransformationAnchor(QGraphicsView.AnchorUnderMouse)
         self.setDragMode(QGraphicsView.ScrollHandDrag)
+        on_language(self, self.viewport().update)
 
     def show_image(self, image: QImage) -> None:
         """A null image empties the view. A picture of the same size keeps zoom and place."""
@@ -29,6 +35,11 @@ class PictureView(QGraphicsView):
         self.scene().setSceneRect(self.item.boundingRect())
         if not same:
             self.fit()
+
+    def paintEvent(self, event) -> None:
+        super().paintEvent(event)
+        if self.item.pixmap().isNull():
+            draw_note(self, self.note)
 
     def fit(self) -> None:
         self.fitted = True

@@ -83,6 +83,8 @@ class Player(QWidget):
 
     def step(self) -> None:
         """One frame on, and stop there."""
+        if self.job is None:
+            return
         if self.running.is_set():
             self.toggle()
         self.steps.release()

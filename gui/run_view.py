@@ -9,7 +9,7 @@ from PyQt5.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPlainTextEdit, QPro
 from gui.curves import CURVES, Style
 from gui.training_model import TrainingModel
 from gui.training_run import RunState, TrainingRun
-from gui.translation import on_language, tr
+from gui.translation import keep_text, on_language, tr
 from gui.widgets import button, plain_label
 
 PHASES = {
@@ -24,8 +24,10 @@ PHASES = {
 class Words(QPlainTextEdit):
     """Output of a program, followed to its end unless somebody has scrolled up."""
 
-    def __init__(self) -> None:
+    def __init__(self, note: str) -> None:
+        """note: what is said while there are none."""
         super().__init__()
+        keep_text(self.setPlaceholderText, note)
         self.setReadOnly(True)
         self.setLineWrapMode(QPlainTextEdit.NoWrap)
         self.setFont(QFontDatabase.systemFont(QFontDatabase.FixedFont))
@@ -51,6 +53,13 @@ class Words(QPlainTextEdit):
         self.show_text(self.text + text)
 
 
+# What is said where no curve is yet.
+NO_CURVES = {
+    "loss": "The loss is drawn here after the first epoch",
+    "miou": "mIoU is drawn here after the first validation",
+}
+
+
 class Curves(QWidget):
     """Loss and mIoU, one above the other, drawn again where their place or their colors change."""
 
@@ -58,12 +67,18 @@ class Curves(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.pictures = {name: QLabel() for name in ("loss", "miou")}
+        self.pictures = {name: QLabel() for name in NO_CURVES}
         layout = QVBoxLayout(self)
         for picture in self.pictures.values():
             picture.setMinimumSize(240, 120)
             picture.setAlignment(Qt.AlignCenter)
             layout.addWidget(picture, 1)
+        on_language(self, self._retranslate)
+
+    def _retranslate(self) -> None:
+        for name, picture in self.pictures.items():
+            if not picture.pixmap():
+                picture.setText(tr(NO_CURVES[name]))
 
     def style_now(self) -> Style:
         ratio, palette = self.devicePixelRatioF(), self.palette()
@@ -72,7 +87,11 @@ class Curves(QWidget):
         return Style(size.width(), size.height(), ratio, ink, tuple(tr(word) for word in CURVES))
 
     def show_image(self, name: str, image: QImage) -> None:
-        self.pictures[name].setPixmap(QPixmap.fromImage(image))
+        """A null image stands for none."""
+        if image.isNull():
+            self.pictures[name].setText(tr(NO_CURVES[name]))
+        else:
+            self.pictures[name].setPixmap(QPixmap.fromImage(image))
 
     def resizeEvent(self, event) -> None:
         super().resizeEvent(event)

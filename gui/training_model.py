@@ -58,7 +58,7 @@ class TrainingModel(QObject):
         self.cancel_check()
         self.script.output = ""
         self.report, self.offers = None, []
-        self._work(lambda: inspect(folder.resolve()), self._show_source)
+        self._work(lambda: inspect(folder.resolve()), self._show_source, "data")
 
     def _show_source(self, source: Source) -> None:
         self.source = source
@@ -68,7 +68,7 @@ class TrainingModel(QObject):
 
     def _read_report(self) -> None:
         root = self.source.voc_root
-        self._work(lambda: read_report(root), self._show_report)
+        self._work(lambda: read_report(root), self._show_report, "data")
 
     def _show_report(self, report: Report | None) -> None:
         self.report = report

@@ -24,6 +24,12 @@ from gui.training_model import TrainingModel
 from gui.translation import on_language, tr
 
 TABS = "Contact sheet", "Statistics", "Check", "Curves", "Validation", "Crops", "Log"
+PICTURES = {
+    "contact_sheet.png": "The check shows pictures and their masks here",
+    "dataset.png": "The check shows its statistics here",
+    "val_epoch.png": "A training shows validation pictures here, with truth and prediction",
+    "train_batch.png": "A training shows the crops here that its network sees",
+}
 COLUMNS = "Class", "Share", "In pictures", "Objects", "Median size (pixels)"
 
 
@@ -38,9 +44,10 @@ class TrainingPane(QWidget):
         model = self.model = TrainingModel(jobs, save_dir, self)
         self.data_form, self.training_form = DataForm(model), TrainingForm(model, settings)
         self.header, self.curves = RunHeader(model), Curves()
-        names = "contact_sheet.png", "dataset.png", "val_epoch.png", "train_batch.png"
-        self.pictures = {name: PictureView() for name in names}
-        self.classes, self.words, self.log = QTableWidget(0, len(COLUMNS)), Words(), Words()
+        self.pictures = {name: PictureView(note) for name, note in PICTURES.items()}
+        self.classes = QTableWidget(0, len(COLUMNS))
+        self.words = Words("The check says here what it finds")
+        self.log = Words("A training that was started in the window says here what it does")
         self._lay_out()
         self._connect()
         self.setAcceptDrops(True)
@@ -65,6 +72,7 @@ class TrainingPane(QWidget):
         area.setMinimumWidth(forms.minimumSizeHint().width() + 24)
         self.classes.setEditTriggers(QTableWidget.NoEditTriggers)
         self.classes.verticalHeader().hide()
+        self.classes.hide()
         self.classes.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeToContents)
         report = QSplitter(Qt.Vertical)
         report.addWidget(self.classes)

@@ -52,6 +52,12 @@ def shown(model, picture):
     return document
 
 
+def test_frames_are_shown_before_a_model_is_there():
+    document = Model(LocalEngine()).segment_frame(draw_sample(0, 64)[0], "frame.png", Choices())
+    assert document.size == (64, 64)
+    assert document.shown is None
+
+
 def test_the_mask_is_that_of_the_predictor_and_everything_follows_from_it(model, shown, unet, picture):
     mask = unet.predict(picture)
     segmentation = shown.segmentation

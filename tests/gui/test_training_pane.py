@@ -210,7 +210,7 @@ def count_color(image: QImage, gray: int) -> int:
 
 
 def test_words_are_added_to_and_followed_unless_somebody_reads_above(application):
-    words = Words()
+    words = Words("none yet")
     words.resize(300, 100)
     words.show()
     text = "\n".join(map(str, range(100)))
@@ -226,7 +226,7 @@ def test_words_are_added_to_and_followed_unless_somebody_reads_above(application
 
 
 def test_pictures_fit_and_keep_their_zoom_when_they_are_drawn_again(application):
-    view = PictureView()
+    view = PictureView("none yet")
     view.resize(200, 200)
     view.show()
     image = QImage(1000, 500, QImage.Format_RGB32)

@@ -1,5 +1,7 @@
 """The window at work: folders, videos, wrong files, bugs, what is remembered."""
 
+import threading
+
 import numpy as np
 import pytest
 from PyQt5.QtCore import QMimeData, QUrl
@@ -56,6 +58,55 @@ def test_a_video_plays_stops_steps_and_is_saved(window, tmp_path):
     wait(lambda: not window.batch.runs and (tmp_path / "out" / "a.avi").exists())
 
 
+def test_a_video_plays_before_the_model_is_there_and_ends_for_good(application, tmp_path, weights):
+    window = open_window(tmp_path, weights)
+    clip = make_video(tmp_path / "clips" / "a.avi", 2, rate=50)
+    window.opening.open_paths([clip])
+    wait(lambda: window.player.job is None and window.controller.document)
+    assert not window.banner.isVisible()
+    window.player.step()
+    assert window.player.job is None
+    wait(lambda: window.controller.document.segmentation)
+    window.close()
+    assert not window.bugs
+
+
+def test_there_is_no_folder_to_predict_before_something_is_open(window):
+    window.batch.ask_folder()
+    assert window.banner.isVisible()
+    assert not window.batch.runs
+
+
+def test_a_picture_that_opens_late_does_not_displace_the_one_chosen_after_it(shown, pictures, monkeypatch):
+    gate, begun, open_picture = threading.Event(), threading.Event(), shown.controller.model.open_picture
+
+    def late(path, name=""):
+        begun.set()
+        gate.wait(60)
+        return open_picture(path, name)
+
+    monkeypatch.setattr(shown.controller.model, "open_picture", late)
+    shown.controller.show(pictures / "p2.png")
+    wait(begun.is_set)
+    shown.controller.show(pictures / "p0.png")
+    gate.set()
+    settle(shown)
+    assert shown.controller.document.path == pictures / "p0.png"
+
+
+def test_a_new_model_does_not_meet_work_of_the_one_before(shown, tmp_path):
+    gate = threading.Event()
+    shown.jobs.run("refine", lambda _: gate.wait(60))
+    shown.choices_box.fill.setChecked(True)
+    other = save_untrained(tmp_path / "other" / "best.pth", ["nothing", "one", "two", "three"])
+    shown.opening.open_paths([other])
+    wait(lambda: shown.legend.rowCount() == 4)
+    gate.set()
+    settle(shown)
+    assert not shown.banner.isVisible()
+    assert len(shown.controller.document.segmentation.mask)
+
+
 @pytest.mark.parametrize(
     "name", ["empty.png", "words.tif", "half.png", "none.png", "bad.pth", "bad.onnx", "bad.mp4"]
 )
@@ -76,6 +127,34 @@ def test_wrong_files_are_a_sentence_and_the_window_goes_on(shown, pictures, tmp_
     shown.opening.open_paths([pictures / "p2.png"])
     wait(lambda: shown.controller.document.path.name == "p2.png" and measured(shown))
     assert not shown.banner.isVisible()
+
+
+def test_a_message_takes_the_colors_of_the_window(window):
+    window.set_look("light")
+    window.banner.show_note("done", "details")
+    window.banner.more.setChecked(True)
+    for look in ("dark", "light"):
+        window.set_look(look)
+        shade = to_array(window.banner.details.grab().toImage()).mean()
+        assert shade < 128 if look == "dark" else shade > 128
+
+
+def test_empty_places_say_what_will_stand_there(window, pictures):
+    def ink(view):
+        return to_array(view.viewport().grab().toImage()).std()
+
+    assert ink(window.table) > 1
+    window.set_language("zh")
+    window.tabs.setCurrentWidget(window.training)
+    sheet = window.training.pictures["contact_sheet.png"]
+    assert ink(sheet) > 1
+    white = np.full((9, 9, 3), 255, np.uint8)
+    chinese = [picture.text() for picture in window.training.curves.pictures.values()]
+    window.training.curves.show_image("loss", to_qimage(white))
+    assert not window.training.curves.pictures["loss"].text()
+    window.training.curves.show_image("loss", QImage())
+    assert [picture.text() for picture in window.training.curves.pictures.values()] == chinese
+    assert not "".join(chinese).isascii()
 
 
 def test_a_bug_is_shown_with_its_traceback(shown, monkeypatch):
