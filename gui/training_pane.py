@@ -21,6 +21,7 @@ from gui.picture_view import PictureView
 from gui.run_view import Curves, RunHeader, Words
 from gui.training_forms import DataForm, TrainingForm
 from gui.training_model import TrainingModel
+from gui.training_run import TrainingRun
 from gui.translation import on_language, tr
 
 TABS = "Contact sheet", "Statistics", "Check", "Curves", "Validation", "Crops", "Log"
@@ -48,6 +49,8 @@ class TrainingPane(QWidget):
         self.classes = QTableWidget(0, len(COLUMNS))
         self.words = Words("The check says here what it finds")
         self.log = Words("A training that was started in the window says here what it does")
+        self.awaits_sheet = False  # of a folder that somebody has just chosen or checked
+        self.followed: TrainingRun | None = None  # the run that went on when it was looked at last
         self._lay_out()
         self._connect()
         self.setAcceptDrops(True)
@@ -119,6 +122,7 @@ class TrainingPane(QWidget):
     def choose(self, folder: Path) -> None:
         self.settings.setValue("training/folder", str(folder))
         self.words.show_text("")
+        self.awaits_sheet = True
         self.model.choose(folder)
 
     def showEvent(self, event) -> None:
@@ -139,6 +143,7 @@ class TrainingPane(QWidget):
     def _show_report(self) -> None:
         model = self.model
         if model.is_checking():
+            self.awaits_sheet = True
             self.show_tab("Check")
         rows = model.report.classes if model.report else ()
         self.classes.setVisible(bool(rows))
@@ -154,7 +159,11 @@ class TrainingPane(QWidget):
                 self.pictures[name].show_image(QImage())
 
     def _show_run(self) -> None:
-        self.log.show_text(self.model.state.log if self.model.state else "")
+        run, state = self.model.run, self.model.state
+        if state and state.phase == "running" and run is not self.followed:
+            self.followed = run
+            self.show_tab("Curves")
+        self.log.show_text(state.log if state else "")
         self._draw_curves()
 
     def _draw_curves(self) -> None:
@@ -163,7 +172,8 @@ class TrainingPane(QWidget):
     def _show_picture(self, name: str, image: QImage) -> None:
         if name in self.pictures:
             self.pictures[name].show_image(image)
-            if name == "contact_sheet.png" and not image.isNull():
+            if name == "contact_sheet.png" and not image.isNull() and self.awaits_sheet:
+                self.awaits_sheet = False
                 self.show_tab("Contact sheet")
         else:
             self.curves.show_image(name, image)

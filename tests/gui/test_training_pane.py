@@ -172,6 +172,22 @@ def test_a_damaged_run_is_told_once_and_a_wrong_name_each_time(pane, tmp_path, f
     wait(lambda: len(failures) == 4)
 
 
+def test_a_run_that_goes_on_shows_its_curves_and_a_folder_that_is_chosen_its_sheet(pane, tmp_path):
+    model, sheet = pane.model, QImage(9, 9, QImage.Format_RGB32)
+    model.timer.stop()
+    model.run, model.state = TrainingRun(tmp_path), state(tmp_path)
+    model.run_changed.emit()
+    assert shown_tab(pane) == "Curves"
+    model.drawn.emit("contact_sheet.png", sheet)
+    assert shown_tab(pane) == "Curves"
+    pane.show_tab("Log")
+    model.run_changed.emit()
+    assert shown_tab(pane) == "Log"
+    pane.choose(tmp_path)
+    model.drawn.emit("contact_sheet.png", sheet)
+    assert shown_tab(pane) == "Contact sheet"
+
+
 def test_curves_fill_their_place_in_the_colors_of_the_window(application):
     words = tuple(CURVES)
     light, dark = Style(400, 240, 1.0, "#000000", words), Style(800, 480, 2.0, "#ffffff", words)
