@@ -31,6 +31,14 @@ from utils.labelme.writing import write_labelme
 from utils.scoring.confusion import ConfusionMatrix
 from utils.voc.folder import VocFolder
 
+# How pictures are chosen, and which of the costs of a course counts. From nothing in random order the
+# networks are those of the random circle: only the cost differs.
+WAYS = {
+    "uncertain, proposals": ("uncertain", "corrected"),
+    "random, proposals": ("random", "corrected"),
+    "random, from nothing": ("random", "drawn"),
+}
+
 
 @dataclass
 class Config:
@@ -147,18 +155,13 @@ def compare(config: Config, dense: VocFolder, root: Path) -> list[list[str]]:
         ]
         for choice in ("uncertain", "random")
     }
-    # From nothing in random order the networks are those of the random circle: only the cost differs.
-    kinds = {
-        "uncertain, proposals": (courses["uncertain"], "corrected"),
-        "random, proposals": (courses["random"], "corrected"),
-        "random, from nothing": (courses["random"], "drawn"),
-    }
     found = {
-        kind: np.array([one.cost(getattr(one, costs), wanted) for one in each])
-        for kind, (each, costs) in kinds.items()
+        way: np.array([one.cost(getattr(one, costs), wanted) for one in courses[choice]])
+        for way, (choice, costs) in WAYS.items()
     }
     nothing, rows = found["random, from nothing"], []
-    for kind, (each, _) in kinds.items():
+    for kind, (choice, _) in WAYS.items():
+        each = courses[choice]
         reached = np.isfinite(found[kind])
         both = reached & np.isfinite(nothing)
         pictures = [one.pictures[-1] for one in each]

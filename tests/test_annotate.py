@@ -5,16 +5,13 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+from circle import correct, train_here
 from scripts import make_voc, refused, run_here, snapshot
 
 import annotate
-import train
 from utils.annotating.state import Workplace, read_state
 from utils.annotating.training import Training
 from utils.core.tables import read_table
-from utils.images.reading import read_mask
-from utils.labelme.writing import write_labelme
-from utils.voc.folder import VocFolder
 
 SMALL = "--base-channels 4 --depth 2 --precision fp32 --num-workers 0"
 
@@ -25,37 +22,6 @@ def dense(tmp_path):
     folder = make_voc(tmp_path / "dense", count=9, size=48)
     folder.images_dir.rename(tmp_path / "pictures")
     return folder
-
-
-def correct(place: Workplace, dense: VocFolder) -> list[str]:
-    """Save what is proposed, as a person would have it."""
-    names = read_state(place).next
-    for name in names:
-        mask = read_mask(dense.mask_path(name))
-        write_labelme(place.labelme(name), f"{name}.png", mask, dense.read_class_names())
-    return names
-
-
-def train_here(script, place, state, minutes, device, flags):
-    """A training of one epoch in this process."""
-    number = len(state.rounds) + 1
-    config = train.Config(voc_root=place.voc.root, save_dir=place.runs, run_name=f"round_{number:03d}")
-    network = train.NetworkFlags(base_channels=4, depth=2)
-    weights = place.weights if place.weights.is_file() else None
-    train.main(
-        train.replace(
-            config,
-            network=network,
-            model_path=weights,
-            epochs=1,
-            num_workers=0,
-            device="cpu",
-            precision="fp32",
-        )
-    )
-    ended = SimpleNamespace(wait=lambda: 0, poll=lambda: 0, returncode=0)
-    digests = {name: one.digest for name, one in state.saved.items()}
-    return Training(ended, place.runs / config.run_name, place.runs / "log", number, digests)
 
 
 def test_a_round_as_processes(tmp_path, dense, monkeypatch, capsys):
