@@ -128,8 +128,8 @@ def run_beside_labelme(circle: Circle) -> None:
     look = circle.look()
     if not look.saved and not circle.state.next:
         choose_next(circle, FIRST_LOOK)
-    tell_next(circle)
     circle.labelme = start_labelme(circle.place)
+    tell_next(circle)
     print("labelme is open. Ctrl-C here, or closing labelme, ends the circle; the same command goes on")
     try:
         while circle.labelme.poll() is None or circle.training:
@@ -240,6 +240,9 @@ def tell_next(circle: Circle) -> None:
         print(f"{share}, {last.drawn / max(last.pixels, 1):.1%} are objects; curve: {place.curve}")
     look = circle.look()
     waiting = [name for name in state.next if name not in look.saved]
+    if not waiting and (look.free or look.untouched):
+        print("all pictures that were asked for are corrected; the next ones are chosen after a training")
+        return
     if not waiting:
         print(f"no picture is left to correct; the data set: {place.voc.root}")
         return
@@ -267,7 +270,10 @@ def labelme_command(place: Workplace) -> str:
 def start_labelme(place: Workplace) -> subprocess.Popen:
     """In a session of its own, so that Ctrl-C here does not close it over unsaved work."""
     command = [sys.executable, "-m", "gui.labelme", *labelme_arguments(place)]
-    return subprocess.Popen(command, cwd=HERE, start_new_session=True)
+    with (place.home / "labelme.log").open("w", encoding="utf-8") as log:
+        return subprocess.Popen(
+            command, cwd=HERE, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
 
 
 if __name__ == "__main__":
