@@ -5,6 +5,7 @@ import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,6 +32,17 @@ HERE = Path(__file__).parent
 # Shares of a round: training, and until when candidates are looked at; what is left writes the proposals.
 TRAINING, LOOKING = 0.75, 0.9
 STARTING = 10.0  # seconds until a process of train.py has read its libraries and its data
+OURS = [
+    "--voc-root",
+    "--save-dir",
+    "--run-name",
+    "--model-path",
+    "--resume",
+    "--max-minutes",
+    "--device",
+    "--seed",
+]
+OURS += ["--fold", "--folds", "--learning-curve", "--overfit"]
 FIRST_LOOK = 20.0  # seconds for the first choice, which has no network
 
 
@@ -79,6 +91,7 @@ def main(config: Config) -> None:
     if config.input is None:
         command = "python annotate.py --input FOLDER"
         raise UserError("input-missing", "--input", "nothing", "a folder of pictures", command)
+    split_flags(config.train_flags)
     place = Workplace(config.input)
     words = f"python annotate.py --input {quoted(config.input)}"
     circle = Circle(config, place, State(), Watcher(place), words)
@@ -86,11 +99,34 @@ def main(config: Config) -> None:
     with locked(place.home, "go on in the window where it runs, or end it there first"):
         circle.state = read_state(place)
         if config.classes:
+            refuse_other_order(place, config.classes)
             write_labels(place, config.classes)
         if config.without_labelme or not can_show():
             run_round(circle)
         else:
             run_beside_labelme(circle)
+
+
+def split_flags(text: str) -> list[str]:
+    """The words of --train-flags. Raises UserError for open quotes, and for flags of ours."""
+    try:
+        words = shlex.split(text, posix=os.name != "nt")
+    except ValueError as error:
+        expected, remedy = "words as in a terminal", "close the quotation marks"
+        raise UserError("words-unclear", "--train-flags", str(error), expected, remedy) from None
+    if ours := [word for word in words if word.split("=")[0].replace("_", "-") in OURS]:
+        expected, remedy = "flags that leave place and length of a run alone", "leave it out"
+        raise UserError("settings-conflict", "--train-flags", ours[0], expected, remedy)
+    return words
+
+
+def refuse_other_order(place: Workplace, classes: Sequence[str]) -> None:
+    """Raises UserError for classes in another order than the masks have them."""
+    known = (place.voc.read_class_names() or [])[1:]
+    if known != list(classes)[: len(known)]:
+        found, expected = f"the order {', '.join(classes)}", f"{', '.join(known)}, as the masks have it"
+        remedy = "leave --classes out, or add new names behind the others"
+        raise UserError("class-order", "--classes", found, expected, remedy)
 
 
 def can_show() -> bool:
@@ -173,7 +209,7 @@ def begin_round(circle: Circle) -> Training:
     config, state = circle.config, circle.state
     number = len(state.rounds) + 1
     minutes = max(TRAINING * config.minutes_per_round - STARTING / 60, 0.02)
-    flags = ["--seed", str(config.seed), *shlex.split(config.train_flags, posix=os.name != "nt")]
+    flags = ["--seed", str(config.seed), *split_flags(config.train_flags)]
     print(f"round {number}: training on {counted(len(state.saved), 'corrected picture')}")
     circle.training = start_training(HERE / "train.py", circle.place, state, minutes, config.device, flags)
     return circle.training

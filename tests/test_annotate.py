@@ -68,6 +68,9 @@ def test_rounds_until_no_picture_is_left(tmp_path, dense, monkeypatch, capsys):
     assert [path.name for path in place.runs.iterdir() if path.is_dir()] == ["round_003"]
     annotate.main(config)
     assert read_state(place).rounds == state.rounds
+    config.classes = ("nucleus", "cell")
+    with refused("class-order", "--classes"):
+        annotate.main(config)
 
 
 def test_beside_labelme_rounds_follow_what_is_saved(tmp_path, dense, monkeypatch, capsys):
@@ -114,6 +117,16 @@ def test_a_folder_without_pictures_is_refused_and_nothing_is_written(given, tmp_
         annotate.main(annotate.Config(root, without_labelme=True))
     with refused("input-missing"):
         annotate.main(annotate.Config())
+    assert snapshot(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("flags", "code"), [("--run-name mine", "settings-conflict"), ('--lr "1', "words-unclear")]
+)
+def test_flags_of_the_training_that_cannot_work(flags, code, tmp_path, dense):
+    before = snapshot(tmp_path)
+    with refused(code, "--train-flags"):
+        annotate.main(annotate.Config(tmp_path / "pictures", without_labelme=True, train_flags=flags))
     assert snapshot(tmp_path) == before
 
 

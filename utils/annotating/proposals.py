@@ -10,6 +10,7 @@ from utils.annotating.choice import Candidate, describe_look
 from utils.annotating.corrections import UNKNOWN
 from utils.annotating.state import Proposal, State, Workplace
 from utils.core.console import UserError, progress, warn
+from utils.core.files import put_in_place
 from utils.images.palette import IGNORE_INDEX
 from utils.images.reading import read_image, read_mask
 from utils.images.writing import write_mask
@@ -97,5 +98,5 @@ def propose(
         state.write(place)
         draft.unlink()
         return False
-    draft.replace(target)
+    put_in_place(draft, target)
     return True
