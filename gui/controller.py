@@ -48,7 +48,7 @@ class Controller(QObject):
         self.idle.setSingleShot(True)
         self.idle.setInterval(IDLE)
         self.idle.timeout.connect(self._average_ahead)
-        jobs.run("network", self._import, lambda _: self.ready.emit())
+        jobs.run("network", self._import, lambda _: self.ready.emit(), failed=self._rest)
 
     def _import(self, _job: Job) -> None:
         # Here, because these take a second and more, and the window is shown before.

@@ -103,6 +103,7 @@ class MainWindow(QMainWindow):
 
     def _make_status_bar(self) -> None:
         self.phase, self.spot, self.zoom = QLabel(), QLabel(), QLabel()
+        self.doing = "loading", -1.0  # from the first moment, until the controller says more
         self.progress = QProgressBar()
         self.progress.setMaximumWidth(200)
         self.progress.hide()
@@ -200,7 +201,7 @@ class MainWindow(QMainWindow):
         self._show_title()
         for place, text in enumerate(("Segment", "Train")):
             self.tabs.setTabText(place, tr(text))
-        self._show_phase("", 0)
+        self._show_phase(*self.doing)
 
     # What is remembered.
 
@@ -311,6 +312,7 @@ class MainWindow(QMainWindow):
         self.viewer.set_outlines([])
 
     def _show_phase(self, phase: str, share: float) -> None:
+        self.doing = phase, share
         self.phase.setText(tr(PHASES[phase]))
         self.progress.setVisible(bool(phase))
         self.progress.setRange(0, 0 if share < 0 else 100)

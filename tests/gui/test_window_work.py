@@ -71,6 +71,17 @@ def test_a_video_plays_before_the_model_is_there_and_ends_for_good(application, 
     assert not window.bugs
 
 
+def test_what_is_being_done_is_said_from_the_start_and_in_each_language(application, tmp_path, weights):
+    window = open_window(tmp_path, weights)
+    assert window.phase.text() == "Loading the model …"
+    wait(lambda: window.phase.text() == "Ready")
+    window.controller.phased.emit("predicting", 0.3)
+    window.set_language("zh")
+    assert window.phase.text() == "正在预测…"
+    assert window.progress.value() == 30
+    window.close()
+
+
 def test_there_is_no_folder_to_predict_before_something_is_open(window):
     window.batch.ask_folder()
     assert window.banner.isVisible()
