@@ -44,7 +44,9 @@ def start_training(
     # Of a round that did not end. It is not resumed: what is saved may be other pictures now.
     shutil.rmtree(folder, ignore_errors=True)
     place.runs.mkdir(parents=True, exist_ok=True)
-    warm = ["--model-path", str(place.weights.resolve())] if place.weights.is_file() else []
+    # Small crops find the rough shapes for a new network. One that knows them forgets the fine ones.
+    known = ["--model-path", str(place.weights.resolve()), "--coarse", "0"]
+    warm = known if place.weights.is_file() else []
     where = ["--voc-root", place.voc.root.resolve(), "--save-dir", place.runs.resolve()]
     settings = ["--run-name", folder.name, "--max-minutes", f"{minutes:.3f}", "--device", device]
     command = [sys.executable, str(script), *map(str, where), *settings, *warm, *flags]
