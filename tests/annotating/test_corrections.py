@@ -12,6 +12,7 @@ from utils.annotating.proposals import describe_saved, look_through, measure, pr
 from utils.annotating.state import Proposal, State, Workplace, read_state
 from utils.images.reading import read_mask
 from utils.images.writing import write_image, write_mask
+from utils.labelme.reading import read_annotation
 from utils.labelme.writing import write_labelme
 from utils.voc.demo import draw_sample
 
@@ -111,6 +112,14 @@ def test_only_saved_pictures_become_masks_and_proposals_are_scored(place):
     # Polygons differ from the mask by a pixel here and there.
     assert saved.corrected == pytest.approx(np.count_nonzero(truth == 2), rel=0.1)
     assert 0.3 < state.scored < 0.7
+
+
+def test_specks_are_not_proposed(place):
+    state, mask = State(), np.zeros((48, 48), np.uint8)
+    mask[10:20, 10:20], mask[30:33, 30:33] = 1, 2
+    propose(place, state, place.root / "cells_0.png", mask, CLASSES, 1)
+    assert np.unique(read_proposal(place, state, "cells_0", CLASSES)).tolist() == [0, 1]
+    assert [shape.label for shape in read_annotation(place.labelme("cells_0")).shapes] == ["cell"]
 
 
 def test_a_proposal_follows_the_names_of_the_classes(place):

@@ -16,6 +16,7 @@ from utils.images.reading import read_image, read_mask
 from utils.images.writing import write_mask
 from utils.importing.labelme_record import digest_of
 from utils.inference import maps
+from utils.inference.postprocess import Postprocessing, postprocess
 from utils.inference.tiling import Band
 from utils.labelme.annotation import BACKGROUND_LABEL
 from utils.labelme.painting import rasterise
@@ -23,6 +24,7 @@ from utils.labelme.writing import mask_to_shapes, write_shapes
 
 Predict = Callable[..., Iterable[Band]]  # (picture, *functions of the logits), such as `Unet.bands`
 MOST = 400  # pictures that one round looks at
+SPECKS = Postprocessing(min_area=16)  # each would be a polygon that somebody has to delete
 LEAST = 2  # times as many candidates as are chosen, however short the time
 
 
@@ -78,12 +80,14 @@ def describe_saved(place: Workplace, state: State, num_classes: int) -> tuple[li
 def propose(
     place: Workplace, state: State, picture: Path, mask: np.ndarray, classes: Sequence[str], number: int
 ) -> bool:
-    """Write a predicted mask (H, W) uint8 as the labelme file of a picture. Returns whether it did.
+    """Write a predicted mask (H, W) uint8, without its specks, as the labelme file of a picture.
 
+    Returns whether it did.
     A file that is there stays as it is: somebody saved it while the network was looking.
     """
     name = picture.stem
     target = place.labelme(name)
+    mask = postprocess(mask, range(1, len(classes)), SPECKS)
     shapes = mask_to_shapes(mask, classes)
     index = {BACKGROUND_LABEL: 0, **{label: value for value, label in enumerate(classes) if value}}
     painted = rasterise(shapes, mask.shape, index)
