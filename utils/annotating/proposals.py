@@ -82,8 +82,7 @@ def propose(
 ) -> bool:
     """Write a predicted mask (H, W) uint8, without its specks, as the labelme file of a picture.
 
-    Returns whether it did.
-    A file that is there stays as it is: somebody saved it while the network was looking.
+    Returns whether it did: a file that is there was saved while the network was looking, and stays.
     """
     name = picture.stem
     target = place.labelme(name)
