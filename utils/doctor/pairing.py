@@ -75,7 +75,7 @@ def _find_strangers(folder: VocFolder) -> list[UserError]:
     for place, other in ((folder.images_dir, folder.masks_dir), (folder.masks_dir, folder.images_dir)):
         waiting = {path.stem for path in other.glob("*")} - {path.stem for path in list_images(place)}
         for path in _strangers(place):
-            kind, way_out = foreign_type(path) or ("picture or mask", "")
+            kind, way_out = foreign_type(path, folder.root) or ("picture or mask", "")
             found = f"a {kind} in a subfolder" if path.parent != place else f"a {kind} file"
             remedy = f"put all into one folder: python import_dataset.py {move}" * (path.parent != place)
             expected = f"a picture directly in {place.name}: {' '.join(IMAGE_SUFFIXES)}"

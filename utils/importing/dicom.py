@@ -9,8 +9,8 @@ import numpy as np
 
 from utils.core.console import UserError, counted, warn
 from utils.core.packages import optional_package
-from utils.images.reading import read_mask
 from utils.importing.dataset import Dataset, Request
+from utils.importing.drawn_masks import Masks
 from utils.importing.tree import Tree
 from utils.importing.volumes import Case, read_cases
 from utils.voc.folder import is_image
@@ -82,20 +82,6 @@ class Segmentation:
                 segment = entry.SegmentIdentificationSequence[0].ReferencedSegmentNumber
                 labels[places[source_of(entry)]][frame > 0] = values[path, int(segment)]
         return labels.transpose(2, 1, 0)[..., None]
-
-
-@dataclass(frozen=True)
-class Masks:
-    """A mask file for each slice."""
-
-    paths: tuple[Path, ...]
-
-    @property
-    def path(self) -> Path:
-        return self.paths[0]
-
-    def load(self) -> np.ndarray:
-        return np.stack([read_mask(path) for path in self.paths]).transpose(2, 1, 0)[..., None]
 
 
 def find_dicom(tree: Tree) -> list[Path]:

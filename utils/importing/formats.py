@@ -35,6 +35,7 @@ from utils.importing.volumes import read_nifti, read_nnunet, recognise_nifti, re
 from utils.importing.yolo import read_yolo, recognise_yolo
 from utils.voc.folder import VocFolder, is_image
 from utils.voc.names import core_name, list_some, match_names, names_masks
+from utils.voc.strangers import describe_strangers
 
 TOLERANT = ("labelme", "sbd", "pairs")  # report in detail what they miss, if they were chosen
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".rar", ".7z")
@@ -83,8 +84,10 @@ def convert_sbd(request: Request) -> list[str]:
 
 
 def recognise_voc(tree: Tree) -> str | None:
+    """Without a picture that is read, it is for another reader or none."""
     is_voc = tree.has("JPEGImages", "SegmentationClass") and not find_labelmap(tree)
-    return "JPEGImages and SegmentationClass" if is_voc else None
+    holds_pictures = is_voc and any(map(is_image, (tree.root / "JPEGImages").rglob("*")))
+    return "JPEGImages and SegmentationClass" if holds_pictures else None
 
 
 def refuse_voc(request: Request) -> list[str]:
@@ -196,6 +199,8 @@ def recognise(tree: Tree, name: str = "auto") -> tuple[str, str]:
     remedy = (
         "docs/data.md shows what each looks like; folders of pictures and masks go by --images and --masks"
     )
-    if place.suffix.lower() in ARCHIVES:
+    if strangers := describe_strangers(tree.files):
+        remedy = "; ".join(strangers)
+    elif place.suffix.lower() in ARCHIVES:
         remedy = "unpack it, and pass the folder"
     raise UserError("input-unknown", place, seen, expected, remedy)

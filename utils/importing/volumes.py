@@ -21,6 +21,7 @@ from utils.images.normalisation import floats_to_uint16
 from utils.images.palette import IGNORE_INDEX
 from utils.images.reading import DECODE_ERRORS, IMAGE_SUFFIXES, read_image
 from utils.importing.dataset import Dataset, Entry, Labels, Request, Size
+from utils.importing.drawn_masks import find_drawn_masks, says_labels
 from utils.importing.stacks import choose_range, sample_values, usual_range
 from utils.importing.tree import Tree
 from utils.voc.class_files import find_class_file, read_class_file
@@ -106,15 +107,16 @@ def find_nifti(tree: Tree) -> list[Case]:
     labels = [name for name, path in files.items() if says_labels(path.relative_to(tree.root))]
     pictures = [name for name in files if name not in labels]
     if not labels:
-        return [Case(name, (files[name],), None) for name in pictures]
+        drawn = find_drawn_masks(tree, files)
+        chosen = [name for name in pictures if name in drawn or not drawn]
+        warn_of_unlabelled([files[name] for name in pictures if name not in chosen])
+        return [Case(name, (files[name],), drawn.get(name)) for name in chosen]
     found = match_names(pictures, labels)
     if not found:
         expected, remedy = "x.nii.gz and x_seg.nii.gz, or images/x.nii.gz and labels/x.nii.gz", "rename them"
         seen = f"no label whose name fits a volume, such as {labels[0]}"
         raise UserError("no-pairs", tree.root, seen, expected, remedy)
-    if len(found) < len(pictures):
-        single = next(name for name in pictures if name not in found.values())
-        warn(f"volumes without labels are left out: {len(pictures) - len(found)}, such as {files[single]}")
+    warn_of_unlabelled([files[name] for name in pictures if name not in found.values()])
     names = {core_name(picture): (files[picture], files[label]) for label, picture in found.items()}
     return [
         Case(name, (picture,), label, tree.split_of_picture(picture))
@@ -122,10 +124,9 @@ def find_nifti(tree: Tree) -> list[Case]:
     ]
 
 
-def says_labels(path: Path) -> bool:
-    """Whether a word in the name of a file, or of a folder above it, says that it holds labels."""
-    words = re.split(r"[-_. ]+", "_".join([*path.parts[:-1], stem_of(path)]).lower())
-    return any(word.startswith(("mask", "label", "seg", "gt", "truth", "anno", "target")) for word in words)
+def warn_of_unlabelled(paths: list[Path]) -> None:
+    if paths:
+        warn(f"volumes without labels are left out: {len(paths)}, such as {paths[0]}")
 
 
 def read_nnunet(request: Request) -> Dataset:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.core.console import UserError
+from utils.core.console import UserError, warn
 from utils.core.threads import map_ahead
 from utils.inference.outputs import Source, refuse_same_folder
 from utils.inference.results import Picture, Predict, ResultWriter
 from utils.voc.folder import walk_images
+from utils.voc.strangers import describe_strangers, is_stranger
 
 
 @dataclass(eq=False)
@@ -31,9 +32,12 @@ def list_sources(folder: Path, writer: ResultWriter) -> tuple[list[Source], list
     """
     refuse_same_folder(folder, writer.output)
     paths = walk_images(folder, writer.output)
+    strangers = describe_strangers(walk_images(folder, writer.output, is_stranger))
     if not paths:
-        found = "no picture in this folder or below it"
-        raise UserError("folder-without-pictures", folder, found, "pictures", "check the path")
+        found, remedy = "no picture in this folder or below it", "; ".join(strangers) or "check the path"
+        raise UserError("folder-without-pictures", folder, found, "pictures", remedy)
+    for line in strangers:
+        warn(line)
     sources, faults, owners = [], [], {}
     for path in paths:
         source = Source(path, path.relative_to(folder).as_posix())

@@ -1,7 +1,7 @@
 """The VOC folder: where pictures, masks, splits and class names are."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -141,12 +141,12 @@ class VocFolder:
         return names
 
 
-def list_images(folder: Path) -> list[Path]:
-    """Pictures directly in a folder, by name. Raises UserError if the folder is missing."""
+def list_images(folder: Path, wanted: Callable[[Path], object] | None = None) -> list[Path]:
+    """Pictures, or what is `wanted`, directly in a folder, by name. Raises UserError if it is missing."""
     if not folder.is_dir():
         found = "a file" if folder.exists() else "no such folder"
         raise UserError("picture-folder-missing", folder, found, "a folder of pictures", "check the path")
-    return sorted(path for path in folder.iterdir() if is_image(path))
+    return sorted(filter(wanted or is_image, folder.iterdir()))
 
 
 def files_by_name(paths: Sequence[Path], kind: str) -> tuple[dict[str, Path], list[UserError]]:
@@ -161,14 +161,14 @@ def files_by_name(paths: Sequence[Path], kind: str) -> tuple[dict[str, Path], li
     return found, faults
 
 
-def walk_images(folder: Path, output: Path) -> list[Path]:
-    """Pictures in and below a folder, sorted, without hidden folders and `output`. Raises UserError."""
-    found = list_images(folder)
+def walk_images(folder: Path, output: Path, wanted: Callable[[Path], object] | None = None) -> list[Path]:
+    """As `list_images`, and below the folder, without hidden folders and `output`. Raises UserError."""
+    found = list_images(folder, wanted)
     for below in sorted(path for path in folder.iterdir() if path.is_dir() and not path.is_symlink()):
         # Windows keeps deleted files in a folder whose name begins with $.
         if not below.name.startswith((".", "$")) and below.resolve() != output.resolve():
             try:
-                found += walk_images(below, output)
+                found += walk_images(below, output, wanted)
             except PermissionError:
                 warn(f"{below} may not be read: left out")
     return found

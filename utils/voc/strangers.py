@@ -1,5 +1,6 @@
 """Files beside pictures or masks that are not read: other types, and pictures in subfolders."""
 
+import os
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,11 +15,17 @@ def describe_strangers(paths: Iterable[Path]) -> list[str]:
     groups = defaultdict(list)
     for path in paths:
         if known := foreign_type(path):
-            groups[known].append(path)
-    return [
-        f"not read: {counted(len(group), f'{kind} file')}, such as {group[0].name} ({way_out})"
-        for (kind, way_out), group in groups.items()
-    ]
+            groups[known[0]].append(path)
+    lines = []
+    for group in groups.values():
+        kind, way_out = foreign_type(group[0], Path(os.path.commonpath([path.parent for path in group])))
+        lines.append(f"not read: {counted(len(group), f'{kind} file')}, such as {group[0].name} ({way_out})")
+    return lines
+
+
+def is_stranger(path: Path) -> bool:
+    """Whether a file, not hidden, has the ending of a type that is not read."""
+    return foreign_type(path) is not None and not path.name.startswith(".") and path.is_file()
 
 
 def pictures_below(folder: Path) -> list[Path]:
