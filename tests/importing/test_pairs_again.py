@@ -1,6 +1,9 @@
 """import_dataset.py with pairs of files: data that are there already, other types, masks for the doctor."""
 
+import re
 import shlex
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +14,7 @@ from refusal import codes_and_paths, refused
 from scripts import save_as, snapshot
 
 from import_dataset import Config, main
-from utils.images.reading import read_mask
+from utils.images.reading import read_image, read_mask
 from utils.images.writing import write_mask
 from utils.importing.pairs import find_pairs
 from utils.voc.folder import VocFolder
@@ -80,6 +83,25 @@ def test_types_that_are_not_read_are_named(tmp_path, name, capsys):
     save_as(tmp_path / "in" / "b_mask.png", MASK)
     main(pairs(tmp_path))
     assert name in capsys.readouterr().err
+
+
+def test_the_way_out_for_numpy_arrays_converts_the_whole_folder(tmp_path):
+    values = {"a": MASK, "b": MASK[::-1].astype(np.int64)}
+    for name, mask in values.items():
+        for place, array in (("images", PICTURE + mask[..., None].astype(np.uint8)), ("masks", mask)):
+            (tmp_path / "in $" / place).mkdir(parents=True, exist_ok=True)
+            np.save(tmp_path / "in $" / place / f"{name}.npy", array)
+    settings = Config(input=tmp_path / "in $", voc_root=tmp_path / "voc")
+    (error,) = refused(tmp_path, main, settings)
+    assert error.code == "input-unknown"
+    _, *arguments = shlex.split(re.search(r"\((python .*)\)$", error.remedy)[1])
+    subprocess.run([sys.executable, *arguments], check=True, timeout=60)
+    main(settings)
+    check(VocFolder(tmp_path / "voc"), fix=True)
+    for name, mask in values.items():
+        picture = read_image(tmp_path / "voc" / "JPEGImages" / f"{name}.tif")
+        np.testing.assert_array_equal(picture, PICTURE + mask[..., None].astype(np.uint8))
+        np.testing.assert_array_equal(read_mask(tmp_path / "voc" / "SegmentationClass" / f"{name}.png"), mask)
 
 
 def test_names_that_folders_do_not_tell_apart(tmp_path):

@@ -174,3 +174,35 @@ def test_damaged_volume_and_missing_package(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "nibabel", None)
     (error,) = refused(tmp_path, main, Config(input=tmp_path / "in", voc_root=tmp_path / "voc"))
     assert (error.code, error.remedy) == ("package-missing", "pip install nibabel")
+
+
+@pytest.mark.parametrize("places", [("images", "masks"), ("JPEGImages", "SegmentationClass")])
+def test_masks_drawn_as_pictures(tmp_path, places, capsys):
+    pictures, masks = (tmp_path / "in" / place for place in places)
+    save(pictures / "deep.nii.gz", HU)
+    save(pictures / "flat_1.nii", HU[..., 0])
+    save(pictures / "single.nii", HU)
+    for number in range(3):
+        save_as(masks / f"deep_{number:03d}.png", LABELS[..., number].T)
+    save_as(masks / "flat_1.png", LABELS[..., 1].T)
+    folder = convert(tmp_path)
+    assert sorted(folder.images) == ["deep_000", "deep_001", "deep_002", "flat_1_000"]
+    drawn = {f"deep_00{number}": LABELS[..., number].T for number in range(3)}
+    for name, mask in (drawn | {"flat_1_000": LABELS[..., 1].T}).items():
+        np.testing.assert_array_equal(read_mask(folder.mask_path(name)), mask)
+    assert "volumes without labels are left out: 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "mask", "code"),
+    [
+        ("other.png", LABELS[..., 0], "no-pairs"),
+        ("x.png", np.dstack([LABELS[..., 0].T] * 3) * 100, "mask-channels"),
+        ("x.png", LABELS[..., 0], "volume-shape"),
+    ],
+)
+def test_faults_of_masks_drawn_as_pictures(tmp_path, name, mask, code):
+    save(tmp_path / "in" / "images" / "x.nii.gz", HU[..., :1])
+    save_as(tmp_path / "in" / "masks" / name, mask)
+    (error,) = refused(tmp_path, main, Config(input=tmp_path / "in", voc_root=tmp_path / "voc"))
+    assert error.code == code

@@ -72,6 +72,21 @@ def test_folder_without_pictures(predict, tmp_path, there):
         predict(mode="dir_predict", input=tmp_path / "in")
 
 
+def test_types_that_are_not_read_are_told(predict, tmp_path, capsys):
+    folder = folder_of(tmp_path, a=RGB)
+    (folder / "below").mkdir()
+    (folder / "below" / "b.npy").write_bytes(b"")
+    (folder / "c.psd").write_bytes(b"")
+    predict(mode="dir_predict", input=folder)
+    output, warning = capsys.readouterr()
+    assert "1 of 1 pictures" in output
+    assert "1 NumPy array file, such as b.npy" in warning and "such as c.psd" in warning
+    (folder / "a.png").unlink()
+    with refused("folder-without-pictures", folder) as caught:
+        predict(mode="dir_predict", input=folder)
+    assert "b.npy" in caught.value.remedy and "c.psd" in caught.value.remedy
+
+
 def test_folder_mode_of_a_picture(predict, tmp_path):
     picture = folder_of(tmp_path, a=RGB) / "a.png"
     with refused("picture-folder-missing", picture):

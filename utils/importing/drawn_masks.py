@@ -26,14 +26,10 @@ class Masks:
         return self.paths[0]
 
     def load(self) -> np.ndarray:
-        """Raises UserError for masks in colours or of several sizes."""
+        """Raises UserError for masks that do not hold class indices, or of several sizes."""
         masks = [read_mask(path) for path in self.paths]
         for path, mask in zip(self.paths, masks, strict=True):
-            if mask.ndim != 2:
-                remedy = "export class indices, or annotate the slices: import the volumes alone"
-                raise UserError("label-values", path, "a mask in colours", "one value per pixel", remedy)
-            if mask.shape != masks[0].shape:
-                check_size(path, mask, self.paths[0], masks[0].shape)
+            check_size(path, mask, self.paths[0], masks[0].shape)
         return np.stack(masks).transpose(2, 1, 0)[..., None]
 
 

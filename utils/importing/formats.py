@@ -84,10 +84,11 @@ def convert_sbd(request: Request) -> list[str]:
 
 
 def recognise_voc(tree: Tree) -> str | None:
-    """Without a picture that is read, it is for another reader or none."""
-    is_voc = tree.has("JPEGImages", "SegmentationClass") and not find_labelmap(tree)
-    holds_pictures = is_voc and any(map(is_image, (tree.root / "JPEGImages").rglob("*")))
-    return "JPEGImages and SegmentationClass" if holds_pictures else None
+    """Where no picture is of a type that is read, such as NIfTI alone, another reader may know them."""
+    if not tree.has("JPEGImages", "SegmentationClass") or find_labelmap(tree):
+        return None
+    files = [path for path in (tree.root / "JPEGImages").rglob("*") if path.is_file()]
+    return None if files and not any(map(is_image, files)) else "JPEGImages and SegmentationClass"
 
 
 def refuse_voc(request: Request) -> list[str]:
