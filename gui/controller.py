@@ -48,7 +48,7 @@ class Controller(QObject):
         self.idle.setSingleShot(True)
         self.idle.setInterval(IDLE)
         self.idle.timeout.connect(self._average_ahead)
-        jobs.run("network", self._import, lambda _: self.ready.emit(), failed=self._rest)
+        jobs.run("network", self._import, lambda _: self.ready.emit(), failed=self.rest)
 
     def _import(self, _job: Job) -> None:
         # Here, because these take a second and more, and the window is shown before.
@@ -74,14 +74,14 @@ class Controller(QObject):
         def work(job: Job) -> Any:
             return self.model.open_model(path, self.device, job.is_cancelled)
 
-        self.jobs.run("network", work, self._model_opened, kind="model", failed=self._rest)
+        self.jobs.run("network", work, self._model_opened, kind="model", failed=self.rest)
 
-    def _rest(self, _result: Any = None) -> None:
+    def rest(self, _result: Any = None) -> None:
         """Nothing is being done any more."""
         self.phased.emit("", 0)
 
     def _model_opened(self, _card: Any) -> None:
-        self._rest()
+        self.rest()
         for kind in ("refine", "measure"):
             # They are of the model before.
             self.jobs.cancel(kind)
@@ -124,7 +124,7 @@ class Controller(QObject):
             lambda _: self.imported.result().open_picture(source, name),
             self._show,
             kind="picture",
-            failed=self._rest,
+            failed=self.rest,
         )
 
     def _show(self, document: "Document") -> None:
@@ -135,7 +135,7 @@ class Controller(QObject):
             self.documents.move_to_end(document.path)
         while len(self.documents) > KEPT:
             self.documents.popitem(last=False)
-        self._rest()
+        self.rest()
         self.opened.emit(False)
         if document.segmentation:
             self.segmented.emit()
@@ -160,7 +160,7 @@ class Controller(QObject):
             return
         if self.model.is_predicted(document, choices.tta):
             self.jobs.cancel("predict")
-            self._rest()
+            self.rest()
             self.refine()
         elif not (self.jobs.is_busy("predict") and self.pending == (document, choices.tta)):
             self._predict(document, choices.tta)
@@ -180,10 +180,10 @@ class Controller(QObject):
 
         def done(_: None) -> None:
             if is_wanted():
-                self._rest()
+                self.rest()
                 self.refine()
 
-        self.jobs.run("network", work, done, kind="predict", failed=self._rest)
+        self.jobs.run("network", work, done, kind="predict", failed=self.rest)
 
     def _tile(self, share: float, box: Any) -> None:
         self.phased.emit("predicting", share)

@@ -38,7 +38,13 @@ from gui.training_pane import TrainingPane
 from gui.translation import keep_text, on_language, set_language, tr
 from gui.viewer import Viewer
 
-PHASES = {"": "Ready", "loading": "Loading the model …", "opening": "Opening …", "predicting": "Predicting …"}
+PHASES = {
+    "": "Ready",
+    "loading": "Loading the model …",
+    "opening": "Opening …",
+    "predicting": "Predicting …",
+    "saving": "Saving …",
+}
 
 
 # Text, keys, and logical pixels to the right and down.

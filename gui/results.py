@@ -10,6 +10,7 @@ from PyQt5.QtWidgets import QApplication, QMainWindow
 from gui.banner import Banner
 from gui.controller import Controller
 from gui.dialogs import OutputDialog, ask, ask_replace
+from gui.jobs import Job
 from gui.tiles import to_qimage
 from gui.translation import tr
 from gui.viewer import Viewer
@@ -62,20 +63,30 @@ class Results:
         controller, document = self.controller, self.controller.document
         opacity, hidden = self.viewer.opacity, self.viewer.hidden
 
-        def work(_job) -> list[Path]:
+        def work(job: Job) -> list[Path]:
             from gui.saving import Wanted, save
 
+            height, width = document.size
+
             def draw(rows: slice):
-                box = rows, slice(0, document.size[1])
+                job.post(lambda: controller.phased.emit("saving", rows.stop / height))
+                box = rows, slice(0, width)
                 return controller.model.draw(document, "overlay", 0, box, opacity, hidden)
 
             names = controller.model.card.class_names
             return save(document, folder, Wanted(**wanted), names, draw, overwrite)
 
+        def end(paths: list[Path]) -> None:
+            controller.rest()
+            (done or self._say_saved)(paths)
+
         def failed(error: Exception) -> bool:
+            controller.rest()
             return ask_replace(self.window, error, lambda: self.save(folder, wanted, True, done))
 
-        self.controller.jobs.run("saving", work, done or self._say_saved, failed=failed)
+        # A large picture takes a minute and more.
+        controller.phased.emit("saving", -1)
+        controller.jobs.run("saving", work, end, failed=failed)
 
     def _say_saved(self, paths: list[Path]) -> None:
         names = ", ".join(path.name for path in paths)

@@ -45,6 +45,7 @@ _VIEWER = {
     "Loading the model …": "正在加载模型…",
     "Opening …": "正在打开…",
     "Predicting …": "正在预测…",
+    "Saving …": "正在保存…",
     "Model": "模型",
     "No model is loaded yet.": "尚未加载模型。",
     "{size:.1f} MB": "{size:.1f} MB",

@@ -194,7 +194,9 @@ def test_averages_are_predicted_ahead_where_nothing_else_is_done(shown):
 def test_saving_asks_before_it_replaces(shown, tmp_path, monkeypatch):
     output, wanted = tmp_path / "out", {"mask": True, "overlay": True, "objects": True, "labelme": True}
     shown.results.save(output, wanted)
+    assert shown.phase.text() == "Saving …"
     wait(lambda: shown.banner.isVisible())
+    assert shown.phase.text() == "Ready"
     mask = shown.controller.document.segmentation.mask
     assert np.array_equal(read_mask(output / "p0_mask.png"), mask)
     assert (output / "labelme" / "p0.json").is_file()
