@@ -86,11 +86,11 @@ class Config:
     batch_size: Annotated[int | Literal["auto"] | None, Ge(1)] = None
     accumulate: Annotated[int, Ge(1)] = 1  # parts of a step, one after another: less memory, same update
     max_minutes: Annotated[float | None, Gt(0)] = None  # train this long instead of `epochs`; lr follows it
-    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"  # sgd: with Nesterov's momentum
+    optimizer: Literal["muon", "adamw", "adam", "sgd"] | None = None  # None: muon, adamw with known weights
     lr: Annotated[float | None, Gt(0)] = None  # highest learning rate; None: 0.002, for sgd 0.05
     curve: Literal["cosine", "one_cycle", "step"] = "cosine"  # how the learning rate rises and falls
     encoder_lr_factor: Annotated[float, Ge(0)] = 1.0  # the encoder's learning rate as a share of lr
-    weight_decay: Annotated[float | None, Ge(0)] = None  # None: 0.01 for adamw, 0 for adam, 0.0001 for sgd
+    weight_decay: Annotated[float | None, Ge(0)] = None  # None: 0.01, for adam 0, for sgd 0.0001
     momentum: Annotated[float, Ge(0)] = 0.9  # of sgd; 0.99 in the paper
     dice_weight: Annotated[float, Ge(0)] = 1.0  # weight of the Dice loss beside cross-entropy; 0: without it
     dice_smooth: Annotated[float, Ge(0)] = 1.0  # added to both sides of the Dice's ratio, in pixels
@@ -249,7 +249,8 @@ def resolve_settings(config: Config, data: Data, start: Start, stride: int, spee
         coarse = recipe.choose_coarse(data.structures, data.typical_width) if timed else 0.0
     crops = data.crops_per_epoch(crop, config.fit)
     epochs = config.epochs or config.freeze_epochs + recipe.choose_epochs(crops, batch_size)
-    lr, decay = config.lr or recipe.LEARNING_RATES[config.optimizer], config.weight_decay
+    optimizer = config.optimizer or recipe.choose_optimizer(config.network.backbone, bool(start.weights))
+    lr, decay = config.lr or recipe.LEARNING_RATES[optimizer], config.weight_decay
     return replace(
         config,
         augmentation=recipe.fit_augmentation(config.augmentation, data.asymmetry),
@@ -258,9 +259,10 @@ def resolve_settings(config: Config, data: Data, start: Start, stride: int, spee
         batch_size=batch_size,
         coarse=coarse,
         freeze_batch_size=config.freeze_batch_size or 2 * batch_size,
+        optimizer=optimizer,
         lr=lr,
         freeze_lr=config.freeze_lr or lr,
-        weight_decay=recipe.WEIGHT_DECAYS[config.optimizer] if decay is None else decay,
+        weight_decay=recipe.WEIGHT_DECAYS[optimizer] if decay is None else decay,
     )
 
 

@@ -21,6 +21,7 @@ from utils.images.normalisation import to_device
 from utils.models.compiling import compiled, compiler_errors
 from utils.scoring.confusion import ConfusionMatrix, Scores
 from utils.training.losses import Totals, deep_loss
+from utils.training.muon import Muon
 from utils.training.parts import (
     add_up,
     average_statistics,
@@ -212,7 +213,9 @@ def parameter_groups(net: nn.Module, encoder_factor: float) -> list[dict[str, An
 def make_optimizer(
     name: str, groups: list[dict], lr: float, weight_decay: float, momentum: float, device: torch.device
 ) -> torch.optim.Optimizer:
-    """`adamw`, `adam` or `sgd` (with Nesterov's momentum) on these parameter groups."""
+    """`muon`, `adamw`, `adam` or `sgd` (with Nesterov's momentum) on these parameter groups."""
+    if name == "muon":
+        return Muon(groups, lr, weight_decay)
     # One kernel for all weights where there is one, else one for each operation.
     options = {"lr": lr, "weight_decay": weight_decay, "foreach" if device.type == "mps" else "fused": True}
     if name == "sgd":

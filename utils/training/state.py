@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from utils.models.schema import check_tensor, check_weights
 from utils.models.weights import list_misfits
+from utils.training.muon import Muon, is_kernel
 
 Count = Annotated[int, Meta(ge=0, le=10**12)]
 # What each optimizer keeps of a parameter beside the number of steps: arrays of its shape.
-MOMENTS = {"SGD": {"momentum_buffer"}, "Adam": {"exp_avg", "exp_avg_sq"}, "AdamW": {"exp_avg", "exp_avg_sq"}}
+MOMENTUM, MOMENTS = {"momentum_buffer"}, {"exp_avg", "exp_avg_sq"}
 
 
 @dataclass
@@ -87,7 +88,7 @@ def fit_optimizer(given: Any, optimizer: torch.optim.Optimizer) -> dict[str, Any
     for number, values in given["state"].items():
         if type(number) is not int or not 0 <= number < len(parameters):
             raise ValueError("an optimizer's state of a parameter that there is not")
-        state[number] = fit_moments(values, parameters[number], MOMENTS[type(optimizer).__name__], number)
+        state[number] = fit_moments(values, parameters[number], moments(optimizer, parameters[number]), number)
     for group, before in zip(own["param_groups"], given["param_groups"], strict=True):
         if type(before.get("lr")) is float and math.isfinite(before["lr"]):
             group["lr"] = before["lr"]
@@ -114,6 +115,12 @@ def regroup(given: Any, optimizer: torch.optim.Optimizer, net: nn.Module) -> Any
         group | {"lr": given["param_groups"][0].get("lr")} for group in optimizer.state_dict()["param_groups"]
     ]
     return {"state": moved, "param_groups": groups}
+
+
+def moments(optimizer: torch.optim.Optimizer, parameter: nn.Parameter) -> set[str]:
+    if isinstance(optimizer, torch.optim.SGD) or (isinstance(optimizer, Muon) and is_kernel(parameter)):
+        return MOMENTUM
+    return MOMENTS
 
 
 def fit_moments(values: Any, parameter: nn.Parameter, names: set[str], number: int) -> dict[str, Tensor]:

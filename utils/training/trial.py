@@ -18,7 +18,7 @@ from utils.training.losses import deep_loss
 from utils.training.parts import kept_statistics, random_state, set_random_state
 
 # Numbers that training keeps of each weight: its average, and those of the optimizer.
-COPIES = {"adamw": 3, "adam": 3, "sgd": 2}
+COPIES = {"muon": 2, "adamw": 3, "adam": 3, "sgd": 2}
 
 
 @dataclass(eq=False)
