@@ -16,14 +16,14 @@ CPU = torch.device("cpu")
 
 def trained(name: str) -> tuple[nn.Module, torch.optim.Optimizer]:
     torch.manual_seed(0)
-    net = nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
+    net = nn.Conv2d(3, 5, 3).to(memory_format=torch.channels_last)
     optimizer = make_optimizer(name, [{"params": list(net.parameters())}], 0.1, 0.01, 0.9, CPU)
     net(torch.rand(1, 3, 8, 8)).sum().backward()
     optimizer.step()
     return net, optimizer
 
 
-@pytest.mark.parametrize("name", ["adamw", "adam", "sgd"])
+@pytest.mark.parametrize("name", ["muon", "adamw", "adam", "sgd"])
 def test_a_state_of_its_own_is_taken_bit_by_bit(name):
     _, optimizer = trained(name)
     state = copy.deepcopy(optimizer.state_dict())
@@ -40,12 +40,12 @@ def test_a_state_of_its_own_is_taken_bit_by_bit(name):
     "value",
     [
         torch.zeros(1),
-        torch.zeros(4, 3, 3, 2),
-        torch.zeros(1).expand(4, 3, 3, 3),
-        torch.full((4, 3, 3, 3), torch.nan),
-        torch.zeros(4, 3, 3, 3, dtype=torch.int64),
-        torch.zeros(4, 3, 3, 3, device="meta"),
-        torch.zeros(4, 3, 3, 3).to_sparse(),
+        torch.zeros(5, 3, 3, 2),
+        torch.zeros(1).expand(5, 3, 3, 3),
+        torch.full((5, 3, 3, 3), torch.nan),
+        torch.zeros(5, 3, 3, 3, dtype=torch.int64),
+        torch.zeros(5, 3, 3, 3, device="meta"),
+        torch.zeros(5, 3, 3, 3).to_sparse(),
         "evil",
         None,
         3.0,

@@ -37,7 +37,8 @@ class Muon(torch.optim.AdamW):
                     parameter.grad = None
         super().step(closure)
         for shape, same in kernels.items():
-            updates = orthogonalise(torch.stack([self._look_ahead(p, grad).view(shape) for p, grad, _ in same]))
+            wanted = [self._look_ahead(parameter, grad).view(shape) for parameter, grad, _ in same]
+            updates = orthogonalise(torch.stack(wanted))
             size = FACTOR * max(1, shape[0] / shape[1]) ** 0.5
             for (parameter, grad, group), update in zip(same, updates, strict=True):
                 parameter.grad = grad
@@ -47,8 +48,10 @@ class Muon(torch.optim.AdamW):
     def _look_ahead(self, parameter: Tensor, grad: Tensor) -> Tensor:
         """The momentum after the next step, if its gradient is this one again."""
         state = self.state[parameter]
-        if "momentum_buffer" not in state:
-            state["momentum_buffer"] = torch.zeros_like(parameter)
+        if not state:
+            # AdamW counts the steps of all parameters that it loads.
+            state.update(step=torch.zeros(()), momentum_buffer=torch.zeros_like(parameter))
+        state["step"] += 1
         mean = state["momentum_buffer"].lerp_(grad, 1 - MOMENTUM)
         return grad.lerp(mean, MOMENTUM).contiguous()
 

@@ -14,8 +14,6 @@ from utils.models.weights import list_misfits
 from utils.training.muon import Muon, is_kernel
 
 Count = Annotated[int, Meta(ge=0, le=10**12)]
-# What each optimizer keeps of a parameter beside the number of steps: arrays of its shape.
-MOMENTUM, MOMENTS = {"momentum_buffer"}, {"exp_avg", "exp_avg_sq"}
 
 
 @dataclass
@@ -88,7 +86,8 @@ def fit_optimizer(given: Any, optimizer: torch.optim.Optimizer) -> dict[str, Any
     for number, values in given["state"].items():
         if type(number) is not int or not 0 <= number < len(parameters):
             raise ValueError("an optimizer's state of a parameter that there is not")
-        state[number] = fit_moments(values, parameters[number], moments(optimizer, parameters[number]), number)
+        parameter = parameters[number]
+        state[number] = fit_moments(values, parameter, moments(optimizer, parameter), number)
     for group, before in zip(own["param_groups"], given["param_groups"], strict=True):
         if type(before.get("lr")) is float and math.isfinite(before["lr"]):
             group["lr"] = before["lr"]
@@ -118,13 +117,15 @@ def regroup(given: Any, optimizer: torch.optim.Optimizer, net: nn.Module) -> Any
 
 
 def moments(optimizer: torch.optim.Optimizer, parameter: nn.Parameter) -> set[str]:
-    if isinstance(optimizer, torch.optim.SGD) or (isinstance(optimizer, Muon) and is_kernel(parameter)):
-        return MOMENTUM
-    return MOMENTS
+    """What an optimizer keeps of a parameter: arrays of its shape, and perhaps the number of steps."""
+    if isinstance(optimizer, torch.optim.SGD):
+        return {"momentum_buffer"}
+    if isinstance(optimizer, Muon) and is_kernel(parameter):
+        return {"momentum_buffer", "step"}
+    return {"exp_avg", "exp_avg_sq", "step"}
 
 
-def fit_moments(values: Any, parameter: nn.Parameter, names: set[str], number: int) -> dict[str, Tensor]:
-    expected = names if "momentum_buffer" in names else names | {"step"}
+def fit_moments(values: Any, parameter: nn.Parameter, expected: set[str], number: int) -> dict[str, Tensor]:
     if not isinstance(values, dict) or not set(values) <= expected:
         raise ValueError(f"an optimizer's state of parameter {number} with other entries than {expected}")
     kept = {name: value for name, value in values.items() if value is not None}
