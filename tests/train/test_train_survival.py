@@ -170,7 +170,7 @@ def test_numbers_that_overflow_end_the_run_and_are_not_saved(whole, tmp_path):
     main(tiny(folder, tmp_path, epochs=1))
     before = {name: (tmp_path / "run" / name).read_bytes() for name in ("last.pth", "best.pth")}
     with pytest.raises(UserError) as caught:
-        main(tiny(folder, tmp_path, resume=tmp_path / "run", epochs=4, lr=1e37, optimizer="adamw"))
+        main(tiny(folder, tmp_path, resume=tmp_path / "run", epochs=4, lr=1e37, optimizer="muon"))
     assert caught.value.code in ("loss-not-finite", "weights-not-finite")
     if caught.value.code == "loss-not-finite":
         assert "cells_" in caught.value.found and "--lr" in caught.value.remedy
