@@ -22,8 +22,16 @@ def make(parameter, lr=0.1, weight_decay=0.01):
     return make_optimizer("muon", [{"params": [parameter]}], lr, weight_decay, 0.9, CPU)
 
 
+@pytest.fixture(params=["highest", "high"])
+def precision(request):
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(request.param)
+    yield request.param
+    torch.set_float32_matmul_precision(before)
+
+
 @pytest.mark.parametrize("shape", [(3, 16, 144), (2, 64, 16), (1, 8, 8)])
-def test_orthogonal_matrices_keep_the_singular_vectors(shape):
+def test_orthogonal_matrices_keep_the_singular_vectors(shape, precision):
     matrices = torch.randn(shape, generator=torch.Generator().manual_seed(1))
     u, before, vh = torch.linalg.svd(matrices, full_matrices=False)
     found = u.mT @ orthogonalise(matrices) @ vh.mT
@@ -31,6 +39,13 @@ def test_orthogonal_matrices_keep_the_singular_vectors(shape):
     assert torch.allclose(found, torch.diag_embed(values), atol=1e-4)
     large = values[before > 0.05 * before.amax(1, keepdim=True)]
     assert large.min() > 0.6 and large.max() < 1.3
+
+
+def test_a_matrix_of_low_rank_stays_finite(precision):
+    generator = torch.Generator().manual_seed(7)
+    left, right = (torch.randn(1, *shape, generator=generator) for shape in ((64, 3), (3, 300)))
+    values = torch.linalg.svdvals(orthogonalise(left @ right))[0]
+    assert values[2] > 0.6 and values[0] < 1.3 and values[3] < 0.01
 
 
 def test_a_gradient_of_zero_moves_nothing():

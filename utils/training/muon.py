@@ -67,19 +67,22 @@ def matrix_shape(parameter: Tensor) -> tuple[int, int]:
 def orthogonalise(matrices: Tensor) -> Tensor:
     """Matrices (N, m, n) with the same singular vectors, but singular values of about 1, 0.7 … 1.2.
 
-    X ← (a + b S + c S²) X with S = X Xᵀ, five times. All factors are polynomials of the first S and commute:
-    so they are multiplied on the smaller side, and with X in the end, which halves the work.
+    X ← (a + b S + c S²) X with S = X Xᵀ, five times. The factors are polynomials of S and commute: so they
+    are multiplied on the smaller side first, and with X in the end, which halves the work. Where products
+    round more than float32 (TF32), that would add up, and X is renewed each time.
     """
     if matrices.shape[1] > matrices.shape[2]:
         return orthogonalise(matrices.mT).mT
-    scale = matrices.flatten(1).norm(dim=1).clamp(min=1e-12).view(-1, 1, 1)
-    matrices = matrices / scale
-    product, gram = None, matrices @ matrices.mT
     a, b, c = QUINTIC
-    for number in range(ITERATIONS):
-        factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
-        factor.diagonal(dim1=1, dim2=2).add_(a)
-        product = factor if product is None else factor @ product
-        if number < ITERATIONS - 1:
-            gram = factor @ gram @ factor
-    return product @ matrices
+    together = ITERATIONS if torch.get_float32_matmul_precision() == "highest" else 1
+    found = matrices / matrices.flatten(1).norm(dim=1).clamp(min=1e-12).view(-1, 1, 1)
+    for _ in range(0, ITERATIONS, together):
+        product, gram = None, found @ found.mT
+        for number in range(together):
+            factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+            factor.diagonal(dim1=1, dim2=2).add_(a)
+            product = factor if product is None else factor @ product
+            if number < together - 1:
+                gram = factor @ gram @ factor
+        found = product @ found
+    return found
