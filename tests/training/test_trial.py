@@ -70,7 +70,7 @@ def test_the_largest_batch_and_crop_are_found_by_trying(monkeypatch):
     # What the heap keeps of earlier steps is free, too.
     assert not tried.fits(3 * most, (256, 256))
     # In parts the same memory holds several times as many.
-    assert tried.fit_batch(2 * most, (256, 256), 2, lower=False) == 2 * most
+    assert tried.fit_batch(2 * most, (256, 256), 4, lower=False) == 2 * most
     with refused("step-too-large") as caught:
         tried.fit_batch(40, (256, 256), 1, lower=False)
     error = caught.value
