@@ -120,9 +120,8 @@ def find_pairs(images_dir: Path, masks_dir: Path | None = None) -> list[FoundPai
     for kind, paths in single.items():
         if paths and found:
             warn(f"{kind} are left out: {len(paths)}, such as {paths[0]}")
-    strangers = describe_strangers(
-        path for folder in dict.fromkeys((images_dir, masks_dir)) for path in walk(folder)
-    )
+    files = (path for folder in dict.fromkeys((images_dir, masks_dir)) for path in walk(folder))
+    strangers = describe_strangers(files, importing=True)
     if not found:
         raise no_pairs(images_dir, masks_dir, pictures, masks, strangers)
     for line in strangers:

@@ -10,8 +10,11 @@ from utils.images.foreign_types import foreign_type
 from utils.voc.folder import is_image
 
 
-def describe_strangers(paths: Iterable[Path]) -> list[str]:
-    """Lines such as `not read: 3 DICOM files, such as a.dcm (import them: …)`, one per type."""
+def describe_strangers(paths: Iterable[Path], importing: bool = False) -> list[str]:
+    """Lines such as `not read: 3 DICOM files, such as a.dcm (import them: …)`, one per type.
+
+    importing: said by import_dataset.py, whose own command would end here again.
+    """
     groups = defaultdict(list)
     for path in paths:
         if known := foreign_type(path):
@@ -19,6 +22,8 @@ def describe_strangers(paths: Iterable[Path]) -> list[str]:
     lines = []
     for group in groups.values():
         kind, way_out = foreign_type(group[0], Path(os.path.commonpath([path.parent for path in group])))
+        if importing and "import_dataset.py" in way_out:
+            way_out = f"{way_out.partition('import them: ')[0]}import them from a folder of their own"
         lines.append(f"not read: {counted(len(group), f'{kind} file')}, such as {group[0].name} ({way_out})")
     return lines
 
