@@ -151,17 +151,16 @@ def train(config: Config, names: Split | None, device: torch.device) -> Outcome 
     lower_batch = config.batch_size == "auto"
     config = resolve_settings(config, data, start, net.stride, speed)
     loss_of = make_loss(config, data, precision.device)
-    copies, border = COPIES[config.optimizer], config.border_weight > 0
-    trial = Trial(net, precision, loss_of, network.in_channels, copies, border)
+    copies = COPIES[config.optimizer]
+    trial = Trial(net, precision, loss_of, network.in_channels, copies, config.border_weight > 0)
     config = fit_to_memory(config, trial, lower_batch)
     checkpoint = describe_run(config, data, normalisation)
     checkpoint.trained_on = start.trained_on(data)
-    sampling = resolve_sampling(config, net.margin)
-    train_loader, val_loader = make_loaders(data, checkpoint, sampling, precision.device)
-    schedule = make_schedule(config, data, net, len(train_loader.dataset), started, speed)
+    loaders = make_loaders(data, checkpoint, resolve_sampling(config, net.margin), precision.device)
+    schedule = make_schedule(config, data, net, len(loaders[0].dataset), started, speed)
     trainer = make_trainer(config, net, schedule, checkpoint, precision)
     unet = Unet.from_network(trainer.average.module, checkpoint, precision)
-    parts = trainer, (train_loader, val_loader), loss_of, unet, config.compile
+    parts = trainer, loaders, loss_of, unet, config.compile
     run = open_in_first(lambda: open_run(config, start, checkpoint, trainer, data), start, trainer)
     if isinstance(run, Follower):
         with ending_with_first(trainer):
@@ -173,12 +172,12 @@ def train(config: Config, names: Split | None, device: torch.device) -> Outcome 
             data, schedule, network.describe(), net, precision, config.augmentation, config.input_shape
         )
         print(f"run      {run.folder}")
-        draw_batch(run.folder / "train_batch.png", train_loader)
+        draw_batch(run.folder / "train_batch.png", loaders[0])
         scores, epochs = train_and_validate(*parts, pictures)
         pictures.draw()
     print_result(run, scores, data, epochs)
-    steps = int(trainer.average.n_averaged)
-    return Outcome(run.folder, run.best_scores or scores, [row.train_loss for row in run.history.rows], steps)
+    losses = [row.train_loss for row in run.history.rows]
+    return Outcome(run.folder, run.best_scores or scores, losses, int(trainer.average.n_averaged))
 
 
 def check_config(config: Config) -> None:

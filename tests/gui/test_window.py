@@ -133,6 +133,7 @@ def test_a_tile_that_is_wanted_while_its_thread_ends_is_drawn(application):
         jobs.lanes["tiles"].submit(lambda: None).result()
     wait(lambda: len(kept) == 2, 5)
     jobs.end()
+    assert len(kept) == 2
 
 
 def test_an_object_is_picked_in_the_picture_and_in_the_table(shown):

@@ -17,9 +17,9 @@ FACTOR = 10.0  # on the learning rate: an orthogonal step is larger than one of 
 class Muon(torch.optim.AdamW):
     """Keller Jordan et al. 2024, Muon, with Nesterov's momentum; https://kellerjordan.github.io/posts/muon/.
 
-    A kernel is a matrix of a row for each of its outputs (of a transposed convolution, inputs). Its learning
-    rate is 10 times that of the group, whose decoupled weight decay is AdamW's. Vectors and heads of up to
-    four classes are AdamW's.
+    A kernel counts as a matrix with one row per output (of a transposed convolution, per input). Its learning
+    rate is 10 times that of its group; it decays by the group's rate and weight decay, as in AdamW. Vectors
+    and heads of up to four classes are trained by AdamW.
     """
 
     def __init__(self, groups: Any, lr: float, weight_decay: float):
