@@ -142,8 +142,8 @@ def train(config: Config, names: Split | None, device: torch.device) -> Outcome 
     data = from_first(lambda: read_data(config, names))
     start = from_first(lambda: read_start(config.model_path, resume))
     config = resolve_network(replace(config, resume=resume), data, start)
-    net = build_network(config.network)
     network = config.network
+    net = build_network(network)
     normalisation = load_start(net, start, data, network.backbone, network.in_channels, config.pretrained)
     if config.save_memory:
         net.save_memory()
@@ -151,8 +151,8 @@ def train(config: Config, names: Split | None, device: torch.device) -> Outcome 
     lower_batch = config.batch_size == "auto"
     config = resolve_settings(config, data, start, net.stride, speed)
     loss_of = make_loss(config, data, precision.device)
-    copies = COPIES[config.optimizer]
-    trial = Trial(net, precision, loss_of, network.in_channels, copies, config.border_weight > 0)
+    copies, border = COPIES[config.optimizer], config.border_weight > 0
+    trial = Trial(net, precision, loss_of, network.in_channels, copies, border)
     config = fit_to_memory(config, trial, lower_batch)
     checkpoint = describe_run(config, data, normalisation)
     checkpoint.trained_on = start.trained_on(data)
@@ -168,9 +168,8 @@ def train(config: Config, names: Split | None, device: torch.device) -> Outcome 
         return None
     pictures = RunPictures(run, unet.predict, data)
     with saving_when_stopped(run, trainer):
-        print_plan(
-            data, schedule, network.describe(), net, precision, config.augmentation, config.input_shape
-        )
+        described = network.describe()
+        print_plan(data, schedule, described, net, precision, config.augmentation, config.input_shape)
         print(f"run      {run.folder}")
         draw_batch(run.folder / "train_batch.png", loaders[0])
         scores, epochs = train_and_validate(*parts, pictures)
