@@ -105,5 +105,5 @@ def print_summary(net: nn.Module, input_shape: tuple[int, int], batch_size: int)
     print(f"\n{gflop:.1f} GFLOP per picture to predict, about {3 * gflop:.1f} to train.")
     print(
         f"To train in float32 with batch size {batch_size}: {saved / mib:.0f} MiB of maps (half in bfloat16) "
-        f"and {parameters * 16 / mib:.0f} MiB of weights, gradients and AdamW's means."
+        f"and {parameters * 16 / mib:.0f} MiB of weights, gradients and the optimizer's means."
     )

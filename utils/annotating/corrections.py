@@ -1,6 +1,6 @@
 """What a person saved becomes a VOC folder with fixed splits, and is compared with what was proposed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from utils.images.reading import read_mask
 from utils.importing.labelme_files import convert_labelme
 from utils.labelme.annotation import BACKGROUND_LABEL, IGNORE_LABEL
 from utils.scoring.confusion import ConfusionMatrix
+from utils.voc.folder import VocFolder
 
 UNKNOWN = 254  # a proposed class that no longer exists: every pixel of it has to be corrected
 
@@ -23,34 +24,38 @@ def take_saved(place: Workplace, state: State, look: Look, command: str) -> list
     command: of the message where something is at fault. Raises UserError as `convert_labelme`, with the state
     as it was.
     """
-    folder, labels = place.voc, place.labels if place.labels.is_file() else None
-    result = convert_labelme(place.root, folder, labels, command=command, only=look.saved)
-    names = result.classes.names
-    for name in [name for name in state.saved if name not in look.saved]:
-        del state.saved[name]
-    matrix, changed = ConfusionMatrix(len(names)), []
-    for name, digest in look.saved.items():
-        known = state.saved.get(name)
-        if known and known.digest == digest:
-            continue
-        truth = read_mask(folder.mask_path(name.strip()))
-        proposed = read_proposal(place, state, name, names)
-        split = known.split if known else state.choose_split()
-        state.saved[name] = count_corrections(truth, proposed, digest, split)
-        changed.append(name)
-        if proposed is not None:
-            matrix.update(
-                np.where(proposed == UNKNOWN, IGNORE_INDEX, truth), proposed.clip(0, len(names) - 1)
-            )
-    if changed:
-        state.scored = float(matrix.scores().miou) if matrix.scores().truth.sum() else None
+    labels = place.labels if place.labels.is_file() else None
+    result = convert_labelme(place.root, place.voc, labels, command=command, only=look.saved)
+    known = {name: state.saved[name].digest for name in state.saved if name in look.saved}
+    changed = [name for name, digest in look.saved.items() if known.get(name) != digest]
+    state.saved = {name: state.saved[name] for name in known}
     state.next = [name for name in state.next if name not in look.saved]
-    train, val = (list(map(str.strip, state.names(split))) for split in ("train", "val"))
-    folder.write_split("train", train)
-    # As long as no picture is kept for validation, train.py looks at those that it trains on.
-    folder.write_split("val", val or train)
+    if changed:
+        score_changed(place, state, {name: look.saved[name] for name in changed}, result.classes.names)
+    write_splits(place.voc, state)
     state.write(place)
     return changed
+
+
+def score_changed(place: Workplace, state: State, changed: Mapping[str, str], classes: Sequence[str]) -> None:
+    """Enter pictures with the digests of what is saved: what was corrected, and what the proposals scored."""
+    matrix = ConfusionMatrix(len(classes))
+    for name, digest in changed.items():
+        truth = read_mask(place.voc.mask_path(name.strip()))
+        proposed = read_proposal(place, state, name, classes)
+        split = state.saved[name].split if name in state.saved else state.choose_split()
+        state.saved[name] = count_corrections(truth, proposed, digest, split)
+        if proposed is not None:
+            known = np.where(proposed == UNKNOWN, IGNORE_INDEX, truth)
+            matrix.update(known, proposed.clip(0, len(classes) - 1))
+    state.scored = float(matrix.scores().miou) if matrix.scores().truth.sum() else None
+
+
+def write_splits(folder: VocFolder, state: State) -> None:
+    """As long as no picture is kept for validation, train.py looks at those that it trains on."""
+    train, val = (list(map(str.strip, state.names(split))) for split in ("train", "val"))
+    folder.write_split("train", train)
+    folder.write_split("val", val or train)
 
 
 def count_corrections(truth: np.ndarray, proposed: np.ndarray | None, digest: str, split: str) -> Saved:
