@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from utils.training.engine import make_optimizer
-from utils.training.muon import FACTOR, orthogonalise
+from utils.training.muon import BLOCK, FACTOR, orthogonalise, orthogonalise_blocks
 
 CPU = torch.device("cpu")
 
@@ -46,6 +46,15 @@ def test_a_matrix_of_low_rank_stays_finite(precision):
     left, right = (torch.randn(1, *shape, generator=generator) for shape in ((64, 3), (3, 300)))
     values = torch.linalg.svdvals(orthogonalise(left @ right))[0]
     assert values[2] > 0.6 and values[0] < 1.3 and values[3] < 0.01
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_wide_matrices_are_orthogonal_in_blocks(turned):
+    rows = BLOCK * 3 // 2
+    matrices = torch.randn(2, rows, 2 * rows, generator=torch.Generator().manual_seed(8))
+    found = orthogonalise_blocks(matrices.mT if turned else matrices)
+    halves = [orthogonalise(half) for half in matrices.chunk(2, dim=1)]
+    assert torch.allclose(found.mT if turned else found, torch.cat(halves, dim=1), atol=1e-5)
 
 
 def test_a_gradient_of_zero_moves_nothing():

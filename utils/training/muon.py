@@ -9,6 +9,8 @@ from torch import Tensor
 # Of the quintic whose iteration draws singular values towards 1 (Jordan et al. 2024).
 QUINTIC = (3.4445, -4.7750, 2.0315)
 ITERATIONS = 5
+# Rows that are made orthogonal together: four blocks take a fifth of the work of 512 rows.
+BLOCK = 128
 LEAST_ROWS = 5  # of a matrix: the head of few classes has none to spare
 MOMENTUM = 0.95
 FACTOR = 10.0  # on the learning rate: an orthogonal step is larger than one of AdamW
@@ -19,7 +21,8 @@ class Muon(torch.optim.AdamW):
 
     A kernel counts as a matrix with one row per output (of a transposed convolution, per input). Its learning
     rate is 10 times that of its group; it decays by the group's rate and weight decay, as in AdamW. Vectors
-    and heads of up to four classes are trained by AdamW.
+    and heads of up to four classes are trained by AdamW. Wide matrices are made orthogonal in blocks, which
+    Khaled et al. 2025 (MuonBP, arXiv 2510.16981) do to need no exchange between devices.
     """
 
     def __init__(self, groups: Any, lr: float, weight_decay: float):
@@ -38,7 +41,7 @@ class Muon(torch.optim.AdamW):
         super().step(closure)
         for shape, same in kernels.items():
             wanted = [self._look_ahead(parameter, grad).view(shape) for parameter, grad, _ in same]
-            updates = orthogonalise(torch.stack(wanted))
+            updates = orthogonalise_blocks(torch.stack(wanted))
             size = FACTOR * max(1, shape[0] / shape[1]) ** 0.5
             for (parameter, grad, group), update in zip(same, updates, strict=True):
                 parameter.grad = grad
@@ -62,6 +65,15 @@ def is_kernel(parameter: Tensor) -> bool:
 
 def matrix_shape(parameter: Tensor) -> tuple[int, int]:
     return len(parameter), parameter[0].numel()
+
+
+def orthogonalise_blocks(matrices: Tensor) -> Tensor:
+    """`orthogonalise` of equal blocks of at most BLOCK rows, or columns where these are fewer."""
+    if matrices.shape[1] > matrices.shape[2]:
+        return orthogonalise_blocks(matrices.mT).mT
+    number, rows, columns = matrices.shape
+    parts = next(parts for parts in range(-(-rows // BLOCK), rows + 1) if rows % parts == 0)
+    return orthogonalise(matrices.reshape(number * parts, rows // parts, columns)).view(matrices.shape)
 
 
 def orthogonalise(matrices: Tensor) -> Tensor:
