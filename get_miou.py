@@ -61,8 +61,9 @@ from utils.voc.survey import survey_pairs
 
 # What helps when memory runs out, see `run_script`.
 REMEDIES = {
-    "memory": "close other programs (nvidia-smi lists those on an NVIDIA GPU), or use --device cpu; cut the "
-    "largest pictures of the folder into smaller ones, because each is read whole"
+    "memory": "close other programs, or cut the largest pictures of the folder into smaller ones, because "
+    "each is read whole",
+    "gpu": "close other programs (nvidia-smi lists those on an NVIDIA GPU), or use --device cpu",
 }
 # (class indices (H, W) uint8, probability (H, W) uint16 or None) of a picture by its name
 Predictor = Callable[[str], tuple[np.ndarray, np.ndarray | None]]

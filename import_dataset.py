@@ -16,6 +16,7 @@ from utils.voc.folder import VocFolder
 Name = Literal[
     "auto",
     "coco",
+    "coco-panoptic",
     "yolo",
     "cvat",
     "via",

@@ -32,9 +32,9 @@ from utils.models.onnx import OPSET, export_onnx
 
 # What helps when memory runs out, see `run_script`.
 REMEDIES = {
-    "memory": "close other programs (nvidia-smi lists those on an NVIDIA GPU), or pass --device cpu; huge "
-    "pictures are read piece by piece as tiled TIFFs, but not with --objects, --cutouts, --save-labelme, "
-    "--legend or cleaning"
+    "memory": "close other programs; huge pictures are read piece by piece as tiled TIFFs, but not with "
+    "--objects, --cutouts, --save-labelme, --legend or cleaning",
+    "gpu": "close other programs (nvidia-smi lists those on an NVIDIA GPU), or pass --device cpu",
 }
 # Modes in which a setting, or a group of settings, has an effect, where it does not in all.
 FOLDER = {"modes": ("dir_predict",)}

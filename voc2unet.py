@@ -13,7 +13,7 @@ from utils.core.locks import locked
 from utils.core.settings import check_settings
 from utils.doctor.checks import check_pictures, check_values
 from utils.doctor.examination import Examination, examine
-from utils.doctor.faults import report_faults
+from utils.doctor.faults import WARNINGS, report_faults
 from utils.doctor.originals import write_repaired
 from utils.doctor.pairing import list_pairs
 from utils.doctor.repair import MaskRepair, RepairSettings, changed_flags, prepare_repair
@@ -63,7 +63,8 @@ def check_and_write(config: Config) -> None:
     examination.forms += [fault for fault in faults if fault.code == "mask-name"]
     faults = [fault for fault in faults if fault.code != "mask-name"]
     faults += check_values(examination, class_names, repair) + check_pictures(examination.reports)
-    if not pairs:
+    # Where every picture or mask has a fault, that is the cause.
+    if not pairs and all(fault.code in WARNINGS for fault in faults):
         found, expected = "no pair of picture and mask", "pictures and masks of the same names"
         faults.append(UserError("no-pairs", folder.root, found, expected, "put them in"))
     report_faults(folder, faults, len(pairs))

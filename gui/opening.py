@@ -30,7 +30,7 @@ class Opening:
 
     def ask_pictures(self) -> None:
         """Pictures or a video."""
-        from utils.images.reading import IMAGE_SUFFIXES
+        from utils.images.file_types import IMAGE_SUFFIXES
 
         kinds = file_kinds({tr("Pictures"): IMAGE_SUFFIXES, tr("Videos"): VIDEOS})
         folder = self.settings.value("folder", "")

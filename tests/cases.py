@@ -48,8 +48,8 @@ def rename_mask(folder: VocFolder, name: str) -> None:
     save_as(folder.masks_dir / name, MASK)
 
 
-def rename_picture(name: str) -> Callable[[VocFolder], object]:
-    return lambda folder: folder.image_path("b").rename(folder.images_dir / name)
+def rename_picture(name: str, of: str = "b") -> Callable[[VocFolder], object]:
+    return lambda folder: folder.image_path(of).rename(folder.images_dir / name)
 
 
 def rename_mask_file(folder: VocFolder, name: str) -> None:

@@ -66,6 +66,11 @@ NAMES = [
     Row("two pictures of one name", lambda f: add(f, "b", None, ".BMP"), says("picture-name-twice")),
     Row("DICOM picture", c.rename_picture("b.dcm"), says("file-unread", "picture-missing")),
     Row("NIfTI picture", c.rename_picture("b.nii.gz"), says("file-unread", "picture-missing")),
+    Row(
+        "Photoshop pictures alone",
+        lambda f: [c.rename_picture(f"{name}.psd", name)(f) for name in "abcd"],
+        says("file-unread", "picture-missing"),
+    ),
     Row("NumPy mask", lambda f: c.rename_mask_file(f, "b.npy"), says("file-unread", "mask-missing")),
     Row(
         "camera raw beside pictures",

@@ -55,6 +55,8 @@ def test_what_helps_when_memory_runs_out_is_advice_for_this_script(script, monke
         run_script(run_out, module.Config, "", *([module.REMEDIES] if used else []))
     assert end.value.code == 2
     expected = getattr(module, "REMEDIES", REMEDIES)["memory"]
+    # The memory of the CPU is what ran out.
+    assert "--device" not in expected
     assert f"to do:    {expected}\n" in capsys.readouterr().err
 
 

@@ -93,25 +93,28 @@ def no_words():
 
 
 @pytest.mark.parametrize(
-    ("shortage", "code"),
+    ("shortage", "code", "helps"),
     [
-        (lambda: torch.empty(1 << 60, dtype=torch.uint8), "memory"),
-        (lambda: np.empty(1 << 60, np.uint8), "memory"),
-        (full_card, "memory"),
-        (full_apple, "memory"),
-        (full_cudnn, "memory"),
-        (no_words, "memory"),
-        (killed_worker, "worker-killed"),
+        (lambda: torch.empty(1 << 60, dtype=torch.uint8), "memory", "memory"),
+        (lambda: np.empty(1 << 60, np.uint8), "memory", "memory"),
+        (full_card, "memory", "gpu"),
+        (full_apple, "memory", "gpu"),
+        (full_cudnn, "memory", "gpu"),
+        (no_words, "memory", "memory"),
+        (killed_worker, "worker-killed", "worker-killed"),
     ],
 )
-def test_memory_that_runs_out_is_a_user_error(shortage, code, monkeypatch, capsys):
+def test_memory_that_runs_out_is_a_user_error(shortage, code, helps, monkeypatch, capsys):
     with pytest.raises((RuntimeError, MemoryError)) as error:
         shortage()
     known = memory_error(error.value)
     assert known.code == code
     assert known.found and "\n" not in known.found
     assert known.remedy == REMEDIES["memory"]
-    assert status(monkeypatch, lambda _: shortage(), remedies={code: "use --half"}) == 2
+    remedies = {"memory": "less", "gpu": "use the CPU", "worker-killed": "one process"}
+    assert status(monkeypatch, lambda _: shortage(), remedies=remedies) == 2
+    assert f"to do:    {remedies[helps]}\n" in capsys.readouterr().err
+    assert status(monkeypatch, lambda _: shortage(), remedies={"memory": "use --half"}) == 2
     assert "to do:    use --half\n" in capsys.readouterr().err
 
 

@@ -1,5 +1,6 @@
 """Pictures: every kind of file that people have, and every way in which one can be broken."""
 
+import io
 import struct
 import sys
 import warnings
@@ -27,6 +28,7 @@ from picture_files import (
 from PIL import Image
 
 from utils.core.console import UserError
+from utils.images.large import open_picture
 from utils.images.reading import decode_image, image_to_array, read_image, read_mask
 from utils.voc.folder import is_image
 
@@ -95,6 +97,31 @@ def test_types_that_are_not_read_are_named_with_a_way_out(name, word, tmp_path):
         read_image(save(tmp_path, bytes(128) + b"no picture", name))
     assert error.value.code == "picture-type"
     assert word in error.value.found
+
+
+@pytest.mark.parametrize("name", ["x.psd", "x.dng", "x.svs", "x.TGA"])
+@pytest.mark.parametrize("read", [read_image, read_mask, open_picture])
+def test_types_of_which_libraries_read_a_part_are_refused_by_all_readers(read, name, tmp_path):
+    """Folders do not take such a file for a picture, so none is predicted as one either."""
+    path = save(tmp_path, tiff(GRAY, 1) if name != "x.TGA" else pillow(GRAY, "TGA"), name)
+    assert not is_image(path)
+    with pytest.raises(UserError) as error:
+        read(path)
+    assert error.value.code == "picture-type" and "export" in error.value.remedy + "export" * (
+        name == "x.dng"
+    )
+
+
+@pytest.mark.parametrize("name", ["x.png", "x"])
+def test_a_psd_of_another_name_is_none_either(name, tmp_path):
+    """Signature, version 1, one channel of 2×2 with 8 bits, gray, no resources and layers, uncompressed."""
+    head = b"8BPS" + struct.pack(">H6xHIIHH", 1, 1, 2, 2, 8, 1) + bytes(12)
+    with Image.open(io.BytesIO(head + struct.pack(">H", 0) + bytes([1, 2, 3, 4]))) as image:
+        assert image.format == "PSD"
+    for read in (read_image, read_mask):
+        with pytest.raises(UserError) as error:
+            read(save(tmp_path, head + struct.pack(">H", 0) + bytes([1, 2, 3, 4]), name))
+        assert (error.value.code, error.value.remedy) == ("picture-type", "export them as PNG")
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -175,7 +175,28 @@ def region(attributes, **shape):
 TRIANGLE = {"name": "polygon", "all_points_x": [2, 20, 4], "all_points_y": [3, 5, 30]}
 
 
-@pytest.mark.parametrize("project", [False, True])
+def write_via_csv(path, entries, first):
+    """As exportProjectAsCSV of VIA 2.0 does, whose VIA 1 began the header with #."""
+
+    def quote(value):
+        return '"' + json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace('"', '""') + '"'
+
+    lines = [f"{first},file_size,file_attributes,region_count,region_id,{SHAPE},{ATTRIBUTES}"]
+    for one in entries:
+        regions = one["regions"] or [{"shape_attributes": {}, "region_attributes": {}}]
+        start = f'{one["filename"]},{one["size"]},"{{}}",{len(one["regions"])}'
+        lines += [
+            f"{start},{number},{quote(each['shape_attributes'])},{quote(each['region_attributes'])}"
+            for number, each in enumerate(regions)
+        ]
+    path.parent.mkdir(parents=True)
+    path.write_text("\n".join(lines), encoding="utf-8")
+
+
+SHAPE, ATTRIBUTES = "region_shape_attributes", "region_attributes"
+
+
+@pytest.mark.parametrize("project", [False, True, "csv"])
 @pytest.mark.parametrize("version", [1, 2])
 def test_via(tmp_path, project, version, capsys):
     regions = [
@@ -191,7 +212,11 @@ def test_via(tmp_path, project, version, capsys):
         "b.jpg123": {"filename": "b.jpg", "size": 123, "regions": type(listed)(), "file_attributes": {}},
     }
     content = {"_via_settings": {}, "_via_img_metadata": entries} if project else entries
-    write_json(tmp_path / "in" / "via.json", content)
+    if project == "csv":
+        listed = [one | {"regions": regions * (one["filename"] == "a.jpg")} for one in entries.values()]
+        write_via_csv(tmp_path / "in" / "via.csv", listed, "#filename" if version == 1 else "filename")
+    else:
+        write_json(tmp_path / "in" / "via.json", content)
     folder = convert(tmp_path)
     assert folder.read_class_names() == ["background", "cell", "nucleus"]
     mask = read_mask(folder.mask_path("a"))
@@ -220,6 +245,16 @@ def test_faults_of_via(tmp_path, regions, code):
     write_json(tmp_path / "in" / "via.json", {"a": {"filename": "a.jpg", "size": 1, "regions": regions}})
     (error,) = refused(tmp_path, main, Config(input=tmp_path / "in", voc_root=tmp_path / "voc"))
     assert error.code == code
+
+
+@pytest.mark.parametrize("row", ["a.jpg,1,{},1,0,{},x", "a.jpg,1,{},1", f"a.jpg,1,{'9' * 200_000}"])
+def test_faults_of_a_csv_of_via(tmp_path, row):
+    save_as(tmp_path / "in" / "a.jpg", PICTURE)
+    write_via_csv(tmp_path / "in" / "x" / "via.csv", [], "filename")
+    with (tmp_path / "in" / "x" / "via.csv").open("a", encoding="utf-8") as file:
+        file.write(f"\n{row}\n")
+    (error,) = refused(tmp_path, main, Config(input=tmp_path / "in", voc_root=tmp_path / "voc"))
+    assert error.code == "via-entry"
 
 
 def test_objects_of_a_larger_picture_are_told(tmp_path, capsys):

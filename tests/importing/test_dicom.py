@@ -133,6 +133,12 @@ def test_faults_are_named(tmp_path, scan, monkeypatch):
     write_segmentation(tmp_path / "in" / "seg.dcm", scan, [(0, 1, np.zeros((128, 128), np.uint8))])
     (error,) = refused(tmp_path, main, settings)
     assert error.code == "no-pictures"
+    contours = pydicom.dcmread(tmp_path / "in" / "seg.dcm")
+    contours.Modality = "RTSTRUCT"
+    del contours.Rows
+    contours.save_as(tmp_path / "in" / "seg.dcm")
+    (error,) = refused(tmp_path, main, settings)
+    assert error.code == "no-pictures" and "3D Slicer" in error.remedy
     monkeypatch.setitem(__import__("sys").modules, "pydicom", None)
     (error,) = refused(tmp_path, main, settings)
     assert (error.code, error.remedy) == ("package-missing", "pip install pydicom")

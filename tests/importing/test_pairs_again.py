@@ -85,7 +85,7 @@ def test_types_that_are_not_read_are_named(tmp_path, name, capsys):
     assert name in capsys.readouterr().err
 
 
-def test_the_way_out_for_numpy_arrays_converts_the_whole_folder(tmp_path):
+def test_the_way_out_for_numpy_arrays_converts_the_whole_folder(tmp_path, capsys):
     values = {"a": MASK, "b": MASK[::-1].astype(np.int64)}
     for name, mask in values.items():
         for place, array in (("images", PICTURE + mask[..., None].astype(np.uint8)), ("masks", mask)):
@@ -96,7 +96,9 @@ def test_the_way_out_for_numpy_arrays_converts_the_whole_folder(tmp_path):
     assert error.code == "input-unknown"
     _, *arguments = shlex.split(re.search(r"\((python .*)\)$", error.remedy)[1])
     subprocess.run([sys.executable, *arguments], check=True, timeout=60)
+    capsys.readouterr()
     main(settings)
+    assert "NumPy" not in capsys.readouterr().err
     check(VocFolder(tmp_path / "voc"), fix=True)
     for name, mask in values.items():
         picture = read_image(tmp_path / "voc" / "JPEGImages" / f"{name}.tif")

@@ -14,7 +14,8 @@ from tqdm import tqdm
 
 from utils.core.signals import signals_end
 
-# What helps when memory runs out, by the code of `memory_error`. Scripts with flags that help pass their own.
+# What helps when memory runs out, by the code of `memory_error`; gpu: where it is a GPU's. Scripts with flags
+# that help pass their own.
 REMEDIES = {"memory": "close other programs, or use smaller pictures"}
 
 
@@ -101,7 +102,8 @@ def memory_error(error: Exception, remedies: Mapping[str, str] = REMEDIES) -> Us
         return None
     code = "worker-killed" if killed else "memory"
     found = killed[0] if killed else (str(error).strip() or "out of memory").splitlines()[0]
-    remedy = remedies.get(code) or remedies["memory"]
+    on_gpu = type(error).__name__ == "OutOfMemoryError" or re.search("CUDA|CUDNN|MPS", str(error))
+    remedy = remedies.get("gpu" if on_gpu and not killed else code) or remedies["memory"]
     return UserError(code, "memory", found[:200], "enough for what is to be done", remedy)
 
 

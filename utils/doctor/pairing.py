@@ -13,11 +13,10 @@ from utils.core.files import name_fault
 from utils.doctor.faults import warning
 from utils.doctor.originals import find_changed_masks
 from utils.doctor.repair import MaskRepair, Pair
-from utils.images.foreign_types import foreign_type
-from utils.images.reading import IMAGE_SUFFIXES
+from utils.images.file_types import IMAGE_SUFFIXES, bare_stem, foreign_type
 from utils.voc.folder import VocFolder, files_by_name, is_image, list_images
 from utils.voc.names import match_names, natural_key
-from utils.voc.strangers import pictures_below
+from utils.voc.strangers import pictures_below, without_converted
 
 NOT_ON_WINDOWS = re.compile(r'^(con|prn|aux|nul|com\d|lpt\d)(\.|$)|[<>:"|?*\\]', re.IGNORECASE)
 
@@ -79,18 +78,13 @@ def _find_strangers(folder: VocFolder) -> list[UserError]:
             found = f"a {kind} in a subfolder" if path.parent != place else f"a {kind} file"
             remedy = f"put all into one folder: python import_dataset.py {move}" * (path.parent != place)
             expected = f"a picture directly in {place.name}: {' '.join(IMAGE_SUFFIXES)}"
-            code = "file-unread" if _bare_stem(path) in waiting else "file-left-out"
+            code = "file-unread" if bare_stem(path) in waiting else "file-left-out"
             faults.append(UserError(code, path, found, expected, remedy or way_out))
     return faults
 
 
 def _strangers(place: Path) -> list[Path]:
-    return pictures_below(place) + sorted(path for path in place.iterdir() if foreign_type(path))
-
-
-def _bare_stem(path: Path) -> str:
-    """`a` for `a.nii.gz`."""
-    return path.name.split(".")[0] if foreign_type(path) else path.stem
+    return pictures_below(place) + without_converted(sorted(filter(foreign_type, place.iterdir())))
 
 
 def _find_masks(
@@ -118,7 +112,7 @@ def _find_masks(
         masks |= {name: found[other] for other, name in near.items()}
         if source == folder.masks_dir:
             # A picture that is not read has a fault of its own.
-            unread = {*map(_bare_stem, _strangers(folder.images_dir))}
+            unread = {*map(bare_stem, _strangers(folder.images_dir))}
             faults += [
                 _mask_without_picture(found[name], near.get(name), sorted(pictures), repair)
                 for name in single

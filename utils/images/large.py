@@ -9,6 +9,7 @@ from tifffile import COMPRESSION, PHOTOMETRIC, TiffPage
 
 from utils.core.console import warn
 from utils.images.arrays import Limits, display_limits
+from utils.images.file_types import refuse_foreign
 from utils.images.reading import TIFF_ERRORS, damaged_picture, find_unread, read_image
 from utils.images.tiff import MOST_CHANNELS, orientation_of, read_layout, to_picture, turn_of, upright
 
@@ -31,6 +32,7 @@ def open_picture(path: str | Path) -> "np.ndarray | TiffWindows":
 
     Warns of pages that are not read.
     """
+    refuse_foreign(Path(path))
     if unread := find_unread(path):
         warn(f"{path}: {unread.found}; {unread.remedy}")
     windows = open_windows(Path(path), LARGE_PIXELS)

@@ -22,12 +22,10 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from utils.core.console import UserError, quoted
 from utils.core.files import read_bytes
 from utils.core.packages import optional_package
-from utils.images.foreign_types import foreign_type
+from utils.images.file_types import PICTURE, PILLOW_TYPES, foreign_content, foreign_file, refuse_foreign
 from utils.images.tiff import MOST_CHANNELS, Layout, describe_pages, read_channels, read_layout
 
 Picture = str | Path | Image.Image | np.ndarray
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".ppm", ".pgm", ".jfif")
-IMAGE_SUFFIXES += (".jp2", ".j2k", ".avif", ".heic", ".heif")
 # What Pillow and tifffile raise for damaged files of one format or another.
 DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, struct.error, zlib.error)
 MODES = {"RGB": "colours", "RGBA": "colours with alpha", "LA": "gray with alpha", "I;16": "16-bit values"}
@@ -102,11 +100,19 @@ def _decode(data: bytes, subject: str | Path, floats: bool) -> np.ndarray:
         return tifffile.imread(io.BytesIO(data), key=0)
     if _is_deep_colour(data) or (tiff and tiff.channels > 1 and tiff.bits > 8):
         return _decode_deep_colour(data, subject, tiff)
-    with _open_heif(data, subject) or Image.open(io.BytesIO(data)) as image:
+    with _open_heif(data, subject) or open_with_pillow(data) as image:
         array = image_to_array(ImageOps.exif_transpose(image), subject, floats)
     # Where zero is white, Pillow inverts 8 bits, but not 16.
     white_is_zero = tiff and (tiff.bits, tiff.kind, tiff.photometric) == (16, 1, 0)
     return 65535 - array if white_is_zero else array
+
+
+def open_with_pillow(data: bytes) -> Image.Image:
+    """Pillow reads more types than we do."""
+    image = Image.open(io.BytesIO(data))
+    if image.format not in PILLOW_TYPES:
+        raise UnidentifiedImageError(image.format)
+    return image
 
 
 def _open_heif(data: bytes, subject: str | Path) -> Image.Image | None:
@@ -129,7 +135,7 @@ def allow_large(decode: Callable[[], np.ndarray], data: bytes, subject: str | Pa
         with _PIXEL_LIMIT:
             usual, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, DEFLATE_RATIO * len(data)
             try:
-                with Image.open(io.BytesIO(data)) as image:
+                with open_with_pillow(data) as image:
                     _check_memory(image.height, image.width, subject)
                 return decode()
             finally:
@@ -201,7 +207,7 @@ def _decode_mask(data: bytes, path: Path) -> np.ndarray:
     tiff = _tiff_form(data)
     if tiff and tiff.pages and (pages := describe_pages(data)):
         raise _mask_pages(path, pages)
-    with Image.open(io.BytesIO(data)) as image:
+    with open_with_pillow(data) as image:
         if not tiff and (frames := getattr(image, "n_frames", 1)) > 1:
             raise _mask_pages(path, f"{frames} frames")
         if image.format == "JPEG":
@@ -228,6 +234,7 @@ def _mask_pages(path: Path, found: str) -> UserError:
 
 
 def _read_file(path: Path, kind: str) -> bytes:
+    refuse_foreign(path)
     data = read_bytes(path, kind, "check the path and the spelling")
     if not data:
         raise UserError("file-empty", path, "an empty file", f"a {kind}", "copy or export the file again")
@@ -324,14 +331,10 @@ def _decode_deep_colour(data: bytes, subject: str | Path, tiff: _TiffForm | None
 def _not_a_picture(subject: str | Path, data: bytes) -> UserError:
     if tiff := _tiff_form(data):
         return _unusual_tiff(subject, tiff)
-    if known := foreign_type("x.dcm" if data[128:132] == b"DICM" else subject):
-        return UserError("picture-type", subject, f"a {known[0]} file", _expected(), known[1])
+    if known := foreign_content(data):
+        return foreign_file(subject, *known)
     found = f"{len(data)} bytes that are no picture (they begin with {data[:8]!r})"
-    return UserError("picture-format", subject, found, _expected(), "export it again as PNG")
-
-
-def _expected() -> str:
-    return f"a picture: {' '.join(IMAGE_SUFFIXES)}"
+    return UserError("picture-format", subject, found, PICTURE, "export it again as PNG")
 
 
 def damaged_picture(subject: str | Path, reason: object) -> UserError:

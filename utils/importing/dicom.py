@@ -18,6 +18,9 @@ from utils.voc.names import core_name
 
 SUFFIXES = (".dcm", ".dicom", ".ima")
 MAGIC, MAGIC_AT = b"DICM", 128
+CONTOURS = (
+    "Open them with their pictures in 3D Slicer (SlicerRT), and export the segmentation as NIfTI or SEG"
+)
 # What pydicom raises for files and pixels that it cannot decode.
 ERRORS = (
     ValueError,
@@ -102,9 +105,14 @@ def read_dicom(request: Request) -> Dataset:
     tree = request.tree
     headers = {path: read_dataset(path, pixels=False) for path in find_dicom(tree)}
     pictures = {path: one for path, one in headers.items() if "Rows" in one and one.get("Modality") != "SEG"}
+    contours = [path for path, one in headers.items() if one.get("Modality") == "RTSTRUCT"]
+    if contours:
+        found = f"contours (RTSTRUCT) are not read: {counted(len(contours), 'file')}, such as {contours[0]}"
+        warn(f"{found}. {CONTOURS}")
     if not pictures:
         kinds = ", ".join(sorted({str(one.get("Modality", "no modality")) for one in headers.values()}))
         expected, remedy = "a series of pictures", "put the pictures into the folder too"
+        remedy = f"{remedy}. {CONTOURS}" if contours else remedy
         raise UserError("no-pictures", tree.root, f"DICOM files of {kinds} only", expected, remedy)
     groups = defaultdict(list)
     for path, header in pictures.items():

@@ -27,6 +27,7 @@ from utils.importing.layouts import (
     recognise_objects,
 )
 from utils.importing.pairs import import_pairs, tell_apart
+from utils.importing.panoptic import read_panoptic, recognise_panoptic
 from utils.importing.sbd import import_sbd
 from utils.importing.stacks import TIFF_ERRORS, import_stack
 from utils.importing.tree import Tree
@@ -156,6 +157,7 @@ def convert_pairs(request: Request) -> list[str]:
 # In the order in which messages list them. The names are those of --format.
 FORMATS = {
     "coco": Format("COCO JSON", recognise_coco, reader(read_coco)),
+    "coco-panoptic": Format("COCO panoptic", recognise_panoptic, reader(read_panoptic)),
     "yolo": Format("YOLO segmentation text", recognise_yolo, reader(read_yolo)),
     "cvat": Format("CVAT for images 1.1", recognise_cvat, reader(read_cvat)),
     "via": Format("VGG Image Annotator", recognise_via, reader(read_via)),

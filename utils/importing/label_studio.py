@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import numpy as np
 
 from utils.core.console import UserError, counted
-from utils.images.reading import IMAGE_SUFFIXES
+from utils.images.file_types import IMAGE_SUFFIXES
 from utils.images.rle import Box, Segmentation
 from utils.importing.annotations import ENTRY_ERRORS, Drawn, Sheet, Tally, box, ellipse, to_dataset, turned
 from utils.importing.dataset import Dataset, Request, Size

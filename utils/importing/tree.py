@@ -4,7 +4,7 @@ import json
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import cache, cached_property
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from urllib.parse import unquote
@@ -63,16 +63,20 @@ class Tree:
             found[path.stem.lower()].append(path)
         return found
 
-    def find_picture(self, stated: Sequence[str], source: Path, missing: list[str]) -> Path | None:
+    def find_picture(
+        self, stated: Sequence[str], source: Path, missing: list[str], others: Collection[Path] = ()
+    ) -> Path | None:
         """The picture that an annotation file `source` names, by paths of any system or URLs, the best first.
 
         Of several with this name, the one whose folders agree best with the stated path, then with those of
-        the annotation file. None, and its name added to `missing`, if there is none. Raises UserError for two
-        that fit equally well.
+        the annotation file. None, and its name added to `missing`, if there is none. others: files that are
+        no pictures but masks. Raises UserError for two that fit equally well.
         """
+        candidates = []
         for name in stated:
             parts = PureWindowsPath(unquote(name)).parts or ("",)
-            if candidates := self._by_stem.get(PurePosixPath(parts[-1]).stem.lower(), []):
+            named = self._by_stem.get(PurePosixPath(parts[-1]).stem.lower(), [])
+            if candidates := [path for path in named if path not in others]:
                 break
         ranked = sorted(((self._agreement(path, parts, source), path) for path in candidates), reverse=True)
         if not ranked:

@@ -1,13 +1,17 @@
-"""VGG Image Annotator 1 and 2: JSON of an export or of a saved project.
+"""VGG Image Annotator 1 and 2: JSON or CSV of an export, or JSON of a saved project.
 
 Format: https://www.robots.ox.ac.uk/~vgg/software/via/. The class is a region attribute.
 """
 
+import csv
+import io
+import json
 import math
 from collections import Counter
 from pathlib import Path
 
 from utils.core.console import UserError, counted
+from utils.core.files import decode_text, read_bytes
 from utils.images.rle import Segmentation
 from utils.importing.annotations import ENTRY_ERRORS, Drawn, Sheet, Tally, box, ellipse, to_dataset, turned
 from utils.importing.dataset import Dataset, Request
@@ -15,10 +19,13 @@ from utils.importing.tree import Tree
 
 # Names of the attribute that holds the class, if there are several.
 CLASS_ATTRIBUTES = ("class", "label", "name", "category", "type", "class_name", "object")
+CSV_COLUMNS = ("region_shape_attributes", "region_attributes")
 
 
 def entries_of(tree: Tree, path: Path) -> list[dict]:
     """The pictures of a VIA file; none for another JSON file."""
+    if path.suffix.lower() == ".csv":
+        return read_rows(path)
     content = tree.read_json(path)
     content = content.get("_via_img_metadata", content) if isinstance(content, dict) else {}
     entries = list(content.values()) if isinstance(content, dict) else []
@@ -26,29 +33,42 @@ def entries_of(tree: Tree, path: Path) -> list[dict]:
     return entries if is_via else []
 
 
+def read_rows(path: Path) -> list[dict]:
+    """The pictures of a CSV file, which has a row for each region, and one for a picture without any."""
+    entries: dict[tuple[str, str], dict] = {}
+    text = decode_text(read_bytes(path, "CSV", "check the path"), path)
+    for row in csv.DictReader(io.StringIO(text, newline="")):
+        # VIA 1 begins its header with #.
+        name = row.get("filename", row.get("#filename"))
+        entry = entries.setdefault((name, row["file_size"]), {"filename": name, "regions": []})
+        shape, attributes = (json.loads(row[key]) for key in CSV_COLUMNS)
+        if shape:
+            entry["regions"].append({"shape_attributes": shape, "region_attributes": attributes})
+    return list(entries.values())
+
+
 def find_via(tree: Tree) -> list[Path]:
-    return [path for path in tree.files_with(".json", '"regions"', "_via_") if entries_of(tree, path)]
+    paths = [path for path in tree.files_with(".json", '"regions"', "_via_") if entries_of(tree, path)]
+    return paths + tree.files_with(".csv", ",".join(CSV_COLUMNS))
 
 
 def recognise_via(tree: Tree) -> str | None:
     paths = find_via(tree)
     return (
-        f"{counted(len(paths), 'JSON file')} of filename and regions, such as {paths[0].name}"
-        if paths
-        else None
+        f"{counted(len(paths), 'file')} of filename and regions, such as {paths[0].name}" if paths else None
     )
 
 
 def read_via(request: Request) -> Dataset:
     tree, tally = request.tree, Tally()
     paths = find_via(tree)
-    files = {path: entries_of(tree, path) for path in paths}
     try:
+        files = {path: entries_of(tree, path) for path in paths}
         attribute = choose_attribute(
             request, [region for one in files.values() for e in one for region in regions_of(e)]
         )
         sheets = [read_entry(path, entry, attribute, tally) for path, one in files.items() for entry in one]
-    except ENTRY_ERRORS as error:
+    except (csv.Error, *ENTRY_ERRORS) as error:
         found = f"an entry without what VIA demands ({error!r})"
         raise UserError("via-entry", paths[0], found, "VIA's format", "export it again") from None
     return to_dataset(request, sheets, [], tally)

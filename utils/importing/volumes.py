@@ -17,9 +17,10 @@ import numpy as np
 from utils.core.console import UserError, counted, progress, warn
 from utils.core.files import read_record
 from utils.core.packages import optional_package
+from utils.images.file_types import IMAGE_SUFFIXES
 from utils.images.normalisation import floats_to_uint16
 from utils.images.palette import IGNORE_INDEX
-from utils.images.reading import DECODE_ERRORS, IMAGE_SUFFIXES, read_image
+from utils.images.reading import DECODE_ERRORS, read_image
 from utils.importing.dataset import Dataset, Entry, Labels, Request, Size
 from utils.importing.drawn_masks import find_drawn_masks, says_labels
 from utils.importing.stacks import choose_range, sample_values, usual_range

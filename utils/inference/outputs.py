@@ -12,8 +12,8 @@ from typing import Literal
 from utils.core.console import UserError, counted
 from utils.core.files import name_fault, remove
 from utils.core.tables import append_row, join_tables, read_table, write_table
+from utils.images.file_types import IMAGE_SUFFIXES
 from utils.images.palette import cutout_of
-from utils.images.reading import IMAGE_SUFFIXES
 
 FILE_ENDINGS = (*IMAGE_SUFFIXES, ".mp4", ".avi", ".mov", ".mkv")
 

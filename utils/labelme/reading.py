@@ -12,7 +12,8 @@ from PIL import Image
 from PIL.ExifTags import Base
 
 from utils.core.console import UserError
-from utils.images.reading import IMAGE_SUFFIXES, decode_image, image_to_array, read_image
+from utils.images.file_types import IMAGE_SUFFIXES
+from utils.images.reading import decode_image, image_to_array, read_image
 from utils.labelme.annotation import Annotation, Shape
 
 COORDINATE_LIMIT = 1e5  # Pillow paints larger circles for minutes and wraps around beyond 2^31

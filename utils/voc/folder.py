@@ -9,8 +9,8 @@ import numpy as np
 
 from utils.core.console import UserError, counted, quoted, warn
 from utils.core.files import read_lines, write_lines
+from utils.images.file_types import IMAGE_SUFFIXES
 from utils.images.masks import read_objects
-from utils.images.reading import IMAGE_SUFFIXES
 from utils.voc.names import list_some, name_in_list
 
 SPLITS = ("train", "val", "trainval", "test")

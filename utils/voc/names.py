@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Hashable, Sequence
 from pathlib import PureWindowsPath
 from typing import TypeVar
 
-from utils.images.reading import IMAGE_SUFFIXES
+from utils.images.file_types import IMAGE_SUFFIXES
 
 Item = TypeVar("Item", bound=Hashable)
 # What programs and people add to the name of a picture for its mask, …
