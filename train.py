@@ -15,7 +15,7 @@ from tyro.conf import OmitArgPrefixes, Suppress
 from nets.config import NetworkConfig
 from nets.unet import UNet
 from unet import Unet
-from utils.core.console import UserError, run_script
+from utils.core.console import UserError, note, run_script
 from utils.core.device import Precision, choose_device, choose_precision, set_determinism
 from utils.core.heap import return_freed_memory
 from utils.core.processes import device_of_process, from_first, joined_processes, this_process
@@ -247,7 +247,7 @@ def resolve_settings(config: Config, data: Data, start: Start, stride: int, spee
         coarse = recipe.choose_coarse(data.structures, data.typical_width) if timed else 0.0
     crops = data.crops_per_epoch(crop, config.fit)
     epochs = config.epochs or config.freeze_epochs + recipe.choose_epochs(crops, batch_size)
-    optimizer = config.optimizer or recipe.choose_optimizer(config.network.backbone, bool(start.weights))
+    optimizer = config.optimizer or recipe.choose_optimizer(config.network.backbone, bool(start.path))
     lr, decay = config.lr or recipe.LEARNING_RATES[optimizer], config.weight_decay
     return replace(
         config,
@@ -334,6 +334,9 @@ def open_run(config: Config, start: Start, checkpoint: Checkpoint, trainer: Trai
     """A new run folder, or the one of the run that is resumed, with the trainer's state. Raises UserError."""
     if start.last:
         return resume_run(config.resume, start.last, checkpoint, trainer, data)
+    if config.resume:
+        note(f"no epoch of the run in {config.resume.parent} was finished: it begins again")
+        return start_run(config.resume.parent, checkpoint, data)
     if config.run_name:
         return start_run(config.save_dir / config.run_name, checkpoint, data)
     folder = free_folder(config.save_dir / datetime.now().strftime("%Y-%m-%d_%H-%M-%S"))

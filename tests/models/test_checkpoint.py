@@ -164,6 +164,15 @@ def test_missing_files_and_folders_are_refused(tmp_path):
     assert refused(tmp_path).code == "checkpoint-missing"
 
 
+def test_a_file_without_permission_is_not_called_damaged(path, monkeypatch):
+    def forbidden(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", forbidden)
+    error = refused(path)
+    assert (error.code, error.found) == ("file-unreadable", "it cannot be read (Permission denied)")
+
+
 def test_an_empty_file_is_refused(path):
     path.write_bytes(b"")
     assert refused(path).code == "checkpoint-empty"

@@ -165,6 +165,62 @@ def test_resume_latest_takes_the_settings_of_the_run(whole, tmp_path, monkeypatc
     assert run_here(monkeypatch, "train.py", "--save-dir", tmp_path / "none", "--resume", "latest") == 2
 
 
+def test_a_run_that_was_stopped_in_its_first_epoch_begins_again(whole, tmp_path, monkeypatch, capsys):
+    folder, logs = whole[0], tmp_path / "logs"
+    main(tiny(folder, logs, run_name="older", epochs=1))
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(Trainer, "step", exit_at_once)
+        main(tiny(folder, logs, **SETTINGS))
+    assert not (logs / "run" / "last.pth").exists()
+    assert "nothing of epoch 1 was saved" in capsys.readouterr().err
+    # The newest run, although the one before it has a checkpoint.
+    assert run_here(monkeypatch, "train.py", "--save-dir", logs, "--resume", "latest") == 0
+    assert "begins again" in capsys.readouterr().err
+    same_runs(logs / "run", whole[1])
+    # Without its last.pth the best weights of this run are not overwritten, neither is a demo set drawn.
+    (logs / "run" / "last.pth").unlink()
+    best = (logs / "run" / "best.pth").read_bytes()
+    for changes in ({"resume": logs / "run"}, {}):
+        with refused("run-exists"):
+            main(tiny(folder, logs, **SETTINGS, **changes))
+    assert (logs / "run" / "best.pth").read_bytes() == best
+    monkeypatch.chdir(tmp_path)
+    assert run_here(monkeypatch, "train.py", "--resume", "logs/rum") == 2
+    assert "no such run" in capsys.readouterr().err
+    assert not (tmp_path / "VOCdevkit").exists()
+
+
+def exit_at_once(*_):
+    raise SystemExit(143)
+
+
+def test_a_resumed_run_does_not_need_the_weights_that_it_began_with(whole, tmp_path, monkeypatch):
+    folder, weights = whole[0], shutil.copy(whole[1] / "best.pth", tmp_path / "weights.pth")
+    main(tiny(folder, tmp_path, epochs=1, model_path=weights))
+    weights.unlink()
+    assert run_here(monkeypatch, "train.py", "--resume", tmp_path / "run", "--epochs", "2") == 0
+    settings = json.loads((tmp_path / "run" / "config.json").read_text("utf-8"))
+    assert (settings["optimizer"], settings["model_path"]) == ("adamw", str(weights))
+
+
+def test_a_stop_saves_no_weights_that_went_wrong(whole, tmp_path, monkeypatch):
+    """The signal comes in the step that spoils them, after a loss that was finite."""
+    folder, take_step = whole[0], Trainer.step
+    main(tiny(folder, tmp_path, epochs=1))
+    before = (tmp_path / "run" / "last.pth").read_bytes()
+
+    def spoiled(trainer, *others):
+        loss = take_step(trainer, *others)
+        next(trainer.net.parameters()).data.fill_(math.nan)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return loss
+
+    monkeypatch.setattr(Trainer, "step", spoiled)
+    with refused("weights-not-finite"):
+        main(tiny(folder, tmp_path, resume=tmp_path / "run", epochs=2))
+    assert (tmp_path / "run" / "last.pth").read_bytes() == before
+
+
 def test_numbers_that_overflow_end_the_run_and_are_not_saved(whole, tmp_path):
     folder = whole[0]
     main(tiny(folder, tmp_path, epochs=1))
@@ -199,6 +255,18 @@ def test_a_full_disk_does_not_end_the_run(whole, tmp_path, monkeypatch, capsys):
     with refused("file-not-writable"):
         main(tiny(folder, tmp_path / "full", **{**settings, "epochs": 2}))
     assert not list((tmp_path / "full" / "run").glob("*.pth"))
+
+
+def test_a_stop_saves_the_best_weights_that_a_full_disk_refused(whole, tmp_path, monkeypatch):
+    folder, settings = whole[0], {**SETTINGS, "coarse": 0.0, "freeze_epochs": 0}
+    main(tiny(folder, tmp_path / "calm", **settings))
+    save = utils.training.run_folder.save_checkpoint
+    monkeypatch.setattr(utils.training.run_folder, "save_checkpoint", failing_once(save))
+    stop_at(8, folder, tmp_path, monkeypatch, **settings)  # in the second of epochs of 7 steps
+    best = load_checkpoint(tmp_path / "run" / "best.pth").scores["miou"]
+    assert best == load_checkpoint(tmp_path / "run" / "last.pth").training["best"]
+    main(tiny(folder, tmp_path, resume=tmp_path / "run", **settings))
+    same_runs(tmp_path / "run", tmp_path / "calm" / "run")
 
 
 def test_a_disk_that_refuses_every_large_file(whole, tmp_path, capsys):

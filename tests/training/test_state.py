@@ -1,6 +1,7 @@
 """Training states that no run has left are refused before they reach the kernels of an optimizer."""
 
 import copy
+import math
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from utils.training.engine import make_optimizer, parameter_groups
 from utils.training.state import check_training, fit_optimizer, regroup
 
 CPU = torch.device("cpu")
+ROW = (0.1, 1.0, 1.0, 0.5, 2.0, 3.0)  # of the history, but for the epoch
 
 
 def trained(name: str) -> tuple[nn.Module, torch.optim.Optimizer]:
@@ -120,16 +122,35 @@ def test_settings_of_the_file_are_not_taken():
         {"losses": torch.zeros(2, 2)},
         {"losses": torch.tensor([torch.inf])},
         {"losses": [1.0]},
+        {"best_matrix": [[1, 2], [3, 4]]},
+        {"sought": [3]},
+        {"history": [(2, *ROW), (1, *ROW)]},
+        {"history": [(4, *ROW)]},
+        {"spent": math.inf},
     ],
     ids=str,
 )
 def test_plain_values_are_held_against_their_types(changes):
     net, _ = trained("sgd")
     weights = net.state_dict()
-    good = {"epoch": 3, "best": 0.5, "averaged": 9, "model": weights, "scaler": {}, "losses": None}
-    check_training(good, weights, net)
+    good = {"epoch": 3, "best": 0.5, "averaged": 9, "model": weights, "losses": None}
+    good |= {"scaler": {}, "optimizer": {}, "history": [(1, *ROW), (3, *ROW)]}
+    check_training(good, weights, net, 3)
     with pytest.raises(ValueError, match=r"."):
-        check_training({**good, **changes}, weights, net)
+        check_training({**good, **changes}, weights, net, 3)
+    for name in ("epoch", "best", "averaged", "model", "scaler", "optimizer"):
+        with pytest.raises(ValueError, match=name):
+            check_training({key: value for key, value in good.items() if key != name}, weights, net, 3)
+
+
+def test_losses_of_steps_that_a_scaler_skipped_are_no_fault():
+    net, _ = trained("sgd")
+    weights = net.state_dict()
+    state = {"epoch": 0, "best": math.nan, "averaged": 1, "model": weights, "optimizer": {}}
+    state |= {"losses": torch.tensor([torch.inf]), "scaler": torch.amp.GradScaler("cpu").state_dict()}
+    check_training(state, weights, net, 3)
+    with pytest.raises(ValueError, match="losses"):
+        check_training({**state, "scaler": {}}, weights, net, 3)
 
 
 def test_a_state_from_before_norms_had_groups_follows_its_parameters():

@@ -47,6 +47,7 @@ def signals_end() -> Iterator[None]:
     """SIGTERM and the like end the program as an exception does, so that temporary files are removed."""
 
     def handle(number: int, frame: FrameType | None) -> None:
+        print(f"\nended by {signal.Signals(number).name}", file=sys.stderr)
         sys.exit(128 + number)
 
     with handlers(handle, [number for number in ENDING if number != signal.SIGINT]):

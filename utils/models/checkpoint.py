@@ -108,6 +108,8 @@ def parse_checkpoint(content: Any, path: str | Path) -> Checkpoint:
     network = parse_description(values, path)
     with content_errors(path):
         check_weights(values["model"])
+        if not isinstance(values["training"], dict | None):
+            raise ValueError("a state of the training that is no dictionary")
     return Checkpoint(**{**{name: values[name] for name in names}, "network": network})
 
 

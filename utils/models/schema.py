@@ -23,6 +23,8 @@ Side = Annotated[int, Meta(ge=1, le=65536)]
 Pair = Annotated[list[int | float], Meta(min_length=2, max_length=2)]
 Text = Annotated[str, Meta(max_length=100)]
 Size = Annotated[int, Meta(ge=1, le=4096)]
+Index = Annotated[int, Meta(ge=0, le=10**6)]
+Folder = Annotated[str, Meta(pattern=r"^[^\x00]*$")]
 
 
 @dataclass
@@ -54,6 +56,20 @@ class Network:
 
 
 @dataclass
+class Settings:
+    """Those settings of the run that programs go by later. All others are only shown."""
+
+    voc_root: Folder = ""
+    save_dir: Folder = "logs"
+    run_name: Folder | None = None
+    fold: Index | None = None
+    input_shape: tuple[Side, Side] | None = None
+    batch_size: Annotated[int, Meta(ge=1, le=10**9)] | None = None
+    symmetry: list[str] | None = None
+    separator: Index | None = None
+
+
+@dataclass
 class Description:
     """The fields of a checkpoint but for its weights and the state of its training."""
 
@@ -64,7 +80,7 @@ class Description:
     input_shape: tuple[Side, Side]
     fit: Literal["crop", "letterbox"]
     scores: dict[str, float | None]
-    settings: dict[str, Any]
+    settings: Settings
     trained_on: list[str]
     threshold: Annotated[float, Meta(ge=0, le=1)] | None
 
@@ -73,27 +89,33 @@ def check_description(content: dict[str, Any]) -> None:
     """Raises ValueError, with the place of it, for the first value that no file of ours can hold."""
     known = {f.name for f in fields(Description)}
     found = msgspec.convert({name: content[name] for name in known}, Description)
-    network, scaling, count = (
-        NetworkConfig(**content["network"]),
-        found.normalisation,
-        found.network.num_classes,
-    )
-    if not len(found.class_names) == len(found.palette) == count:
-        raise ValueError(
-            f"{len(found.class_names)} class names and {len(found.palette)} colors for {count} classes"
-        )
+    check_classes(found)
+    check_scaling(found.normalisation, NetworkConfig(**content["network"]).in_channels)
+
+
+def check_classes(found: Description) -> None:
+    """Raises ValueError unless names, colours, threshold and separating class fit the number of classes."""
+    names, colors, count = found.class_names, found.palette, found.network.num_classes
+    if not len(names) == len(colors) == count:
+        raise ValueError(f"{len(names)} class names and {len(colors)} colors for {count} classes")
     if found.threshold is not None and (count != 2 or math.isnan(found.threshold)):
         raise ValueError("a threshold, which only two classes have")
-    if len(set(found.class_names)) < count or any(map(has_controls, found.class_names)):
+    if len(set(names)) < count or any(map(has_controls, names)):
         raise ValueError("class names that are not printable text, each another one")
-    if not len(scaling.mean) == len(scaling.std) == network.in_channels:
-        raise ValueError(f"normalisation of {len(scaling.mean)} channels for {network.in_channels}")
+    if (found.settings.separator or 0) >= count:
+        raise ValueError(f"class {found.settings.separator} of {count} as the one that separates others")
+
+
+def check_scaling(scaling: Scaling, channels: int) -> None:
+    """Raises ValueError for a normalisation that is not one of so many channels, or not finite."""
+    if not len(scaling.mean) == len(scaling.std) == channels:
+        raise ValueError(f"normalisation of {len(scaling.mean)} channels for {channels}")
     if not all(math.isfinite(m) and 0 < s < math.inf for m, s in zip(scaling.mean, scaling.std, strict=True)):
         raise ValueError("a normalisation whose mean is not finite or whose std is not above 0")
     ranges = scaling.range_16bit or []
     whole = [ranges] if ranges and not isinstance(ranges[0], list) else ranges
     fitting = all(isinstance(pair, list) and len(pair) == 2 for pair in whole)
-    if not fitting or len(whole) not in (0, 1, network.in_channels):
+    if not fitting or len(whole) not in (0, 1, channels):
         raise ValueError("range_16bit is no pair (low, high), nor one for each channel")
     for low, high in filter(None, (*whole, scaling.range_float)):
         if not (math.isfinite(low) and math.isfinite(high) and low <= high):

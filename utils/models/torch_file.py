@@ -20,10 +20,8 @@ def load_weights_only(path: str | Path) -> Any:
     if not path.is_file():
         train_first = "check the path, or train first: python train.py"
         raise UserError("checkpoint-missing", path, "no such file", EXPECTED, train_first)
-    start = b""
+    start = read_start(path)
     try:
-        with path.open("rb") as file:
-            start = file.read(8)
         if start.startswith(b"PK"):
             check_archive(path)
         if start.startswith((b"PK", pickle.PROTO)):
@@ -39,6 +37,17 @@ def load_weights_only(path: str | Path) -> Any:
         raise UserError("checkpoint-empty", path, "an empty file (zero bytes)", EXPECTED, COPY_AGAIN)
     found = f"a file that is no checkpoint (it begins with {start!r})"
     raise UserError("not-a-checkpoint", path, found, EXPECTED, COPY_AGAIN)
+
+
+def read_start(path: Path) -> bytes:
+    """The first eight bytes. Raises UserError where permissions or the disk forbid it."""
+    try:
+        with path.open("rb") as file:
+            return file.read(8)
+    except OSError as error:
+        found = f"it cannot be read ({error.strerror or error})"
+        remedy = "change its permissions, or copy it to another place"
+        raise UserError("file-unreadable", path, found, EXPECTED, remedy) from None
 
 
 def check_archive(path: Path) -> None:

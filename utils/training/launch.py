@@ -64,15 +64,13 @@ def ending_with_first(trainer: Trainer) -> Iterator[None]:
 
 
 def find_interrupted() -> Path | None:
-    """The last.pth of the run that torchrun starts again after a failure; None if no epoch was finished."""
+    """The last.pth of the run that torchrun starts again after a failure; None at its first start."""
     store = torchrun_store()
     if not store or not store.check([FOLDER]):
         return None
-    last = Path(store.get(FOLDER).decode()) / "last.pth"
-    if not last.is_file():
-        return None
-    note(f"started again by torchrun: the run goes on from {last}")
-    return last
+    folder = Path(store.get(FOLDER).decode())
+    note(f"started again by torchrun: the run goes on in {folder}")
+    return folder / "last.pth"
 
 
 def torchrun_store() -> dist.Store | None:

@@ -1,6 +1,7 @@
 """A run that goes on: what must not have changed, what has, and the state of its training."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from utils.training.engine import Trainer
 from utils.training.history import History, Row, read_history
 from utils.training.provenance import describe_environment
 from utils.training.run_folder import Run, write_config
+from utils.training.schedule import Schedule
 from utils.training.state import check_training
 
 # What decides which crops a step sees: it may change between two epochs, but not within one.
@@ -31,7 +33,8 @@ def resume_run(path: Path, last: Checkpoint, checkpoint: Checkpoint, trainer: Tr
     lock = take_lock(path.parent, "wait until that run has ended")
     try:
         with content_errors(path):
-            check_training(last.training, last.model, trainer.net)
+            check_training(last.training, last.model, trainer.net, last.network.num_classes)
+            check_steps(last.training, trainer.schedule)
             trainer.load_state(last.training, last.model)
         rows, done = earlier_rows(path, last), last.training["epoch"]
         remove_unfinished(path.parent)
@@ -45,6 +48,13 @@ def resume_run(path: Path, last: Checkpoint, checkpoint: Checkpoint, trainer: Tr
     if trainer.schedule.budget:
         trainer.schedule.budget.deduct(history.seconds + trainer.spent)
     return Run(path.parent, checkpoint, history, lock, done, last.training["best"], scores)
+
+
+def check_steps(training: dict[str, Any], schedule: Schedule) -> None:
+    """Raises ValueError for more steps of the epoch under way than it has."""
+    losses, divisor = training.get("losses"), training.get("divisor")
+    if losses is not None and divisor and len(losses) > schedule.steps_of(training["epoch"], divisor):
+        raise ValueError(f"{len(losses)} steps of an epoch that has fewer")
 
 
 def report_changes(path: Path, last: Checkpoint, checkpoint: Checkpoint, data: Data) -> None:

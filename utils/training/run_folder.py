@@ -20,7 +20,7 @@ from utils.models.checkpoint import Checkpoint, save_checkpoint
 from utils.scoring.confusion import Scores
 from utils.training.data import Data
 from utils.training.engine import Trainer
-from utils.training.history import History, Row
+from utils.training.history import History, Row, read_history
 from utils.training.provenance import describe_environment
 from utils.training.watching import Stopped, refuse_infinite_weights
 
@@ -72,10 +72,9 @@ class Run:
             warn(f"{self.folder}: TensorBoard's events of epoch {epoch} are lost ({error})")
 
     def _save(self, row: Row, trainer: Trainer, improved: bool) -> None:
-        """best.pth, weights and metadata only, if the score improved; last.pth with the training state.
+        """The checkpoints after an epoch; best.pth, weights and metadata only, if the score improved.
 
-        A full disk does not end the run: the next epoch tries again, and last.pth never claims a best.pth
-        that was not written.
+        A full disk does not end the run: the next epoch tries again.
         """
         checkpoint = self.checkpoint
         checkpoint.model = trainer.average.module.state_dict()
@@ -84,13 +83,10 @@ class Run:
         if improved:
             self.unsaved = replace(checkpoint)
         try:
-            if self.unsaved:
-                save_checkpoint(self.folder / "best.pth", self.unsaved)
-                self.unsaved = None
             self.save_last(trainer, {"losses": None})
             self.failure = None
         except UserError as error:
-            if improved:
+            if improved and self.unsaved:
                 # The weights go on changing.
                 model = {name: value.clone() for name, value in checkpoint.model.items()}
                 self.unsaved = replace(checkpoint, model=model, training=None)
@@ -98,7 +94,13 @@ class Run:
             warn(f"{error.subject}: {error.found}; the run goes on, and the next epoch tries again")
 
     def save_last(self, trainer: Trainer, changes: dict[str, object]) -> None:
-        """last.pth: the state of the trainer, with `changes`, after `done` epochs and the steps since."""
+        """last.pth: the state of the trainer, with `changes`, after `done` epochs and the steps since.
+
+        First best.pth, if it waits for that: last.pth never claims a best.pth that was not written.
+        """
+        if self.unsaved:
+            save_checkpoint(self.folder / "best.pth", self.unsaved)
+            self.unsaved = None
         # The rows too: history.csv may be of another epoch than this file after a crash, or locked.
         rows = [astuple(row) for row in self.history.rows]
         matrix = None if self.best_scores is None else self.best_scores.matrix.tolist()
@@ -113,15 +115,28 @@ class Run:
 
 
 def start_run(folder: Path, checkpoint: Checkpoint, data: Data) -> Run:
-    """Make a run folder with its config.json. Raises UserError if it holds a run already."""
+    """Make a run folder with its config.json. Raises UserError if it holds an epoch of a run already."""
     lock = take_lock(folder, "choose another --run-name, or wait until that run has ended")
-    if (folder / "last.pth").exists():
+    try:
+        refuse_overwrite(folder)
+        remove_unfinished(folder)
+        write_config(folder, {**checkpoint.settings, "environment": [describe_environment(data)]})
+    except BaseException:
         lock.release()
+        raise
+    return Run(folder, checkpoint, History(folder / "history.csv"), lock)
+
+
+def refuse_overwrite(folder: Path) -> None:
+    """Raises UserError if a new run in this folder would overwrite weights of an earlier one."""
+    if (folder / "last.pth").exists():
         remedy = f"choose another --run-name, or resume that run: --resume {quoted(folder)}"
         raise UserError("run-exists", folder, "a run of this name", "a new name", remedy)
-    remove_unfinished(folder)
-    write_config(folder, {**checkpoint.settings, "environment": [describe_environment(data)]})
-    return Run(folder, checkpoint, History(folder / "history.csv"), lock)
+    # A run that was killed in the save of its first epoch has a best.pth, which is made again.
+    best = folder / "best.pth"
+    if best.exists() and len(read_history(folder / "history.csv")) != 1:
+        remedy = f"choose another --run-name, or start from these weights: --model-path {quoted(best)}"
+        raise UserError("run-exists", folder, "a best.pth without its last.pth", "a new name", remedy)
 
 
 def free_folder(folder: Path) -> Path:
@@ -153,19 +168,21 @@ def saving_when_stopped(run: Run, trainer: Trainer) -> Iterator[None]:
 
     Closes the run. Raises UserError in the end if its last epoch could not be saved.
     """
-    resume = f"resume with --resume {quoted(run.folder)}"
+    resume, saved = f"resume with --resume {quoted(run.folder)}", False
     try:
         with stop_requested("finishing this step, then saving") as stop:
             trainer.stop = stop
             try:
                 yield
             except Stopped:
+                refuse_infinite_weights(trainer)
                 run.save_last(trainer, {})
+                saved = True
                 note(f"saved in epoch {run.done + 1}, after step {len(trainer.losses)}; {resume}")
                 stop.exit()
-    except KeyboardInterrupt:
-        saved = (run.folder / "last.pth").exists()
-        note(f"interrupted; {resume}" if saved else "interrupted; nothing saved: no epoch finished")
+    except (KeyboardInterrupt, SystemExit):
+        if not saved:
+            note(f"interrupted; nothing of epoch {run.done + 1} was saved; {resume}")
         raise
     finally:
         run.close()

@@ -127,9 +127,13 @@ class Schedule:
         before = [unlimited.steps_before(end) for end in ends]
         return [end - start for start, end in pairwise(before)]
 
+    def steps_of(self, epoch: int, divisor: int) -> int:
+        """Optimizer steps of an epoch whose crops are of this size; with a budget at most."""
+        return -(-self.crops // self.batch_size(epoch, divisor))
+
     def steps_before(self, epoch: int) -> int:
         """Optimizer steps of all epochs before `epoch`, in a run without a budget."""
-        return sum(-(-self.crops // self.batch_size(e, self.divisor(e))) for e in range(epoch))
+        return sum(self.steps_of(before, self.divisor(before)) for before in range(epoch))
 
     def describe(self, phase: Phase) -> str:
         """Length of a phase in words, up to the number of crops."""

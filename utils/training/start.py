@@ -38,9 +38,14 @@ class Start:
 
 
 def read_start(model_path: Path | None, resume: Path | None) -> Start:
-    """Read each checkpoint once. Raises UserError if one is missing or damaged."""
-    weights = read_model(model_path) if model_path else None
-    return Start(model_path, weights, read_model(resume) if resume else None)
+    """Read the checkpoint that the run starts from. Raises UserError if it is missing or damaged.
+
+    resume: last.pth of a run, which needs no other weights; the file is absent if that run was stopped in its
+    first epoch.
+    """
+    if resume and resume.is_file():
+        return Start(model_path, last=read_model(resume))
+    return Start(model_path, read_model(model_path) if model_path else None)
 
 
 def load_start(
@@ -72,17 +77,22 @@ def load_start(
 def find_last(resume: Path | None, save_dir: Path) -> Path | None:
     """The last.pth that `resume` means: the file itself, its folder, or `latest`: the newest in `save_dir`.
 
-    Raises UserError for `latest` if there is none.
+    A run that was stopped in its first epoch has none yet; its config.json tells that it is one. Raises
+    UserError if there is no such run.
     """
     if resume is None or resume.is_file():
         return resume
-    if resume != Path("latest") or resume.is_dir():
-        return resume / "last.pth" if resume.is_dir() else resume
-    saved = sorted(save_dir.glob("*/last.pth"), key=lambda path: path.stat().st_mtime)
-    if not saved:
+    if resume == Path("latest") and not resume.is_dir():
+        files = [path for name in ("last.pth", "config.json") for path in save_dir.glob(f"*/{name}")]
+        newest = max(files, key=lambda path: path.stat().st_mtime, default=save_dir)
+        subject, found, last = "--resume latest", f"no run in {save_dir}", newest.with_name("last.pth")
+    else:
+        subject, found, last = resume, "no such run", resume / "last.pth" if resume.is_dir() else resume
+    begun = last.name == "last.pth" and last.with_name("config.json").is_file()
+    if not (begun or last.is_file()):
         remedy = "start a run, or pass its folder: --resume logs/RUN"
-        raise UserError("resume-missing", "--resume latest", f"no run in {save_dir}", "one to resume", remedy)
-    return saved[-1]
+        raise UserError("resume-missing", subject, found, "one to resume", remedy)
+    return last
 
 
 def settings_of_run(config: Any) -> Any:

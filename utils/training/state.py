@@ -28,7 +28,7 @@ class Scaler:
 
 
 @dataclass
-class Training:
+class Progress:
     """Plain values of the state; those with a default are of later releases."""
 
     epoch: Count
@@ -42,29 +42,44 @@ class Training:
     best_matrix: list[list[Count]] | None = None
 
 
-def check_training(training: dict[str, Any], averaged_weights: dict[str, Tensor], net: nn.Module) -> None:
+def check_training(
+    training: dict[str, Any], averaged_weights: dict[str, Tensor], net: nn.Module, num_classes: int
+) -> None:
     """Raises ValueError for a state that no run of this network can have left, its optimizer aside."""
-    plain = {name: training[name] for name in Training.__annotations__ if name in training}
-    found = msgspec.convert(plain, Training)
-    classes = len(found.best_matrix or ())
-    if any(len(row) != classes for row in found.best_matrix or ()):
-        raise ValueError("a matrix of the best scores that is not square")
-    if not math.isfinite(found.spent):
-        raise ValueError("a time that is not finite")
+    check_progress(training, num_classes)
+    if absent := [name for name in ("model", "optimizer", "scaler") if name not in training]:
+        raise ValueError(f"a state of the training without {', '.join(absent)}")
     own = net.state_dict()
-    check_weights(training.get("model"), "the network in training")
+    check_weights(training["model"], "the network in training")
     for weights in (training["model"], averaged_weights):
         if misfits := list_misfits(own, weights):
             raise ValueError(f"weights in training that do not fit the network: {misfits}")
-    if scaler := training.get("scaler"):
+    if scaler := training["scaler"]:
         values = vars(msgspec.convert(scaler, Scaler)).values()
         if not all(math.isfinite(value) for value in values) or scaler["scale"] <= 0:
             raise ValueError("a gradient scaler whose numbers are not finite")
     losses = training.get("losses")
     if losses is not None:
         check_tensor(losses, "losses")
-        if losses.ndim != 1 or not losses.isfinite().all():
+        # A scaler skips steps that overflow; their losses stay in the list.
+        if losses.ndim != 1 or not (scaler or losses.isfinite().all()):
             raise ValueError("losses of the epoch under way that are no finite numbers")
+
+
+def check_progress(training: dict[str, Any], num_classes: int) -> None:
+    """Raises ValueError for plain values of other types, or that contradict each other."""
+    plain = {name: training[name] for name in Progress.__annotations__ if name in training}
+    found = msgspec.convert(plain, Progress)
+    matrix = found.best_matrix
+    if matrix is not None and {len(matrix), *map(len, matrix)} != {num_classes}:
+        raise ValueError(f"a matrix of the best scores that is not one of {num_classes} classes")
+    if any(index >= num_classes for index in found.sought):
+        raise ValueError("classes to seek that there are not")
+    epochs = [row[0] for row in found.history]
+    if epochs != sorted({*epochs}) or any(epoch > found.epoch for epoch in epochs):
+        raise ValueError("a history whose epochs are not in order, up to the last one")
+    if not math.isfinite(found.spent):
+        raise ValueError("a time that is not finite")
 
 
 def fit_optimizer(given: Any, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
@@ -126,6 +141,10 @@ def moments(optimizer: torch.optim.Optimizer, parameter: nn.Parameter) -> set[st
 
 
 def fit_moments(values: Any, parameter: nn.Parameter, expected: set[str], number: int) -> dict[str, Tensor]:
+    """What an optimizer keeps of a parameter, in its layout; nothing before its first step.
+
+    expected: the names of it; number: of the parameter, for messages. Raises ValueError for anything else.
+    """
     if not isinstance(values, dict) or not set(values) <= expected:
         raise ValueError(f"an optimizer's state of parameter {number} with other entries than {expected}")
     kept = {name: value for name, value in values.items() if value is not None}

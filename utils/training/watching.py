@@ -28,6 +28,7 @@ def watch(trainer: Trainer, loader: Any) -> Iterator:
     for number, batch in enumerate(loader, start=batches.first + 1):
         # A signal reaches processes at different times, but all have to end after the same step.
         if any_process(trainer.stop):
+            check_losses(trainer, loader)  # before they are saved
             if trainer.losses:
                 trainer.gather_losses()
             raise Stopped
@@ -48,12 +49,10 @@ def check_losses(trainer: Trainer, loader: Any) -> None:
     """Raises UserError, with the names of the pictures of the step, for a loss that is not finite."""
     first = max(len(trainer.losses) - CHECK_EVERY - TOLERATED, 0)
     losses = torch.stack(trainer.losses[first:] or [torch.zeros(())])
-    recent = losses.isfinite().tolist()
-    allowed = TOLERATED if trainer.scaler.is_enabled() else 0
-    run = 0
-    for place, finite in enumerate(recent, start=first):
-        run = 0 if finite else run + 1
-        if run > allowed:
+    allowed, in_a_row = TOLERATED if trainer.scaler.is_enabled() else 0, 0
+    for place, finite in enumerate(losses.isfinite().tolist(), start=first):
+        in_a_row = 0 if finite else in_a_row + 1
+        if in_a_row > allowed:
             names = ", ".join(pictures_of_batch(loader, place))
             found = f"a loss of {trainer.losses[place].item()} on {names}"
             raise UserError("loss-not-finite", f"step {place + 1} of the epoch", found, "a finite loss", HELP)
@@ -66,9 +65,11 @@ def pictures_of_batch(loader: Any, number: int) -> list[str]:
 
 
 def refuse_infinite_weights(trainer: Trainer) -> None:
-    """Raises UserError before weights that are not finite are saved."""
-    states = trainer.net.state_dict(), trainer.average.module.state_dict()
-    wrong = [name for state in states for name, value in state.items() if not value.isfinite().all()]
+    """Raises UserError before weights, averages or moments that are not finite are saved."""
+    states = [trainer.net.state_dict(), trainer.average.module.state_dict()]
+    states += trainer.optimizer.state_dict()["state"].values()  # what no run could be resumed from
+    numbers = [(name, value) for state in states for name, value in state.items() if value is not None]
+    wrong = [name for name, value in numbers if not value.isfinite().all()]
     if wrong:
         found = f"weights that are not finite, such as {wrong[0]}"
         remedy = "a lower rate often helps (--lr), or --precision fp32"
