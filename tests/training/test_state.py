@@ -125,7 +125,6 @@ def test_settings_of_the_file_are_not_taken():
         {"best_matrix": [[1, 2], [3, 4]]},
         {"sought": [3]},
         {"history": [(2, *ROW), (1, *ROW)]},
-        {"history": [(4, *ROW)]},
         {"spent": math.inf},
     ],
     ids=str,
