@@ -233,12 +233,13 @@ def predict_pictures(config: Config, unet: Unet) -> None:
     total, unread = len(sources) + len(faults), [fault for share in shares for fault in share.faults]
     faults += unread
     if faults and not any(share.done for share in shares) and len(todo) == len(sources):
-        found, remedy = f"none of its {total} pictures can be read", "mend the files\n" + "\n".join(faults)
+        found, remedy = f"{counted(total, 'file')}, none readable", "mend the files\n" + "\n".join(faults)
         raise UserError("folder-unreadable", folder, found, "pictures", remedy)
     tables.finish(lambda name: writer.files(Source(folder / name, name)).objects)
     done, skipped = sum(share.done for share in shares), len(sources) - len(todo)
-    before = f" ({skipped} were done before)" if config.skip_existing else ""
-    print(f"{done} of {total} pictures → {config.output}{before}; the least certain first: {tables.order}")
+    before = f" ({skipped} done before)" if config.skip_existing else ""
+    predicted = f"{done} of {counted(total, 'picture')}"
+    print(f"{predicted} → {config.output}{before}; the least certain first: {tables.order}")
     report_shares(config, unet, shares)
     if faults:
         warn(f"left out: {counted(len(faults), 'picture')}\n" + "\n".join(faults))
@@ -251,7 +252,7 @@ def report_shares(config: Config, unet: Unet, shares: list[Share]) -> None:
     if done:
         print_shares(unet.class_names, sum(share.counts for share in shares), config.count)
     if done and sum(share.one_class for share in shares) == done:
-        warn(ONE_CLASS.format(f"each of the {done} pictures"))
+        warn(ONE_CLASS.format(f"each of {counted(done, 'picture')}"))
 
 
 def predict_video(config: Config, unet: Unet) -> None:

@@ -15,7 +15,7 @@ from nets.geometry import measure_geometry
 from utils.core.console import UserError, progress
 from utils.core.device import Precision
 from utils.images.arrays import check_channels, to_uint8_rgb
-from utils.images.large import LARGE_PIXELS, TiffWindows, open_picture
+from utils.images.large import TiffWindows, open_picture
 from utils.images.palette import voc_palette
 from utils.images.reading import Picture, as_array
 from utils.inference.ensemble import (
@@ -27,7 +27,7 @@ from utils.inference.ensemble import (
     predict_tiles,
     shared_threshold,
 )
-from utils.inference.gaps import close_gaps
+from utils.inference.gaps import close_gaps, fits_gaps
 from utils.inference.maps import classes, classes_above, log_odds_of, member_classes, probabilities
 from utils.inference.rendering import render
 from utils.inference.tiling import Band, Grid, join, to_bands
@@ -58,11 +58,11 @@ class Unet:
         Several paths make an ensemble: the mean of their probabilities. tta: the mean over flips and turns by
         90° too. close_gaps: name of a class that separates others, such as a membrane; its gaps are closed
         (utils/inference/gaps.py). auto: one that separates others in the training masks, if there is one, in
-        pictures that are not predicted band by band. none: no class. Weights of unet-pytorch and Pytorch-UNet
-        load as they are. ONNX files run
-        in ONNX Runtime, in float32, with its own normalisation. precision: auto, fp32, bf16, fp16. overrides:
-        class_names, palette, normalisation, input_shape instead of the checkpoint's. Raises UserError for a
-        checkpoint that is missing, damaged or of an unknown format, and for several of different classes.
+        pictures that are not predicted band by band (`fits_gaps`). none: no class. Weights of unet-pytorch
+        and Pytorch-UNet load as they are. ONNX files run in ONNX Runtime, in float32, normalised by themselves.
+        precision: auto, fp32, bf16, fp16. overrides: class_names, palette, normalisation, input_shape instead
+        of the checkpoint's. Raises UserError for a checkpoint that is missing, damaged or of an unknown
+        format, and for several of different classes.
         """
         paths = list(model_path) if isinstance(model_path, (list, tuple)) else [model_path]
         self._adopt(open_ensemble(paths or [None], device, precision, tta, overrides))
@@ -86,6 +86,7 @@ class Unet:
             single = type(self).__new__(type(self))
             single._adopt([member])
             single.gap_class, single.tile_size = self.gap_class, self.tile_size
+            single.gaps_in_large = self.gaps_in_large
             singles.append(single)
         return singles
 
@@ -140,8 +141,8 @@ class Unet:
         picture read by windows no more than a band is in memory. Where gaps are closed, there is one band.
         `member_classes` among them gives the classes of each network, (M, h, W).
         """
-        small = picture.shape[0] * picture.shape[1] <= LARGE_PIXELS
-        gaps = self.gap_class is not None and classes in outputs and (small or self.gaps_in_large)
+        may_close = self.gaps_in_large or fits_gaps(picture.shape)
+        gaps = self.gap_class is not None and classes in outputs and may_close
         functions = [self._classes if output is classes else output for output in outputs]
         functions += [partial(log_odds_of, self.gap_class)] * gaps
         each = member_classes in outputs

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tyro.conf import OmitArgPrefixes
 
-from utils.core.console import UserError, quoted, run_script
+from utils.core.console import UserError, counted, quoted, run_script
 from utils.core.files import write_lines
 from utils.core.locks import locked
 from utils.core.settings import check_settings
@@ -110,7 +110,7 @@ def settle_class_names(repair: MaskRepair, names: list[str] | None, examination:
     path = repair.folder.class_names_path
     if names and not path.is_file():
         write_lines(path, names)
-        print(f"classes  {len(names)} names written to {path}")
+        print(f"classes  {counted(len(names), 'name')} written to {path}")
     if names is None:
         names = resolve_class_names(repair.folder, examination.counts)
         print(f"no {path}: the classes are called {', '.join(names)} (one name per line names them)")

@@ -122,11 +122,11 @@ class Batch:
         def done(report: Any) -> None:
             self._end()
             values = {"done": report.done, "total": report.total, "folder": output}
-            text = tr("{done} of {total} pictures were predicted into {folder}.", **values)
+            text = tr("Pictures predicted: {done} of {total}, into {folder}.", **values)
             if report.kept:
-                text += " " + tr("{kept} were there before.", kept=report.kept)
+                text += " " + tr("There before: {kept}.", kept=report.kept)
             if report.faults:
-                text += " " + tr("{count} were left out, see the details.", count=len(report.faults))
+                text += " " + tr("Left out: {count}, see the details.", count=len(report.faults))
             self.banner.show_note(text, "\n\n".join([text, *report.faults]))
 
         def work(job: Job, engine: Any) -> Any:

@@ -297,6 +297,7 @@ class MainWindow(QMainWindow):
         model, document = self.controller.model, self.controller.document
         if model.card:
             self.legend.show_rows(model.legend(document and document.segmentation))
+            self.choices_box.enable(model.may_close_gaps(document), model.may_clean(document))
 
     def _show_title(self) -> None:
         document = self.controller.document

@@ -16,12 +16,12 @@ from utils.core.console import UserError
 from utils.images.large import display_range, open_picture
 from utils.images.palette import IGNORE_INDEX, blend
 from utils.images.reading import Picture, as_array
-from utils.inference.gaps import close_gaps
+from utils.inference.gaps import close_gaps, fits_gaps
 from utils.inference.objects import Objects, measure_objects
 from utils.inference.postprocess import postprocess
 
 UNSEEN = (70, 70, 70)  # color of what is not predicted yet, where classes are shown alone
-# Larger masks are neither cleaned nor measured: that would take more memory than most machines have.
+# Larger masks are neither cleaned nor measured, which nobody has to ask for here as with a flag.
 MOST_PIXELS = 1 << 27
 
 
@@ -126,11 +126,11 @@ class Model:
         """The prediction as the check boxes want it; the network does not run again."""
         prediction = document.predictions[choices.tta]
         mask = prediction.mask
-        if mask.size <= MOST_PIXELS:
-            if choices.gaps and prediction.ridge is not None:
-                mask = close_gaps(mask, prediction.ridge, self.card.separator)
-            if is_cancelled():
-                raise Cancelled
+        if choices.gaps and self.may_close_gaps(document):
+            mask = close_gaps(mask, prediction.ridge, self.card.separator)
+        if is_cancelled():
+            raise Cancelled
+        if self.may_clean(document):
             mask = postprocess(mask, self.card.object_classes, choices.cleaning)
         bands = np.array_split(mask, -(-len(mask) // 2048))
         counts = sum(np.bincount(rows.ravel(), minlength=256) for rows in bands)
@@ -138,6 +138,14 @@ class Model:
             raise Cancelled
         document.segmentation = Segmentation(mask, prediction.sure, counts)
         return document.segmentation
+
+    def may_close_gaps(self, document: Document | None) -> bool:
+        """Whether the check box of gaps acts: the model has a separator, and the picture is not too large."""
+        return self.card.separator is not None and (document is None or fits_gaps(document.size))
+
+    def may_clean(self, document: Document | None) -> bool:
+        """Whether the other boxes act."""
+        return document is None or document.size[0] * document.size[1] <= MOST_PIXELS
 
     def segment_frame(self, image: np.ndarray, name: str, choices: Choices) -> Document:
         """A frame of a video, predicted and refined if there is a model. Raises UserError."""
@@ -149,7 +157,7 @@ class Model:
 
     def measure(self, document: Document, segmentation: Segmentation) -> Objects | None:
         """Find and measure the objects of all classes but the background; None for a mask too large."""
-        if segmentation.mask.size > MOST_PIXELS:
+        if not self.may_clean(document):
             return None
         image = document.picture[:]
         segmentation.objects = measure_objects(

@@ -131,6 +131,13 @@ class ChoicesBox(QGroupBox):
         self.setEnabled(True)
         self.gaps.setVisible(card.separator is not None)
 
+    def enable(self, gaps: bool, cleaning: bool) -> None:
+        """Gray out what does not act on the picture that is shown, because that is too large."""
+        widgets = self.split, self.fill, self.largest, self.hull, self.least, self.opening, self.closing
+        for widget, acts in [(self.gaps, gaps), *((widget, cleaning) for widget in widgets)]:
+            widget.setEnabled(acts)
+            widget.setToolTip("" if acts else tr("The picture is too large for this"))
+
 
 class Legend(QTableWidget):
     """A row per class; its check box shows or hides it in the picture."""

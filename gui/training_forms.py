@@ -114,7 +114,7 @@ class DataForm(QGroupBox):
         if self.model.is_checking():
             return tr("Checking with {script} …", script=self.model.script.name)
         if report:
-            text = "{pictures} pictures with masks: {train} to train, {val} to validate, {test} to test"
+            text = "Pictures with masks: {pictures} ({train} to train, {val} to validate, {test} to test)"
             text = tr(text, pictures=report.pictures, **report.splits)
             count = self.model.count_warnings()
             return text + ("\n" + tr("Warnings: {count}, listed under Check", count=count)) * bool(count)

@@ -103,7 +103,7 @@ def without_drawing(monkeypatch):
 @pytest.fixture
 def small_is_large(monkeypatch):
     """Pictures above 1,000 pixels go band by band, above 2,000 into TIFFs."""
-    for module in ("images.large", "inference.ensemble", "inference.results"):
+    for module in ("images.large", "inference.ensemble", "inference.gaps", "inference.results"):
         monkeypatch.setattr(f"utils.{module}.LARGE_PIXELS", 1000)
     monkeypatch.setattr("utils.inference.results.PNG_PIXELS", 2000)
 

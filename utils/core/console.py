@@ -143,8 +143,9 @@ def quoted(text: object, windows: bool = os.name == "nt") -> str:
 
 
 def counted(number: int, thing: str) -> str:
-    """`1 pair`, `2 pairs`."""
-    return f"{number} {thing}{'s' * (number != 1)}"
+    """`1 pair`, `2 pairs`, `2 classes`."""
+    ending = "es" if thing.endswith("s") else "s"
+    return f"{number} {thing}{ending * (number != 1)}"
 
 
 def progress(items: Iterable, description: str, unit: str, total: int | None = None) -> tqdm:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from utils.core.console import UserError
+from utils.core.console import UserError, counted
 from utils.doctor.coding import (
     MAP_ENTRIES,
     NO_CLASSES,
@@ -180,7 +180,9 @@ def _check_single_values(
         if len(values) == 1:
             faults.append(warning(codes.get(values.pop(), "mask-one-class"), path))
         elif values == {0, IGNORE_INDEX} and not black_white and not (strokes and record.is_strokes):
-            faults.append(warning("mask-0-255", path, f"{record.values[255]} pixels of 255", remedy))
+            faults.append(
+                warning("mask-0-255", path, f"{counted(record.values[255], 'pixel')} of 255", remedy)
+            )
     coded = [report.evidence for report in examination.reports if report.evidence]
     coded += [error.evidence for error in examination.faults if error.code == "mask-16-bit"]
     coded = [mask for mask in coded if str(mask.path) not in photographs]

@@ -112,7 +112,7 @@ def transfer(
     report_gone(folder, items, record)
     written = len(missing) + len(missing_texts)
     counts = f"{len(items) + len(texts) - written - len(differing)} there already"
-    return f"{written} files written, {f'{len(differing)} updated, ' * bool(differing)}{counts}"
+    return f"{counted(written, 'file')} written, {f'{len(differing)} updated, ' * bool(differing)}{counts}"
 
 
 def report_gone(folder: VocFolder, items: Sequence[Item], record: ImportRecord) -> None:

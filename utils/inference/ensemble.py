@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from utils.core.console import UserError
+from utils.core.console import UserError, counted
 from utils.core.device import choose_device, choose_precision
 from utils.images.arrays import to_channels
 from utils.images.large import LARGE_PIXELS, TiffWindows
@@ -127,9 +127,9 @@ def open_ensemble(
             setattr(model.checkpoint, name, value)
         count, names = model.checkpoint.network.num_classes, model.checkpoint.class_names
         if len(names) != count:
-            found = f"{len(names)} class names: {', '.join(names)}"
+            found = f"{counted(len(names), 'class name')}: {', '.join(names)}"
             remedy = "pass a name for every class, the background first"
-            raise UserError("class-count", path, found, f"names of {count} classes", remedy)
+            raise UserError("class-count", path, found, f"names of {counted(count, 'class')}", remedy)
         members.append(Member(model, path, tta))
         wanted = members[0].checkpoint.class_names
         if names != wanted:

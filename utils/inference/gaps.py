@@ -1,14 +1,26 @@
 """Gaps in a class that separates others, such as membranes: closed along the ridges of its probability."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from skimage.measure import label
 from skimage.morphology import local_minima, reconstruction
 from skimage.segmentation import watershed
 
+from utils.images.large import LARGE_PIXELS
+
 LOG_ODDS = 9.2  # the largest that is kept: probabilities from 0.0001 to 0.9999
 SMOOTHING = 2.0  # standard deviation in pixels
 DEPTH = round(3.5 / LOG_ODDS * 255 / 2)  # how much lower than the pass to its neighbour a basin must reach
+
+
+def fits_gaps(size: Sequence[int]) -> bool:
+    """Whether gaps are closed unasked in a picture of (height, width): none that is predicted band by band.
+
+    Closing them needs all of it at once, with some 90 bytes per pixel.
+    """
+    return size[0] * size[1] <= LARGE_PIXELS
 
 
 def close_gaps(mask: np.ndarray, log_odds: np.ndarray, index: int) -> np.ndarray:

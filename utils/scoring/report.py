@@ -9,6 +9,7 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from utils.core.console import counted
 from utils.core.files import replacing
 from utils.core.tables import read_table
 from utils.images.palette import voc_palette
@@ -220,9 +221,8 @@ def latex_table(results: SplitResults) -> str:
         texts = [text.replace(" … ", "--").replace("–", "--") for text in texts]
         lines += [r"\midrule"] * (name == "mean") + [" & ".join([latex(name), *texts]) + r" \\"]
     columns = "l" + "r" * len(scores)
-    note = (
-        f"% In percent, {len(results.names)} pictures; in brackets 95 % intervals (bootstrap over pictures)."
-    )
+    number = counted(len(results.names), "picture")
+    note = f"% In percent, {number}; in brackets 95 % intervals (bootstrap over pictures)."
     head = [note, r"% \usepackage{booktabs}", rf"\begin{{tabular}}{{{columns}}}", r"\toprule"]
     return "\n".join([*head, *lines, r"\bottomrule", r"\end{tabular}", ""])
 

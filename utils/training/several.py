@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from utils.core.console import UserError, quoted
+from utils.core.console import UserError, counted, quoted
 from utils.core.processes import this_process
 from utils.core.tables import write_table
 from utils.images.plots import lettering, save_for_print
@@ -87,7 +87,7 @@ def draw_learning_curve(config: Any, train_once: TrainOnce) -> None:
     if len(names) < FEWEST:
         expected, remedy = f"{FEWEST} or more", "label more pictures first"
         raise UserError(
-            "learning-curve-few", f"{folder.root}, train", f"{len(names)} pictures", expected, remedy
+            "learning-curve-few", f"{folder.root}, train", counted(len(names), "picture"), expected, remedy
         )
     output, rows = config.save_dir / f"{config.run_name}_curve", []
     for number, part in enumerate(draw_parts(names, config.seed)):

@@ -124,10 +124,10 @@ def too_large(
     limits, flags = [], []
     if most:
         needed = -(-batch_size // (most * parts // accumulate))
-        limits.append(f"{most * parts} crops of this size")
+        limits.append(f"{counted(most * parts, 'crop')} of this size")
         flags += [f"--batch-size {most * parts} or auto", f"--accumulate {needed} (same update, more time)"]
     if crop:
-        limits.append(f"{batch_size} crops of {crop[0]}×{crop[1]}")
+        limits.append(f"{counted(batch_size, 'crop')} of {crop[0]}×{crop[1]}")
         flags.append(f"--input-shape {crop[0]} {crop[1]}")
     found = f"a step of {counted(batch_size, 'crop')} of {size[0]}×{size[1]} does not fit into memory"
     expected = f"at most {', or '.join(limits)}" if limits else "more memory, or a smaller network"
