@@ -252,7 +252,7 @@ def report_shares(config: Config, unet: Unet, shares: list[Share]) -> None:
     if done:
         print_shares(unet.class_names, sum(share.counts for share in shares), config.count)
     if done and sum(share.one_class for share in shares) == done:
-        warn(ONE_CLASS.format(f"each of {counted(done, 'picture')}"))
+        warn(ONE_CLASS.format(f"each of the {done} pictures" if done > 1 else "the picture"))
 
 
 def predict_video(config: Config, unet: Unet) -> None:

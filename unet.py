@@ -59,7 +59,7 @@ class Unet:
         90° too. close_gaps: name of a class that separates others, such as a membrane; its gaps are closed
         (utils/inference/gaps.py). auto: one that separates others in the training masks, if there is one, in
         pictures that are not predicted band by band (`fits_gaps`). none: no class. Weights of unet-pytorch
-        and Pytorch-UNet load as they are. ONNX files run in ONNX Runtime, in float32, normalised by themselves.
+        and Pytorch-UNet load as they are. ONNX files run in ONNX Runtime, float32, with their normalisation.
         precision: auto, fp32, bf16, fp16. overrides: class_names, palette, normalisation, input_shape instead
         of the checkpoint's. Raises UserError for a checkpoint that is missing, damaged or of an unknown
         format, and for several of different classes.

@@ -94,7 +94,7 @@ def test_averaging_is_predicted_once_and_kept(model, shown, weights, picture):
     assert np.array_equal(model.refine(shown, Choices()).mask, shown.predictions[False].mask)
 
 
-def test_gaps_of_a_separator_are_closed_as_by_the_predictor(tmp_path, picture, monkeypatch):
+def test_gaps_of_a_separator_are_closed_where_the_predictor_closes_them(tmp_path, picture, monkeypatch):
     monkeypatch.setattr("utils.inference.gaps.DEPTH", 2)
     path = save_untrained(tmp_path / "gaps.pth", settings={"separator": 2})
     model = Model(LocalEngine())
@@ -106,6 +106,11 @@ def test_gaps_of_a_separator_are_closed_as_by_the_predictor(tmp_path, picture, m
     open_ = model.refine(document, Choices(gaps=False)).mask
     assert np.array_equal(open_, Unet(path, "cpu", close_gaps="none").predict(picture))
     assert not np.array_equal(closed, open_)
+    assert model.may_close_gaps(document)
+    monkeypatch.setattr("utils.inference.gaps.LARGE_PIXELS", document.picture[..., 0].size - 1)
+    assert not model.may_close_gaps(document)
+    assert np.array_equal(model.refine(document, Choices()).mask, open_)
+    assert np.array_equal(Unet(path, "cpu").predict(picture), open_)
 
 
 def test_tiles_arrive_one_by_one_and_can_be_cancelled(model, picture, monkeypatch):

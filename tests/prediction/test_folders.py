@@ -79,7 +79,7 @@ def test_types_that_are_not_read_are_told(predict, tmp_path, capsys):
     (folder / "c.psd").write_bytes(b"")
     predict(mode="dir_predict", input=folder)
     output, warning = capsys.readouterr()
-    assert "1 of 1 pictures" in output
+    assert "1 of 1 picture" in output
     assert "1 NumPy array file, such as b.npy" in warning and "such as c.psd" in warning
     (folder / "a.png").unlink()
     with refused("folder-without-pictures", folder) as caught:
@@ -178,7 +178,7 @@ def test_deleted_pictures_of_windows_are_passed_over(predict, tmp_path, capsys):
     folder = folder_of(tmp_path, a=RGB)
     write_image(folder / "$RECYCLE.BIN" / "b.png", GRAY)
     predict(mode="dir_predict", input=folder)
-    assert "1 of 1 pictures" in capsys.readouterr().out
+    assert "1 of 1 picture" in capsys.readouterr().out
 
 
 def test_a_picture_whose_result_would_replace_the_copy_of_another(predict, tmp_path, capsys):
