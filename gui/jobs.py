@@ -89,8 +89,9 @@ class Jobs(QObject):
             pool.shutdown(wait=False, cancel_futures=True)
 
     def is_busy(self, *kinds: str) -> bool:
-        """Whether a job of these kinds waits or runs."""
-        return any(kind in self.current and not self.current[kind].ended for kind in kinds)
+        """Whether a job of these kinds waits or runs whose result is still wanted."""
+        jobs = [self.current[kind] for kind in kinds if kind in self.current]
+        return any(not (job.ended or job.given_up) for job in jobs)
 
     def _work(self, job: Job, function: Callable, done: Callable, failed: Callable | None) -> None:
         try:

@@ -42,6 +42,19 @@ def test_a_folder_is_predicted_in_the_background_and_cancelled(shown, pictures, 
     assert str(output) in shown.banner.label.text()
 
 
+def test_a_picture_to_which_one_comes_back_while_it_is_predicted_is_predicted(window, pictures):
+    """Its first prediction was given up when another was asked for, but had not ended yet."""
+    engine = window.controller.model.engine
+    engine.gate.clear()
+    window.opening.open_paths([pictures])
+    wait(lambda: "predict" in engine.calls)
+    window.strip.step(1)
+    window.strip.step(-1)
+    engine.gate.set()
+    wait(lambda: measured(window), 20)
+    assert window.controller.document.path.name == "p0.png"
+
+
 def test_a_video_plays_stops_steps_and_is_saved(window, tmp_path):
     clip = make_video(tmp_path / "clips" / "a.avi", 6, rate=50)
     window.opening.open_paths([clip])
