@@ -36,11 +36,12 @@ from utils.training.losses import Loss, make_criterion, resolve_class_weights
 from utils.training.messages import print_plan, print_result
 from utils.training.resuming import resume_run
 from utils.training.run_folder import Run, RunPictures, free_folder, saving_when_stopped, start_run
-from utils.training.samples import Sampling, draw_batch, make_loaders
+from utils.training.samples import Sampling, draw_batch
 from utils.training.schedule import Phase, Schedule, TimeBudget
 from utils.training.several import Outcome, Split, train_as_asked
 from utils.training.start import Start, find_last, load_start, read_start, settings_of_run
 from utils.training.trial import COPIES, Trial
+from utils.training.unlabelled import load_crops
 from utils.voc.demo import make_demo
 from utils.voc.folder import VocFolder
 
@@ -68,6 +69,7 @@ class Config:
 
     # Data
     voc_root: Path = DEMO  # VOC folder; for your own data: Path("VOCdevkit/VOC2007")
+    unlabelled: Path | None = None  # folder of pictures without annotation, from which it learns, too
     fold: int | None = None  # train on foldK_train.txt, validate on foldK_val.txt (voc2unet.py --folds)
     input_shape: Annotated[tuple[int, int] | None, Ge(1)] = None  # height, width of crops; None: by pictures
     fit: Literal["crop", "letterbox"] = "crop"  # native resolution, or whole pictures scaled to input_shape
@@ -156,7 +158,7 @@ def train(config: Config, names: Split | None, device: torch.device) -> Outcome 
     config = fit_to_memory(config, trial, lower_batch)
     checkpoint = describe_run(config, data, normalisation)
     checkpoint.trained_on = start.trained_on(data)
-    loaders = make_loaders(data, checkpoint, resolve_sampling(config, net.margin), precision.device)
+    loaders = load_crops(data, checkpoint, resolve_sampling(config, net.margin), precision.device)
     schedule = make_schedule(config, data, net, len(loaders[0].dataset), started, speed)
     trainer = make_trainer(config, net, schedule, checkpoint, precision)
     unet = Unet.from_network(trainer.average.module, checkpoint, precision)
@@ -295,9 +297,9 @@ def describe_run(config: Config, data: Data, normalisation: Normalisation) -> Ch
 
 def resolve_sampling(config: Config, margin: int) -> Sampling:
     """How crops are drawn. margin: pixels of context that unpadded convolutions need around the crop."""
-    w0, augmentation = config.border_weight, parse_augmentation(config.augmentation)
+    crops, w0 = (parse_augmentation(config.augmentation), config.batch_size), config.border_weight
     border = BorderWeights(w0, config.border_sigma, make_temporary_folder()) if w0 else None
-    return Sampling(augmentation, config.batch_size, config.seed, margin, border, config.num_workers)
+    return Sampling(*crops, config.seed, margin, border, config.num_workers, config.unlabelled)
 
 
 def make_schedule(
@@ -326,7 +328,7 @@ def make_trainer(
     if config.save_memory and precision.device.type == "cpu":
         return_freed_memory()
     normalise = Normalisation(**checkpoint.normalisation)
-    more = {"accumulate": config.accumulate, "seed": config.seed}
+    more = {"accumulate": config.accumulate, "seed": config.seed, "taught": config.unlabelled is not None}
     return Trainer(net, optimizer, schedule, normalise, precision, config.save_memory, **more)
 
 

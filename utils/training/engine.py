@@ -32,11 +32,14 @@ from utils.training.parts import (
 )
 from utils.training.schedule import Schedule
 from utils.training.state import fit_optimizer, regroup
+from utils.training.teaching import Teaching, teach
+from utils.training.unlabelled import Views
 
 # Logits (N, K, h, w), masks (N, H, W) uint8 and perhaps border weights (N, H, W) → the loss, a scalar.
 Criterion = Callable[..., Tensor]
 Network = Callable[[Tensor], Tensor]  # pictures (N, C, H, W) → logits
-Batches = Iterable[Sequence[Tensor]]  # pictures, masks and perhaps border weights, see `Trainer.step`
+# Pictures, masks, perhaps border weights and crops without annotation, see `Trainer.step`.
+Batches = Iterable[Sequence[Tensor | Views]]
 
 
 @dataclass(eq=False)
@@ -55,6 +58,7 @@ class Trainer:
     save_memory: bool = False  # freed memory goes back to the system
     accumulate: int = 1  # parts of a batch, one after another
     seed: int = 0
+    taught: bool = False  # pictures without annotation teach, too
     losses: list[Tensor] = field(default_factory=list)  # of the steps of the epoch under way
     began: int | None = None  # the first step of that epoch
     divisor: int | None = None  # of the size of its crops, see `Schedule`
@@ -66,21 +70,26 @@ class Trainer:
     def __post_init__(self) -> None:
         self.scaler = self.precision.scaler()
         self.average = AveragedModel(self.net)
+        self.teaching = Teaching() if self.taught else None
         if process_count() > 1 and self.precision.device.type == "cuda":
             nn.SyncBatchNorm.convert_sync_batchnorm(self.net)
         self.forward: Callable[[Tensor], Any] = share_gradients(self.net)
 
-    def step(self, step: int, batch: Sequence[Tensor], criterion: Criterion) -> Tensor:
+    def step(self, step: int, batch: Sequence[Tensor | Views], criterion: Criterion) -> Tensor:
         """One optimizer step on pictures (N, C, H, W), masks (N, H, W) uint8, maybe border weights (N, H, W).
 
-        step: 0, 1, …, from which the learning rate follows. Returns the loss, a scalar on the device; with
-        several processes, each has a part of the batch, and their losses add up to that of the batch.
+        Crops without annotation may follow. step: 0, 1, …, from which the learning rate follows. Returns the
+        loss, a scalar on the device, without theirs; with several processes, each has a part of the batch,
+        and their losses add up to that of the batch.
         """
         # Dropout of a step is the same wherever the run was interrupted before; each process has its own.
         torch.manual_seed(self.seed + step + (this_process()[0] << 32))
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.lr(step) * group["factor"]
+        *batch, views = batch if isinstance(batch[-1], Views) else (*batch, None)
         loss = self._backward(batch, criterion)
+        if views and (weight := self.teaching.weight(self.schedule.progress(step))):
+            self.teaching.add(teach(self, views, weight))
         self.scaler.step(self.optimizer)
         self.scaler.update()
         # Here, so that no gradients lie beside the maps of the next forward pass.
@@ -146,6 +155,11 @@ class Trainer:
         return time.perf_counter() - start
 
     @property
+    def progress(self) -> float:
+        """Share of the run that is over after the last step of the epoch under way."""
+        return self.schedule.progress(self.began + len(self.losses) - 1)
+
+    @property
     def seconds(self) -> float:
         """Of the epoch under way so far, in all parts of the run."""
         return self.spent + time.perf_counter() - self.started
@@ -172,6 +186,7 @@ class Trainer:
             "divisor": self.divisor,
             "spent": self.seconds if self.losses else 0.0,
             "sought": list(self.sought),
+            **({"teaching": self.teaching.state()} if self.teaching else {}),
         }
 
     def load_state(self, state: dict[str, Any], averaged_weights: dict[str, Tensor]) -> None:
@@ -188,6 +203,8 @@ class Trainer:
         # After the end of an epoch its time is in the history.
         self.spent = state.get("spent", 0.0) if self.losses else 0.0
         self.sought = tuple(state.get("sought", ()))
+        if self.teaching and "teaching" in state:
+            self.teaching = Teaching(**state["teaching"])
         if state["scaler"]:  # empty in float32 and bfloat16
             self.scaler.load_state_dict(state["scaler"])
         self.average.module.load_state_dict(averaged_weights)

@@ -51,23 +51,26 @@ def train_and_validate(
             trainer.begin(schedule.steps_before(epoch), schedule.divisor(epoch))
         goes_on, trainer.started = False, time.perf_counter()
         batches.epoch, batches.divisor, batches.first = epoch, trainer.divisor, len(trainer.losses)
-        batches.sought = trainer.sought
+        batches.sought, batches.taught = trainer.sought, False  # nothing of what is compiled is taught
         batches.batch_size = schedule.batch_size(epoch, batches.divisor)
         trainer.freeze_encoder(phase.frozen)
         if compiled and (phase, batches.divisor) != compiled_for:
             sizes, compiled_for = {len(keys) for keys in batches}, (phase, batches.divisor)
             print(f"compiled in {trainer.compile(sizes, next(iter(train_loader)), loss_of):.0f} s")
+        batches.taught = trainer.teaching is not None and trainer.teaching.is_on
         in_time = schedule.in_time(watch(trainer, train_loader))
         shown = progress(in_time, f"epoch {epoch + 1}", "batch", len(batches))
         trained = train_one_epoch(trainer, shown, loss_of, trainer.began)
         unet.follow(trainer.average.module)
         val_loss, miou, scores = math.nan, math.nan, None
-        if schedule.validates(epoch):
+        if is_scored(trainer, epoch):
             val_batches = until_stopped(trainer, val_loader)
             val_loss, scores = evaluate(unet.logits, val_batches, loss_of, unet.num_classes, unet.device)
             miou = scores.miou
             if schedule.done(epoch + 1) >= HALF and not schedule.is_over(epoch):
                 trainer.sought = seek_classes(scores, batches.shows, trainer.sought, unet.class_names)
+            if trainer.teaching:
+                trainer.teaching.judge(miou, trainer.progress)
         lr, seconds = trainer.optimizer.param_groups[-1]["lr"], trainer.seconds
         row = Row(epoch + 1, lr, trained.loss, val_loss, miou, seconds, trained.crops / trained.seconds)
         run.record(row, scores, trainer)
@@ -76,7 +79,15 @@ def train_and_validate(
         reserve = time.perf_counter() - trainer.started - trained.seconds + pictures.seconds
         if scores and schedule.closes(epoch, reserve):
             break
+    if trainer.teaching:
+        print(f"pictures without annotation  {trainer.teaching.describe()}")
     return scores, epochs
+
+
+def is_scored(trainer: Trainer, epoch: int) -> bool:
+    """Whether this epoch is validated. Also the one after which pictures without annotation shall teach."""
+    waits = trainer.teaching is not None and trainer.teaching.awaits_score(trainer.progress)
+    return trainer.schedule.validates(epoch) or waits
 
 
 def seek_classes(

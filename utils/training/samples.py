@@ -1,6 +1,6 @@
 """Samples and their batches: random crops for training, whole pictures of one size for validation."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -83,9 +83,12 @@ class SegmentationDataset(Dataset):
                 return error
             except Exception as error:
                 # A bug keeps its traceback, to which this adds the picture.
-                path = self.folder.image_path(self.name_of(key))
+                path = self.path_of(key)
                 raise RuntimeError(f"{path}: {type(error).__name__}: {error}") from error
         return samples
+
+    def path_of(self, key: Key | int) -> Path:
+        return self.folder.image_path(self.name_of(key))
 
     def name_of(self, key: Key | int) -> str:
         """Of the picture that a sample is of."""
@@ -171,7 +174,7 @@ class EpochBatches:
     SOUGHT_SHARE of the crops are centred, in pictures that show them. shows: their numbers, by class.
     Of each batch this process gets its share. Where there are fewer keys than processes, some get a key of
     an ignored sample, because all of them have to take the step. first: batches that are left out, because
-    an earlier part of the run had them.
+    an earlier part of the run had them. taught: see `utils.training.unlabelled.TaughtBatches`.
     """
 
     def __init__(
@@ -181,6 +184,7 @@ class EpochBatches:
         self.rank, self.processes = this_process()
         self.first = 0
         self.shows, self.sought = shows or {}, ()
+        self.taught = False
 
     def __len__(self) -> int:
         return -(-self.length // self.batch_size)
@@ -219,6 +223,7 @@ class Sampling:
     margin: int = 0  # pixels of context around the crop, mirrored beyond the picture as in the paper
     border: BorderWeights | None = None
     workers: int | None = None  # processes that load; None: chosen by the device
+    unlabelled: Path | None = None  # folder of pictures without annotation, see `utils.training.unlabelled`
 
 
 def make_loaders(
@@ -273,14 +278,20 @@ class Loader(DataLoader):
 
 
 def make_loader(
-    dataset: SegmentationDataset, batches: Iterable[list[Key | int]], workers: int, device: torch.device
+    dataset: SegmentationDataset,
+    batches: Iterable[list[Key | int]],
+    workers: int,
+    device: torch.device,
+    collated: Callable | None = None,
 ) -> DataLoader:
-    """A DataLoader over `batches` of keys with `workers` processes (0: in this one)."""
+    """A DataLoader over `batches` of keys with `workers` processes (0: in this one), which are `collated`."""
     processes = {"num_workers": workers, "persistent_workers": workers > 0}
     if workers:
         processes["worker_init_fn"] = leave_signals
     pinned = device.type == "cuda"
-    return Loader(dataset, batch_sampler=batches, collate_fn=collate, pin_memory=pinned, **processes)
+    return Loader(
+        dataset, batch_sampler=batches, collate_fn=collated or collate, pin_memory=pinned, **processes
+    )
 
 
 def choose_workers(device: torch.device) -> int:

@@ -81,6 +81,10 @@ class Schedule:
         """Share of the run that is over when this epoch is about to begin."""
         return self.budget.progress() if self.budget else epoch / sum(phase.epochs for phase in self.phases)
 
+    def progress(self, step: int) -> float:
+        """Share of the run that is over after step 0, 1, …"""
+        return self.budget.progress() if self.budget else (step + 1) / self.total_steps()
+
     def divisor(self, epoch: int) -> int:
         """Of the crops' size in this epoch, which is about to begin: 4, 2 or 1.
 

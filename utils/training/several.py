@@ -45,7 +45,8 @@ def train_as_asked(config: Any, train_once: TrainOnce) -> None:
     if not chosen:
         train_once(config, None)
         return
-    others = [name for name in ("fold", "resume") if getattr(config, name) is not None]
+    alone = ("fold", "resume", "unlabelled") if "overfit" in chosen else ("fold", "resume")
+    others = [name for name in alone if getattr(config, name) is not None]
     if len(chosen + others) > 1:
         found = " with ".join(f"--{name.replace('_', '-')}" for name in chosen + others)
         raise UserError("settings-conflict", "settings", found, "one of them", "leave the others out")

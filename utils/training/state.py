@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from utils.models.schema import check_tensor, check_weights
 from utils.models.weights import list_misfits
 from utils.training.muon import Muon, is_kernel
+from utils.training.teaching import Teaching
 
 Count = Annotated[int, Meta(ge=0, le=10**12)]
 
@@ -38,6 +39,7 @@ class Progress:
     divisor: Literal[1, 2, 4] | None = None
     spent: Annotated[float, Meta(ge=0)] = 0.0
     sought: list[Count] = field(default_factory=list)
+    teaching: Teaching | None = None
     history: list[tuple[Count, float, float, float, float, float, float]] = field(default_factory=list)
     best_matrix: list[list[Count]] | None = None
 
