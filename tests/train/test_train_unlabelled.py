@@ -12,6 +12,7 @@ from test_train_processes import train_in_two
 
 import utils.training.engine
 from train import main
+from utils.images.reading import read_image
 from utils.images.writing import write_image
 from utils.models.checkpoint import load_checkpoint
 from utils.training.teaching import START, teach
@@ -54,6 +55,9 @@ def test_pictures_without_annotation_teach_from_a_share_of_the_run_on(pictures, 
     assert state["before"] == pytest.approx(taught[begun - 1][4], abs=1e-5)
     assert state["began"] == pytest.approx(START)
     assert state["steps"] > 0
+    # Four crops, and below them their stronger views.
+    height, width = read_image(whole / "taught_batch.png").shape[:2]
+    assert 0.5 < height / width < 0.55
     # A run without the flag leaves what it left before.
     assert "teaching" not in load_checkpoint(tmp_path / "run" / "last.pth").training
 

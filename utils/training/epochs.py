@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -16,6 +17,7 @@ from utils.training.history import Row
 from utils.training.launch import Follower
 from utils.training.run_folder import RunPictures
 from utils.training.samples import Loader
+from utils.training.teaching import label_crops
 from utils.training.watching import until_stopped, watch
 
 HALF = 0.5  # share of a run after which classes that were never found are sought
@@ -69,8 +71,8 @@ def train_and_validate(
             miou = scores.miou
             if schedule.done(epoch + 1) >= HALF and not schedule.is_over(epoch):
                 trainer.sought = seek_classes(scores, batches.shows, trainer.sought, unet.class_names)
-            if trainer.teaching:
-                trainer.teaching.judge(miou, trainer.progress)
+            if trainer.teaching and trainer.teaching.judge(miou, trainer.progress):
+                pictures.draw_taught(partial(label_crops, trainer, train_loader.dataset, trainer.divisor))
         lr, seconds = trainer.optimizer.param_groups[-1]["lr"], trainer.seconds
         row = Row(epoch + 1, lr, trained.loss, val_loss, miou, seconds, trained.crops / trained.seconds)
         run.record(row, scores, trainer)

@@ -38,6 +38,9 @@ class Follower:
     def draw_if_due(self) -> None:
         pass
 
+    def draw_taught(self, *_: object) -> None:
+        pass
+
 
 def open_in_first(open_run: Callable[[], Run], start: Start, trainer: Trainer) -> Run | Follower:
     """The run, which the first process opens. Each has the state of the trainer that it goes on from."""

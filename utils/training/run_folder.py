@@ -200,14 +200,22 @@ class RunPictures:
     def draw(self) -> None:
         """loss.png, miou.png and val_epoch.png. A warning where they cannot be written."""
         start = time.perf_counter()
+        self._try(self._draw)
+        self.drawn = time.perf_counter()
+        self.seconds = self.drawn - start
+
+    def draw_taught(self, make: Callable[[], list[tuple[np.ndarray, np.ndarray]]]) -> None:
+        """taught_batch.png: crops without annotation, see `utils.training.teaching.label_crops`."""
+        titles = ["what is taught of crops without annotation; below, their stronger views"]
+        self._try(lambda: draw_samples(self.run.folder / "taught_batch.png", make(), 4, titles))
+
+    def _try(self, draw: Callable[[], None]) -> None:
         try:
-            self._draw()
+            draw()
         except UserError as error:
             if error.code != "file-not-writable":
                 raise
-            warn(f"{error.subject}: {error.found}; it is drawn again later")
-        self.drawn = time.perf_counter()
-        self.seconds = self.drawn - start
+            warn(f"{error.subject}: {error.found}; it was not drawn")
 
     def _draw(self) -> None:
         self.run.history.draw()

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Annotated, Any, Protocol
 
+import numpy as np
 import torch
 from msgspec import Meta
 from torch import Tensor, nn
@@ -23,7 +24,7 @@ from utils.images.normalisation import to_device
 from utils.images.palette import IGNORE_INDEX
 from utils.training.losses import Loss, criterion, deep_loss
 from utils.training.parts import kept_statistics, process_count
-from utils.training.unlabelled import Views
+from utils.training.unlabelled import Crop, TaughtDataset, Views, collate_views
 
 START = 0.3  # share of the run that is over when teaching begins: before, the teacher knows too little
 RAMP = 0.1  # share of the run over which its weight then rises to 1 (Laine and Aila 2017)
@@ -77,10 +78,11 @@ class Teaching:
         due = START if self.before is None else self.risen + PATIENCE
         return not self.ended and due <= progress < 1
 
-    def judge(self, miou: float, progress: float) -> None:
-        """Begin, go on or end, by the mIoU of the validation pictures. Says so."""
+    def judge(self, miou: float, progress: float) -> bool:
+        """Begin, go on or end, by the mIoU of the validation pictures. Says so. Returns whether it begins."""
         miou = 0.0 if math.isnan(miou) else miou
-        if self.before is None and self.awaits_score(progress):
+        begins = self.before is None and self.awaits_score(progress)
+        if begins:
             self.before, self.began, self.risen = miou, progress, progress + RAMP
             print(f"pictures without annotation  on: they teach from now on, at mIoU {miou:.2%}")
         elif self.is_on and miou > self.before:
@@ -89,6 +91,7 @@ class Teaching:
             self.ended = True
             found = f"mIoU {miou:.2%}, for {PATIENCE:.0%} of the run not above the {self.before:.2%}"
             print(f"pictures without annotation  off: {found} from before they taught")
+        return begins
 
     def add(self, sure: Tensor) -> None:
         """Count a step that was taught."""
@@ -150,6 +153,18 @@ def label(student: Student, weak: Tensor, known: Tensor) -> tuple[Tensor, Tensor
     found = torch.where(is_sure, found, IGNORE_INDEX).to(torch.uint8)
     inner.copy_(torch.where(inner == IGNORE_INDEX, found, inner))
     return target, is_sure.float().mean()
+
+
+def label_crops(
+    student: Student, dataset: TaughtDataset, divisor: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Four crops (h, w, C) with what the teacher says of them, then their stronger views with the same."""
+    crops = [Crop(number, divisor) for number in range(4)]
+    weak, strong, known = collate_views([dataset.unlabelled[crop] for crop in crops])
+    on_device = (to_device(part, student.precision.device) for part in (weak, known))
+    labels = label(student, *on_device)[0].cpu().numpy()
+    images = torch.cat([weak, strong]).permute(0, 2, 3, 1).numpy()
+    return list(zip(images, [*labels, *labels], strict=True))
 
 
 def exchange_parts(images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

@@ -152,9 +152,14 @@ def collate_taught(samples: Any) -> Any:
     if not isinstance(samples, tuple):
         return collate(samples)
     annotated, views = samples
+    return *collate(annotated), collate_views(views)
+
+
+def collate_views(views: Sequence[Views]) -> Views:
+    """Those of a batch."""
     weak, known = collate([(view.weak, view.known) for view in views])
     (strong,) = collate([(view.strong,) for view in views])
-    return *collate(annotated), Views(weak, strong, known)
+    return Views(weak, strong, known)
 
 
 def load_crops(
