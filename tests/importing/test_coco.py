@@ -217,6 +217,19 @@ def test_faults_are_named(tmp_path, spoil, code):
     assert error.code == code
 
 
+def test_pictures_of_a_type_that_is_not_read_are_told(tmp_path, capsys):
+    save_as(tmp_path / "in" / "images" / "a.jpg", PICTURE)
+    (tmp_path / "in" / "images" / "b.psd").write_bytes(b"8BPS")
+    listed = [annotation(1, 1, 7, POLYGON), annotation(2, 2, 7, POLYGON)]
+    write_coco(tmp_path / "in" / "a.json", {1: "a.jpg", 2: "b.psd"}, listed)
+    main(
+        Config(input=tmp_path / "in" / "a.json", images=tmp_path / "in" / "images", voc_root=tmp_path / "voc")
+    )
+    error = capsys.readouterr().err
+    assert "1 file not found, such as b.psd" in error
+    assert "1 drawing or document file, such as b.psd (export them as PNG)" in error
+
+
 @pytest.mark.parametrize("orientation", [5, 6, 7, 8])
 def test_annotations_of_a_picture_before_its_exif_turn(tmp_path, orientation):
     """Programs that ignore EXIF state the size of the stored pixels. The mask is turned as the picture is."""

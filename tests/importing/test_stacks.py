@@ -320,3 +320,17 @@ def test_slices_of_several_channels_are_no_stack_of_pictures(tmp_path):
     with pytest.raises(UserError) as error:
         main(Config(format="stack", images=tmp_path / "a.tif", voc_root=tmp_path / "voc"))
     assert (error.value.code, snapshot(tmp_path)) == ("stack-channels", before)
+
+
+def test_stacks_in_folders_of_pictures_and_masks(tmp_path):
+    for name, step in (("a", 1), ("b", -1)):
+        for place, pages in (("images", STACK), ("masks", LABELS)):
+            (tmp_path / "in" / place).mkdir(parents=True, exist_ok=True)
+            write_stack(tmp_path / "in" / place / f"{name}.tif", pages[::step])
+    main(Config(input=tmp_path / "in", voc_root=tmp_path / "voc"))
+    np.testing.assert_array_equal(unpacked(tmp_path), [*STACK, *STACK[::-1]])
+    np.testing.assert_array_equal(unpacked(tmp_path, "SegmentationClass"), [*LABELS, *LABELS[::-1]])
+    (tmp_path / "in" / "more").mkdir()
+    write_stack(tmp_path / "in" / "more" / "a.tif", STACK)
+    (error,) = refused(tmp_path, main, Config(input=tmp_path / "in", voc_root=tmp_path / "voc"))
+    assert error.code == "stack-names"

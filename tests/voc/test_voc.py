@@ -192,6 +192,18 @@ def test_a_name_without_picture_is_a_user_error(folder):
     assert "voc2unet.py" in error.value.remedy
 
 
+def test_trainval_is_what_train_and_val_list(folder):
+    """Official splits come without it, and to draw them anew would lose them."""
+    folder.write_split("train", ["b", "c"])
+    with pytest.raises(UserError) as error:
+        folder.read_split("trainval")
+    assert error.value.code == "file-missing" and error.value.subject.endswith("val.txt")
+    folder.write_split("val", ["a"])
+    assert folder.read_split("trainval") == ["b", "c", "a"]
+    folder.write_split("trainval", ["a", "b"])
+    assert folder.read_split("trainval") == ["a", "b"]
+
+
 def test_a_missing_picture_folder_is_a_user_error(folder):
     with pytest.raises(UserError, match="JPEGImages"):
         folder.image_path("a")

@@ -65,7 +65,10 @@ def check_values(
             subject, remedy = f"--map {repair.settings.map}", MAP_REMEDY
             found = f"it would give {found}"
         faults.append(UserError("mask-no-class", subject, found, expected, remedy))
-    return faults + _check_single_values(examination, repair, photographs)
+    # What stops says what to do with a mask. A remark on its values would say something else.
+    told = {fault.subject for fault in coding}
+    remarks = _check_single_values(examination, repair, photographs)
+    return faults + [remark for remark in remarks if remark.subject not in told]
 
 
 def _list_coded(examination: Examination, code: str) -> list[CodedMaskError]:

@@ -94,9 +94,7 @@ def to_dataset(
         labels = partial(paint_regions, regions, request.instances, first.source)
         split = first.split or request.tree.split_of(first.source) or request.tree.split_of_picture(picture)
         entries.append(Entry(name, first.source, picture, labels, size=first.size, split=split))
-    remarks = tally.lines()
-    if missing:
-        remarks.append(f"{counted(len(missing), 'picture')} not found, such as {missing[0]}: left out")
+    remarks = [*tally.lines(), *request.tree.describe_missing(missing)]
     empty = sum(not any(sheet.drawn for sheet in one) for one in joined.values())
     if empty:
         remark = "all background. Remove those that are not annotated yet"

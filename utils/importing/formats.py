@@ -35,10 +35,11 @@ from utils.importing.via import read_via, recognise_via
 from utils.importing.volumes import read_nifti, read_nnunet, recognise_nifti, recognise_nnunet
 from utils.importing.yolo import read_yolo, recognise_yolo
 from utils.voc.folder import VocFolder, is_image
-from utils.voc.names import core_name, list_some, match_names, names_masks
+from utils.voc.names import core_name, list_some, match
 from utils.voc.strangers import describe_strangers
 
 TOLERANT = ("labelme", "sbd", "pairs")  # report in detail what they miss, if they were chosen
+TIFF = (".tif", ".tiff")
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".rar", ".7z")
 
 
@@ -101,9 +102,15 @@ def refuse_voc(request: Request) -> list[str]:
 
 
 def find_stacks(tree: Tree) -> list[Path]:
-    """TIFFs of several slices directly in the root, or the one that is the input. Channels are no slices."""
-    paths = [path for path in tree.with_suffix(".tif", ".tiff") if path.parent == tree.root]
-    return [path for path in paths if has_slices(path)]
+    """TIFFs of several slices directly in the root, or else below it, if all pictures there are such.
+
+    Channels are no slices.
+    """
+    paths = [path for path in tree.with_suffix(*TIFF) if path.parent == tree.root]
+    if stacks := [path for path in paths if has_slices(path)]:
+        return stacks
+    pictures = [path for path in tree.files if is_image(path)]
+    return pictures if all(path.suffix.lower() in TIFF and has_slices(path) for path in pictures) else []
 
 
 def has_slices(path: Path) -> bool:
@@ -122,15 +129,13 @@ def recognise_stack(tree: Tree) -> str | None:
 def convert_stacks(request: Request) -> list[str]:
     """Each stack of pictures with the stack of labels of its name, or the only one there is."""
     paths = find_stacks(request.tree)
-    labels = [path for path in paths if names_masks(path.stem)]
-    pictures = [path for path in paths if path not in labels]
+    pictures, labels = tell_apart(paths, request.tree.root)
     if len(pictures) == len(labels) == 1:
         matched = {pictures[0]: labels[0]}
     else:
-        found = match_names([path.stem for path in pictures], [path.stem for path in labels])
-        stems = {path.stem: path for path in paths}
-        matched = {stems[picture]: stems[label] for label, picture in found.items()}
-    if len(matched) < max(len(labels), 1) and labels:
+        found = match(pictures, labels, [lambda path: core_name(path.stem)])
+        matched = {picture: label for label, picture in found.items()}
+    if len({path.stem for path in pictures}) < len(pictures) or (labels and len(matched) < len(labels)):
         found = f"{len(pictures)} stacks of pictures and {len(labels)} of labels whose names do not match"
         remedy = "import them one by one: --format stack --images STACK.tif --masks LABELS.tif"
         raise UserError("stack-names", request.tree.root, found, "x.tif and x_labels.tif", remedy)

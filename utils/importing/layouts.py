@@ -195,10 +195,7 @@ def read_labelmap_folder(request: Request) -> Dataset:
             continue
         labels = partial(read_colors, mask, table, source.objects_dir / place)
         entries.append(Entry(mask.stem, mask, picture, labels, split=splits.get(mask.stem)))
-    remarks = (
-        [f"{counted(len(missing), 'picture')} not found, such as {missing[0]}: left out"] if missing else []
-    )
-    return Dataset(table.class_names, entries, remarks)
+    return Dataset(table.class_names, entries, request.tree.describe_missing(missing))
 
 
 def read_colors(path: Path, table: ColorTable, objects: Path | None, size: Size) -> Labels:

@@ -85,10 +85,8 @@ def read_panoptic(request: Request) -> Dataset:
         labels = partial(read_segments, files[sheet], values, objects, void)
         split = tree.split_of(sheet.source) or tree.split_of_picture(picture)
         entries.append(Entry(name, sheet.source, picture, labels, size=sheet.size, split=split))
-    remarks = [f"pixels without a segment are {'ignored (255)' if void else 'background'}"]
-    if missing:
-        remarks.append(f"{counted(len(missing), 'file')} not found, such as {missing[0]}: left out")
-    return Dataset(names, entries, remarks)
+    remark = f"pixels without a segment are {'ignored (255)' if void else 'background'}"
+    return Dataset(names, entries, [remark, *tree.describe_missing(missing)])
 
 
 def read_sheets(path: Path, content: dict) -> Iterator[Sheet]:

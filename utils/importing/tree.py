@@ -9,10 +9,11 @@ from functools import cache, cached_property
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from urllib.parse import unquote
 
-from utils.core.console import UserError
+from utils.core.console import UserError, counted
 from utils.core.files import read_bytes
 from utils.importing.labelme_record import RECORD_NAME
 from utils.voc.folder import is_image
+from utils.voc.strangers import describe_strangers
 
 RECORDS = ("import_record.json", RECORD_NAME)
 HEAD = 1 << 14  # bytes of a text file that tell its format
@@ -51,10 +52,22 @@ class Tree:
         return all((self.root / part).exists() for part in parts)
 
     @cached_property
+    def _beside(self) -> list[Path]:
+        """All files of the root and of `images`."""
+        folders = [self.root] + [self.images] * (self.images is not None)
+        return [path for folder in folders for path in walk(folder)]
+
+    @cached_property
     def pictures(self) -> list[Path]:
         """Pictures of the root and of `images`, masks among them."""
-        folders = [self.root] + [self.images] * (self.images is not None)
-        return [path for folder in folders for path in walk(folder) if is_image(path)]
+        return list(filter(is_image, self._beside))
+
+    def describe_missing(self, missing: Sequence[str]) -> list[str]:
+        """Remarks on files that annotations name, but that are not there or of a type that is not read."""
+        if not missing:
+            return []
+        first = f"{counted(len(missing), 'file')} not found, such as {missing[0]}: left out"
+        return [first, *describe_strangers(self._beside, importing=True)]
 
     @cached_property
     def _by_stem(self) -> dict[str, list[Path]]:

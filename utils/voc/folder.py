@@ -91,9 +91,12 @@ class VocFolder:
     def read_split(self, split: str) -> list[str]:
         """Names listed in ImageSets/Segmentation/SPLIT.txt, each once. Raises UserError.
 
-        Lines may also be paths of pictures, with the path of the mask after it (`name_in_list`).
+        Lines may also be paths of pictures, with the path of the mask after it (`name_in_list`). trainval is
+        what train and val list, where it has no file, as in data sets that bring their own splits.
         """
         path = self.splits_dir / f"{split}.txt"
+        if split == "trainval" and not path.exists():
+            return list(dict.fromkeys(self.read_split("train") + self.read_split("val")))
         others = sorted(other.stem for other in self.splits_dir.glob("*.txt"))
         if split not in SPLITS and not path.is_file():
             folds = f", or write folds: {self.doctor('--folds 5')}" * split.startswith("fold")
@@ -101,7 +104,8 @@ class VocFolder:
             raise UserError("split-unknown", path, "no such split", expected, f"check the spelling{folds}")
         # voc2unet.py keeps split files that are there.
         flags = ["--test-percent 10"] * (split == "test") + ["--overwrite"] * bool(others)
-        remedy = f"write the split files: {self.doctor(' '.join(flags))}"
+        anew = "draw all splits anew, in place of those that are there" if others else "write the split files"
+        remedy = f"{anew}: {self.doctor(' '.join(flags))}"
         lines = self.read_list(path, remedy)
         if not lines:
             raise UserError("split-empty", path, "no names in this file", "one picture name per line", remedy)
