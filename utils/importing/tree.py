@@ -53,9 +53,11 @@ class Tree:
 
     @cached_property
     def _beside(self) -> list[Path]:
-        """All files of the root and of `images`."""
+        """All files of the root and of `images`, which may lie in it: each once."""
         folders = [self.root] + [self.images] * (self.images is not None)
-        return [path for folder in folders for path in walk(folder)]
+        return list(
+            {path.parent.resolve() / path.name: path for folder in folders for path in walk(folder)}.values()
+        )
 
     @cached_property
     def pictures(self) -> list[Path]:
