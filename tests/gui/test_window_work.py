@@ -2,11 +2,12 @@
 
 import threading
 
+import cv2
 import numpy as np
 import pytest
 from PyQt5.QtCore import QMimeData, QUrl
 from PyQt5.QtGui import QImage
-from PyQt5.QtWidgets import QApplication
+from PyQt5.QtWidgets import QApplication, QInputDialog
 from scripts import cut_off, save_untrained
 from videos import make_video
 from windows import LocalEngine, measured, open_window, settle, wait
@@ -53,6 +54,23 @@ def test_a_picture_to_which_one_comes_back_while_it_is_predicted_is_predicted(wi
     engine.gate.set()
     wait(lambda: measured(window), 20)
     assert window.controller.document.path.name == "p0.png"
+
+
+def test_a_camera_plays_as_a_video_does(window, tmp_path, monkeypatch):
+    """The driver of the camera plays a file."""
+    clip, capture = make_video(tmp_path / "a.avi", 4, rate=50), cv2.VideoCapture
+    monkeypatch.setattr(cv2, "VideoCapture", lambda number: capture(str(clip) if number == 2 else ""))
+    monkeypatch.setattr(QInputDialog, "getInt", lambda *_: (2, True))
+    window.opening.ask_camera()
+    wait(lambda: window.player.job is None and window.controller.document)
+    assert window.player.label.text().startswith("2: frame ")
+    assert window.controller.document.name.startswith("camera 2_")
+    assert window.controller.document.segmentation
+    assert window.player.save_button.isHidden()
+    monkeypatch.setattr(QInputDialog, "getInt", lambda *_: (1, True))
+    window.opening.ask_camera()
+    wait(window.banner.isVisible)
+    assert window.banner.label.text().startswith("camera 1: no camera of this number. Connect it")
 
 
 def test_a_video_plays_stops_steps_and_is_saved(window, tmp_path):
