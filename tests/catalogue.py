@@ -153,6 +153,7 @@ CLASSES = [
     Row("class name twice", c.name_classes("background", "cell", "cell"), says("class-name-twice")),
     Row("class name empty", c.name_classes("background", "", "cell"), says("class-name-empty")),
     Row("one class name", c.name_classes("background"), says("class-names-few")),
+    Row("escape in a class name", c.name_classes("back", "\x1b[2J"), says("class-name-unprintable")),
     Row(
         "other class names",
         c.name_classes("background", "nucleus", "cell"),

@@ -1,5 +1,6 @@
 """json_to_dataset.py: what arrives in the VOC folder, from every kind of labelme file and in both layouts."""
 
+import json
 import pkgutil
 import subprocess
 from pathlib import Path
@@ -36,8 +37,10 @@ def warnings_of(capsys) -> list[str]:
     return [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning:")]
 
 
-def test_line_break_in_a_label_makes_no_second_class(tmp_path):
-    write_json(tmp_path / "in" / "a.json", labelme_content(shape_entry("red\r\nblood\u2028cell\n")))
+def test_line_breaks_and_controls_in_a_label_are_spaces(tmp_path):
+    label = "red\r\nblood\u2028\x1b\ud800cell\n"
+    path = write_json(tmp_path / "in" / "a.json", labelme_content(shape_entry("cell")))
+    path.write_text(path.read_text("utf-8").replace('"cell"', json.dumps(label)), encoding="utf-8")
     assert convert(tmp_path).read_class_names() == ["_background_", "red blood cell"]
 
 

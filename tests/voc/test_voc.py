@@ -155,6 +155,24 @@ def test_too_few_class_names_are_a_user_error(folder, content):
         folder.read_class_names()
 
 
+@pytest.mark.parametrize(
+    ("names", "code"),
+    [
+        (["back", "x" * 501], "class-name-unprintable"),
+        (["back", "a\x07b"], "class-name-unprintable"),
+        (["back", *map(str, range(255))], "class-count"),
+    ],
+    ids=["long", "bell", "256"],
+)
+def test_class_names_that_no_weight_file_can_hold_are_refused_before_training(folder, names, code):
+    write_lines(folder.class_names_path, names)
+    with pytest.raises(UserError) as caught:
+        folder.read_class_names()
+    assert caught.value.code == code
+    write_lines(folder.class_names_path, [name.replace("\x07", "")[:500] for name in names[:255]])
+    assert folder.read_class_names()
+
+
 def test_classes_without_a_file_are_numbered(folder):
     assert resolve_class_names(folder, histogram([0, 3, 255])) == ["class_0", "class_1", "class_2", "class_3"]
     assert resolve_class_names(folder, histogram([0, 0])) == ["class_0", "class_1"]

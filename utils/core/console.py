@@ -112,6 +112,14 @@ def has_controls(text: str) -> bool:
     return any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in text)
 
 
+def on_one_line(text: str) -> str:
+    """The text with a space for each run of line breaks and other characters of `has_controls`."""
+    if not has_controls(text):
+        return text
+    parts = "".join("\n" if has_controls(c) else c for c in text).split("\n")
+    return " ".join(filter(None, parts))
+
+
 def visible(text: str) -> str:
     """The text with control characters as escapes: those of a name in a file could rewrite the terminal."""
     return "".join(ascii(c)[1:-1] if c not in "\n\t" and has_controls(c) else c for c in text)

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 
 IGNORE_INDEX = 255
+LONGEST_CLASS_NAME = 500  # characters
 
 
 def voc_palette(count: int = 256) -> np.ndarray:

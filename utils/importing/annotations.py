@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.core.console import UserError, counted
+from utils.core.console import UserError, counted, on_one_line
 from utils.images.palette import IGNORE_INDEX
 from utils.images.rle import Segmentation
 from utils.importing.dataset import Dataset, Entry, Request, Size, unique_names, with_background
@@ -104,7 +104,7 @@ def to_dataset(
 
 def clean(request: Request, label: str) -> str:
     """A class name on one line. Raises UserError for an empty one."""
-    if name := " ".join(label.split()):
+    if name := " ".join(on_one_line(label).split()):
         return name
     found, expected = "a class without a name", "a name for each class"
     raise UserError("class-name-empty", request.tree.root, found, expected, "name it, and export again")

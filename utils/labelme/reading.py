@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from PIL.ExifTags import Base
 
-from utils.core.console import UserError
+from utils.core.console import UserError, on_one_line
 from utils.images.file_types import IMAGE_SUFFIXES
 from utils.images.reading import decode_image, image_to_array, read_image
 from utils.labelme.annotation import Annotation, Shape
@@ -151,7 +151,7 @@ def _find_picture(path: Path, image_path: object, remarks: dict[str, str]) -> Pa
 def _parse_shape(subject: str, raw: object) -> Shape:
     label = raw.get("label") if isinstance(raw, dict) else None
     # A line break inside would become two classes in class_names.txt.
-    label = " ".join(label.splitlines()).strip() if isinstance(label, str) else ""
+    label = on_one_line(label).strip() if isinstance(label, str) else ""
     if not label:
         raise UserError("label-missing", subject, "no label", "one for every shape", "label it in labelme")
     subject = f"{subject} ({label})"

@@ -13,11 +13,12 @@ from torch import Tensor, nn
 
 from nets.config import NetworkConfig
 from utils.core.console import has_controls
+from utils.images.palette import IGNORE_INDEX, LONGEST_CLASS_NAME
 
 MAX_DEPTH, MAX_VALUES = 16, 5_000_000  # of nested containers; of the values in all of them
 NUMBERS = {torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.uint8}
 
-Name = Annotated[str, Meta(min_length=1, max_length=500)]
+Name = Annotated[str, Meta(min_length=1, max_length=LONGEST_CLASS_NAME)]
 Shade = Annotated[int, Meta(ge=0, le=255)]
 Side = Annotated[int, Meta(ge=1, le=65536)]
 Pair = Annotated[list[int | float], Meta(min_length=2, max_length=2)]
@@ -74,7 +75,7 @@ class Description:
     """The fields of a checkpoint but for its weights and the state of its training."""
 
     network: Network
-    class_names: Annotated[list[Name], Meta(min_length=1, max_length=255)]
+    class_names: Annotated[list[Name], Meta(min_length=1, max_length=IGNORE_INDEX)]
     palette: list[Annotated[list[Shade], Meta(min_length=3, max_length=3)]]
     normalisation: Scaling
     input_shape: tuple[Side, Side]

@@ -19,7 +19,8 @@ def load_weights_only(path: str | Path) -> Any:
     path = Path(path)
     if not path.is_file():
         train_first = "check the path, or train first: python train.py"
-        raise UserError("checkpoint-missing", path, "no such file", EXPECTED, train_first)
+        found = "a folder" if path.is_dir() else "no such file"
+        raise UserError("checkpoint-missing", path, found, EXPECTED, train_first)
     start = read_start(path)
     try:
         if start.startswith(b"PK"):

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.core.console import UserError, counted, quoted, warn
+from utils.core.console import UserError, counted, has_controls, quoted, warn
 from utils.core.files import read_lines, write_lines
 from utils.images.file_types import IMAGE_SUFFIXES
 from utils.images.masks import read_objects
+from utils.images.palette import IGNORE_INDEX, LONGEST_CLASS_NAME
 from utils.voc.names import list_some, name_in_list
 
 SPLITS = ("train", "val", "trainval", "test")
@@ -142,7 +143,23 @@ class VocFolder:
             found, expected = counted(len(names), "class name"), "the background, then at least one class"
             remedy = "complete the file, or remove it to have the classes called class_0, class_1, …"
             raise UserError("class-names-few", path, found, expected, remedy)
+        check_storable(path, names)
         return names
+
+
+def check_storable(path: Path, names: Sequence[str]) -> None:
+    """Raises UserError for class names that no weight file can hold, before anything is trained on them."""
+    if len(names) > IGNORE_INDEX:
+        found, expected = (
+            f"{len(names)} class names",
+            f"at most {IGNORE_INDEX}: a mask has 8 bits, 255 is ignored",
+        )
+        raise UserError("class-count", path, found, expected, "remove those that no mask has, or join some")
+    for number, name in enumerate(names, 1):
+        if has_controls(name) or len(name) > LONGEST_CLASS_NAME:
+            found = f"{name[:40]!a} in line {number}" + ", …" * (len(name) > 40)
+            expected = f"printable characters, {LONGEST_CLASS_NAME} at most"
+            raise UserError("class-name-unprintable", path, found, expected, "correct the line")
 
 
 def list_images(folder: Path, wanted: Callable[[Path], object] | None = None) -> list[Path]:
