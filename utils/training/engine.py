@@ -203,7 +203,7 @@ class Trainer:
         # After the end of an epoch its time is in the history.
         self.spent = state.get("spent", 0.0) if self.losses else 0.0
         self.sought = tuple(state.get("sought", ()))
-        if self.teaching and "teaching" in state:
+        if self.teaching and state.get("teaching"):
             self.teaching = Teaching(**state["teaching"])
         if state["scaler"]:  # empty in float32 and bfloat16
             self.scaler.load_state_dict(state["scaler"])
