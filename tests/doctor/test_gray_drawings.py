@@ -165,6 +165,24 @@ def test_smooth_edges_are_no_classes(folder, level, scale, named):
     check(VocFolder(folder.root))
 
 
+def test_thin_lines_that_a_filter_blurred_have_advice_that_works(folder):
+    """Too little is black and white alone to propose it as the first thing."""
+    folder.class_names_path.unlink()
+    y, x = np.indices((128, 160)) / 2
+    for number, name in enumerate("abc"):
+        across, down = y - 20 - 8 * np.sin(x / 9 + number), x - 40 - 6 * np.sin(y / 7 + number)
+        lines = np.minimum(np.abs(across), np.abs(down)) < 1.2
+        image = Image.fromarray(lines.astype(np.uint8) * 255).resize((80, 64), Image.Resampling.BILINEAR)
+        write_image(folder.image_path(name), noise(name, 64, 80))
+        write_mask(folder.mask_path(name), np.array(image))
+    drawn = read_mask(folder.mask_path("c"))
+    error = find_fault(folder)
+    assert error.code == "mask-gray-levels"
+    assert error.remedy.endswith("if white is one class and all gray its edge: --map 0:0,255:1 --nearest 127")
+    check(folder, map="0:0,255:1", nearest=127)
+    np.testing.assert_array_equal(read_mask(folder.mask_path("c")), drawn >= 128)
+
+
 def test_one_thin_value_may_be_a_class(folder):
     folder.class_names_path.unlink()
     drawn = draw_smooth(255)

@@ -9,7 +9,16 @@ from pathlib import Path
 
 from utils.core.console import UserError
 from utils.doctor.drawings import judge_drawing, map_areas
-from utils.doctor.evidence import EDGE_PIXELS, SOLID, Evidence, Levels, look_numbered, pool
+from utils.doctor.evidence import (
+    EDGE_PIXELS,
+    SOLID,
+    Evidence,
+    Levels,
+    is_black,
+    is_white,
+    look_numbered,
+    pool,
+)
 from utils.doctor.mask_map import named_values, parse_map
 from utils.doctor.originals import read_mask_map
 from utils.doctor.repair import EXPECTED, INDICES, CodedMaskError, MaskRepair
@@ -117,6 +126,8 @@ def _close_gaps(levels: Levels, repair: MaskRepair) -> UserError:
             mapping, nearest = map_areas(levels, levels.areas)
             areas = list_some(levels.areas, 6)
             remedy += f"; if the classes are {areas} and no other: --map {mapping} --nearest {nearest}"
+        if len(levels.areas) < 3 and is_black(levels.values[0]) and is_white(levels.values[-1]):
+            remedy += "; if white is one class and all gray its edge: --map 0:0,255:1 --nearest 127"
         return UserError("mask-gray-levels", masks_dir, found, INDICES, remedy)
     if len(values) > MAP_ENTRIES:
         remedy = f"--instances of voc2unet.py if the values number objects, else {write}"
