@@ -36,7 +36,7 @@ def load_weights_only(path: str | Path) -> Any:
         raise damaged(path, f"a damaged or truncated file ({first_line(error)})") from error
     if not start:
         raise UserError("checkpoint-empty", path, "an empty file (zero bytes)", EXPECTED, COPY_AGAIN)
-    found = f"a file that is no checkpoint (it begins with {start!r})"
+    found = f"a file that is no checkpoint (it begins with {repr(start)[1:]})"
     raise UserError("not-a-checkpoint", path, found, EXPECTED, COPY_AGAIN)
 
 
