@@ -297,9 +297,10 @@ def describe_run(config: Config, data: Data, normalisation: Normalisation) -> Ch
 
 def resolve_sampling(config: Config, margin: int) -> Sampling:
     """How crops are drawn. margin: pixels of context that unpadded convolutions need around the crop."""
-    crops, w0 = (parse_augmentation(config.augmentation), config.batch_size), config.border_weight
+    w0, augmentation = config.border_weight, parse_augmentation(config.augmentation)
     border = BorderWeights(w0, config.border_sigma, make_temporary_folder()) if w0 else None
-    return Sampling(*crops, config.seed, margin, border, config.num_workers, config.unlabelled)
+    others = {"workers": config.num_workers, "unlabelled": config.unlabelled}
+    return Sampling(augmentation, config.batch_size, config.seed, margin, border, **others)
 
 
 def make_schedule(

@@ -21,7 +21,7 @@ from utils.inference.objects import Objects, measure_objects
 from utils.inference.postprocess import postprocess
 
 UNSEEN = (70, 70, 70)  # color of what is not predicted yet, where classes are shown alone
-# Larger masks are neither cleaned nor measured, which nobody has to ask for here as with a flag.
+# Larger masks are neither cleaned nor measured: it takes more memory than many machines have.
 MOST_PIXELS = 1 << 27
 
 

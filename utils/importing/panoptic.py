@@ -35,11 +35,13 @@ class Sheet:
 
 
 def find_panoptic(tree: Tree) -> list[Path]:
+    """The JSON files of this format."""
     paths = tree.files_with(".json", *(f'"{key}"' for key in KEYS))
     return [path for path in paths if is_panoptic(tree.read_json(path))]
 
 
 def is_panoptic(content: object) -> bool:
+    """Whether the content of a JSON file lists segments, as no other format of COCO does."""
     if not isinstance(content, dict) or not all(isinstance(content.get(key), list) for key in KEYS):
         return False
     first = next(iter(content["annotations"]), None)
@@ -90,6 +92,7 @@ def read_panoptic(request: Request) -> Dataset:
 
 
 def read_sheets(path: Path, content: dict) -> Iterator[Sheet]:
+    """The pictures of a file. Raises one of ENTRY_ERRORS for an entry that lacks something."""
     images = {one["id"]: one for one in content["images"]}
     categories = {one["id"]: str(one["name"]).strip() for one in content["categories"]}
     for one in content["annotations"]:
