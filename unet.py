@@ -57,9 +57,10 @@ class Unet:
 
         Several paths make an ensemble: the mean of their probabilities. tta: the mean over flips and turns by
         90° too. close_gaps: name of a class that separates others, such as a membrane; its gaps are closed
-        (utils/inference/gaps.py). auto: one that separates others in the training masks, if there is one, in
-        pictures that are not predicted band by band (`fits_gaps`). none: no class. Weights of unet-pytorch
-        and Pytorch-UNet load as they are. ONNX files run in ONNX Runtime, float32, with their normalisation.
+        and its dead ends cleared (utils/inference/gaps.py). auto: one that separates others in the training
+        masks, if there is one, in pictures that are not predicted band by band (`fits_gaps`). none: no class.
+        Weights of unet-pytorch and Pytorch-UNet load as they are. ONNX files run in ONNX Runtime, float32,
+        with their normalisation.
         precision: auto, fp32, bf16, fp16. overrides: class_names, palette, normalisation, input_shape instead
         of the checkpoint's. Raises UserError for a checkpoint that is missing, damaged or of an unknown
         format, and for several of different classes.

@@ -51,6 +51,29 @@ def test_a_door_stays_open(gap):
     assert np.array_equal(close_gaps(mask, log_odds(logits), 1), mask)
 
 
+@pytest.mark.parametrize(("probability", "stays"), [(0.6, False), (0.95, True)])
+def test_what_separates_nothing_stays_if_it_is_sure(probability, stays):
+    logits = two_cells(0.8)
+    sides = torch.tensor([1 - probability, probability]).log().double()
+    logits[:, 10:14, 50:54] = sides.view(2, 1, 1)
+    mask = logits.argmax(0).numpy().astype(np.uint8)
+    closed = close_gaps(mask, log_odds(logits), 1)
+    expected = np.zeros_like(mask)
+    expected[:, 28:33] = 1
+    expected[10:14, 50:54] = stays
+    assert np.array_equal(closed, expected)
+
+
+def test_a_dead_end_becomes_the_nearest_other_class():
+    logits = torch.cat([two_cells(0.8), torch.full((1, 40, 60), -9.0).double()])
+    logits[:, :, 40:] = logits[[2, 1, 0], :, 40:]  # class 2 on the right
+    logits[:, 10:14, 50:54] = torch.tensor([0.001, 0.6, 0.399]).log().double().view(3, 1, 1)
+    mask = logits.argmax(0).numpy().astype(np.uint8)
+    closed = close_gaps(mask, log_odds(logits), 1)
+    assert (mask[10:14, 50:54] == 1).all()
+    assert (closed[:, 40:] == 2).all()
+
+
 def test_noise_below_the_depth_makes_no_walls():
     noise = np.random.default_rng(0).integers(0, DEPTH, (50, 50)).astype(np.uint8)
     mask = np.zeros((50, 50), np.uint8)
