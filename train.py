@@ -246,7 +246,7 @@ def resolve_settings(config: Config, data: Data, start: Start, stride: int, spee
     coarse = config.coarse
     if coarse is None:
         timed = config.max_minutes is not None  # else an epoch on small crops is one less on whole ones
-        coarse = recipe.choose_coarse(data.structures, data.typical_width) if timed else 0.0
+        coarse = recipe.choose_coarse(data.structures, data.typical_width, data.has_strokes) if timed else 0.0
     crops = data.crops_per_epoch(crop, config.fit)
     epochs = config.epochs or config.freeze_epochs + recipe.choose_epochs(crops, batch_size)
     optimizer = config.optimizer or recipe.choose_optimizer(config.network.backbone, bool(start.path))

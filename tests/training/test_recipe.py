@@ -127,6 +127,11 @@ def test_small_crops_are_for_classes_that_are_not_thin_and_separate_nothing(foun
     assert choose_coarse(found, width) == coarse
 
 
+@pytest.mark.parametrize(("widths", "coarse"), [((80, 11), 0), ((80, 13), 0.5), ((80, 40, 40, 8), 0.5)])
+def test_strokes_grow_beyond_thin_classes(widths, coarse):
+    assert choose_coarse(structures(*widths), 20, strokes=True) == coarse
+
+
 def test_wide_classes_get_a_deeper_network():
     assert [choose_depth(width) for width in (5, 20, 40)] == [4, 4, 5]
 

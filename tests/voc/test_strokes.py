@@ -1,5 +1,7 @@
 """Masks of strokes: what is still known of the classes, and what a data set says of itself."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from utils.images.writing import write_image, write_mask
 from utils.training.data import load_data
 from utils.voc.folder import VocFolder
 from utils.voc.strokes import complete
+from utils.voc.structure import Structure
 
 
 def draw_discs(size: int = 96) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -56,3 +59,6 @@ def test_a_data_set_of_strokes_knows_its_shares_and_widths_and_leaves_out_what_h
     assert data.labelled == ((strokes != 255).mean(), 1.0)
     # Twice the area of a disc by its perimeter, which squares enlarge; its stroke has a width of 1.
     assert data.typical_width == data.structures[1].width == pytest.approx(15 * np.pi / 4, rel=0.1)
+    # Of many classes one that is thin does not decide.
+    widths = {index: Structure(width, 1, 1) for index, width in enumerate([90, 5, 40, 50, 30])}
+    assert replace(data, structures=widths).typical_width == 30

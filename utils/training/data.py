@@ -41,10 +41,15 @@ class Data:
     labelled: tuple[float, float] = (1.0, 1.0)  # shares of the pixels that are not 255: training, validation
 
     @property
+    def has_strokes(self) -> bool:
+        """Whether most of the training pixels are 255."""
+        return is_partly_annotated(self.labelled[0], 1)
+
+    @property
     def typical_width(self) -> float:
-        """Of the classes, in pixels. Of strokes the least, because thin parts without one are not seen."""
-        if is_partly_annotated(self.labelled[0], 1):
-            return self.least_width
+        """Of the classes, in pixels. Of strokes the lower quartile: thin parts without one are not seen."""
+        if self.has_strokes:
+            return float(np.quantile([one.width for one in self.structures.values()], 0.25, method="lower"))
         return typical_width(self.structures, self.class_pixels)
 
     @property

@@ -141,9 +141,12 @@ def choose_optimizer(backbone: str, fine_tunes: bool) -> str:
     return "muon" if backbone == "plain" and not fine_tunes else "adamw"
 
 
-def choose_coarse(structures: Mapping[int, Structure], width: float) -> float:
-    """Share of a run against the clock in which crops are small, see `plan_sizes`. width: the typical one."""
-    thin = np.mean([one.width < THIN for one in structures.values()])
+def choose_coarse(structures: Mapping[int, Structure], width: float, strokes: bool = False) -> float:
+    """Share of a run against the clock in which crops are small, see `plan_sizes`. width: the typical one.
+
+    strokes: whether the structures are those of strokes, which grow to twice the width of a thin class.
+    """
+    thin = np.mean([one.width < (2 * THIN if strokes else THIN) for one in structures.values()])
     if thin > 0.25 or any(one.separates for one in structures.values()):
         return 0.0
     return 0.85 if width >= WIDE else 0.5
