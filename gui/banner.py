@@ -6,7 +6,7 @@ from PyQt5.QtCore import Qt
 from PyQt5.QtGui import QColor, QPalette
 from PyQt5.QtWidgets import QApplication, QFrame, QHBoxLayout, QPlainTextEdit, QVBoxLayout, QWidget
 
-from gui.translation import tr
+from gui.translation import error_sentence, tr
 from gui.widgets import button, plain_label
 from utils.core.console import UserError, visible
 
@@ -43,7 +43,7 @@ class Banner(QFrame):
     def show_error(self, error: BaseException) -> None:
         """A sentence for people; of a bug, the details are its traceback."""
         if isinstance(error, UserError):
-            sentence = tr("{subject}: {found}. {remedy}.", **sentences(error))
+            sentence = error_sentence(error)
             details = f"{error.code}\n{error}"
         else:
             first = (str(error).strip() or type(error).__name__).splitlines()[-1]
@@ -62,10 +62,3 @@ class Banner(QFrame):
         # No style sheet: it would keep the colors that the window had then.
         self.mark.setPalette(QPalette(QColor(color)))
         self.show()
-
-
-def sentences(error: UserError) -> dict[str, str]:
-    """The parts of a message that make a sentence: the first lines, without a full stop."""
-    parts = {"subject": error.subject, "found": error.found, "remedy": error.remedy}
-    lines = {name: (text.strip() or "?").splitlines()[0].rstrip(".") for name, text in parts.items()}
-    return lines | {"remedy": lines["remedy"][:1].upper() + lines["remedy"][1:]}

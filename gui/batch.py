@@ -188,6 +188,7 @@ class Batch:
             else:
                 done(result)
 
+        self.banner.hide()
         self.row.begin(name)
         self.job = controller.jobs.run("batch", run, ended, kind="batch", failed=failed)
 

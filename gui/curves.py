@@ -26,13 +26,13 @@ class Style:
 
 
 # What the words of a Style stand for, in this order.
-CURVES = "loss", "training", "validation", "epoch"
+CURVES = "loss", "training", "validation", "epoch", "best: {score} (epoch {epoch})"
 
 
 def draw_loss(rows: "Sequence[Row]", style: Style) -> QImage:
     from utils.images.plots import curves_figure
 
-    label, training, validation, epoch = drawable(style.words)
+    label, training, validation, epoch, _ = drawable(style.words)
     losses = {training: [row.train_loss for row in rows], validation: [row.val_loss for row in rows]}
     return _draw(curves_figure([row.epoch for row in rows], losses, label), epoch, style)
 
@@ -40,9 +40,9 @@ def draw_loss(rows: "Sequence[Row]", style: Style) -> QImage:
 def draw_miou(rows: "Sequence[Row]", style: Style) -> QImage:
     from utils.images.plots import curves_figure
 
-    *_, validation, epoch = drawable(style.words)
+    _, _, validation, epoch, best = drawable(style.words)
     scores = {validation: [row.miou for row in rows]}
-    return _draw(curves_figure([row.epoch for row in rows], scores, "mIoU", top=1.0), epoch, style)
+    return _draw(curves_figure([row.epoch for row in rows], scores, "mIoU", 1.0, best), epoch, style)
 
 
 def drawable(words: Sequence[str]) -> Sequence[str]:
@@ -71,7 +71,7 @@ def _draw(figure: "Figure", epoch: str, style: Style) -> QImage:
         axes.spines[["top", "right"]].set_visible(False)
         axes.spines[["left", "bottom"]].set_color(style.ink)
     canvas = FigureCanvasAgg(figure)
-    with lettering("the picture of the curves"):
+    with lettering("the picture of the curves", figure):
         canvas.draw()
     pixels = canvas.buffer_rgba()
     image = QImage(pixels, pixels.shape[1], pixels.shape[0], QImage.Format_RGBA8888).copy()

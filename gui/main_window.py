@@ -28,6 +28,7 @@ from gui.engine import Engine
 from gui.jobs import Jobs
 from gui.layout import picture_side, results_side
 from gui.look import is_dark_system, set_look
+from gui.memory import restore, store
 from gui.object_table import ObjectTable
 from gui.opening import Opening
 from gui.panels import ChoicesBox, Legend, ModelBox
@@ -76,7 +77,7 @@ class MainWindow(QMainWindow):
         self._make_menus()
         self._connect()
         self.setAcceptDrops(True)
-        self._remember()
+        restore(self)
         on_language(self, self._retranslate)
 
     # Widgets.
@@ -209,29 +210,11 @@ class MainWindow(QMainWindow):
             self.tabs.setTabText(place, tr(text))
         self._show_phase(*self.doing)
 
-    # What is remembered.
-
-    def _remember(self) -> None:
-        settings = self.settings
-        self.opacity.setValue(int(settings.value("opacity", 50)))
-        self.set_look(settings.value("look", "system"))
-        self.set_language(settings.value("language", "system"))
-        self.viewer.set_mode(settings.value("mode", "overlay"))
-        if geometry := settings.value("geometry"):
-            self.restoreGeometry(geometry)
-        else:
-            self.resize(1280, 800)
-        if halves := settings.value("halves"):
-            self.halves.restoreState(halves)
-
     def closeEvent(self, event) -> None:
         if not self.batch.may_end():
             event.ignore()
             return
-        settings = self.settings
-        settings.setValue("opacity", self.opacity.value())
-        settings.setValue("geometry", self.saveGeometry())
-        settings.setValue("halves", self.halves.saveState())
+        store(self)
         self.player.close()
         self.training.end()
         self.controller.end()

@@ -31,25 +31,36 @@ class Words(QPlainTextEdit):
         self.setReadOnly(True)
         self.setLineWrapMode(QPlainTextEdit.NoWrap)
         self.setFont(QFontDatabase.systemFont(QFontDatabase.FixedFont))
-        self.text = ""
+        self.text, self.follows = "", True
+        bar = self.verticalScrollBar()
+        bar.valueChanged.connect(self._look_where)
+        bar.rangeChanged.connect(self._follow)
+
+    def _look_where(self, place: int) -> None:
+        self.follows = place == self.verticalScrollBar().maximum()
+
+    def _follow(self) -> None:
+        """When text comes, and when the place for it shrinks."""
+        if self.follows:
+            self.verticalScrollBar().setValue(self.verticalScrollBar().maximum())
 
     def show_text(self, text: str) -> None:
         """Text that grows is only added to."""
         if text == self.text:
             return
-        bar = self.verticalScrollBar()
-        at_end = bar.value() == bar.maximum()
+        follows = self.follows
         if self.text and text.startswith(self.text):
             cursor = QTextCursor(self.document())
             cursor.movePosition(QTextCursor.End)
             cursor.insertText(text[len(self.text) :])
         else:
             self.setPlainText(text)
-        self.text = text
-        if at_end:
-            bar.setValue(bar.maximum())
+        self.text, self.follows = text, follows
+        self._follow()
 
     def add(self, text: str) -> None:
+        """A command, which begins with a $, is shown in any case."""
+        self.follows |= text.startswith("$ ")
         self.show_text(self.text + text)
 
 
@@ -127,7 +138,7 @@ class RunHeader(QWidget):
         layout.addWidget(self.status)
         layout.addWidget(self.progress)
         self.runs.activated.connect(lambda index: model.open_run(self.runs.itemData(index)))
-        self.stop_button.clicked.connect(model.stop)
+        self.stop_button.clicked.connect(self._stop)
         self.resume_button.clicked.connect(model.resume)
         self.open_button.clicked.connect(lambda: self.opened.emit(model.state.checkpoint))
         self.details_button.clicked.connect(lambda: model.jobs.failed.emit(model.state.failure))
@@ -163,9 +174,14 @@ class RunHeader(QWidget):
         self.open_button.setEnabled(state is not None and state.checkpoint is not None)
         self.details_button.setVisible(state is not None and state.failure is not None)
 
+    def _stop(self) -> None:
+        # Until the run is seen to end: a double click shall not end it at once.
+        self.stop_button.setEnabled(False)
+        self.model.stop()
+
     def _describe(self, state: RunState | None) -> str:
         if state is None:
-            return "" if self.model.run else tr("No run yet")
+            return tr("Reading the run …") if self.model.run else tr("No run yet")
         parts = [tr("Finishing its step and saving …" if state.is_ending else PHASES[state.phase])]
         if state.failure:
             parts.append(f"{state.failure.subject}: {state.failure.found}")
@@ -176,7 +192,7 @@ class RunHeader(QWidget):
         if state.best:
             best = {"miou": f"{state.best.miou:.2%}", "epoch": state.best.epoch}
             parts.append(tr("best mIoU {miou} in epoch {epoch}", **best))
-        if state.seconds_left is not None:
+        if state.seconds_left is not None and not state.is_ending:
             parts.append(tr("about {minutes} min left", minutes=max(round(state.seconds_left / 60), 1)))
         if state.phase == "running" and not state.ours:
             parts.append(tr("started elsewhere: end it there"))

@@ -180,6 +180,7 @@ class TrainingForm(QGroupBox):
         self.new_button.clicked.connect(lambda: self._set_weights(None))
         self.start_button.clicked.connect(self.start)
         self.model.data_changed.connect(self.refresh)
+        self.model.started.connect(self._show_start)
         self.amount.valueChanged.connect(self.refresh)
         for box in (self.unit, self.backbone):
             box.currentIndexChanged.connect(self.refresh)
@@ -218,9 +219,14 @@ class TrainingForm(QGroupBox):
             ("flags", self.flags.text()),
         ):
             self.settings.setValue(f"training/{name}", value)
+        self.start_button.setEnabled(False)  # once, not twice by a double click
         self.model.start(self.model.settings(**self.choices()), self.name.text())
-        self.name.clear()
-        self.started.emit()
+
+    def _show_start(self, runs: bool) -> None:
+        self.refresh()
+        if runs:
+            self.name.clear()
+            self.started.emit()
 
     def _ask_model(self) -> None:
         title, folder = tr("Begin from a model"), str(self.model.save_dir)

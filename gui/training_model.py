@@ -13,7 +13,7 @@ from gui.jobs import Jobs
 from gui.scripts import Offer, Script, ScriptError, find_offers, shown_command
 from gui.training_data import Report, Source, inspect, read_report
 from gui.training_run import RunState, TrainingRun, TrainingSettings, list_runs
-from gui.translation import tr
+from gui.translation import error_sentence, tr
 from utils.core.console import UserError
 
 LANE = "training"
@@ -28,6 +28,7 @@ class TrainingModel(QObject):
 
     data_changed = pyqtSignal()  # source, report, offers, or whether a check runs
     printed = pyqtSignal(str)  # by the check
+    started = pyqtSignal(bool)  # whether the training that was asked for runs now
     runs_listed = pyqtSignal(list)  # TrainingRun, the latest first
     run_changed = pyqtSignal()  # run or state
     drawn = pyqtSignal(str, QImage)  # a picture of the run or the data, by name
@@ -131,10 +132,17 @@ class TrainingModel(QObject):
         try:
             return shown_command("train.py", self.settings(**choices).arguments())
         except UserError as error:
-            return f"{error.subject}: {error.found}"
+            return error_sentence(error)
 
     def start(self, settings: TrainingSettings, name: str) -> None:
-        self._work(lambda: TrainingRun.start(settings, self.save_dir, name), self._show_run)
+        def done(run: TrainingRun) -> None:
+            self.started.emit(True)
+            self._show_run(run)
+
+        def failed(_: Exception) -> None:
+            self.started.emit(False)
+
+        self.jobs.run(LANE, lambda _: TrainingRun.start(settings, self.save_dir, name), done, failed=failed)
 
     def resume(self) -> None:
         run = self.run

@@ -149,7 +149,8 @@ class TrainingPane(QWidget):
         self.classes.setVisible(bool(rows))
         self.classes.setRowCount(len(rows))
         for place, row in enumerate(rows):
-            texts = (row.name, f"{row.share:.2%}", row.pictures, row.objects, f"{row.size:.0f}")
+            counts = (row.objects, f"{row.size:.0f}") if row.index else ("–", "–")
+            texts = (row.name, f"{row.share:.2%}", row.pictures, *counts)
             for column, text in enumerate(texts):
                 item = QTableWidgetItem(str(text))
                 item.setTextAlignment(Qt.AlignVCenter | (Qt.AlignRight if column else Qt.AlignLeft))

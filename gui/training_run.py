@@ -105,11 +105,11 @@ class TrainingRun:
 
     @classmethod
     def start(cls, settings: TrainingSettings, save_dir: Path, name: str = "") -> "TrainingRun":
-        """Raises UserError for a name that is taken, or no name of a folder."""
+        """Raises UserError for a name that is taken or no name of a folder, and as `settings.arguments`."""
         name = name.strip() or datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
         if Path(name).name != name or not name.strip("."):
             raise UserError("run-name", name, "a path", "a name of a folder", "choose another name")
-        run = cls(save_dir / name)
+        run, arguments = cls(save_dir / name), settings.arguments()
         try:
             run.folder.mkdir(parents=True)
         except FileExistsError:
@@ -118,7 +118,7 @@ class TrainingRun:
         except OSError as error:
             found, expected = f"it cannot be written ({error.strerror})", "a writable folder"
             raise UserError("file-not-writable", run.folder, found, expected, "start elsewhere") from None
-        run._begin([*settings.arguments(), "--save-dir", save_dir, "--run-name", name])
+        run._begin([*arguments, "--save-dir", save_dir, "--run-name", name])
         return run
 
     def resume(self) -> None:

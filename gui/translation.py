@@ -4,12 +4,14 @@ Texts stand in English in the code, and in Chinese in `texts.py`. The program st
 own texts, until `set_language` is called.
 """
 
+import re
 from collections.abc import Callable
 
 from PyQt5 import sip
 from PyQt5.QtCore import QCoreApplication, QLibraryInfo, QLocale, QObject, QTranslator, pyqtSignal
 
 from gui.texts import CHINESE
+from utils.core.console import UserError
 
 # Codes of languages, and what each calls itself.
 LANGUAGES = {"en": "English", "zh": "中文"}
@@ -32,6 +34,16 @@ def tr(text: str, **values: object) -> str:
     """The English `text` in the language of the window, with `values` in the places of its {names}."""
     shown = CHINESE.get(text, text) if _language.code == "zh" else text
     return shown.format(**values) if values else shown
+
+
+def error_sentence(error: UserError) -> str:
+    """Subject, finding and remedy of a user's mistake, the first line of each."""
+    parts = {"subject": error.subject, "found": error.found, "remedy": error.remedy}
+    lines = {name: (text.strip() or "?").splitlines()[0].rstrip(".") for name, text in parts.items()}
+    if re.match(r"(?!python )[a-z]+[ ,;:]", lines["remedy"]):
+        # Commands, flags and paths stay as they are.
+        lines["remedy"] = lines["remedy"][0].upper() + lines["remedy"][1:]
+    return tr("{subject}: {found}. {remedy}.", **lines)
 
 
 def language() -> str:

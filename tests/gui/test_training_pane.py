@@ -67,13 +67,17 @@ def test_masks_of_0_and_255_are_mended_by_a_click_and_wrong_flags_are_told(pane,
     assert {tuple(np.unique(read_mask(path))) for path in folder.masks_dir.glob("*.png")} == {(0, 1)}
     wait(lambda: not pane.pictures["contact_sheet.png"].item.pixmap().isNull())
     assert pane.classes.rowCount() == 2
+    assert [pane.classes.item(0, column).text() for column in (3, 4)] == ["–", "–"]
     assert training.start_button.isEnabled()
     assert not form.offer_button.isVisible()
 
     training.flags.setText("--no-such-flag 3")
     training.name.setText("wrong")
     training.start_button.click()
-    assert shown_tab(pane) == "Curves"
+    assert not training.start_button.isEnabled()
+    wait(lambda: shown_tab(pane) == "Curves")
+    assert training.start_button.isEnabled()
+    assert not training.name.text()
     wait(lambda: model.state and model.state.failure)
     assert "--no-such-flag" in pane.header.status.text()
     assert pane.header.details_button.isVisible()
@@ -129,6 +133,9 @@ def test_what_a_run_does_is_said_in_both_languages(pane, tmp_path):
     pane.model.state = state(tmp_path)
     header.refresh()
     assert header.status.text() == "Running · epoch 3 · best mIoU 3.00% in epoch 3 · about 4 min left"
+    header.stop_button.click()
+    assert not header.stop_button.isEnabled()
+    header.refresh()
     assert header.stop_button.isEnabled()
     assert not header.resume_button.isVisible()
     set_language("zh")
@@ -142,6 +149,7 @@ def test_what_a_run_does_is_said_in_both_languages(pane, tmp_path):
     header.refresh()
     assert header.status.text().startswith("Finishing its step")
     assert header.stop_button.text() == "End at once"
+    assert "min left" not in header.status.text()
     checkpoint, opened = tmp_path / "best.pth", []
     stopped = state(tmp_path, phase="stopped", seconds_left=None, can_resume=True, checkpoint=checkpoint)
     pane.model.state = stopped
@@ -213,10 +221,11 @@ def test_words_without_a_font_are_drawn_in_english(monkeypatch):
     from matplotlib import font_manager
 
     monkeypatch.setattr(font_manager, "get_font_names", lambda: ["DejaVu Sans"])
-    assert drawable(("损失", "训练", "验证", "轮次")) == CURVES
+    chinese = "损失", "训练", "验证", "轮次", "最高 {score} {epoch}"
+    assert drawable(chinese) == CURVES
     assert drawable(("Verlust", "a", "b", "c")) == ("Verlust", "a", "b", "c")
     monkeypatch.setattr(font_manager, "get_font_names", lambda: ["SimHei"])
-    assert drawable(("损失", "训练", "验证", "轮次"))[0] == "损失"
+    assert drawable(chinese)[0] == "损失"
 
 
 def count_color(image: QImage, gray: int) -> int:
@@ -239,6 +248,11 @@ def test_words_are_added_to_and_followed_unless_somebody_reads_above(application
     words.add("\n101")
     assert bar.value() == 3
     assert words.toPlainText() == f"{text}\n100\n101"
+    words.add("\n")
+    words.add("$ python voc2unet.py\n")
+    assert bar.value() == bar.maximum()
+    words.resize(300, 60)
+    assert bar.value() == bar.maximum()
 
 
 def test_pictures_fit_and_keep_their_zoom_when_they_are_drawn_again(application):

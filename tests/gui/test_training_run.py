@@ -145,6 +145,12 @@ def test_names_that_are_no_new_folder_are_refused(tmp_path, name, code):
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
 
 
+def test_flags_that_are_refused_leave_no_folder(tmp_path):
+    with refused("settings-conflict"):
+        TrainingRun.start(TrainingSettings(tmp_path, flags="--resume x"), tmp_path / "logs", "new")
+    assert not (tmp_path / "logs").exists()
+
+
 def test_settings_become_flags(tmp_path):
     settings = TrainingSettings(
         tmp_path, 3, False, "vgg", tmp_path / "a b.pth", "--lr 0.1", "--fit letterbox"

@@ -11,7 +11,8 @@ from PyQt5.QtWidgets import QDialogButtonBox, QLabel, QWidget
 
 from gui import translation
 from gui.texts import CHINESE
-from gui.translation import keep_text, language, on_language, set_language, tr
+from gui.translation import error_sentence, keep_text, language, on_language, set_language, tr
+from utils.core.console import UserError
 
 FOLDER = Path(__file__).parents[2] / "gui"
 TREES = [
@@ -96,6 +97,20 @@ def test_the_language_of_the_system_is_followed(monkeypatch, system, expected):
     monkeypatch.setattr(translation.QLocale, "system", staticmethod(lambda: QLocale(system)))
     set_language("system")
     assert language() == expected
+
+
+@pytest.mark.parametrize(
+    ("remedy", "shown"),
+    [
+        ("check the path", "Check the path"),
+        ("python voc2unet.py --voc-root x", "python voc2unet.py --voc-root x"),
+        ("docs/data.md shows it", "docs/data.md shows it"),
+        ("--lr 0.1", "--lr 0.1"),
+    ],
+)
+def test_an_error_is_a_sentence_in_which_commands_and_paths_stay(remedy, shown):
+    error = UserError("x", "a.png", "no picture.\nmore", "a picture", f"{remedy}.")
+    assert error_sentence(error) == f"a.png: no picture. {shown}."
 
 
 def test_an_unknown_language_is_refused(texts):

@@ -5,14 +5,14 @@ import threading
 import cv2
 import numpy as np
 import pytest
-from PyQt5.QtCore import QMimeData, QUrl
+from PyQt5.QtCore import QMimeData, QSize, QUrl
 from PyQt5.QtGui import QImage
 from PyQt5.QtWidgets import QApplication, QInputDialog
 from scripts import cut_off, save_untrained
 from videos import make_video
 from windows import LocalEngine, measured, open_window, settle, wait
 
-from gui import batch
+from gui import batch, memory
 from gui.tiles import to_array, to_qimage
 from unet import Unet
 from utils.images.writing import write_image
@@ -219,14 +219,20 @@ def test_dropped_files_are_opened_and_remembered(window, pictures, tmp_path, wei
     assert window.opening.recent("recent") == [pictures / "p1.png"]
     window.opacity.setValue(77)
     window.set_mode("side")
+    window.viewer.set_divider(0.3)
     window.close()
     settings = window.settings
     settings.sync()
     again = open_window(tmp_path, None)
-    assert (again.opacity.value(), again.viewer.mode) == (77, "side")
+    assert (again.opacity.value(), again.viewer.mode, again.viewer.divider) == (77, "side", 0.3)
     wait(lambda: again.controller.model and again.controller.model.card)
     assert again.controller.model.card.path == weights
     again.close()
+
+
+@pytest.mark.parametrize(("room", "size"), [((1920, 1040), (1280, 800)), ((1366, 728), (1280, 680))])
+def test_the_first_window_fits_on_the_screen(room, size):
+    assert memory.first_size(QSize(*room)) == QSize(*size)
 
 
 def test_a_new_model_predicts_what_is_shown(shown, tmp_path, unet):

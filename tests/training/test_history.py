@@ -5,8 +5,10 @@ import math
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
 from utils.core.console import UserError
+from utils.images import plots
 from utils.images.palette import voc_palette
 from utils.images.plots import (
     class_bars,
@@ -134,6 +136,9 @@ def test_a_class_without_truth_has_no_shares():
 def test_a_large_first_loss_does_not_flatten_the_others(losses, scale):
     figure = curves_figure(range(len(losses)), {"validation": losses}, "loss")
     assert figure.axes[0].get_yscale() == scale
+    figure.draw_without_rendering()
+    ticks = [label.get_text() for label in figure.axes[0].get_yticklabels(which="both")]
+    assert not any("10" in tick and "^" in tick for tick in ticks)
 
 
 @pytest.mark.parametrize("count", [1, 4, 20, 300])
@@ -158,6 +163,13 @@ def test_chinese_class_names_and_paths(tmp_path):
     figure = confusion_figure(["背景", "细胞"], np.eye(2, dtype=np.int64))
     save_figure(figure, tmp_path / "矩 阵.png")
     assert read_image(tmp_path / "条 形.png").ndim == read_image(tmp_path / "矩 阵.png").ndim == 3
+
+
+def test_texts_that_were_made_before_are_drawn_in_the_font_for_chinese(tmp_path, monkeypatch):
+    monkeypatch.setattr(plots, "CJK_FONTS", ("DejaVu Sans Mono",))
+    figure = class_bars(["背景", "细胞"], np.array([0.5, 0.25]), "IoU")
+    save_figure(figure, tmp_path / "bars.png")
+    assert all("DejaVu Sans Mono" in text.get_family() for text in figure.findobj(Text))
 
 
 def test_a_tile_keeps_the_proportions_on_white():

@@ -17,7 +17,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
+from matplotlib.text import Text
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from scipy import ndimage
 
 from utils.core.console import warn
@@ -50,7 +51,11 @@ def draw_curves(
 
 
 def curves_figure(
-    x: Sequence[float], curves: dict[str, Sequence[float]], label: str, top: float | None = None
+    x: Sequence[float],
+    curves: dict[str, Sequence[float]],
+    label: str,
+    top: float | None = None,
+    best: str = "best: {score} (epoch {epoch})",
 ) -> Figure:
     """Line plot of named curves over epochs, NaN left out; the best of a score (`top` given) is marked."""
     figure = Figure(figsize=(7, 4.5), layout="constrained")
@@ -62,14 +67,16 @@ def curves_figure(
     finite = [value for values in curves.values() for value in values if 0 < value < np.inf]
     if top is not None:
         values = next(iter(curves.values()))
-        best = int(np.argmax(np.nan_to_num(values, nan=-1)))
-        text = f"best: {values[best]:.4f} (epoch {x[best]})"
-        axes.plot(x[best], values[best], "*", color="#d62728", markersize=10, label=text)
+        place = int(np.argmax(np.nan_to_num(values, nan=-1)))
+        text = best.format(score=f"{values[place]:.4f}", epoch=x[place])
+        axes.plot(x[place], values[place], "*", color="#d62728", markersize=10, label=text)
         axes.set_ylim(0, top)
     elif finite and max(finite) > 10 * min(finite):
         # The first loss may be many times the others, and would flatten them.
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter(NullFormatter())
     # There is no epoch 2.5.
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set(xlabel="epoch", ylabel=label)
@@ -255,7 +262,7 @@ def plain(name: str) -> str:
 
 def save_figure(figure: Figure, path: Path, dpi: float = 120) -> None:
     """Write a figure; letters as in `lettering`."""
-    with lettering(path), replacing(path) as temporary:
+    with lettering(path, figure), replacing(path) as temporary:
         figure.savefig(temporary, dpi=dpi)
 
 
@@ -284,10 +291,15 @@ def save_for_print(figure: Figure, path: Path) -> str:
 
 
 @contextmanager
-def lettering(subject: object) -> Iterator[None]:
-    """Draw with a font for Chinese letters; warn that the subject lacks them if none is installed."""
+def lettering(subject: object, figure: Figure | None = None) -> Iterator[None]:
+    """Draw with a font for Chinese letters; warn that the subject lacks them if none is installed.
+
+    figure: one whose texts were made before; a text keeps the fonts that were set when it was made.
+    """
     installed = set(font_manager.get_font_names())
     families = ["DejaVu Sans", *(font for font in CJK_FONTS if font in installed)]
+    for text in figure.findobj(Text) if figure else ():
+        text.set_family(families)
     with warnings.catch_warnings(record=True) as caught, matplotlib.rc_context({"font.family": families}):
         warnings.filterwarnings("always", message="Glyph")
         yield

@@ -333,7 +333,7 @@ def _not_a_picture(subject: str | Path, data: bytes) -> UserError:
         return _unusual_tiff(subject, tiff)
     if known := foreign_content(data):
         return foreign_file(subject, *known)
-    found = f"{len(data)} bytes that are no picture (they begin with {data[:8]!r})"
+    found = f"{len(data)} bytes that are no picture (they begin with {repr(data[:8])[1:]})"
     return UserError("picture-format", subject, found, PICTURE, "export it again as PNG")
 
 
