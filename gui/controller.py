@@ -48,7 +48,8 @@ class Controller(QObject):
         self.idle.setSingleShot(True)
         self.idle.setInterval(IDLE)
         self.idle.timeout.connect(self._average_ahead)
-        jobs.run("network", self._import, lambda _: self.ready.emit(), failed=self.rest)
+        self.loading = True  # the modules or a model
+        jobs.run("network", self._import, lambda _: self.ready.emit(), failed=self._end_loading)
 
     def _import(self, _job: Job) -> None:
         # Here, because these take a second and more, and the window is shown before.
@@ -68,20 +69,25 @@ class Controller(QObject):
 
     def open_model(self, path: Path | None) -> None:
         """None: the newest."""
+        self.loading = True
         self.phased.emit("loading", -1)
         self.jobs.cancel("predict")
 
         def work(job: Job) -> Any:
             return self.model.open_model(path, self.device, job.is_cancelled)
 
-        self.jobs.run("network", work, self._model_opened, kind="model", failed=self.rest)
+        self.jobs.run("network", work, self._model_opened, kind="model", failed=self._end_loading)
 
     def rest(self, _result: Any = None) -> None:
-        """Nothing is being done any more."""
-        self.phased.emit("", 0)
+        """Nothing is being done any more, unless a model is loaded."""
+        self.phased.emit(*(("loading", -1) if self.loading else ("", 0)))
+
+    def _end_loading(self, _result: Any = None) -> None:
+        self.loading = False
+        self.rest()
 
     def _model_opened(self, _card: Any) -> None:
-        self.rest()
+        self._end_loading()
         for kind in ("refine", "measure"):
             # They are of the model before.
             self.jobs.cancel(kind)

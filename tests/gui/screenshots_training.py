@@ -90,7 +90,6 @@ def check_demo(window: MainWindow, save, folder: Path) -> None:
     pane.data_form.check_button.click()
     wait(lambda: pane.model.report)
     save("checked", "Contact sheet")
-    save("report", "Check")
 
 
 def train(window: MainWindow, save, epochs: int) -> None:

@@ -113,6 +113,29 @@ def test_what_is_being_done_is_said_from_the_start_and_in_each_language(applicat
     window.close()
 
 
+def test_a_picture_that_opens_earlier_than_the_model_does_not_hide_that_it_is_loaded(
+    application, tmp_path, weights, pictures
+):
+    engine, gate = LocalEngine(), threading.Event()
+    call = engine.call
+
+    def late(method, *arguments, **options):
+        if method == "open_model":
+            gate.wait(60)
+        return call(method, *arguments, **options)
+
+    engine.call = late
+    window = open_window(tmp_path, weights, lambda: engine)
+    window.opening.open_paths([pictures])
+    wait(lambda: window.controller.document)
+    assert window.phase.text() == "Loading the model …"
+    gate.set()
+    wait(lambda: measured(window))
+    settle(window)
+    assert window.phase.text() == "Ready"
+    window.close()
+
+
 def test_there_is_no_folder_to_predict_before_something_is_open(window):
     window.batch.ask_folder()
     assert window.banner.isVisible()
