@@ -20,8 +20,16 @@ def test_agreement_by_hand():
     agreement = Agreement(3, 2)
     agreement.update(masks[..., :1])
     agreement.update(masks[..., 1:])
-    # The first and the last agree; the second has 1/2 and 2/3 with either.
-    assert agreement.expected_iou == pytest.approx((1 + 2 * (1 / 2 + 2 / 3) / 2) / 3)
+    # The first and the last agree; the second has 1/2 of 3 pixels and 2/3 of 5 pixels with either.
+    assert agreement.expected_iou == pytest.approx((1 + 2 * (3 / 2 + 5 * 2 / 3) / 8) / 3)
+
+
+def test_a_speck_that_one_network_sees_hardly_counts():
+    masks = np.zeros((2, 10, 10), np.uint8)
+    masks[0, 0, 0] = 2
+    agreement = Agreement(2, 3)
+    agreement.update(masks)
+    assert agreement.expected_iou == pytest.approx(0.99 * 199 / 200)
 
 
 @pytest.fixture
@@ -48,8 +56,9 @@ def test_expected_iou_in_the_tables_of_both_scripts(paths, voc_folder, tmp_path)
     rows = read_table(tmp_path / "scores" / "order.csv")
     for row in rows:
         masks = [Unet(path, "cpu", "fp32").predict(folder.image_path(row["picture"])) for path in paths]
-        expected = jaccard_score(masks[0].ravel(), masks[1].ravel(), average="macro")
-        assert float(row["expected_iou"]) == pytest.approx(expected, abs=1e-5)
+        pairs = ((masks[0].ravel(), masks[1].ravel()), (masks[1].ravel(), masks[0].ravel()))
+        weighted = [jaccard_score(*pair, average="weighted") for pair in pairs]
+        assert float(row["expected_iou"]) == pytest.approx(np.mean(weighted), abs=1e-5)
     order = [float(row["expected_iou"]) for row in rows]
     assert order == sorted(order)
     output = tmp_path / "predicted"

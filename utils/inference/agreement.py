@@ -8,7 +8,7 @@ from utils.scoring.confusion import ConfusionMatrix
 
 
 class Agreement:
-    """Mean IoU between the masks of every two members, counted band after band."""
+    """IoU between the masks of every two members, counted band after band."""
 
     def __init__(self, members: int, num_classes: int):
         self.matrices = {pair: ConfusionMatrix(num_classes) for pair in combinations(range(members), 2)}
@@ -20,5 +20,11 @@ class Agreement:
 
     @property
     def expected_iou(self) -> float:
-        """0…1: mean over the pairs of the mIoU of one mask against the other."""
-        return float(np.mean([matrix.scores().miou for matrix in self.matrices.values()]))
+        """0…1: mean over the pairs of the IoU of their classes, weighted by the area in both masks.
+
+        Without weights a few pixels of a class that one member sees would decide, see docs/scores.md.
+        """
+        found = [matrix.scores() for matrix in self.matrices.values()]
+        areas = [each.truth + each.predicted for each in found]
+        pairs = zip(found, areas, strict=True)
+        return float(np.mean([np.average(np.nan_to_num(each.iou), weights=area) for each, area in pairs]))
