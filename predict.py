@@ -227,7 +227,11 @@ def predict_pictures(config: Config, unet: Unet) -> None:
     todo = gather([each for each in sources if not (config.skip_existing and writer.is_done(each))])[0]
     own = todo[rank::processes]
     bar = partial(progress, description="predicting", unit="picture", total=len(own))
-    shares = gather(predict_share(own, writer, unet.open, unet.bands, iter if rank else bar))
+    try:
+        shares = gather(predict_share(own, writer, unet.open, unet.bands, iter if rank else bar))
+    except KeyboardInterrupt:
+        note("what is done stays; the same command with --skip-existing predicts the rest")
+        raise
     if rank:
         return
     total, unread = len(sources) + len(faults), [fault for share in shares for fault in share.faults]

@@ -1,8 +1,10 @@
 """predict.py --mode dir_predict: runs that are completed later, or shared by processes."""
 
+import pytest
 from cells import GRAY, RGB, folder_of, nested
 from scripts import ROOT, cut_off, refused, snapshot, start
 
+from unet import Unet
 from utils.core.tables import read_table
 
 
@@ -22,6 +24,23 @@ def test_resuming_does_only_what_is_missing(predict, tmp_path, capsys):
     assert len((tmp_path / "out" / "order.csv").read_text("utf-8").splitlines()) == 1 + 5
     predict(mode="dir_predict", input=folder, skip_existing=True)
     assert "0 of 5 pictures" in capsys.readouterr().out
+
+
+def test_an_interrupted_run_names_the_way_on(predict, tmp_path, capsys, monkeypatch):
+    folder, bands, opened = folder_of(tmp_path, a=GRAY, b=GRAY), Unet.bands, []
+
+    def interrupted(*arguments, **settings):
+        opened.append(arguments)
+        if len(opened) == 2:
+            raise KeyboardInterrupt
+        return bands(*arguments, **settings)
+
+    monkeypatch.setattr(Unet, "bands", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        predict(mode="dir_predict", input=folder)
+    assert "--skip-existing" in capsys.readouterr().err
+    predict(mode="dir_predict", input=folder, skip_existing=True)
+    assert "1 of 2 pictures" in capsys.readouterr().out
 
 
 def predict_in_two(script, tmp_path, *arguments):
