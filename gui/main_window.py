@@ -200,6 +200,7 @@ class MainWindow(QMainWindow):
         self.strip.chosen.connect(controller.show)
         self.table.picked.connect(partial(self._mark, center=True))
         self.training.model_chosen.connect(self._try_model)
+        self.training.model.began.connect(self.banner.hide)
         viewer.hovered.connect(self._show_spot)
         viewer.clicked.connect(self._pick)
         viewer.scaled.connect(lambda scale: self.zoom.setText(f"{scale:.0%}"))

@@ -21,6 +21,8 @@ ERROR = re.compile(
     r"\n  to do:    (?P<remedy>.*)",
     re.MULTILINE | re.DOTALL,
 )
+# A message in a frame, which breaks its lines.
+REFUSED = re.compile(r"│ (?:Unrecognized|Invalid|Required|Missing|Error|invalid).*(?:\n│ [^\s─].*)*")
 # Remedies that a click may start: these scripts keep a copy of what they replace.
 OFFERED = re.compile(r"python ((?:voc2unet|json_to_dataset)\.py)((?:(?!   ).)*)(?:   \((.*?)\)(?=$|\n|;|,))?")
 
@@ -54,10 +56,10 @@ def read_failure(script: str, output: str) -> ScriptError | None:
     if found := ERROR.search(output):
         parts = {name: text.strip() for name, text in found.groupdict().items()}
         return ScriptError("script-refused", **parts, output=output)
-    refused = re.search(r"│ ((?:Unrecognized|Invalid|Required|Missing|Error|invalid).*?) *│", output)
-    if refused and "─ " in output:
+    if refused := REFUSED.search(output):
+        found = " ".join(line.strip("│ ") for line in refused[0].splitlines())
         expected, remedy = f"flags of {script}", "correct the further flags"
-        return ScriptError("flags-refused", script, refused[1], expected, remedy, output)
+        return ScriptError("flags-refused", script, found, expected, remedy, output)
     if "Traceback (most recent call last)" in output:
         last = next(line for line in reversed(output.splitlines()) if line.strip())
         expected, remedy = "a script that ends well", "copy the details into a report of this mistake"

@@ -26,6 +26,7 @@ class TrainingModel(QObject):
     offers: commands that mend what the check found. Failures go to `jobs.failed`.
     """
 
+    began = pyqtSignal()  # what somebody asked for: what was said before is past
     data_changed = pyqtSignal()  # source, report, offers, or whether a check runs
     printed = pyqtSignal(str)  # by the check
     started = pyqtSignal(bool)  # whether the training that was asked for runs now
@@ -56,6 +57,7 @@ class TrainingModel(QObject):
 
     def choose(self, folder: Path) -> None:
         """A VOC folder, one of labelme files, or a data set of another format that is known."""
+        self.began.emit()
         self.cancel_check()
         self.script.output = ""
         self.report, self.offers = None, []
@@ -80,11 +82,13 @@ class TrainingModel(QObject):
     def check(self) -> None:
         """Convert if need be, then run the doctor."""
         if self.source and self.source.kind != "missing" and not self.is_checking():
+            self.began.emit()
             self._run_steps(self.source.steps())
 
     def accept(self, offer: Offer) -> None:
         """Run a command that the check proposed, then the steps that were left."""
         if not self.is_checking():
+            self.began.emit()
             left = self.source.steps()[1:] if offer.script != "voc2unet.py" else []
             self._run_steps([(offer.script, offer.arguments), *left])
 
@@ -142,10 +146,12 @@ class TrainingModel(QObject):
         def failed(_: Exception) -> None:
             self.started.emit(False)
 
+        self.began.emit()
         self.jobs.run(LANE, lambda _: TrainingRun.start(settings, self.save_dir, name), done, failed=failed)
 
     def resume(self) -> None:
         run = self.run
+        self.began.emit()
         self._work(run.resume, lambda _: self._show_run(run))
 
     def stop(self) -> None:

@@ -113,13 +113,20 @@ class TrainingRun:
         try:
             run.folder.mkdir(parents=True)
         except FileExistsError:
-            remedy = "choose another name, or resume that run"
-            raise UserError("run-exists", run.folder, "a folder of this name", "a new name", remedy) from None
+            if not run._was_refused():
+                remedy = "choose another name, or resume that run"
+                raise UserError(
+                    "run-exists", run.folder, "a folder of this name", "a new name", remedy
+                ) from None
         except OSError as error:
             found, expected = f"it cannot be written ({error.strerror})", "a writable folder"
             raise UserError("file-not-writable", run.folder, found, expected, "start elsewhere") from None
         run._begin([*arguments, "--save-dir", save_dir, "--run-name", name])
         return run
+
+    def _was_refused(self) -> bool:
+        """Whether the folder holds only what a window wrote for a training that did not begin."""
+        return self.folder.is_dir() and {path.name for path in self.folder.iterdir()} == {LOG, RECORD}
 
     def resume(self) -> None:
         """Go on after the last step that was saved, with the settings that the run had."""

@@ -31,6 +31,16 @@ def test_bugs_and_refused_flags_are_failures_and_a_good_end_is_none():
     assert read_failure("train.py", bug).found == "ValueError: no number"
     flags = "╭─ Parsing error ────╮\n│ Unrecognized options: --no-such │\n╰───╯\n"
     assert read_failure("train.py", flags).code == "flags-refused"
+    lines = (
+        "╭─ Value ─╮",
+        "│ Error parsing --lr: no number in  │",
+        "│ ['abc'].   │",
+        "│    │",
+        "│ Got │",
+        "╰──╯",
+    )
+    broken = "\n".join(["$ python train.py", *lines])
+    assert read_failure("train.py", broken).found == "Error parsing --lr: no number in ['abc']."
     assert read_failure("train.py", "epoch 1\nbest mIoU 50.00%\n") is None
 
 

@@ -17,7 +17,7 @@ from gui.picture_view import PictureView
 from gui.run_view import Words
 from gui.training_data import inspect
 from gui.training_pane import TABS, TrainingPane
-from gui.training_run import ASKED, RunState, TrainingRun, TrainingSettings
+from gui.training_run import ASKED, RunState, TrainingRun, TrainingSettings, list_runs
 from gui.translation import set_language
 from utils.images.reading import read_mask
 
@@ -83,6 +83,15 @@ def test_masks_of_0_and_255_are_mended_by_a_click_and_wrong_flags_are_told(pane,
     assert pane.header.details_button.isVisible()
     assert not pane.header.open_button.isEnabled()
     assert "Unrecognized" in pane.log.toPlainText()
+
+    # What was said of it is past with the next start, under the same name, too.
+    said_before = []
+    model.began.connect(lambda: said_before.append(len(failures)))
+    training.name.setText("wrong")
+    training.start_button.click()
+    assert said_before == [2]
+    wait(lambda: pane.log.toPlainText().count("Unrecognized") == 2)
+    assert [run.folder.name for run in list_runs(tmp_path / "logs")] == ["wrong"]
 
 
 def test_labelme_files_are_converted_beside_their_folder(pane, tmp_path, failures):
@@ -215,6 +224,10 @@ def test_the_model_of_a_training_opens_in_the_viewer(shown, weights, tmp_path):
     shown.training.model_chosen.emit(other)
     wait(lambda: shown.controller.model.card.path == other)
     assert shown.tabs.currentWidget() is shown.halves
+
+    shown.banner.show_note("of something else")
+    shown.training.choose(tmp_path)
+    assert shown.banner.isHidden()
 
 
 def test_words_without_a_font_are_drawn_in_english(monkeypatch):
