@@ -2,9 +2,18 @@
 
 from pathlib import Path
 
-from PyQt5.QtCore import Qt, pyqtSignal
+from PyQt5.QtCore import Qt, QTimer, pyqtSignal
 from PyQt5.QtGui import QFontDatabase, QImage, QPalette, QPixmap, QTextCursor
-from PyQt5.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPlainTextEdit, QProgressBar, QVBoxLayout, QWidget
+from PyQt5.QtWidgets import (
+    QApplication,
+    QComboBox,
+    QHBoxLayout,
+    QLabel,
+    QPlainTextEdit,
+    QProgressBar,
+    QVBoxLayout,
+    QWidget,
+)
 
 from gui.curves import CURVES, Style
 from gui.training_model import TrainingModel
@@ -128,6 +137,11 @@ class RunHeader(QWidget):
         self.progress.setTextVisible(False)
         self.stop_button, self.resume_button = button("Stop"), button("Resume")
         self.open_button, self.details_button = button("Open the model"), button("What went wrong …")
+        # The second click of a double click on Stop shall not end the run at once.
+        self.pause = QTimer(self)
+        self.pause.setSingleShot(True)
+        self.pause.setInterval(QApplication.doubleClickInterval())
+        self.pause.timeout.connect(self.refresh)
         row = QHBoxLayout()
         row.addWidget(self.runs, 1)
         for one in (self.stop_button, self.resume_button, self.details_button, self.open_button):
@@ -167,7 +181,7 @@ class RunHeader(QWidget):
         self.progress.setRange(0, 1000 if known else 0)
         self.progress.setValue(round(1000 * state.done) if known else 0)
         self.stop_button.setVisible(running)
-        self.stop_button.setEnabled(running and state.ours)
+        self.stop_button.setEnabled(running and state.ours and not self.pause.isActive())
         self.stop_button.setText(tr("End at once" if running and state.is_ending else "Stop"))
         self.stop_button.setToolTip(tr("It finishes its step and saves it, so that it can be resumed"))
         self.resume_button.setVisible(state is not None and state.can_resume)
@@ -175,7 +189,7 @@ class RunHeader(QWidget):
         self.details_button.setVisible(state is not None and state.failure is not None)
 
     def _stop(self) -> None:
-        # Until the run is seen to end: a double click shall not end it at once.
+        self.pause.start()
         self.stop_button.setEnabled(False)
         self.model.stop()
 

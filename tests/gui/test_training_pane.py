@@ -143,9 +143,9 @@ def test_what_a_run_does_is_said_in_both_languages(pane, tmp_path):
     header.refresh()
     assert header.status.text() == "Running · epoch 3 · best mIoU 3.00% in epoch 3 · about 4 min left"
     header.stop_button.click()
+    header.refresh()  # as soon as the run is seen to end
     assert not header.stop_button.isEnabled()
-    header.refresh()
-    assert header.stop_button.isEnabled()
+    wait(header.stop_button.isEnabled)
     assert not header.resume_button.isVisible()
     set_language("zh")
     assert "约剩 4 分钟" in header.status.text()
