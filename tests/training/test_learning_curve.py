@@ -25,6 +25,12 @@ def test_noise_and_falling_scores_cannot_be_continued(mious):
     assert fit_curve(SIZES, mious).sentence().startswith("cannot tell")
 
 
+def test_the_band_of_wild_runs_ends_at_0():
+    line, low, high = fit_curve([5, 5, 10, 10], [0.28, 0.2, 0.2, 0.41]).predict(np.array([10, 1000]))
+    assert low.tolist() == [0, 0]
+    assert ((line >= 0) & (line <= high) & (high <= 1)).all()
+
+
 def test_the_band_holds_the_line_of_other_runs_as_often_as_it_says():
     rng, inside = np.random.default_rng(0), 0
     for _ in range(400):

@@ -36,7 +36,8 @@ class LearningCurve:
         away = (x - known.mean()) ** 2 / ((known - known.mean()) ** 2).sum()
         width = self.quantile * self.spread * np.sqrt(1 / len(known) + away)
         line = self.offset + self.slope * x
-        return 1 - np.exp(line), 1 - np.exp(line + width), 1 - np.exp(line - width)
+        middle, low, high = (1 - np.minimum(np.exp(y), 1.0) for y in (line, line + width, line - width))
+        return middle, low, high
 
     @property
     def is_rising(self) -> bool:
