@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from scripts import ROOT, SCRIPTS, flags_of_settings
 
+from utils.importing.formats import FORMATS
 from utils.labelme.painting import rasterise
 from utils.labelme.reading import read_annotation
 from utils.labelme.writing import least_iou
@@ -154,6 +155,12 @@ def flags_in_source(path):
 @pytest.mark.parametrize("path", PAIRS[0], ids=name_of)
 def test_the_first_page_is_short(path):
     assert len(path.read_text("utf-8").splitlines()) <= 150
+
+
+@pytest.mark.parametrize("folder", [DOCS, CHINESE], ids=["english", "chinese"])
+def test_the_comparison_counts_the_formats_that_are_read(folder):
+    found = re.search(r"(\d+) (?:formats in|种格式)", (folder / "comparison.md").read_text("utf-8"))
+    assert int(found[1]) == len(FORMATS)
 
 
 def test_the_pictures_of_the_tutorial_have_their_annotations(tmp_path, monkeypatch):
