@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
+from scripts import ROOT
 
 from utils.core.console import REMEDIES, UserError, counted, memory_error, quoted, run_script
 
@@ -61,7 +62,24 @@ def test_an_interrupted_script_ends_with_130(monkeypatch, capsys):
     assert capsys.readouterr().err == "\ninterrupted\n"
 
 
-@pytest.mark.parametrize("error", [RuntimeError("sizes must match"), ZeroDivisionError(), OSError("gone")])
+@pytest.mark.skipif(sys.platform == "win32", reason="a closed pipe is another error there")
+def test_a_script_whose_output_nobody_reads_ends_without_a_word():
+    program = (
+        "import dataclasses; from utils.core.console import run_script\n"
+        "config = dataclasses.make_dataclass('Config', [('count', int, 3)])\n"
+        "run_script(lambda config: print('a line\\n' * config.count), config, '')"
+    )
+    for count in "1", "100000":
+        command = [sys.executable, "-c", program, "--count", count]
+        script = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        script.stdout.close()
+        assert (script.stderr.read(), script.wait()) == (b"", 141)
+        script.stderr.close()
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("sizes must match"), ZeroDivisionError(), OSError("gone"), BrokenPipeError()]
+)
 def test_a_bug_stays_an_exception(monkeypatch, error):
     monkeypatch.setattr(sys, "argv", ["script.py"])
     with pytest.raises(type(error)):

@@ -62,8 +62,8 @@ def run_script(
     """Parse the command line into `config_class`, a dataclass whose fields become flags, and call `main`.
 
     remedies: as in REMEDIES, with flags of the script. find_defaults: from what was typed, other values for
-    all that was not. Exit status: 0 done, 2 a UserError or a wrong flag, 130 interrupted, 143 after SIGTERM.
-    Bugs keep their traceback and status 1.
+    all that was not. Exit status: 0 done, 2 a UserError or a wrong flag, 130 interrupted, 141 nobody reads
+    the output any more, 143 after SIGTERM. Bugs keep their traceback and status 1.
     """
     for stream in (sys.stdout, sys.stderr):
         # A Windows console in a local code page must not turn a progress bar or a Chinese name into a crash.
@@ -75,6 +75,11 @@ def run_script(
             config = tyro.cli(config_class, description=description, default=defaults)
         with signals_end():
             main(config)
+        print(end="", flush=True)
+    except BrokenPipeError:
+        if not _output_is_closed():
+            raise
+        sys.exit(141)
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         sys.exit(130)
@@ -84,6 +89,17 @@ def run_script(
             raise
         print(f"\nerror: {visible(str(known))}", file=sys.stderr)
         sys.exit(2)
+
+
+def _output_is_closed() -> bool:
+    """Whether its reader is gone, as after `| head`. What Python writes at its end then goes nowhere."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            print(file=stream, flush=True)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            return True
+    return False
 
 
 def memory_error(error: Exception, remedies: Mapping[str, str] = REMEDIES) -> UserError | None:
