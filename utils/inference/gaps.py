@@ -9,6 +9,7 @@ from skimage.morphology import local_minima, reconstruction
 from skimage.segmentation import watershed
 
 from utils.images.large import LARGE_PIXELS
+from utils.images.masks import nearest_class
 
 LOG_ODDS = 9.2  # the largest that is kept: probabilities from 0.0001 to 0.9999
 SMOOTHING = 2.0  # standard deviation in pixels
@@ -58,10 +59,9 @@ def clear_dead_ends(mask: np.ndarray, log_odds: np.ndarray, index: int, lines: n
     distance = cv2.distanceTransform((~lines).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     mean = max(cv2.mean(distance, of_class)[0], 1.0)
     needed = np.clip(DOUBT * (distance / mean - NEAR), 0, SURE)
-    doubtful = (of_class == 1) & (log_odds < 127.5 * (1 + needed / LOG_ODDS)) & (needed > 0)
-    if not doubtful.any() or of_class.all():
+    doubtful = (of_class > 0) & (log_odds < 127.5 * (1 + needed / LOG_ODDS)) & (needed > 0)
+    if of_class.all():
         return mask
-    _, nearest = cv2.distanceTransformWithLabels(of_class, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
-    classes = np.zeros(nearest.max() + 1, np.uint8)
-    classes[nearest[of_class == 0]] = mask[of_class == 0]
-    return np.where(doubtful, classes[nearest], mask)
+    cleared = mask.copy()
+    cleared[doubtful] = nearest_class(mask, of_class > 0, doubtful)
+    return cleared

@@ -10,6 +10,8 @@ from annotated_types import Ge
 from scipy.cluster.hierarchy import DisjointSet
 from skimage.morphology import disk
 
+from utils.images.masks import nearest_class
+
 # Two parts of an object are two objects where the neck between them is thinner than this share of the thinner
 # part (half of its thickness, by distance transform), and by more than a pixel.
 NECK, NECK_PIXELS = 0.85, 1.0
@@ -210,19 +212,3 @@ def convex_hulls(shape: np.ndarray, apart: bool) -> np.ndarray:
         cv2.fillConvexPoly(hull, cv2.convexHull(points), 1)
         hulls[window][(hull > 0) & (hulls[window] == 0)] = number
     return (hulls > 0) & ~contact_lines(hulls) if apart else hulls > 0
-
-
-def nearest_class(mask: np.ndarray, own: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Class (n,) uint8 of the nearest pixel that is not `own` for each of the `wanted`; 0 if all are own.
-
-    own, wanted: (H, W) bool. Distances by OpenCV's 5×5 mask: 2000×2000 pixels take 50 ms, against 410 ms of
-    scipy's exact `distance_transform_edt`.
-    """
-    if own.all() or not wanted.any():
-        return np.zeros(np.count_nonzero(wanted), np.uint8)
-    _, nearest = cv2.distanceTransformWithLabels(
-        own.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    value = np.zeros(nearest.max() + 1, np.uint8)
-    value[nearest[~own]] = mask[~own]
-    return value[nearest[wanted]]

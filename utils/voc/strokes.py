@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from utils.images.masks import is_partly_annotated
+from utils.images.masks import is_partly_annotated, nearest_class
 from utils.images.palette import IGNORE_INDEX
 
 
@@ -23,8 +23,7 @@ def complete(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     markers = np.where(known, mask.astype(np.int32) + 1, 0)
     cv2.watershed(levels, markers)
     # The lines between the areas go to the nearest of them.
-    found, kind = markers > 0, cv2.DIST_LABEL_PIXEL
-    _, nearest = cv2.distanceTransformWithLabels((~found).view(np.uint8), cv2.DIST_L2, 5, labelType=kind)
-    values = np.zeros(nearest.max() + 1, np.uint8)
-    values[nearest[found]] = markers[found] - 1
-    return values[nearest]
+    found = markers > 0
+    completed = np.where(found, markers - 1, 0).astype(np.uint8)
+    completed[~found] = nearest_class(completed, ~found, ~found)
+    return completed
