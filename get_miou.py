@@ -36,15 +36,14 @@ from utils.scoring.report import Report, read_curves, write_report
 from utils.scoring.results import Measures, SplitResults
 from utils.scoring.scorer import Scorer
 from utils.scoring.tables import (
+    find_threshold_curve,
     print_comparison,
     print_results,
-    print_threshold,
     write_comparison,
     write_order,
     write_results,
     write_threshold_curve,
 )
-from utils.scoring.thresholds import threshold_curve
 from utils.scoring.verdict import (
     EXPLAINS,
     GAIN,
@@ -101,9 +100,8 @@ def main(config: Config) -> None:
     adopt_class_names(folder.read_class_names(), unet)
     check_split(folder, names, unet)
     measures = choose_measures(config, unet.class_names)
-    if config.store_threshold and unet.num_classes != 2:
-        found, remedy = f"a model of {unet.num_classes} classes", "leave it out"
-        raise UserError("threshold-classes", "--store-threshold", found, "two classes", remedy)
+    if config.store_threshold:
+        check_threshold_storage(unet)
     other = open_other(config, unet, folder, names) if config.compare else None
     if not held_out:
         warn_of_training_pictures(folder, split, names, unet)
@@ -113,14 +111,11 @@ def main(config: Config) -> None:
     predict = predict or predictor(unet, folder, measures, expected)
     results = score_split(unet, folder, names, measures, predict, config.output)
     data = f"{folder.root}, {described}: {counted(len(results.names), 'picture')}"
-    stored = "" if unet.threshold is None else f", threshold {unet.threshold:.3f}"
-    facts = {"model": f"{unet.origin}, {unet.precision}{stored}", "data": data}
+    facts = {"model": describe_model(unet), "data": data}
     print("\n".join(f"{label:<8} {text}" for label, text in facts.items()) + "\n")
     print_folds(held_out, results)
     print_results(results)
-    tables = write_results(config.output, results)
-    if results.probabilities is not None:
-        tables += report_threshold(config, unet, results)
+    tables = write_results(config.output, results) + report_threshold(config, unet, results)
     differences: list[Difference] = []
     if other is not None:
         differences = list(compare(results, score_split(unet, folder, names, measures, other)))
@@ -131,6 +126,13 @@ def main(config: Config) -> None:
     tables += make_report(config, facts, unet, folder, results, findings, differences)
     print(f"\nwritten to {config.output}: {', '.join(tables)}, masks/")
     report_findings(findings)
+
+
+def describe_model(unet: Unet) -> str:
+    """The files, the number format, and what is done to the probability and the mask."""
+    stored = [] if unet.threshold is None else [f"threshold {unet.threshold:.3f}"]
+    closed = [] if unet.gap_class is None else [f"gaps of {unet.class_names[unet.gap_class]} closed"]
+    return ", ".join([unet.origin, str(unet.precision), *stored, *closed])
 
 
 def choose_measures(config: Config, class_names: list[str]) -> Measures:
@@ -227,27 +229,29 @@ def open_other(config: Config, unet: Unet, folder: VocFolder, names: list[str]) 
 
 
 def report_threshold(config: Config, unet: Unet, results: SplitResults) -> list[str]:
-    """Print the best threshold of two classes, store it if asked to; returns the names of the files."""
-    curve = threshold_curve(results.probabilities.pooled().counts)
+    """Write the curve of two classes, and store the best threshold if asked to; returns names of files."""
+    curve = find_threshold_curve(results)
     if curve is None:
+        if config.store_threshold:
+            warn(f"no threshold is stored: no pixel of the truth is {unet.class_names[1]}")
         return []
-    print()
-    print_threshold(curve, unet.class_names[1])
     if config.store_threshold:
-        store_threshold(unet, float(curve.thresholds[curve.best]))
+        path, threshold = Path(unet.model_path), float(curve.thresholds[curve.best])
+        save_checkpoint(path, replace(load_checkpoint(path), threshold=threshold))
+        print(
+            f"\nStored in {path}: predictions use it from now on. It fits these pictures best: score others."
+        )
     return write_threshold_curve(config.output, curve)
 
 
-def store_threshold(unet: Unet, threshold: float) -> None:
-    """Write it into the checkpoint. Raises UserError for an ensemble and for files that are none of ours."""
-    path = Path(unet.model_path)
-    if len(unet.members) > 1 or not is_own_format(load_weights_only(path)):
+def check_threshold_storage(unet: Unet) -> None:
+    """Raises UserError for more classes, for an ensemble, and for files that are none of ours."""
+    if unet.num_classes != 2:
+        found, remedy = f"a model of {unet.num_classes} classes", "leave it out"
+        raise UserError("threshold-classes", "--store-threshold", found, "two classes", remedy)
+    if len(unet.members) > 1 or not is_own_format(load_weights_only(Path(unet.model_path))):
         expected, remedy = "one checkpoint of train.py", "pass it alone as --model-path"
         raise UserError("threshold-storage", unet.origin, "an ensemble or another file", expected, remedy)
-    save_checkpoint(path, replace(load_checkpoint(path), threshold=threshold))
-    print(
-        f"Stored in {path}: predictions use it from now on. It fits the scored pictures best: score others."
-    )
 
 
 def find_folder(config: Config, unet: Unet) -> VocFolder:

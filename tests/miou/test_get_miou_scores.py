@@ -105,12 +105,29 @@ def test_stored_threshold_is_used_by_prediction(score, two_classes, tmp_path, ca
     assert dice == pytest.approx(best, abs=2e-3)
 
 
-def test_a_threshold_is_stored_in_one_checkpoint_only(score, two_classes):
+def test_a_threshold_is_stored_in_one_checkpoint_only(score, two_classes, tmp_path):
     folder, weights = two_classes
     before = weights.read_bytes()
     with refused("threshold-storage"):
         score(model_path=[weights, weights], voc_root=folder.root, store_threshold=True)
     assert weights.read_bytes() == before
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_threshold_is_stored_without_the_second_class(score, two_classes, tmp_path, capsys):
+    folder, weights = two_classes
+    for path in folder.masks_dir.glob("*.png"):
+        write_mask(path, np.zeros_like(read_mask(path)))
+    score(model_path=weights, voc_root=folder.root, store_threshold=True)
+    assert "no threshold is stored: no pixel of the truth is cell" in capsys.readouterr().err
+    assert load_checkpoint(weights).threshold is None
+
+
+def test_closed_gaps_are_stated_beside_the_model(score, capsys):
+    score(close_gaps="cell")
+    assert re.search(r"^model .*, gaps of cell closed$", capsys.readouterr().out, re.MULTILINE)
+    score()
+    assert " closed" not in capsys.readouterr().out
 
 
 def test_three_classes_have_no_threshold(score):

@@ -85,6 +85,21 @@ def test_counts_of_the_confusion_matrix_are_in_its_cells(page):
     assert titles[3] == f"{EVIL} → background: {matrix[1, 0]:,} pixels"
 
 
+def test_the_page_of_two_classes_names_the_best_threshold_and_ignored_pixels(tmp_path):
+    rng, scorer = np.random.default_rng(0), Scorer(["a", "b"], Measures())
+    mask = rng.integers(0, 2, (24, 24), np.uint8)
+    scorer.update("one", mask, mask, np.where(mask == 1, 500, 100).astype(np.uint16))
+    write_report(tmp_path / "all", scorer.results(), Report({"model": "m"}))
+    text = (tmp_path / "all" / "report.html").read_text("utf-8")
+    assert "Threshold of the probability of b: best" in text
+    assert "Average precision 100.00." in text
+    assert "#e0e0c0" not in text
+    mask[:4] = 255
+    scorer.update("two", mask, mask % 2, np.zeros(mask.shape, np.uint16))
+    write_report(tmp_path / "part", scorer.results(), Report({"model": "m"}))
+    assert '#e0e0c0"></i>ignored' in (tmp_path / "part" / "report.html").read_text("utf-8")
+
+
 def test_figures_for_print(page):
     for name in ("iou", "pictures", "confusion_matrix", "loss", "miou"):
         with Image.open(page / f"{name}.png") as image:

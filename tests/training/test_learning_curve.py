@@ -25,6 +25,13 @@ def test_noise_and_falling_scores_cannot_be_continued(mious):
     assert fit_curve(SIZES, mious).sentence().startswith("cannot tell")
 
 
+def test_fewer_pictures_that_did_better_make_a_rise_doubtful():
+    """Runs of twelve seconds on 8, 16 and 32 pictures: the last four alone rise steeply."""
+    mious = [0.624, 0.510, 0.519, 0.425, 0.684, 0.680]
+    assert fit_curve([16, 16, 32, 32], mious[2:]).sentence().startswith("twice as many pictures")
+    assert fit_curve([8, 8, 16, 16, 32, 32], mious).sentence().startswith("cannot tell")
+
+
 def test_the_band_of_wild_runs_ends_at_0():
     line, low, high = fit_curve([5, 5, 10, 10], [0.28, 0.2, 0.2, 0.41]).predict(np.array([10, 1000]))
     assert low.tolist() == [0, 0]

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from utils.core.console import counted
 from utils.core.files import replacing
 from utils.core.tables import read_table
-from utils.images.palette import voc_palette
+from utils.images.palette import IGNORE_INDEX, voc_palette
 from utils.images.plots import (
     class_bars,
     confusion_figure,
@@ -26,8 +26,16 @@ from utils.scoring.comparison import Difference
 from utils.scoring.gallery import ERRORS, Shown
 from utils.scoring.results import Estimate, SplitResults
 from utils.scoring.scores import Score
-from utils.scoring.tables import compared, comparison_sentence, heading, remarks, show, show_interval
-from utils.scoring.thresholds import reliability, threshold_curve
+from utils.scoring.tables import (
+    compared,
+    comparison_sentence,
+    find_threshold_curve,
+    heading,
+    remarks,
+    show,
+    show_interval,
+)
+from utils.scoring.thresholds import reliability
 from utils.scoring.verdict import Finding
 
 BARS = {"iou": "IoU", "precision": "Precision", "recall": "Recall"}
@@ -76,6 +84,7 @@ def write_report(output: Path, results: SplitResults, report: Report) -> list[st
         lstrip_blocks=True,
     )
     swatches = [f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in voc_palette().tolist()]
+    ignored = [("ignored", swatches[IGNORE_INDEX])] if results.ignored.any() else []
     page = environment.get_template("report.html.j2").render(
         report=report,
         results=results,
@@ -86,7 +95,7 @@ def write_report(output: Path, results: SplitResults, report: Report) -> list[st
         matrix=list(zip(results.class_names, matrix_rows(results.matrix), strict=True)),
         with_text=len(results.class_names) <= CELLS_WITH_TEXT,
         remarks=list(remarks(results)),
-        classes=list(zip(results.class_names, swatches, strict=False)),
+        classes=[*zip(results.class_names, swatches, strict=False), *ignored],
         errors={
             text.replace("background", results.class_names[0]): "#{:02x}{:02x}{:02x}".format(*color)
             for text, color in ERRORS.items()
@@ -120,16 +129,14 @@ def make_figures(results: SplitResults, report: Report) -> Iterator[tuple[str, F
         losses = {"training": report.curves["train_loss"], "validation": report.curves["val_loss"]}
         yield "loss", curves_figure(epochs, losses, "loss")
         yield "miou", curves_figure(epochs, {"validation": report.curves["miou"]}, "mIoU", top=1.0)
-    counts = results.probabilities and results.probabilities.pooled().counts
-    curve = None if counts is None else threshold_curve(counts)
-    if curve is not None:
+    if (curve := find_threshold_curve(results)) is not None:
         best = f"best threshold {curve.thresholds[curve.best]:.3f}"
         points = {
             "": (curve.recall, curve.precision),
             best: (curve.recall[[curve.best]], curve.precision[[curve.best]]),
         }
         yield "precision_recall", xy_figure(points, "recall", f"precision of {names[1]}")
-        said, found, _ = reliability(counts)
+        said, found, _ = reliability(results.probabilities.pooled().counts)
         diagonal = np.array([0.0, 1.0])
         lines = {"network": (said, found), "calibrated": (diagonal, diagonal)}
         yield "reliability", xy_figure(lines, f"probability of {names[1]}", "share in the truth", 3)

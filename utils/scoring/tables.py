@@ -13,7 +13,7 @@ from utils.scoring.bootstrap import FEW, LEAST
 from utils.scoring.comparison import Difference
 from utils.scoring.results import SplitResults
 from utils.scoring.scores import Score
-from utils.scoring.thresholds import ThresholdCurve
+from utils.scoring.thresholds import ThresholdCurve, threshold_curve
 
 PRINTED = {
     "pixels": ("iou", "dice", "precision", "recall", "specificity"),
@@ -125,6 +125,8 @@ def remarks(results: SplitResults) -> Iterator[str]:
         yield f"Objects: connected parts of {names}; found above IoU 0.5. Betti 0: parts, Betti 1: holes."
     if results.regions is not None:
         yield from region_remarks(results)
+    if (curve := find_threshold_curve(results)) is not None:
+        yield from threshold_remarks(curve, results.class_names[1])
 
 
 def region_remarks(results: SplitResults) -> Iterator[str]:
@@ -137,7 +139,12 @@ def region_remarks(results: SplitResults) -> Iterator[str]:
     yield f"V-Rand and V-Info: as the ISBI 2012 challenge computes them: {name} {how}."
 
 
-def print_threshold(curve: ThresholdCurve, class_name: str) -> None:
+def find_threshold_curve(results: SplitResults) -> ThresholdCurve | None:
+    """Of two classes; None for more, and if no pixel of the truth is of the second class."""
+    return threshold_curve(results.probabilities.pooled().counts) if results.probabilities else None
+
+
+def threshold_remarks(curve: ThresholdCurve, class_name: str) -> Iterator[str]:
     """What the best threshold brings, beside one half."""
     half = int(np.abs(curve.thresholds - 0.5).argmin())
     texts = []
@@ -145,8 +152,8 @@ def print_threshold(curve: ThresholdCurve, class_name: str) -> None:
         dice, precision, recall = (100 * x[index] for x in (curve.dice, curve.precision, curve.recall))
         at = f"{curve.thresholds[index]:.3f}" if index != half else "0.5"
         texts.append(f"{at}: Dice {dice:.2f}, precision {precision:.2f}, recall {recall:.2f}")
-    print(f"Threshold of the probability of {class_name}: best {texts[0]}; {texts[1]}.")
-    print(f"Average precision {100 * curve.average_precision:.2f}.")
+    yield f"Threshold of the probability of {class_name}: best {texts[0]}; {texts[1]}."
+    yield f"Average precision {100 * curve.average_precision:.2f}."
 
 
 def print_comparison(differences: Sequence[Difference], results: SplitResults, other: str) -> None:

@@ -41,7 +41,10 @@ class LearningCurve:
 
     @property
     def is_rising(self) -> bool:
-        """Whether the line falls by more than the noise of the runs."""
+        """Whether the line falls by more than the noise, and the runs on fewer pictures were worse."""
+        sizes, scores = self.few
+        if len(sizes) and scores.mean() >= self.mious[self.pictures == self.pictures.min()].mean():
+            return False
         known = np.log(self.pictures)
         error = self.spread / np.sqrt(((known - known.mean()) ** 2).sum())
         return self.slope + self.quantile * error < 0
