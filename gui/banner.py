@@ -1,12 +1,13 @@
 """A message in the window, with details to copy; the window goes on."""
 
 import traceback
+from collections.abc import Callable
 
 from PyQt5.QtCore import Qt
 from PyQt5.QtGui import QColor, QPalette
 from PyQt5.QtWidgets import QApplication, QFrame, QHBoxLayout, QPlainTextEdit, QVBoxLayout, QWidget
 
-from gui.translation import error_sentence, tr
+from gui.translation import error_details, error_sentence, on_language, tr
 from gui.widgets import button, plain_label
 from utils.core.console import UserError, visible
 
@@ -38,25 +39,35 @@ class Banner(QFrame):
         layout.setContentsMargins(0, 0, 6, 0)
         layout.addWidget(self.mark)
         layout.addLayout(column)
+        self.say: Callable[[], tuple[str, str]] | None = None  # the sentence and its details
         self.hide()
+        on_language(self, self._refresh)
 
     def show_error(self, error: BaseException) -> None:
         """A sentence for people; of a bug, the details are its traceback."""
-        if isinstance(error, UserError):
-            sentence = error_sentence(error)
-            details = f"{error.code}\n{error}"
-        else:
+
+        def say() -> tuple[str, str]:
+            if isinstance(error, UserError):
+                return error_sentence(error), error_details(error)
             first = (str(error).strip() or type(error).__name__).splitlines()[-1]
             sentence = tr("Something went wrong that should not have: {error}", error=first)
-            details = "".join(traceback.format_exception(error))
-        self._show(sentence, details, "#b3261e")
+            return sentence, "".join(traceback.format_exception(error))
 
-    def show_note(self, text: str, details: str = "") -> None:
-        self._show(text, details or text, "#2e7d32")
+        self._show(say, "#b3261e")
 
-    def _show(self, sentence: str, details: str, color: str) -> None:
-        self.label.setText(visible(sentence))
-        self.details.setPlainText(visible(details))
+    def show_note(self, say: Callable[[], str], details: Callable[[], str] | None = None) -> None:
+        """Called now and when the language changes."""
+        self._show(lambda: (say(), (details or say)()), "#2e7d32")
+
+    def _refresh(self) -> None:
+        if self.say:
+            sentence, details = self.say()
+            self.label.setText(visible(sentence))
+            self.details.setPlainText(visible(details))
+
+    def _show(self, say: Callable[[], tuple[str, str]], color: str) -> None:
+        self.say = say
+        self._refresh()
         self.more.setChecked(False)
         self.details.hide()
         # No style sheet: it would keep the colors that the window had then.

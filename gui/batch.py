@@ -13,7 +13,7 @@ from gui.controller import Controller
 from gui.dialogs import OutputDialog, ask, ask_replace
 from gui.engine import Cancelled
 from gui.jobs import Job
-from gui.translation import tr
+from gui.translation import said, tr
 from gui.widgets import button
 
 
@@ -85,7 +85,7 @@ class Batch:
         if not self._may_begin():
             return
         if not self.settings.value("folder", ""):
-            self.banner.show_note(tr("Nothing is open yet. Open a folder first."))
+            self.banner.show_note(lambda: tr("Nothing is open yet. Open a folder first."))
             return
         folder = Path(self.settings.value("folder"))
         note = tr("All pictures in {folder} are predicted as the check boxes say.", folder=folder)
@@ -97,9 +97,10 @@ class Batch:
 
     def _may_begin(self) -> bool:
         if self.runs:
-            self.banner.show_note(tr("Something is being done in the background. Wait for it, or cancel it."))
+            text = "Something is being done in the background. Wait for it, or cancel it."
+            self.banner.show_note(lambda: tr(text))
         elif self.controller.model is None or self.controller.model.card is None:
-            self.banner.show_note(tr("No model is loaded yet."))
+            self.banner.show_note(lambda: tr("No model is loaded yet."))
         else:
             return True
         return False
@@ -121,13 +122,10 @@ class Batch:
 
         def done(report: Any) -> None:
             self._end()
-            values = {"done": report.done, "total": report.total, "folder": output}
-            text = tr("Pictures predicted: {done} of {total}, into {folder}.", **values)
-            if report.kept:
-                text += " " + tr("There before: {kept}.", kept=report.kept)
-            if report.faults:
-                text += " " + tr("Left out: {count}, see the details.", count=len(report.faults))
-            self.banner.show_note(text, "\n\n".join([text, *report.faults]))
+            self.banner.show_note(
+                lambda: describe_report(report, output),
+                lambda: "\n\n".join([describe_report(report, output), *map(said, report.faults)]),
+            )
 
         def work(job: Job, engine: Any) -> Any:
             from gui.card import FolderJob
@@ -155,7 +153,9 @@ class Batch:
 
         def done(path: Path) -> None:
             self._end()
-            self.banner.show_note(tr("Saved {names} in {folder}.", names=path.name, folder=path.parent))
+            self.banner.show_note(
+                lambda: tr("Saved {names} in {folder}.", names=path.name, folder=path.parent)
+            )
 
         def work(job: Job, engine: Any) -> Any:
             return self._call(job, engine, "predict_video", source, output, choices, overwrite)
@@ -184,7 +184,7 @@ class Batch:
         def ended(result: Any) -> None:
             if result is None:
                 self._end()
-                self.banner.show_note(tr("Cancelled. What is done so far is kept."))
+                self.banner.show_note(lambda: tr("Cancelled. What is done so far is kept."))
             else:
                 done(result)
 
@@ -195,6 +195,17 @@ class Batch:
     def _end(self) -> None:
         self.job = None
         self.row.hide()
+
+
+def describe_report(report: Any, output: Path) -> str:
+    """What was done with a folder. report: a FolderReport."""
+    values = {"done": report.done, "total": report.total, "folder": output}
+    text = tr("Pictures predicted: {done} of {total}, into {folder}.", **values)
+    if report.kept:
+        text += " " + tr("There before: {kept}.", kept=report.kept)
+    if report.faults:
+        text += " " + tr("Left out: {count}, see the details.", count=len(report.faults))
+    return text
 
 
 def duration(seconds: float) -> str:

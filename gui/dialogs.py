@@ -18,7 +18,7 @@ from PyQt5.QtWidgets import (
     QWidget,
 )
 
-from gui.translation import tr
+from gui.translation import said, tr
 
 OUTPUTS = {
     "mask": "Mask: class indices as a PNG",
@@ -115,6 +115,6 @@ def ask_replace(parent: QWidget, error: Exception, replace: Callable[[], object]
     if getattr(error, "code", "") != "result-exists":
         return False
     question = tr("{name} is there already. Replace it?", name=Path(error.subject).name)
-    if ask(parent, question, error.found, {"replace": tr("Replace")}):
+    if ask(parent, question, said(error.found), {"replace": tr("Replace")}):
         replace()
     return True

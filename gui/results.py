@@ -39,7 +39,7 @@ class Results:
         document = self.controller.document
         if document and document.segmentation:
             return True
-        self.banner.show_note(tr("Nothing is segmented yet. Open a picture and wait for its mask."))
+        self.banner.show_note(lambda: tr("Nothing is segmented yet. Open a picture and wait for its mask."))
         return False
 
     def ask_save(self) -> None:
@@ -89,9 +89,11 @@ class Results:
         controller.jobs.run("saving", work, end, failed=failed)
 
     def _say_saved(self, paths: list[Path]) -> None:
-        names = ", ".join(path.name for path in paths)
-        text = tr("Saved {names} in {folder}.", names=names, folder=paths[0].parent if paths else "")
-        self.banner.show_note(text, "\n".join(map(str, paths)))
+        names, folder = ", ".join(path.name for path in paths), paths[0].parent if paths else ""
+        self.banner.show_note(
+            lambda: tr("Saved {names} in {folder}.", names=names, folder=folder),
+            lambda: "\n".join(map(str, paths)),
+        )
 
     def open_in_labelme(self) -> None:
         """Polygons of the mask in labelme; those that are there already may have been corrected."""

@@ -18,7 +18,7 @@ from PyQt5.QtWidgets import (
 from gui.curves import CURVES, Style
 from gui.training_model import TrainingModel
 from gui.training_run import RunState, TrainingRun
-from gui.translation import keep_text, on_language, tr
+from gui.translation import keep_text, on_language, said, tr
 from gui.widgets import button, plain_label
 
 PHASES = {
@@ -40,10 +40,11 @@ class Words(QPlainTextEdit):
         self.setReadOnly(True)
         self.setLineWrapMode(QPlainTextEdit.NoWrap)
         self.setFont(QFontDatabase.systemFont(QFontDatabase.FixedFont))
-        self.text, self.follows = "", True
+        self.text, self.shown, self.follows = "", "", True
         bar = self.verticalScrollBar()
         bar.valueChanged.connect(self._look_where)
         bar.rangeChanged.connect(self._follow)
+        on_language(self, self._retranslate)
 
     def _look_where(self, place: int) -> None:
         self.follows = place == self.verticalScrollBar().maximum()
@@ -58,14 +59,20 @@ class Words(QPlainTextEdit):
         if text == self.text:
             return
         follows = self.follows
-        if self.text and text.startswith(self.text):
+        grows = self.text.endswith("\n") and text.startswith(self.text)
+        shown = self.shown + said(text[len(self.text) :]) if grows else said(text)
+        if self.shown and shown.startswith(self.shown):
             cursor = QTextCursor(self.document())
             cursor.movePosition(QTextCursor.End)
-            cursor.insertText(text[len(self.text) :])
+            cursor.insertText(shown[len(self.shown) :])
         else:
-            self.setPlainText(text)
-        self.text, self.follows = text, follows
+            self.setPlainText(shown)
+        self.text, self.shown, self.follows = text, shown, follows
         self._follow()
+
+    def _retranslate(self) -> None:
+        text, self.text, self.shown = self.text, "", ""
+        self.show_text(text)
 
     def add(self, text: str) -> None:
         """A command, which begins with a $, is shown in any case."""
@@ -198,7 +205,8 @@ class RunHeader(QWidget):
             return tr("Reading the run …") if self.model.run else tr("No run yet")
         parts = [tr("Finishing its step and saving …" if state.is_ending else PHASES[state.phase])]
         if state.failure:
-            parts.append(f"{state.failure.subject}: {state.failure.found}")
+            failure = {"subject": said(state.failure.subject), "found": said(state.failure.found)}
+            parts.append(tr("{subject}: {found}", **failure))
         elif state.phase == "running" and not state.rows:
             parts.append(tr("the first epoch is not finished yet"))
         if state.rows:

@@ -84,6 +84,8 @@ _VIEWER = {
     "Copy": "复制",
     "Close": "关闭",
     "{subject}: {found}. {remedy}.": "{subject}：{found}。{remedy}。",
+    "{subject}: {found}": "{subject}：{found}",
+    "In English:": "英文原文：",
     "Something went wrong that should not have: {error}": "出现了不应有的错误：{error}",
     "Nothing is segmented yet. Open a picture and wait for its mask.": "还没有结果。请打开图片并等待掩码。",
     "Mask: class indices as a PNG": "掩码：像素值为类别编号的 PNG",

@@ -20,7 +20,7 @@ from PyQt5.QtWidgets import (
 from gui.dialogs import file_kinds
 from gui.scripts import shown_command
 from gui.training_model import TrainingModel
-from gui.translation import keep_text, on_language, tr
+from gui.translation import keep_text, on_language, said, tr
 from gui.widgets import button, plain_label
 
 KINDS = {
@@ -96,7 +96,8 @@ class DataForm(QGroupBox):
         self.result.setVisible(bool(self.result.text()))
         self.offers.clear()
         for number, offer in enumerate(model.offers, start=1):
-            text = tr("Proposal {number}: {meaning}", number=number, meaning=offer.meaning or offer.script)
+            meaning = said(offer.meaning) or offer.script
+            text = tr("Proposal {number}: {meaning}", number=number, meaning=meaning)
             self.offers.addItem(text, offer)
             self.offers.setItemData(number - 1, text, Qt.ToolTipRole)
         self._show_command()
@@ -107,7 +108,7 @@ class DataForm(QGroupBox):
             widget.setVisible(offer is not None)
         if offer:
             command = shown_command(offer.script, offer.arguments)
-            self.command.setText(f"{offer.meaning}\n{command}".strip())
+            self.command.setText(f"{said(offer.meaning)}\n{command}".strip())
 
     def _describe(self) -> str:
         report = self.model.report

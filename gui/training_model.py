@@ -13,7 +13,7 @@ from gui.jobs import Jobs
 from gui.scripts import Offer, Script, ScriptError, find_offers, shown_command
 from gui.training_data import Report, Source, inspect, read_report
 from gui.training_run import RunState, TrainingRun, TrainingSettings, list_runs
-from gui.translation import error_sentence, tr
+from gui.translation import error_sentence
 from utils.core.console import UserError
 
 LANE = "training"
@@ -116,7 +116,7 @@ class TrainingModel(QObject):
             self.steps, self.offers = [], find_offers(error.remedy)
             if self.offers:
                 # The commands stand below the folder; the sentence need not repeat them.
-                error = error.with_remedy(tr("Choose a proposal under Data"))
+                error = error.with_remedy("Choose a proposal under Data")
             self.jobs.failed.emit(error)
         elif self.steps:
             self._run_steps(self.steps)

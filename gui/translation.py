@@ -1,15 +1,18 @@
 """What the window says, in English or Chinese, and changed at once when the language is.
 
-Texts stand in English in the code, and in Chinese in `texts.py`. The program starts in English, without Qt's
-own texts, until `set_language` is called.
+Texts of the window stand in English in the code, and in Chinese in `texts.py`. What the core and the scripts
+say is English too; its Chinese is in `mistakes.json`. The program starts in English, without Qt's own texts,
+until `set_language` is called.
 """
 
+import os
 import re
 from collections.abc import Callable
 
 from PyQt5 import sip
 from PyQt5.QtCore import QCoreApplication, QLibraryInfo, QLocale, QObject, QTranslator, pyqtSignal
 
+from gui.mistakes import translate
 from gui.texts import CHINESE
 from utils.core.console import UserError
 
@@ -36,14 +39,31 @@ def tr(text: str, **values: object) -> str:
     return shown.format(**values) if values else shown
 
 
+def said(text: str) -> str:
+    """What the core or a script says, in the language of the window. Names of files stay as they are."""
+    # `Path.exists` raises for a long text.
+    if _language.code != "zh" or os.path.exists(text):  # noqa: PTH110
+        return text
+    return CHINESE.get(text) or translate(text)
+
+
 def error_sentence(error: UserError) -> str:
     """Subject, finding and remedy of a user's mistake, the first line of each."""
     parts = {"subject": error.subject, "found": error.found, "remedy": error.remedy}
-    lines = {name: (text.strip() or "?").splitlines()[0].rstrip(".") for name, text in parts.items()}
+    lines = {name: said((text.strip() or "?").splitlines()[0].rstrip(".")) for name, text in parts.items()}
     if re.match(r"(?!python )[a-z]+[ ,;:]", lines["remedy"]):
         # Commands, flags and paths stay as they are.
         lines["remedy"] = lines["remedy"][0].upper() + lines["remedy"][1:]
     return tr("{subject}: {found}. {remedy}.", **lines)
+
+
+def error_details(error: UserError) -> str:
+    """All that is known of a user's mistake, for people and, in English, for a search or a report."""
+    english = f"{error.code}\n{error}"
+    if _language.code != "zh":
+        return english
+    chinese = said(f"  found: {error.found}\n  expected: {error.expected}\n  to do: {error.remedy}")
+    return f"{said(error.subject)}\n{chinese}\n\n{tr('In English:')}\n{english}"
 
 
 def language() -> str:

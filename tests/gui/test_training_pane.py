@@ -225,7 +225,7 @@ def test_the_model_of_a_training_opens_in_the_viewer(shown, weights, tmp_path):
     wait(lambda: shown.controller.model.card.path == other)
     assert shown.tabs.currentWidget() is shown.halves
 
-    shown.banner.show_note("of something else")
+    shown.banner.show_note(lambda: "of something else")
     shown.training.choose(tmp_path)
     assert shown.banner.isHidden()
 

@@ -196,7 +196,7 @@ def test_wrong_files_are_a_sentence_and_the_window_goes_on(shown, pictures, tmp_
 
 def test_a_message_takes_the_colors_of_the_window(window):
     window.set_look("light")
-    window.banner.show_note("done", "details")
+    window.banner.show_note(lambda: "done", lambda: "details")
     window.banner.more.setChecked(True)
     for look in ("dark", "light"):
         window.set_look(look)

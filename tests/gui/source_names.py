@@ -1,0 +1,89 @@
+"""Names in a source file, and what is assigned to them."""
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+Function = ast.FunctionDef | ast.Lambda
+# What is assigned; ("added", what) for `+=`; None where that cannot be told.
+Value = ast.AST | tuple[str, ast.AST] | None
+
+
+@dataclass
+class Module:
+    path: Path
+    tree: ast.Module
+    parents: dict[ast.AST, ast.AST] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for node in ast.walk(self.tree):
+            for child in ast.iter_child_nodes(node):
+                self.parents[child] = node
+
+    @property
+    def name(self) -> str:
+        return self.path.relative_to(ROOT).as_posix()
+
+    def scopes(self, node: ast.AST) -> Iterator[ast.AST]:
+        """The functions around a node, from within, then the module."""
+        while node in self.parents:
+            node = self.parents[node]
+            if isinstance(node, (ast.FunctionDef, ast.Lambda, ast.Module)):
+                yield node
+
+
+def name_of(node: ast.AST) -> str:
+    return node.id if isinstance(node, ast.Name) else getattr(node, "attr", "")
+
+
+def parameters(function: Function) -> list[str]:
+    return [one.arg for one in (*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs)]
+
+
+def own_nodes(scope: ast.AST) -> Iterator[ast.AST]:
+    """Nodes of a scope, without those of the functions in it."""
+    for child in ast.iter_child_nodes(scope):
+        yield child
+        if not isinstance(child, (ast.FunctionDef, ast.Lambda, ast.ClassDef)):
+            yield from own_nodes(child)
+
+
+@cache
+def assignments(scope: ast.AST) -> list[tuple[str, Value]]:
+    """(name, what is assigned to it) in a scope; None where that cannot be told."""
+    return list(_assignments(scope))
+
+
+def _assignments(scope: ast.AST) -> Iterator[tuple[str, Value]]:
+    for node in own_nodes(scope):
+        if isinstance(node, ast.Assign):
+            for target in node.targets:
+                yield from pair(target, node.value)
+        elif isinstance(node, (ast.AnnAssign, ast.NamedExpr)) and node.value:
+            yield from pair(node.target, node.value)
+        elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
+            yield node.target.id, ("added", node.value)
+        elif isinstance(node, (ast.For, ast.comprehension)):
+            values = node.iter.elts if isinstance(node.iter, (ast.Tuple, ast.List)) else [None]
+            for value in values:
+                yield from pair(node.target, value)
+
+
+def pair(target: ast.AST, value: ast.AST | None) -> Iterator[tuple[str, Value]]:
+    if isinstance(target, ast.Name):
+        yield target.id, value
+    elif isinstance(target, ast.Tuple):
+        values = value.elts if isinstance(value, ast.Tuple) else [None] * len(target.elts)
+        if (
+            isinstance(value, ast.IfExp)
+            and isinstance(value.body, ast.Tuple)
+            and isinstance(value.orelse, ast.Tuple)
+        ):
+            yield from pair(target, value.body)
+            yield from pair(target, value.orelse)
+            return
+        for one, part in zip(target.elts, values, strict=False):
+            yield from pair(one, part)
