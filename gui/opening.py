@@ -1,7 +1,7 @@
 """What is opened: by dialogs, by dropping it on the window, or again from a list of recent files."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from PyQt5.QtCore import QMimeData, QSettings
@@ -19,7 +19,7 @@ VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".wmv", ".mpg", ".mpe
 MOST_RECENT = 10
 
 
-@dataclass(frozen=True)
+@dataclass
 class Opening:
     """Pictures and folders go to the controller, videos and cameras to the player."""
 
@@ -27,6 +27,11 @@ class Opening:
     settings: QSettings
     controller: Controller
     player: Player
+    asked: list[Path] = field(default_factory=list)  # for, and not seen yet
+
+    def __post_init__(self):
+        self.controller.opened.connect(lambda _: self._keep(self.controller.document.path))
+        self.player.started.connect(self._keep)
 
     def ask_pictures(self) -> None:
         """Pictures or a video."""
@@ -72,10 +77,9 @@ class Opening:
             self.controller.open_paths(pictures)
         elif videos:
             self.player.open(videos[0])
-        if others := [*pictures, *videos]:
-            first = others[0].absolute()
+        if others := [path.absolute() for path in (*pictures, *videos)]:
+            first, self.asked = others[0], others
             self.settings.setValue("folder", str(first if first.is_dir() else first.parent))
-            self._remember("recent", first)
 
     def drop(self, data: QMimeData) -> None:
         self.open_paths([Path(url.toLocalFile()) for url in data.urls() if url.isLocalFile()])
@@ -100,6 +104,13 @@ class Opening:
     def remember_model(self, path: Path) -> None:
         self.settings.setValue("model", str(path.absolute()))
         self._remember("models", path.absolute())
+
+    def _keep(self, path: Path | None) -> None:
+        """Remember what was asked for when a picture of it is seen: files that cannot be opened are not."""
+        places = [] if path is None else [path.absolute(), *path.absolute().parents]
+        if known := [each for each in self.asked if each in places]:
+            self._remember("recent", known[0])
+            self.asked = []
 
     def _remember(self, kind: str, path: Path) -> None:
         paths = [path, *(each for each in self.recent(kind) if each != path)][:MOST_RECENT]

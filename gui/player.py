@@ -24,6 +24,7 @@ class Player(QWidget):
     """The row of buttons below a video. Hidden while there is none."""
 
     saving_asked = pyqtSignal(object)  # path of a video
+    started = pyqtSignal(object)  # path of a video whose first frame is seen
 
     def __init__(self, controller: Controller):
         super().__init__()
@@ -133,6 +134,8 @@ class Player(QWidget):
         where = tr("frame {number}, {time:.1f} s", number=f"{number + 1}{count}", time=float(frame.time))
         self.label.setText(f"{self.source.name}: {where}")
         self.controller.show_frame(document)
+        if not number:
+            self.started.emit(self.source)
         if not self.running.is_set():
             self.controller.measure_shown()
 

@@ -253,6 +253,28 @@ def test_dropped_files_are_opened_and_remembered(window, pictures, tmp_path, wei
     again.close()
 
 
+def test_only_what_opened_is_a_recent_file(window, pictures, tmp_path):
+    broken, empty, film = pictures / "p0.png", tmp_path / "empty", tmp_path / "broken.mp4"
+    empty.mkdir()
+    for path in (broken, film):
+        path.write_bytes(b"nothing")
+    for path in (broken, empty, film):
+        window.opening.open_paths([path])
+        wait(window.banner.isVisible)
+        settle(window)
+        window.banner.hide()
+    assert window.opening.recent("recent") == []
+    # The first of the folder is broken, but the next one is shown.
+    window.opening.open_paths([pictures])
+    wait(window.banner.isVisible)
+    assert window.opening.recent("recent") == []
+    window.controller.show(pictures / "p1.png")
+    wait(lambda: window.opening.recent("recent") == [pictures])
+    film = make_video(tmp_path / "film.avi", 2, rate=50)
+    window.opening.open_paths([film])
+    wait(lambda: window.opening.recent("recent") == [film, pictures])
+
+
 @pytest.mark.parametrize(("room", "size"), [((1920, 1040), (1280, 800)), ((1366, 728), (1280, 680))])
 def test_the_first_window_fits_on_the_screen(room, size):
     assert memory.first_size(QSize(*room)) == QSize(*size)
