@@ -12,6 +12,7 @@ from utils.importing.pairs import import_pairs
 from utils.importing.stacks import import_stack
 from utils.importing.tree import Tree
 from utils.voc.folder import VocFolder
+from utils.voc.splits import count_by_source
 
 Name = Literal[
     "auto",
@@ -66,10 +67,11 @@ def main(config: Config) -> None:
 
 def split_flags(name: str, folder: VocFolder) -> str:
     """Neighbouring slices look alike: those of a volume stay on one side, of one volume in one piece."""
-    if name not in ("stack", "nnunet", "nifti", "dicom"):
+    counts = count_by_source(folder, folder.images_if_any())
+    volumes = [path for path, count in counts.items() if path and count > 1]
+    if name not in ("stack", "nnunet", "nifti", "dicom") or not volumes:
         return ""
-    volumes = {picture.rpartition("_")[0] for picture in folder.images_if_any()}
-    return '--group "^.*_"' if len(volumes) > 1 else "--split contiguous"
+    return '--group "^.*_"' if len(counts) > 1 else "--split contiguous"
 
 
 def convert(config: Config, folder: VocFolder) -> tuple[str, list[str]]:

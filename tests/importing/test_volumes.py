@@ -83,17 +83,32 @@ def test_official_test_cases_stay_apart(tmp_path):
     assert folder.read_class_names() == ["background", "class_1", "class_2"]
 
 
-def test_two_dimensional_nnunet_with_an_ignored_label(tmp_path):
+def test_two_dimensional_nnunet_with_an_ignored_label(tmp_path, capsys):
     picture = RNG.integers(0, 256, (12, 16, 3), dtype=np.uint8)
-    save_as(tmp_path / "in" / "imagesTr" / "a_0000.png", picture)
-    save_as(tmp_path / "in" / "labelsTr" / "a.png", LABELS[..., 0].T.copy())
+    for name in ("cell_1", "cell_2"):
+        save_as(tmp_path / "in" / "imagesTr" / f"{name}_0000.png", picture)
+        save_as(tmp_path / "in" / "labelsTr" / f"{name}.png", LABELS[..., 0].T.copy())
     write_labels(tmp_path / "in", {"background": 0, "cell": 1, "ignore": 2}, file_ending=".png")
     folder = convert(tmp_path)
-    np.testing.assert_array_equal(read_image(folder.images["a"]), picture)
+    np.testing.assert_array_equal(read_image(folder.images["cell_1"]), picture)
     np.testing.assert_array_equal(
-        read_mask(folder.mask_path("a")), np.array([0, 1, 255], np.uint8)[LABELS[..., 0].T]
+        read_mask(folder.mask_path("cell_1")), np.array([0, 1, 255], np.uint8)[LABELS[..., 0].T]
     )
     assert folder.read_class_names() == ["background", "cell"]
+    # Pictures of their own, no slices.
+    assert capsys.readouterr().out.rstrip().endswith(f"next: {folder.doctor('')}".rstrip())
+
+
+def test_flat_volumes_are_pictures_of_their_own_unless_one_has_slices(tmp_path, capsys):
+    for name in "ab":
+        save(tmp_path / "in" / "imagesTr" / f"{name}_0000.nii.gz", HU[..., :1])
+        save(tmp_path / "in" / "labelsTr" / f"{name}.nii.gz", LABELS[..., :1])
+    convert(tmp_path)
+    assert "--split" not in (output := capsys.readouterr().out) and "--group" not in output
+    save(tmp_path / "in" / "imagesTr" / "c_0000.nii.gz", HU)
+    save(tmp_path / "in" / "labelsTr" / "c.nii.gz", LABELS)
+    convert(tmp_path)
+    assert '--group "^.*_"' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("names", [("x.nii", "x_seg.nii"), ("images/x.nii.gz", "labels/x.nii.gz")])

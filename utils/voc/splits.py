@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
@@ -122,13 +122,18 @@ def _hint_at_groups(folder: VocFolder, names: Sequence[str]) -> None:
 
 
 def find_volumes(folder: VocFolder, names: Sequence[str]) -> list[str]:
-    """Files that more than one picture each was made of, if all pictures were, by import_record.json."""
+    """Files that more than one picture each was made of, if all pictures were."""
+    counts = count_by_source(folder, names)
+    slices = None not in counts and min(counts.values(), default=0) > 1
+    return [path.name for path in counts] if slices else []
+
+
+def count_by_source(folder: VocFolder, names: Iterable[str]) -> Counter[Path | None]:
+    """Pictures by the file that they were made of, by import_record.json; None: it has none for them."""
     record = read_record(folder.root / "import_record.json")
-    sources = {Path(key).stem: known for key, known in record.items() if key.startswith("JPEGImages/")}
-    found = [sources.get(name, {}) for name in names]
-    counts = Counter((known.get("from"), known.get("file", "")) for known in found)
-    slices = all(found) and min(counts.values(), default=0) > 1
-    return [file for _, file in counts] if slices else []
+    pictures = {Path(key).stem: known for key, known in record.items() if key.startswith("JPEGImages/")}
+    sources = {name: Path(known.get("from", ""), known.get("file", "")) for name, known in pictures.items()}
+    return Counter(map(sources.get, names))
 
 
 def _keep_splits(plan: SplitPlan, known: set[str]) -> None:
