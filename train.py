@@ -27,7 +27,7 @@ from utils.models.checkpoint import Checkpoint, config_to_dict
 from utils.models.weights import build_network, resolve_network_settings
 from utils.training import recipe
 from utils.training.augmentation import parse_augmentation
-from utils.training.border_weights import BorderWeights, make_temporary_folder
+from utils.training.border_weights import BorderWeights
 from utils.training.data import Data, check_class_settings, load_data
 from utils.training.engine import Criterion, Trainer, make_optimizer, measure_speed, parameter_groups
 from utils.training.epochs import train_and_validate
@@ -40,6 +40,7 @@ from utils.training.samples import Sampling, draw_batch
 from utils.training.schedule import Phase, Schedule, TimeBudget
 from utils.training.several import Outcome, Split, train_as_asked
 from utils.training.start import Start, find_last, load_start, read_start, settings_of_run
+from utils.training.stored import stored_for_now
 from utils.training.trial import COPIES, Trial
 from utils.training.unlabelled import load_crops
 from utils.voc.demo import make_demo
@@ -75,6 +76,7 @@ class Config:
     fit: Literal["crop", "letterbox"] = "crop"  # native resolution, or whole pictures scaled to input_shape
     coarse: Annotated[float | None, Interval(ge=0, le=1)] = None  # share with small crops; None: by the data
     augmentation: str = "default"  # none, light, default, strong; or with parts: default,rotate=180,elastic=0
+    grow_strokes: Literal["auto", "yes", "no"] = "auto"  # to areas, to learn from; auto: if they are right
     # Network
     network: OmitArgPrefixes[NetworkFlags] = field(default_factory=NetworkFlags)
     pretrained: bool = True  # other backbones than plain start from ImageNet weights, downloaded if need be
@@ -88,7 +90,9 @@ class Config:
     batch_size: Annotated[int | Literal["auto"] | None, Ge(1)] = None
     accumulate: Annotated[int, Ge(1)] = 1  # parts of a step, one after another: less memory, same update
     max_minutes: Annotated[float | None, Gt(0)] = None  # train this long instead of `epochs`; lr follows it
-    optimizer: Literal["muon", "adamw", "adam", "sgd"] | None = None  # None: muon, adamw with known weights
+    optimizer: Literal["muon", "adamw", "adam", "sgd"] | None = (
+        None  # None: muon, adamw for weights of others
+    )
     lr: Annotated[float | None, Gt(0)] = None  # highest learning rate; None: 0.002, for sgd 0.05
     curve: Literal["cosine", "one_cycle", "step"] = "cosine"  # how the learning rate rises and falls
     encoder_lr_factor: Annotated[float, Ge(0)] = 1.0  # the encoder's learning rate as a share of lr
@@ -170,15 +174,13 @@ def train(config: Config, names: Split | None, device: torch.device) -> Outcome 
         return None
     pictures = RunPictures(run, unet.predict, data)
     with saving_when_stopped(run, trainer):
-        described = network.describe()
-        print_plan(data, schedule, described, net, precision, config.augmentation, config.input_shape)
-        print(f"run      {run.folder}")
+        chosen = config.augmentation, config.input_shape, config.grow_strokes
+        print_plan(data, schedule, network.describe(), net, precision, *chosen, run.folder)
         draw_batch(run.folder / "train_batch.png", loaders[0])
         scores, epochs = train_and_validate(*parts, pictures)
         pictures.draw()
     print_result(run, scores, data, epochs)
-    losses = [row.train_loss for row in run.history.rows]
-    return Outcome(run.folder, run.best_scores or scores, losses, int(trainer.average.n_averaged))
+    return Outcome.of_run(run, scores, trainer)
 
 
 def check_config(config: Config) -> None:
@@ -215,8 +217,7 @@ def resolve_network(config: Config, data: Data, start: Start) -> Config:
     """The settings, with those of the network chosen by the data and the weights."""
     in_channels, pictures = config.network.in_channels or data.pictures.channels, f"in {config.voc_root}"
     check_channels(f"--in-channels {in_channels}", in_channels, data.pictures.channels, pictures)
-    known, network = start.last or start.weights, config.network
-    depth = network.depth
+    known, network, depth = start.last or start.weights, config.network, config.network.depth
     if depth is None:
         depth = known.network.depth if known else recipe.choose_depth(data.typical_width)
     network = replace(network, in_channels=in_channels, num_classes=len(data.class_names), depth=depth)
@@ -247,15 +248,16 @@ def resolve_settings(config: Config, data: Data, start: Start, stride: int, spee
     if coarse is None:
         timed = config.max_minutes is not None  # else an epoch on small crops is one less on whole ones
         coarse = recipe.choose_coarse(data.structures, data.typical_width, data.has_strokes) if timed else 0.0
-    crops = data.crops_per_epoch(crop, config.fit)
-    epochs = config.epochs or config.freeze_epochs + recipe.choose_epochs(crops, batch_size)
-    optimizer = config.optimizer or recipe.choose_optimizer(config.network.backbone, bool(start.path))
+    passes = recipe.choose_epochs(data.crops_per_epoch(crop, config.fit), batch_size)
+    known = bool(start.path), start.optimizer
+    optimizer = config.optimizer or recipe.choose_optimizer(config.network.backbone, *known)
     lr, decay = config.lr or recipe.LEARNING_RATES[optimizer], config.weight_decay
     return replace(
         config,
+        grow_strokes=recipe.choose_growth(config.grow_strokes, data.has_strokes, data.foretold),
         augmentation=recipe.fit_augmentation(config.augmentation, data.asymmetry),
         input_shape=crop,
-        epochs=epochs,
+        epochs=config.epochs or config.freeze_epochs + passes,
         batch_size=batch_size,
         coarse=coarse,
         freeze_batch_size=config.freeze_batch_size or 2 * batch_size,
@@ -287,9 +289,8 @@ def fit_to_memory(config: Config, trial: Trial, lower: bool) -> Config:
 def describe_run(config: Config, data: Data, normalisation: Normalisation) -> Checkpoint:
     """The checkpoint of this run, without weights."""
     names, palette = data.class_names, voc_palette(len(data.class_names)).tolist()
-    settings, scaling = config_to_dict(config), normalisation.to_dict()
-    settings["symmetry"] = recipe.find_symmetry(data.asymmetry)
-    settings["separator"] = next((k for k, one in data.structures.items() if one.separates), None)
+    found = {"symmetry": recipe.find_symmetry(data.asymmetry), "separator": data.separator}
+    settings, scaling = config_to_dict(config) | found, normalisation.to_dict()
     return Checkpoint(
         {}, config.network, names, palette, scaling, config.input_shape, config.fit, settings=settings
     )
@@ -298,9 +299,10 @@ def describe_run(config: Config, data: Data, normalisation: Normalisation) -> Ch
 def resolve_sampling(config: Config, margin: int) -> Sampling:
     """How crops are drawn. margin: pixels of context that unpadded convolutions need around the crop."""
     w0, augmentation = config.border_weight, parse_augmentation(config.augmentation)
-    border = BorderWeights(w0, config.border_sigma, make_temporary_folder()) if w0 else None
-    others = {"workers": config.num_workers, "unlabelled": config.unlabelled}
-    return Sampling(augmentation, config.batch_size, config.seed, margin, border, **others)
+    border = BorderWeights(w0, config.border_sigma, stored_for_now()) if w0 else None
+    grown = stored_for_now() if config.grow_strokes == "yes" else None
+    others = config.num_workers, config.unlabelled
+    return Sampling(augmentation, config.batch_size, config.seed, margin, border, grown, *others)
 
 
 def make_schedule(

@@ -5,6 +5,8 @@ import pytest
 from utils.training.recipe import (
     choose_coarse,
     choose_depth,
+    choose_growth,
+    choose_optimizer,
     fit_augmentation,
     plan_crops,
     plan_sizes,
@@ -127,6 +129,21 @@ def test_small_crops_are_for_classes_that_are_not_thin_and_separate_nothing(foun
     assert choose_coarse(found, width) == coarse
 
 
+@pytest.mark.parametrize(
+    ("wanted", "has_strokes", "foretold", "chosen"),
+    [
+        ("auto", True, 0.9, "yes"),
+        ("auto", True, 0.3, "no"),
+        ("auto", False, 0.9, "no"),
+        ("yes", True, 0.3, "yes"),
+        ("yes", False, 0.3, "no"),
+        ("no", True, 0.9, "no"),
+    ],
+)
+def test_strokes_grow_where_they_foretell_each_other(wanted, has_strokes, foretold, chosen):
+    assert choose_growth(wanted, has_strokes, foretold) == chosen
+
+
 @pytest.mark.parametrize(("widths", "coarse"), [((80, 11), 0), ((80, 13), 0.5), ((80, 40, 40, 8), 0.5)])
 def test_strokes_grow_beyond_thin_classes(widths, coarse):
     assert choose_coarse(structures(*widths), 20, strokes=True) == coarse
@@ -150,3 +167,17 @@ def test_crops_are_as_small_as_the_classes_and_the_network_allow(coarse, width, 
     assert [(pytest.approx(share), divisor) for share, divisor in sizes] == plan_sizes(
         coarse, width, crop, 16
     )
+
+
+@pytest.mark.parametrize(
+    ("backbone", "fine_tunes", "known", "chosen"),
+    [
+        ("plain", False, None, "muon"),
+        ("plain", True, "muon", "muon"),
+        ("plain", True, "adamw", "adamw"),
+        ("plain", True, None, "adamw"),
+        ("resnet50", False, None, "adamw"),
+    ],
+)
+def test_muon_goes_on_with_what_it_made(backbone, fine_tunes, known, chosen):
+    assert choose_optimizer(backbone, fine_tunes, known) == chosen

@@ -12,7 +12,8 @@ from utils.voc.classes import check_classes, resolve_class_names
 from utils.voc.folder import VocFolder
 from utils.voc.names import list_some
 from utils.voc.orientation import Asymmetry
-from utils.voc.structure import Structure, measure_structures, typical_width
+from utils.voc.strokes import foretell
+from utils.voc.structure import Structure, measure_structures, spread, typical_width
 from utils.voc.survey import (
     PictureStatistics,
     Survey,
@@ -21,6 +22,8 @@ from utils.voc.survey import (
     read_survey,
     survey_pairs,
 )
+
+HELD_OUT = 12  # pictures, at most, whose strokes are held out
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class Data:
     structures: dict[int, Structure] = field(repr=False)  # of the classes, in some of the training masks
     shows: dict[int, list[int]] = field(repr=False)  # numbers of the training pictures, by class
     labelled: tuple[float, float] = (1.0, 1.0)  # shares of the pixels that are not 255: training, validation
+    foretold: float = 0.0  # of strokes, how well the others tell them: `utils.voc.strokes.foretell`
 
     @property
     def has_strokes(self) -> bool:
@@ -51,6 +55,11 @@ class Data:
         if self.has_strokes:
             return float(np.quantile([one.width for one in self.structures.values()], 0.25, method="lower"))
         return typical_width(self.structures, self.class_pixels)
+
+    @property
+    def separator(self) -> int | None:
+        """The class whose meshes are the objects, such as membranes between cells."""
+        return next((index for index, one in self.structures.items() if one.separates), None)
 
     @property
     def least_width(self) -> float:
@@ -128,7 +137,10 @@ def load_data(
     shown = np.array([record.counts for record in records[: len(train)]])[:, : len(class_names)] > 0
     shows = {index: np.flatnonzero(column).tolist() for index, column in enumerate(shown.T)}
     found = class_pixels, survey.pictures, asymmetry, structures, shows, labelled
-    return Data(folder, train, val, class_names, *split_sizes, *found)
+    data = Data(folder, train, val, class_names, *split_sizes, *found)
+    if not data.has_strokes:
+        return data
+    return replace(data, foretold=foretell(map(data.read_pair, spread(train, HELD_OUT))))
 
 
 def leave_out_unlabelled(folder: VocFolder, train: list[str], survey: Survey) -> tuple[list[str], Survey]:

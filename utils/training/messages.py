@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 from torch import nn
 
@@ -25,13 +26,18 @@ def print_plan(
     precision: Precision,
     augmentation: str,
     crop: tuple[int, int],
+    grow_strokes: str,
+    folder: Path,
 ) -> None:
-    """What is about to happen, and which findings of the data it follows."""
+    """What is about to happen, which findings of the data it follows, and the folder of the run."""
     parameters = sum(p.numel() for p in net.parameters())
     pictures = f"{counted(len(set(data.train)), 'picture')} to train, {len(data.val)} to validate"
     print(f"data     {data.folder.root}: {pictures}; classes: {', '.join(data.class_names)}")
     if min(data.labelled) < 1:
         print(f"labels   {describe_labelled(data)}")
+    if data.has_strokes:
+        told = f"strokes that are left out are foretold with a kappa of {data.foretold:.2f}"
+        print(f"strokes  {'' if grow_strokes == 'yes' else 'not '}grown to areas: {told}")
     print(f"network  {network}, {parameters / 1e6:.2f} M parameters, {precision}")
     for phase in schedule.phases:
         print(f"plan     {schedule.describe(phase)} of {crop[0]}×{crop[1]} per step")
@@ -39,6 +45,7 @@ def print_plan(
     print(f"crops    {width}: {schedule.describe_sizes()}")
     found = describe_asymmetry(data.asymmetry)
     print(f"views    the classes have {found}: --augmentation {augmentation}")
+    print(f"run      {folder}")
 
 
 def describe_labelled(data: Data) -> str:

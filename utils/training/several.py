@@ -14,8 +14,10 @@ from utils.core.tables import write_table
 from utils.images.plots import lettering, save_for_print
 from utils.scoring.confusion import Scores
 from utils.training.by_heart import overfit
+from utils.training.engine import Trainer
 from utils.training.learning_curve import fit_curve
 from utils.training.recipe import EPOCHS
+from utils.training.run_folder import Run
 from utils.voc.folder import VocFolder
 
 SHARES = (4, 4, 2, 2, 1, 1)  # parts of the pictures that the runs of a learning curve see: 1/4 … 1/1
@@ -32,6 +34,12 @@ class Outcome:
     scores: Scores
     losses: list[float]
     steps: int
+
+    @classmethod
+    def of_run(cls, run: Run, scores: Scores | None, trainer: Trainer) -> "Outcome":
+        """scores: of the last epoch."""
+        losses = [row.train_loss for row in run.history.rows]
+        return cls(run.folder, run.best_scores or scores, losses, int(trainer.average.n_averaged))
 
 
 # (settings of one run, its pictures) → what it gave. The settings are those of train.py.

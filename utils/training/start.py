@@ -30,6 +30,11 @@ class Start:
         same = before and Path(before.settings.get("voc_root", "")).resolve() == data.folder.root.resolve()
         return sorted({*data.train, *(before.trained_on if same else ())})
 
+    @property
+    def optimizer(self) -> str | None:
+        """That of the run that made the weights to fine-tune, if it was one of ours."""
+        return self.weights.settings.get("optimizer") if self.weights else None
+
     def crops(self, crop: tuple[int, int] | None, batch_size: int | None) -> tuple:
         """Crop (height, width) and crops per step as given, or else those of the run to resume, if any."""
         before = self.last.settings if self.last else {}
