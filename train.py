@@ -148,8 +148,7 @@ def train(config: Config, names: Split | None, device: torch.device) -> Outcome 
     data = from_first(lambda: read_data(config, names))
     start = from_first(lambda: read_start(config.model_path, resume))
     config = resolve_network(replace(config, resume=resume), data, start)
-    network = config.network
-    net = build_network(network)
+    network, net = config.network, build_network(config.network)
     normalisation = load_start(net, start, data, network.backbone, network.in_channels, config.pretrained)
     if config.save_memory:
         net.save_memory()
@@ -174,8 +173,7 @@ def train(config: Config, names: Split | None, device: torch.device) -> Outcome 
         return None
     pictures = RunPictures(run, unet.predict, data)
     with saving_when_stopped(run, trainer):
-        chosen = config.augmentation, config.input_shape, config.grow_strokes
-        print_plan(data, schedule, network.describe(), net, precision, *chosen, run.folder)
+        print_plan(data, schedule, network.describe(), net, precision, config, run.folder)
         draw_batch(run.folder / "train_batch.png", loaders[0])
         scores, epochs = train_and_validate(*parts, pictures)
         pictures.draw()

@@ -9,9 +9,12 @@ from scipy.ndimage import distance_transform_edt, label
 from scripts import make_voc, tiny
 
 import train
+from utils.images.masks import write_objects
 from utils.images.reading import read_image
 from utils.training.border_weights import BorderWeights
+from utils.training.data import load_data
 from utils.training.losses import Loss, balanced_class_weights, criterion
+from utils.training.messages import describe_objects
 from utils.voc.demo import draw_sample
 
 
@@ -85,11 +88,25 @@ def test_balanced_class_weights_by_hand():
     np.testing.assert_allclose(balanced_class_weights(np.array([100, 10, 1, 0])), [0.1, 1, 10, 1])
 
 
-def test_a_run_with_border_and_class_weights_draws_them(tmp_path):
+def test_a_run_with_border_and_class_weights_draws_them(tmp_path, capsys):
     folder = make_voc(tmp_path / "voc")
     config = tiny(folder, tmp_path, border_weight=10, class_weights="balanced", epochs=1)
     plain = replace(config, border_weight=0.0, run_name="plain")
     train.main(config)
+    where = folder.objects_dir
+    said = f"borders  numbered objects in 0 of 2 masks ({where}): what touches in a mask counts as one object"
+    assert said in capsys.readouterr().out
     train.main(plain)
+    assert "borders  " not in capsys.readouterr().out
     rows = [len(read_image(tmp_path / name / "train_batch.png")) for name in ("run", "plain")]
     assert rows[0] > 1.9 * rows[1]
+
+
+def test_how_many_masks_have_numbered_objects_is_said(tmp_path):
+    folder = make_voc(tmp_path / "voc", count=4)
+    data = load_data(folder)
+    for number, name in enumerate(data.train):
+        write_objects(folder.objects_path(name), np.ones((48, 48), np.uint16))
+        said = describe_objects(data)
+        assert said.startswith(f"numbered objects in {number + 1} of 3 masks ({folder.objects_dir})")
+        assert ("what touches in the others counts as one" in said) == (number < 2)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -24,12 +25,13 @@ def print_plan(
     network: str,
     net: nn.Module,
     precision: Precision,
-    augmentation: str,
-    crop: tuple[int, int],
-    grow_strokes: str,
+    config: Any,
     folder: Path,
 ) -> None:
-    """What is about to happen, which findings of the data it follows, and the folder of the run."""
+    """What is about to happen, which findings of the data it follows, and the folder of the run.
+
+    config: settings of train.py.
+    """
     parameters = sum(p.numel() for p in net.parameters())
     pictures = f"{counted(len(set(data.train)), 'picture')} to train, {len(data.val)} to validate"
     print(f"data     {data.folder.root}: {pictures}; classes: {', '.join(data.class_names)}")
@@ -37,15 +39,30 @@ def print_plan(
         print(f"labels   {describe_labelled(data)}")
     if data.has_strokes:
         told = f"strokes that are left out are foretold with a kappa of {data.foretold:.2f}"
-        print(f"strokes  {'' if grow_strokes == 'yes' else 'not '}grown to areas: {told}")
+        print(f"strokes  {'' if config.grow_strokes == 'yes' else 'not '}grown to areas: {told}")
     print(f"network  {network}, {parameters / 1e6:.2f} M parameters, {precision}")
     for phase in schedule.phases:
-        print(f"plan     {schedule.describe(phase)} of {crop[0]}×{crop[1]} per step")
+        height, width = config.input_shape
+        print(f"plan     {schedule.describe(phase)} of {height}×{width} per step")
     width = f"the classes are {data.typical_width:.0f} pixels wide, {data.least_width:.0f} at least"
     print(f"crops    {width}: {schedule.describe_sizes()}")
     found = describe_asymmetry(data.asymmetry)
-    print(f"views    the classes have {found}: --augmentation {augmentation}")
+    print(f"views    the classes have {found}: --augmentation {config.augmentation}")
+    if config.border_weight:
+        print(f"borders  {describe_objects(data)}")
     print(f"run      {folder}")
+
+
+def describe_objects(data: Data) -> str:
+    """What --border-weight keeps apart in the training masks."""
+    masks = sorted(set(data.train))
+    numbered = sum(data.folder.objects_path(name).is_file() for name in masks)
+    where = f"numbered objects in {numbered} of {counted(len(masks), 'mask')} ({data.folder.objects_dir})"
+    if numbered == len(masks):
+        return where
+    which = "in the others" if numbered else "in a mask"
+    source = "json_to_dataset.py or import_dataset.py --instances writes numbers, where the data have them"
+    return f"{where}: what touches {which} counts as one object of its class; {source}"
 
 
 def describe_labelled(data: Data) -> str:
