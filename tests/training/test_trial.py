@@ -54,6 +54,10 @@ def test_a_container_has_less_memory_than_its_machine(tmp_path, monkeypatch):
         (tmp_path / "memory.max").write_text(f"{limit}\n")
         assert available_memory(tmp_path) == pytest.approx(left, rel=0.5)
     (tmp_path / "memory.max").write_text("5000\n")
+    # What is kept of files makes room when it is wanted.
+    (tmp_path / "memory.stat").write_text("anon 300\ninactive_file 400\nactive_file 200\nslab 100\n")
+    assert available_memory(tmp_path) == 4600
+    (tmp_path / "memory.stat").unlink()
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     assert available_memory(tmp_path) == 2000
 
@@ -88,6 +92,13 @@ def test_nothing_fits_and_the_message_says_so(monkeypatch):
     with refused("step-too-large") as caught:
         tried.fit_batch(4, (64, 64), 1, lower=True)
     assert caught.value.expected == "more memory, or a smaller network"
+    assert caught.value.remedy == "--save-memory"
+    # It is not proposed again to those who have it.
+    tried.net.save_memory()
+    with refused("step-too-large") as caught:
+        tried.fit_batch(4, (64, 64), 1, lower=True)
+    assert "--save-memory" not in caught.value.remedy
+    assert "--base-channels" in caught.value.remedy
 
 
 @pytest.mark.parametrize("settings", [{}, {"deep_supervision": True}, {"padding": "valid", "norm": "none"}])

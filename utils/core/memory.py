@@ -10,19 +10,24 @@ import psutil
 from utils.core.processes import processes_here
 
 CGROUP = Path("/sys/fs/cgroup")
-# Limit and use of a container, of both versions of Linux's control groups.
+# Limit, use and its parts of a container, of both versions of Linux's control groups.
 CGROUP_FILES = (
-    ("memory.max", "memory.current"),
-    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ("memory.max", "memory.current", "memory.stat"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat"),
 )
+# Files that were read or written stay in memory until it is wanted for something else.
+CACHED = ("inactive_file", "active_file"), ("total_inactive_file", "total_active_file")
 
 
 def available_memory(cgroup: Path = CGROUP) -> int:
     """Bytes that this process may still take of the machine or the container, its share among processes."""
     free = [psutil.virtual_memory().available]
-    for limit, used in CGROUP_FILES:
+    for (limit, used, parts), cached in zip(CGROUP_FILES, CACHED, strict=True):
         if (cgroup / limit).is_file() and (found := (cgroup / limit).read_text("utf-8").strip()) != "max":
-            free.append(int(found) - int((cgroup / used).read_text("utf-8")))
+            lines = (cgroup / parts).read_text("utf-8").splitlines() if (cgroup / parts).is_file() else []
+            sizes = dict(line.split() for line in lines)
+            files = sum(int(sizes.get(name, 0)) for name in cached)
+            free.append(int(found) - int((cgroup / used).read_text("utf-8")) + files)
     return max(min(free), 0) // processes_here()
 
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import psutil
 import torch
 from torch import Tensor
 from tqdm import tqdm
+
+from utils.core.memory import available_memory
 
 Band = tuple[np.ndarray, ...]  # rows of a picture: one array (…, h, W) for each output
 
@@ -80,7 +81,8 @@ def cut(length: int, side: int, stride: int, halo: int) -> list[Span]:
 
 
 def tile_side(bytes_per_pixel: float, device: torch.device, banded: bool) -> int:
-    """Side of the largest square tile for the free memory: half of a GPU's, a quarter of the machine's.
+    """Side of the largest square tile for the free memory: half of a GPU's, a quarter of the machine's
+    or the container's.
 
     banded: the picture is so large that it goes through memory band by band.
     """
@@ -88,7 +90,7 @@ def tile_side(bytes_per_pixel: float, device: torch.device, banded: bool) -> int
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         budget = (torch.cuda.mem_get_info(device)[0] + unused) // 2
     else:
-        budget = min(psutil.virtual_memory().available // 4, BAND_BYTES if banded else CPU_BYTES)
+        budget = min(available_memory() // 4, BAND_BYTES if banded else CPU_BYTES)
     return min(int((budget / bytes_per_pixel) ** 0.5), LONGEST_SIDE)
 
 

@@ -100,7 +100,8 @@ class Trial:
             return tuple(max(-(-side * number // (sides * stride)), 2) * stride for side in size)
 
         side = largest(lambda number: self.fits(crops, crop(number)), sides)
-        raise too_large(batch_size, size, most, parts, accumulate, crop(side) if side else None)
+        best = most, crop(side) if side else None
+        raise too_large(batch_size, size, *best, parts, accumulate, self.net.encoder.recompute)
 
 
 def largest(fits: Callable[[int], bool], below: int) -> int:
@@ -116,9 +117,10 @@ def too_large(
     batch_size: int,
     size: tuple[int, int],
     most: int,
+    crop: tuple[int, int] | None,
     parts: int,
     accumulate: int,
-    crop: tuple[int, int] | None,
+    saves_memory: bool,
 ) -> UserError:
     """most: crops of `size` that fit in a part of a step; crop: the largest that fits at this batch size."""
     limits, flags = [], []
@@ -131,4 +133,6 @@ def too_large(
         flags.append(f"--input-shape {crop[0]} {crop[1]}")
     found = f"a step of {counted(batch_size, 'crop')} of {size[0]}×{size[1]} does not fit into memory"
     expected = f"at most {', or '.join(limits)}" if limits else "more memory, or a smaller network"
-    return UserError("step-too-large", "memory", found, expected, ", ".join([*flags, "--save-memory"]))
+    flags += [] if saves_memory else ["--save-memory"]
+    remedy = ", ".join(flags) or "close other programs, or take a smaller network (--base-channels, --depth)"
+    return UserError("step-too-large", "memory", found, expected, remedy)
