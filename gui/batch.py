@@ -1,6 +1,7 @@
 """Long work in the background, with its progress, the time left and a button to cancel: folders, videos."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,11 +29,12 @@ class TaskRow(QWidget):
         layout.addWidget(self.label)
         layout.addWidget(self.bar, 1)
         layout.addWidget(self.button)
-        self.start, self.name = 0.0, ""
+        self.start, self.say = 0.0, str
         self.hide()
 
-    def begin(self, name: str) -> None:
-        self.start, self.name = time.monotonic(), name
+    def begin(self, say: Callable[[], str]) -> None:
+        """say: what is being done, in the language of the window."""
+        self.start, self.say = time.monotonic(), say
         self.show_share(0, 0)
         self.button.setEnabled(True)
         self.show()
@@ -44,7 +46,7 @@ class TaskRow(QWidget):
             seconds = (time.monotonic() - self.start) / done * (total - done)
             left = tr(", {time} left", time=duration(seconds))
         count = f" {done} / {total}" if total else ""
-        self.label.setText(self.name + count + left)
+        self.label.setText(self.say() + count + left)
         self.bar.setRange(0, total)
         self.bar.setValue(done)
 
@@ -133,7 +135,7 @@ class Batch:
             folder_job = FolderJob(folder, output, choices, existing=existing, **wanted)
             return self._call(job, engine, "predict_folder", folder_job)
 
-        self._begin(tr("Predicting {name}", name=folder.name), work, done, failed)
+        self._begin(lambda: tr("Predicting {name}", name=folder.name), work, done, failed)
 
     def ask_video(self, source: Path) -> None:
         if not self._may_begin():
@@ -160,7 +162,7 @@ class Batch:
         def work(job: Job, engine: Any) -> Any:
             return self._call(job, engine, "predict_video", source, output, choices, overwrite)
 
-        self._begin(tr("Predicting {name}", name=source.name), work, done, failed)
+        self._begin(lambda: tr("Predicting {name}", name=source.name), work, done, failed)
 
     def _call(self, job: Job, engine: Any, method: str, *arguments: Any) -> Any:
         def show(done: int, total: int) -> None:
@@ -168,7 +170,7 @@ class Batch:
 
         return engine.call(method, *arguments, on_event=show, is_cancelled=job.is_ending)
 
-    def _begin(self, name: str, work: Any, done: Any, failed: Any) -> None:
+    def _begin(self, say: Callable[[], str], work: Any, done: Any, failed: Any) -> None:
         controller, path = self.controller, self.controller.model.card.path
 
         def run(job: Job) -> Any:
@@ -189,7 +191,7 @@ class Batch:
                 done(result)
 
         self.banner.hide()
-        self.row.begin(name)
+        self.row.begin(say)
         self.job = controller.jobs.run("batch", run, ended, kind="batch", failed=failed)
 
     def _end(self) -> None:

@@ -23,7 +23,7 @@ LABELS = {
     "to do": "办法",
 }
 LABELLED = re.compile(rf"(\s*)({'|'.join(LABELS)}):(\s+)(.*)")
-RECORD = re.compile(r"\$ |epoch +\d")  # a command; a line of a table
+RECORD = re.compile(r"\$ |epoch +\d|[│╭╰]")  # a command; a line of a table, or of a library's frame
 LONGEST = 2000  # characters of a line; longer ones are no phrases
 
 
@@ -43,18 +43,21 @@ class Template:
     def pattern(self) -> re.Pattern:
         phrases = {int(place[1]) for place in PLACE.finditer(self.chinese) if place[2]}
         # `{} in {}` would fit half of all sentences.
-        weak = self.english[0] not in ascii_lowercase and len(re.findall("[a-z]", self.english)) < 8
+        weak = self.english[0] not in ascii_lowercase and len(re.findall("[a-z]", self.english)) < 10
         weak = weak or self.english.startswith("{} {} ")
         words, *rest = re.split(r"\{\}", self.english)
         pattern = re.escape(words)
         for number, after in enumerate(rest):
-            # A number, as in `{} mask|s`; a word, as in `{}:255`; the end, within a clause; anything.
+            # A number, as in `{} mask|s`; a word, as in `{}:255`; the beginning, without a name before it;
+            # the end, within a clause; anything.
             if re.match(r" [\w ]+\|", after) and not pattern.endswith(r"(.*?)\ "):
                 pattern += r"(\d+)"
             elif number in phrases:
                 pattern += "(.*?)"
             elif weak or re.match(r"×|:\S", after) or pattern.endswith("×"):
                 pattern += r"(\S*?)"
+            elif not pattern:
+                pattern = "((?:(?!: ).)*?)"
             else:
                 pattern += "(.*?)" if after or number < len(rest) - 1 else "((?:(?!; |   ).)*)"
             pattern += re.escape(after)
@@ -70,8 +73,8 @@ class Template:
             filled += self.chinese[end : place.start()]
             end = place.end()
             if place[2]:
-                value, good = look_up(value)
-                known = known and good
+                chinese, good = look_up(value.strip())
+                value, known = value.replace(value.strip(), chinese), known and good
                 if re.match(CJK, value) and re.search(f"{CJK} $", filled):
                     filled = filled[:-1]
                 end += bool(re.search(f"{CJK}$", value) and re.match(f" {CJK}", self.chinese[end:]))
@@ -101,7 +104,11 @@ def _translate_line(line: str) -> str:
         indent, label, _, rest = found.groups()
         return f"{indent}{LABELS[label]}：{_translate_line(rest)}"
     text = line.strip()
-    return line.replace(text, look_up(text)[0]) if text else line
+    if not text:
+        return line
+    # A second remedy stands below the first one.
+    indent = line[: line.index(text)].replace(" " * 12, " " * 8)
+    return indent + look_up(text)[0] + line[len(line.rstrip()) :]
 
 
 @lru_cache(4096)

@@ -12,14 +12,20 @@ CALLS = {
     "note": ("remark",),
     "print": ("line",),
     "Proposal": ("", "reason"),
+    "Format": ("title",),
+    "conflict": ("found", "expected", "remedy"),
+    "damaged_picture": ("", "reason"),
+    "stop_requested": ("promise",),
 }
+# Errors that are told as mistakes, in these modules.
+EXPLAINED = "nets/config.py", "utils/models/", "utils/training/", "utils/importing/"
+EXPLAINED += "utils/images/rle.py", "utils/images/large.py", "utils/images/tiff.py"
+REASONS = "ValueError", "NotFinite", "EOFError", "TiffFileError"
 # Lists of what is said later.
 LISTS = "remarks", "tally", "doubts", "lines", "steps"
 # Whose lines the window shows.
 PRINTED = "train.py", "voc2unet.py", "json_to_dataset.py", "import_dataset.py"
 PRINTED += "utils/doctor/", "utils/voc/", "utils/importing/", "utils/training/", "utils/models/weights.py"
-# Modules whose ValueErrors are told as mistakes.
-EXPLAINED = "nets/config.py", "utils/models/", "utils/training/", "utils/images/rle.py", "utils/importing/"
 # What the window does not reach.
 LEFT_OUT = {
     "annotate.py": "not started by the window",
@@ -46,6 +52,9 @@ class_{}
 GTcls.{}
 images
 imagesTr
+CamVid
+Cityscapes
+nnU-Net
 labelme
 name:r,g,b:parts:actions
 nibabel
@@ -64,12 +73,10 @@ torchrun
 train {}
 utf-8
 val {}
-value  {}        pixels    share   masks
 epoch {}  loss {}     {} s
 epoch {}  loss {}    {} s
 epoch {}  loss {}  val_loss {}  mIoU {}    {} s
 epoch {}  loss {}  val_loss {}  mIoU {} *  {} s
-{} {} {} {}  class
 {} {} {} {}  __ignore__
 {} {} {} {}  __ignore__ (left out of training, scores and the shares above)
 {} {} {} {}  __ignore__ (not annotated: left out of training, scores and the shares above)
@@ -165,6 +172,48 @@ smooth edges → the areas beside them
 thin parts between the gray levels of areas → 255
 other names and file types → NAME.png
 all pictures are gray
+{} file|s written, {:zh}
+{} there already
+{} page|s of {}
+split of the data set: {}
+left out of training, scores and the shares above
+not annotated: left out of training, scores and the shares above
+{} U-Net
+{} U-Net of depth {}
+{} on CPU, {} thread|s
+{} epoch|s of {} step|s, {} crop|s
+{} epoch|s of {} step|s with a frozen encoder, {} crop|s
+{} minute|s in epochs of {} step|s, {} crop|s
+{} minute|s in epochs of {} step|s with a frozen encoder, {} crop|s
+have not taught: the run was too short
+taught in {} step|s; the teacher was sure of {} of their pixels
+taught in {} step|s, then no more; the teacher was sure of {} of their pixels
+{} file|s not found, such as {}: left out
+ids outside the 19 classes are ignored (255)
+its 32 colors are grouped into 11 classes, as usual
+{} picture|s of test, whose labels are not public: left out
+{} picture|s without objects, such as {}: left out
+pixels without a segment are ignored (255)
+pixels without a segment are background
+without a pixel: they are too small, or outside of their pictures
+beyond the edge of their pictures: were these resized after they were annotated?
+no labels: pictures only
+{} pair|s, {} of them VOC's
+split: train {}, val {}
+split: train {} (trainaug), val {}
+classes: {} (python json_to_dataset.py has more settings)
+export it in the coding of the other masks
+as you chose
+{}: {:zh}. Once more ends at once
+ended by {}
+interrupted
+the window asked it to end
+an up ({})
+a left ({})
+a direction ({})
+class
+value  {:zh}        pixels    share   masks
+index   shapes       pixels    share  class
 the color {} in {} and the color {} in {}
 {} in {} and {} in {}
 {}   after writing colors.txt, one line R G B NAME\

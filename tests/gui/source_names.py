@@ -1,11 +1,14 @@
-"""Names in a source file, and what is assigned to them."""
+"""Names in a source file, what is assigned to them, and the forms of a text."""
 
 import ast
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+PLACE = "\0"
+MOST = 64  # forms of one text
 ROOT = Path(__file__).parents[2]
 Function = ast.FunctionDef | ast.Lambda
 # What is assigned; ("added", what) for `+=`; None where that cannot be told.
@@ -87,3 +90,15 @@ def pair(target: ast.AST, value: ast.AST | None) -> Iterator[tuple[str, Value]]:
             return
         for one, part in zip(target.elts, values, strict=False):
             yield from pair(one, part)
+
+
+def product(parts: list[set[str]]) -> set[str]:
+    """All texts that are one of each part after the other; places where these would be too many."""
+    if not parts:
+        return {""}
+    number = 1
+    for part in parts:
+        number *= len(part)
+    if number > MOST:
+        parts = [part if len(part) == 1 else {PLACE} for part in parts]
+    return {"".join(some) for some in itertools.product(*parts)}
