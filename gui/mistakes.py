@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterator
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
-from string import ascii_lowercase
 
 CATALOGUE = Path(__file__).with_suffix(".json")
 PLACE = re.compile(r"\{(\d+)(:zh)?\}")
@@ -24,9 +23,7 @@ LABELS = {
 }
 LABELLED = re.compile(rf"(\s*)({'|'.join(LABELS)}):(\s+)(.*)")
 RECORD = re.compile(r"\$ |epoch +\d|[│╭╰]")  # a command; a line of a table, or of a library's frame
-LONGEST = 2000  # characters of a line; longer ones are no phrases
-
-
+LONGEST, MOST_CLAUSES = 1000, 12  # characters and marks of a line; longer ones are no phrases of ours
 CJK = "[\u3000-\u9fff\uff00-\uffef]"
 
 
@@ -42,8 +39,8 @@ class Template:
     @cached_property
     def pattern(self) -> re.Pattern:
         phrases = {int(place[1]) for place in PLACE.finditer(self.chinese) if place[2]}
-        # `{} in {}` would fit half of all sentences.
-        weak = self.english[0] not in ascii_lowercase and len(re.findall("[a-z]", self.english)) < 10
+        # `{} in {}` would fit half of all sentences, if names had blanks there.
+        weak = len(re.findall("[a-z]", self.english)) < 10 and not re.match("[a-z]|{}, [a-z]", self.english)
         weak = weak or self.english.startswith("{} {} ")
         words, *rest = re.split(r"\{\}", self.english)
         pattern = re.escape(words)
@@ -54,7 +51,7 @@ class Template:
                 pattern += r"(\d+)"
             elif number in phrases:
                 pattern += "(.*?)"
-            elif weak or re.match(r"×|:\S", after) or pattern.endswith("×"):
+            elif (weak and (after or not phrases)) or re.match(r"×|:\S", after) or pattern.endswith("×"):
                 pattern += r"(\S*?)"
             elif not pattern:
                 pattern = "((?:(?!: ).)*?)"
@@ -135,6 +132,8 @@ def look_up(text: str) -> tuple[str, bool]:
 
 def _divided(text: str) -> Iterator[str | None]:
     """The text in parts: what is meant by a command, a name before, clauses, a remark, members of a list."""
+    if len(re.findall("[:;] ", text)) > MOST_CLAUSES:
+        return
     if meant := re.fullmatch(r"(.*?)   \((.*)\)", text):
         yield _join(translate(meant[1]) + "   （", [meant[2]], "", "）")
     for place in re.finditer(": ", text):

@@ -77,6 +77,7 @@ epoch {}  loss {}     {} s
 epoch {}  loss {}    {} s
 epoch {}  loss {}  val_loss {}  mIoU {}    {} s
 epoch {}  loss {}  val_loss {}  mIoU {} *  {} s
+{} {} {} {}  class
 {} {} {} {}  __ignore__
 {} {} {} {}  __ignore__ (left out of training, scores and the shares above)
 {} {} {} {}  __ignore__ (not annotated: left out of training, scores and the shares above)

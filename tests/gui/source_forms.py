@@ -7,7 +7,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from phrases_listed import BEGINNINGS, SAME
-from source_names import MOST, PLACE, Function, Module, assignments, name_of, own_nodes, parameters, product
+from source_names import (
+    MOST,
+    PLACE,
+    Function,
+    Module,
+    assignments,
+    name_of,
+    own_nodes,
+    parameters,
+    product,
+    values_at,
+    values_of,
+)
 
 PHRASE = "\1"  # a place whose value is one of the phrases, too
 DEPTH = 12  # of names, parameters and functions that a phrase is followed through
@@ -30,7 +42,7 @@ class Source:
                     self.calls[name_of(node.func)].append((module, node))
                 elif isinstance(node, ast.FunctionDef):
                     self.functions[node.name].append((module, node))
-            for name, value in assignments(module.tree):
+            for name, value, _ in assignments(module.tree):
                 if name.isupper():
                     self.constants[name].append((module, value))
 
@@ -94,7 +106,7 @@ class Source:
             return [node]
         name, values = name_of(node), []
         for scope in module.scopes(node):
-            values += [value for known, value in assignments(scope) if known == name]
+            values += values_of(scope, name)
         values += [value for _, value in self.constants[name]]
         return [value for value in values if isinstance(value, ast.Dict)]
 
@@ -106,9 +118,10 @@ class Source:
         return {PLACE}
 
     def _of_Name(self, module: Module, node: ast.Name, depth: int) -> set[str]:
-        for scope in module.scopes(node):
-            values = [value for name, value in assignments(scope) if name == node.id]
-            if isinstance(scope, (ast.FunctionDef, ast.Lambda)) and node.id in parameters(scope):
+        for number, scope in enumerate(module.scopes(node)):
+            inside = isinstance(scope, ast.FunctionDef) and number == 0
+            values, sure = values_at(scope, node) if inside else (values_of(scope, node.id), False)
+            if isinstance(scope, Function) and node.id in parameters(scope) and not sure:
                 values += self._passed(module, scope, node.id, depth)
             if values:
                 found, ends = set(), []
@@ -231,7 +244,7 @@ class Source:
 
     def _items_of_name(self, module: Module, node: ast.Name, depth: int) -> Iterator[tuple[Module, ast.AST]]:
         for scope in module.scopes(node):
-            values = [value for name, value in assignments(scope) if name == node.id]
+            values = values_of(scope, node.id)
             for value in values:
                 yield from self._items(module, value[1] if isinstance(value, tuple) else value, depth)
             if values:

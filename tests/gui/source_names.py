@@ -55,24 +55,42 @@ def own_nodes(scope: ast.AST) -> Iterator[ast.AST]:
 
 
 @cache
-def assignments(scope: ast.AST) -> list[tuple[str, Value]]:
-    """(name, what is assigned to it) in a scope; None where that cannot be told."""
-    return list(_assignments(scope))
+def assignments(scope: ast.AST) -> list[tuple[str, Value, ast.AST]]:
+    """(name, what is assigned to it, the node that does it) in a scope; None where that cannot be told."""
+    return [(*found, node) for node in own_nodes(scope) for found in _assigned(node)]
 
 
-def _assignments(scope: ast.AST) -> Iterator[tuple[str, Value]]:
-    for node in own_nodes(scope):
-        if isinstance(node, ast.Assign):
-            for target in node.targets:
-                yield from pair(target, node.value)
-        elif isinstance(node, (ast.AnnAssign, ast.NamedExpr)) and node.value:
-            yield from pair(node.target, node.value)
-        elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
-            yield node.target.id, ("added", node.value)
-        elif isinstance(node, (ast.For, ast.comprehension)):
-            values = node.iter.elts if isinstance(node.iter, (ast.Tuple, ast.List)) else [None]
-            for value in values:
-                yield from pair(node.target, value)
+def _assigned(node: ast.AST) -> Iterator[tuple[str, Value]]:
+    if isinstance(node, ast.Assign):
+        for target in node.targets:
+            yield from pair(target, node.value)
+    elif isinstance(node, (ast.AnnAssign, ast.NamedExpr)) and node.value:
+        yield from pair(node.target, node.value)
+    elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
+        yield node.target.id, ("added", node.value)
+    elif isinstance(node, (ast.For, ast.comprehension)):
+        values = node.iter.elts if isinstance(node.iter, (ast.Tuple, ast.List)) else [None]
+        for value in values:
+            yield from pair(node.target, value)
+
+
+def values_of(scope: ast.AST, name: str) -> list[Value]:
+    """What is assigned to a name in a scope."""
+    return [value for known, value, _ in assignments(scope) if known == name]
+
+
+def values_at(scope: ast.AST, use: ast.Name) -> tuple[list[Value], bool]:
+    """What a name of a function may hold where it is used, and whether it was set there in any case."""
+    found = [(value, node) for name, value, node in assignments(scope) if name == use.id]
+    earlier = [
+        (value, node)
+        for value, node in found
+        if isinstance(node, (ast.comprehension, ast.NamedExpr)) or node.lineno < use.lineno
+    ]
+    sure = [node.lineno for _, node in earlier if isinstance(node, ast.Assign) and node in scope.body]
+    since = max(sure, default=0)
+    values = [value for value, node in earlier or found if getattr(node, "lineno", since) >= since]
+    return values, bool(sure)
 
 
 def pair(target: ast.AST, value: ast.AST | None) -> Iterator[tuple[str, Value]]:

@@ -61,6 +61,20 @@ def test_both_languages_take_the_same_values(templates):
     assert not wrong
 
 
+def test_no_phrase_is_taken_for_another():
+    wrong = {}
+    for english, chinese in TABLE.items():
+        values = [str(11 + 7 * number) for number in range(english.count("{}"))]
+        text = re.sub(r"\|(e?s)", r"\1", english)
+        for value in values:
+            text = text.replace("{}", value, 1)
+        found = translate(text)
+        expected = PLACE.sub(lambda place, values=values: values[int(place[1])], chinese)
+        if found.replace(" ", "") != expected.replace(" ", ""):
+            wrong[english] = found
+    assert not wrong
+
+
 def test_messages_of_faulty_data_have_no_english_sentence():
     """The messages of all scripts that the window starts, as they are printed."""
     left = []
@@ -93,6 +107,8 @@ def test_messages_of_faulty_data_have_no_english_sentence():
             "python voc2unet.py --map 0:0,255:1   （黑色（占像素的 85 %）成为背景，白色成为 cell）",
         ),
         ("a.png: an empty file", "a.png：空文件"),
+        ("/my data/a b.json, shape 3 (cell body)", "/my data/a b.json，形状 3（cell body）"),
+        ("masks hold background only: 2, such as a b.png", "掩码只有背景：2 个，例如 a b.png"),
         ("the values 0, 1, 2: 1 are smooth edges", "数值为 0, 1, 2：1 是平滑的边缘"),
         ("a damaged or truncated picture (it ends too early)", "图片已损坏或不完整（文件过早结束）"),
         ("│ short runs on half and all pictures: would more help? │",) * 2,
