@@ -14,7 +14,7 @@ from gui.controller import Controller
 from gui.dialogs import OutputDialog, ask, ask_replace
 from gui.engine import Cancelled
 from gui.jobs import Job
-from gui.translation import said, tr
+from gui.translation import language, said, tr
 from gui.widgets import button
 
 
@@ -202,12 +202,12 @@ class Batch:
 def describe_report(report: Any, output: Path) -> str:
     """What was done with a folder. report: a FolderReport."""
     values = {"done": report.done, "total": report.total, "folder": output}
-    text = tr("Pictures predicted: {done} of {total}, into {folder}.", **values)
+    sentences = [tr("Pictures predicted: {done} of {total}, into {folder}.", **values)]
     if report.kept:
-        text += " " + tr("There before: {kept}.", kept=report.kept)
+        sentences.append(tr("There before: {kept}.", kept=report.kept))
     if report.faults:
-        text += " " + tr("Left out: {count}, see the details.", count=len(report.faults))
-    return text
+        sentences.append(tr("Left out: {count}, see the details.", count=len(report.faults)))
+    return ("" if language() == "zh" else " ").join(sentences)
 
 
 def duration(seconds: float) -> str:

@@ -129,6 +129,16 @@ mode {}
 {} slices
 {} pictures
 {} points in time
+image file is truncated
+image file is truncated ({} bytes not processed)
+Truncated File Read
+broken PNG file ({})
+Expecting value: line {} column {} (char {})
+Expecting ',' delimiter: line {} column {} (char {})
+Expecting ':' delimiter: line {} column {} (char {})
+Expecting property name enclosed in double quotes: line {} column {} (char {})
+Unterminated string starting at: line {} column {} (char {})
+Extra data: line {} column {} (char {})
 No closing quotation
 No escaped character
 Permission denied

@@ -19,8 +19,8 @@ from utils.core.console import UserError
 MESSAGES = Path(__file__).parents[1] / "messages.txt"
 TABLE = json.loads(CATALOGUE.read_text(encoding="utf-8"))
 # Words of other programs and of people, which nobody here translates.
-FOREIGN = "Scale when converting", "Truncated File Read", "image file is truncated", "Invalid base64-encoded"
-FOREIGN += ("Expecting value", "R G B NAME", "tifffile.imwrite", "rectangle oriented_rectangle circle")
+FOREIGN = "Scale when converting", "Invalid base64-encoded", "R G B NAME", "tifffile.imwrite"
+FOREIGN += ("rectangle oriented_rectangle circle",)
 
 
 @pytest.fixture(scope="module")
