@@ -60,8 +60,7 @@ from utils.voc.survey import survey_pairs
 
 # What helps when memory runs out, see `run_script`.
 REMEDIES = {
-    "memory": "close other programs, or cut the largest pictures of the folder into smaller ones, because "
-    "each is read whole",
+    "memory": "close other programs, or cut the largest pictures into smaller ones: each is read whole",
     "gpu": "close other programs (nvidia-smi lists those on an NVIDIA GPU), or use --device cpu",
 }
 # (class indices (H, W) uint8, probability (H, W) uint16 or None) of a picture by its name
@@ -154,7 +153,7 @@ def predictor(
 
     expected: takes the expected IoU of each picture by its name, if there are several networks.
     """
-    wanted = Scorer(unet.class_names, measures).probability_class
+    wanted = Scorer(unet.class_names, measures).probability_class if unet.has_probabilities else None
     outputs = [classes] if wanted is None else [classes, partial(probability_of, wanted, bits=16)]
 
     def predict(name: str) -> tuple[np.ndarray, np.ndarray | None]:
@@ -249,7 +248,8 @@ def check_threshold_storage(unet: Unet) -> None:
     if unet.num_classes != 2:
         found, remedy = f"a model of {unet.num_classes} classes", "leave it out"
         raise UserError("threshold-classes", "--store-threshold", found, "two classes", remedy)
-    if len(unet.members) > 1 or not is_own_format(load_weights_only(Path(unet.model_path))):
+    single = len(unet.members) == 1 and unet.model_path.suffix.lower() != ".onnx"
+    if not (single and is_own_format(load_weights_only(unet.model_path))):
         expected, remedy = "one checkpoint of train.py", "pass it alone as --model-path"
         raise UserError("threshold-storage", unet.origin, "an ensemble or another file", expected, remedy)
 

@@ -318,12 +318,12 @@ def export(config: Config, unet: Unet) -> None:
         raise UserError("export-of-ensemble", "--model-path", "several models", "one model", remedy)
     if not config.overwrite:
         refuse_overwrite([path])
-    exact = Unet(unet.model_path, "cpu", "fp32")
+    exact = Unet(unet.model_path, "cpu", "fp32", close_gaps="none")
     example = Path(__file__).with_name("img") / "cells_a.png"
     photo = is_photo(unet.members[0].in_channels)
     image = exact.open(as_array(config.input) if config.input else example if photo else make_noise(unet))
     export_onnx(path, exact.net, exact.checkpoint, config.speed.argmax)
-    exported = Unet(path, config.device)
+    exported = Unet(path, config.device, close_gaps="none")
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, opset {OPSET}, {exported.net.extra_repr()}")
     equal = (exported.predict(image) == exact.predict(image)).mean()
     compared = f"{equal:.4%} of the pixels equal"

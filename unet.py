@@ -123,6 +123,11 @@ class Unet:
     def net(self) -> nn.Module:
         return self.members[0].net
 
+    @property
+    def has_probabilities(self) -> bool:
+        """Not if an ONNX file gives classes alone (--argmax)."""
+        return not any(getattr(member.net, "gives_classes", False) for member in self.members)
+
     @torch.inference_mode()
     def logits(self, images: Tensor) -> Tensor:
         """(N, C, H, W) uint8 or uint16 → (N, num_classes, H, W) float32 on `device`."""

@@ -114,6 +114,17 @@ def test_a_threshold_is_stored_in_one_checkpoint_only(score, two_classes, tmp_pa
     assert not (tmp_path / "out").exists()
 
 
+def test_classes_without_probabilities_have_no_threshold(score, two_classes, tmp_path, capsys, monkeypatch):
+    """As of an ONNX file of --argmax."""
+    folder, weights = two_classes
+    monkeypatch.setattr(Unet, "has_probabilities", False)
+    score(model_path=weights, voc_root=folder.root, membrane="cell")
+    assert "threshold" not in (output := capsys.readouterr().out).lower()
+    assert "cell of the mask, thinned" in output
+    assert "calibration" not in output
+    assert not (tmp_path / "out" / "thresholds.csv").exists()
+
+
 def test_no_threshold_is_stored_without_the_second_class(score, two_classes, tmp_path, capsys):
     folder, weights = two_classes
     for path in folder.masks_dir.glob("*.png"):

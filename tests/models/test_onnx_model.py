@@ -122,6 +122,21 @@ def test_argmax_inside(tmp_path, capsys):
     assert np.abs(other.predict_proba(RGB).max(0) - 1).max() < 1e-6
 
 
+def test_classes_of_a_stored_threshold_and_a_separator(tmp_path, capsys):
+    """Gaps, which are closed by probabilities, are no difference between the networks."""
+    stored = {"threshold": 0.45, "settings": {"separator": 1}}
+    weights = save_untrained(tmp_path / "best.pth", ["cell", "membrane"], **stored)
+    settings = {"mode": "export_onnx", "output": tmp_path / "a.onnx", "repeats": 1, "device": "cpu"}
+    predict.main(predict_config(model_path=weights, argmax=True, **settings))
+    output = capsys.readouterr()
+    assert "100.0000% of the pixels equal" in output.out
+    assert "do not use it" not in output.err
+    unet = Unet(weights, "cpu", "fp32", close_gaps="none")
+    other = Unet(tmp_path / "a.onnx", "cpu", close_gaps="none")
+    assert np.array_equal(other.predict(RGB), unet.predict_proba(RGB)[1] >= 0.45)
+    assert unet.has_probabilities and not other.has_probabilities
+
+
 @pytest.mark.parametrize("range_16bit", [None, [1000, 14000]])
 def test_16_bits(tmp_path, plain, range_16bit):
     """A network of 16 bits takes both kinds exactly. For one of 8 bits, 16-bit pictures are rounded."""

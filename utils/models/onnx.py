@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import math
 from dataclasses import asdict, fields
 from pathlib import Path
 from types import ModuleType
@@ -32,15 +33,23 @@ INPUT_TYPES = {"tensor(uint8)": torch.uint8, "tensor(uint16)": torch.uint16}
 
 
 class PictureToLogits(nn.Module):
-    """Picture values (N, C, H, W) → logits (N, K, H, W) float32, or with `argmax` classes (N, H, W) uint8."""
+    """Picture values (N, C, H, W) → logits (N, K, H, W) float32, or with `argmax` classes (N, H, W) uint8.
 
-    def __init__(self, net: nn.Module, normalisation: Normalisation, argmax: bool):
+    threshold: of two classes, the probability from which on a pixel is of class 1.
+    """
+
+    def __init__(self, net: nn.Module, normalisation: Normalisation, argmax: bool, threshold: float | None):
         super().__init__()
         self.net, self.normalisation, self.argmax = net, normalisation, argmax
+        self.log_odds = None if threshold is None else math.log(threshold) - math.log1p(-threshold)
 
     def forward(self, picture: Tensor) -> Tensor:
         logits = self.net(self.normalisation(picture))
-        return logits.argmax(1).to(torch.uint8) if self.argmax else logits
+        if not self.argmax:
+            return logits
+        if self.log_odds is None:
+            return logits.argmax(1).to(torch.uint8)
+        return (logits[:, 1] - logits[:, 0] >= self.log_odds).to(torch.uint8)
 
 
 def export_onnx(path: Path, net: nn.Module, checkpoint: Checkpoint, argmax: bool = False) -> None:
@@ -53,7 +62,7 @@ def export_onnx(path: Path, net: nn.Module, checkpoint: Checkpoint, argmax: bool
     """
     optional_package("onnxscript")
     normalisation = Normalisation(**checkpoint.normalisation)
-    module = PictureToLogits(net, normalisation, argmax).eval()
+    module = PictureToLogits(net, normalisation, argmax, checkpoint.threshold).eval()
     # A size that the stride divides needs no padding, and the exporter would leave the padding out for good.
     height, width = (steps * net.stride + rest + 2 * net.margin for steps, rest in ((3, 5), (4, 3)))
     dtype = torch.uint16 if normalisation.range_16bit else torch.uint8

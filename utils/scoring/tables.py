@@ -262,8 +262,10 @@ def write_order(output: Path, results: SplitResults, expected: dict[str, float])
     names = sorted((name for name in expected if not np.isnan(true[name])), key=expected.get)
     rows = [{"picture": name, "expected_iou": expected[name], "iou": true[name]} for name in names]
     write_table(output / "order.csv", rows, ["picture", "expected_iou", "iou"])
-    if len(names) > 2:
-        rank = spearmanr([expected[name] for name in names], [true[name] for name in names]).statistic
+    pairs = [(expected[name], true[name]) for name in names]
+    # Networks that agree everywhere rank nothing.
+    if len(names) > 2 and all(len(set(values)) > 1 for values in zip(*pairs, strict=True)):
+        rank = spearmanr(*zip(*pairs, strict=True)).statistic
         number = counted(len(names), "picture")
         found = f"Spearman {rank:.2f} with the true one, {number}"
         print(f"\nexpected IoU, by the agreement of the networks: {found}")
