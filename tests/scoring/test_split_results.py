@@ -6,11 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from utils.core.tables import read_table
 from utils.scoring.bootstrap import draw_weights, interval
 from utils.scoring.confusion import Scores
 from utils.scoring.results import SplitResults
 from utils.scoring.scores import CLASS_SCORES, OVERALL_SCORES
 from utils.scoring.sums import PixelSums
+from utils.scoring.tables import write_order
 
 BY_KEY = {score.key: score for score in (*CLASS_SCORES, *OVERALL_SCORES)}
 MEANS = {"iou": "miou", "dice": "mdice", "precision": "mprecision", "recall": "mpa"}
@@ -54,6 +56,15 @@ def test_pooled_and_per_picture_by_hand():
         estimate.per_picture, [49 / 99, 0.5, ((98 / 99 + 0.5) / 2 + (0 + 0.5) / 2) / 2]
     )
     assert estimate.low[1] == estimate.high[1] == 0.5
+
+
+def test_networks_that_agree_everywhere_rank_no_pictures(tmp_path, capsys):
+    results = results_of(np.array([[[8, 2], [1, 1]], [[6, 2], [2, 2]], [[5, 5], [1, 1]]]))
+    write_order(tmp_path, results, {"p0": 0.9, "p1": 0.8, "p2": 0.7})
+    assert "Spearman 1.00 with the true one, 3 pictures" in capsys.readouterr().out
+    write_order(tmp_path, results, dict.fromkeys(results.names, 1.0))
+    assert not capsys.readouterr().out
+    assert [row["expected_iou"] for row in read_table(tmp_path / "order.csv")] == ["1"] * 3
 
 
 def test_a_picture_that_is_ignored_as_a_whole_has_no_score():
