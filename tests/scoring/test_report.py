@@ -91,6 +91,8 @@ def test_the_page_of_two_classes_names_the_best_threshold_and_ignored_pixels(tmp
     scorer.update("one", mask, mask, np.where(mask == 1, 500, 100).astype(np.uint16))
     write_report(tmp_path / "all", scorer.results(), Report({"model": "m"}))
     text = (tmp_path / "all" / "report.html").read_text("utf-8")
+    assert "Only 1 picture: without 95 % intervals" in text
+    assert "with 95 % intervals" not in text
     assert "Threshold of the probability of b: best" in text
     assert "Average precision 100.00." in text
     assert "#e0e0c0" not in text

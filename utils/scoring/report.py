@@ -117,7 +117,8 @@ def make_figures(results: SplitResults, report: Report) -> Iterator[tuple[str, F
     scores = {score.key: score for score in results.class_scores}
     for key, label in BARS.items():
         each = results.estimate(scores[key])
-        title = f"{label}, pooled, with 95 % intervals (mean {each.pooled[-1]:.4f})"
+        bars = ", with 95 % intervals" * bool(np.isfinite(each.low).any())
+        title = f"{label}, pooled{bars} (mean {each.pooled[-1]:.4f})"
         yield key, class_bars(names, each.pooled[:-1], title, np.stack([each.low, each.high])[:, :-1])
     yield (
         "pictures",

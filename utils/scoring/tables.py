@@ -103,7 +103,8 @@ def remarks(results: SplitResults) -> Iterator[str]:
     measures, number = results.measures, len(results.names)
     yield "Shares in percent, pooled: from the sums over all pictures. 95 %: bootstrap over the pictures."
     if number < FEW:
-        yield f"Only {counted(number, 'picture')}: the 95 % intervals are rough. Score {FEW} or more."
+        intervals = "the 95 % intervals are rough" if number > 1 else "without 95 % intervals"
+        yield f"Only {counted(number, 'picture')}: {intervals}. Score {FEW} or more."
     ignored, pictures = int(results.ignored.sum()), int(np.count_nonzero(results.ignored))
     if ignored:
         share = ignored / (ignored + results.matrix.sum())
