@@ -27,7 +27,7 @@ from utils.models.checkpoint import Checkpoint, config_to_dict
 from utils.models.weights import build_network, resolve_network_settings
 from utils.training import recipe
 from utils.training.augmentation import parse_augmentation
-from utils.training.border_weights import BorderWeights
+from utils.training.border_weights import BorderWeights, make_temporary_folder
 from utils.training.data import Data, check_class_settings, load_data
 from utils.training.engine import Criterion, Trainer, make_optimizer, measure_speed, parameter_groups
 from utils.training.epochs import train_and_validate
@@ -40,7 +40,6 @@ from utils.training.samples import Sampling, draw_batch
 from utils.training.schedule import Phase, Schedule, TimeBudget
 from utils.training.several import Outcome, Split, train_as_asked
 from utils.training.start import Start, find_last, load_start, read_start, settings_of_run
-from utils.training.stored import stored_for_now
 from utils.training.trial import COPIES, Trial
 from utils.training.unlabelled import load_crops
 from utils.voc.demo import make_demo
@@ -76,7 +75,6 @@ class Config:
     fit: Literal["crop", "letterbox"] = "crop"  # native resolution, or whole pictures scaled to input_shape
     coarse: Annotated[float | None, Interval(ge=0, le=1)] = None  # share with small crops; None: by the data
     augmentation: str = "default"  # none, light, default, strong; or with parts: default,rotate=180,elastic=0
-    grow_strokes: Literal["auto", "yes", "no"] = "auto"  # to areas, to learn from; auto: if they are right
     # Network
     network: OmitArgPrefixes[NetworkFlags] = field(default_factory=NetworkFlags)
     pretrained: bool = True  # other backbones than plain start from ImageNet weights, downloaded if need be
@@ -252,7 +250,6 @@ def resolve_settings(config: Config, data: Data, start: Start, stride: int, spee
     lr, decay = config.lr or recipe.LEARNING_RATES[optimizer], config.weight_decay
     return replace(
         config,
-        grow_strokes=recipe.choose_growth(config.grow_strokes, data.has_strokes, data.foretold),
         augmentation=recipe.fit_augmentation(config.augmentation, data.asymmetry),
         input_shape=crop,
         epochs=config.epochs or config.freeze_epochs + passes,
@@ -297,10 +294,9 @@ def describe_run(config: Config, data: Data, normalisation: Normalisation) -> Ch
 def resolve_sampling(config: Config, margin: int) -> Sampling:
     """How crops are drawn. margin: pixels of context that unpadded convolutions need around the crop."""
     w0, augmentation = config.border_weight, parse_augmentation(config.augmentation)
-    border = BorderWeights(w0, config.border_sigma, stored_for_now()) if w0 else None
-    grown = stored_for_now() if config.grow_strokes == "yes" else None
-    others = config.num_workers, config.unlabelled
-    return Sampling(augmentation, config.batch_size, config.seed, margin, border, grown, *others)
+    border = BorderWeights(w0, config.border_sigma, make_temporary_folder()) if w0 else None
+    others = {"workers": config.num_workers, "unlabelled": config.unlabelled}
+    return Sampling(augmentation, config.batch_size, config.seed, margin, border, **others)
 
 
 def make_schedule(

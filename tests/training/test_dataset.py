@@ -26,9 +26,7 @@ from utils.training.samples import (
     same_size_batches,
     tiles_of_samples,
 )
-from utils.training.stored import Stored
 from utils.voc.folder import VocFolder
-from utils.voc.strokes import grow
 
 CPU = torch.device("cpu")
 
@@ -175,7 +173,7 @@ def test_border_weights_are_computed_once_per_mask(voc_folder, tmp_path):
             return super().__call__(mask, objects)
 
     folder = voc_folder()
-    options = {"border": Counting(w0=4.0, sigma=3.0, store=Stored(tmp_path)), "cache_bytes": 0}
+    options = {"border": Counting(w0=4.0, sigma=3.0, store=tmp_path), "cache_bytes": 0}
     # Two processes that share the folder, three epochs each.
     for data in (crops(folder, ["cells_0", "cells_1"], **options) for _ in range(2)):
         _ = [data[key] for key in range(3 * len(data))]
@@ -188,27 +186,10 @@ def test_border_weights_are_computed_once_per_mask(voc_folder, tmp_path):
 def test_border_weights_do_without_a_folder_that_cannot_be_written(voc_folder, tmp_path):
     folder = voc_folder()
     there, gone = (
-        SegmentationDataset(
-            folder, ["cells_0"], 3, border=BorderWeights(4.0, 3.0, Stored(store)), cache_bytes=0
-        )
+        SegmentationDataset(folder, ["cells_0"], 3, border=BorderWeights(4.0, 3.0, store), cache_bytes=0)
         for store in (tmp_path, tmp_path / "gone")
     )
     assert_same_samples([gone[0]], [there[0]])
-
-
-def test_strokes_are_grown_once_and_have_no_borders(voc_folder, tmp_path):
-    folder, name = voc_folder(), "cells_0"
-    dense = read_mask(folder.mask_path(name))
-    strokes = np.where(np.indices(dense.shape)[0] % 12 == 0, dense, 255).astype(np.uint8)
-    write_mask(folder.mask_path(name), strokes)
-    expected = grow(read_image(folder.image_path(name)), strokes)
-    assert np.count_nonzero(expected != 255) > 4 * np.count_nonzero(strokes != 255)
-    options = {"grown": Stored(tmp_path), "border": BorderWeights(), "cache_bytes": 0}
-    for _ in range(2):
-        _, mask, weights = SegmentationDataset(folder, [name], 3, **options)[0]
-        np.testing.assert_array_equal(mask, expected)
-        assert not weights.any()
-    assert [path.name for path in tmp_path.glob("*.npy")] == ["0.npy"]
 
 
 def test_border_weights_come_with_the_mask(voc_folder):

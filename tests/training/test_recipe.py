@@ -5,7 +5,6 @@ import pytest
 from utils.training.recipe import (
     choose_coarse,
     choose_depth,
-    choose_growth,
     choose_optimizer,
     fit_augmentation,
     plan_crops,
@@ -127,21 +126,6 @@ def structures(*widths: float, parts: float = 1, largest: float = 1) -> dict[int
 )
 def test_small_crops_are_for_classes_that_are_not_thin_and_separate_nothing(found, width, coarse):
     assert choose_coarse(found, width) == coarse
-
-
-@pytest.mark.parametrize(
-    ("wanted", "has_strokes", "foretold", "chosen"),
-    [
-        ("auto", True, 0.9, "yes"),
-        ("auto", True, 0.3, "no"),
-        ("auto", False, 0.9, "no"),
-        ("yes", True, 0.3, "yes"),
-        ("yes", False, 0.3, "no"),
-        ("no", True, 0.9, "no"),
-    ],
-)
-def test_strokes_grow_where_they_foretell_each_other(wanted, has_strokes, foretold, chosen):
-    assert choose_growth(wanted, has_strokes, foretold) == chosen
 
 
 @pytest.mark.parametrize(("widths", "coarse"), [((80, 11), 0), ((80, 13), 0.5), ((80, 40, 40, 8), 0.5)])

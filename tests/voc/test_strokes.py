@@ -8,7 +8,7 @@ import pytest
 from utils.images.writing import write_image, write_mask
 from utils.training.data import load_data
 from utils.voc.folder import VocFolder
-from utils.voc.strokes import complete, foretell, grow
+from utils.voc.strokes import complete
 from utils.voc.structure import Structure
 
 
@@ -36,59 +36,12 @@ def test_strokes_grow_to_the_edges_of_the_picture(bits, channels):
     np.testing.assert_array_equal(completed[strokes != 255], strokes[strokes != 255])
 
 
-@pytest.mark.parametrize("channels", [1, 2, 3])
-@pytest.mark.parametrize("bits", [8, 16])
-def test_strokes_grow_to_what_looks_alike(bits, channels):
-    image, dense, strokes = draw_discs()
-    image = image.astype(np.uint16) * 16 if bits == 16 else image
-    image = image if channels == 1 else np.dstack([image] * channels)
-    grown = grow(image, strokes)
-    found = grown != 255
-    assert found.mean() > 0.9
-    assert (grown == dense)[found].mean() > 0.98
-    np.testing.assert_array_equal(grown[strokes != 255], strokes[strokes != 255])
-
-
-def test_strokes_do_not_grow_over_what_looks_like_another_class():
-    image, _, strokes = draw_discs()
-    # A third disc without a stroke: by its edges it is ground, by its looks one of the discs.
-    y, x = np.mgrid[:96, :96]
-    third = (y - 28) ** 2 + (x - 68) ** 2 < 13**2
-    image[third] = image[28, 28]
-    grown = grow(image, strokes)
-    assert (grown[third] == 255).mean() > 0.9
-
-
-def test_a_large_picture_is_voted_on_by_a_grid():
-    image, dense, strokes = (np.kron(part, np.ones((8, 8), np.uint8)) for part in draw_discs())
-    grown = grow(image, strokes)
-    assert grown.shape == dense.shape
-    assert (grown == dense).mean() > 0.9
-
-
 def test_other_masks_stay_as_they_are():
     image, dense, _ = draw_discs()
     border = dense.copy()
     border[:, :30] = 255
     for mask in (dense, border, np.full_like(dense, 255)):
         assert complete(image, mask) is mask
-        assert grow(image, mask) is mask
-
-
-def test_strokes_foretell_each_other_where_the_picture_tells_the_classes():
-    image, dense, _ = draw_discs()
-    rows = np.where(np.indices(dense.shape)[0] % 8 == 4, dense, 255).astype(np.uint8)
-    assert foretell([(image, rows)]) > 0.9
-    # The same strokes on a picture that shows nothing: neighbours are right no more often than by chance.
-    rng = np.random.default_rng(0)
-    noise = rng.integers(0, 256, (96, 96, 3)).astype(np.uint8)
-    drawn = np.full_like(dense, 255)
-    for row in range(2, 96, 6):
-        for column in range(2, 90, 12):
-            drawn[row, column : column + 6] = rng.integers(0, 2)
-    assert abs(foretell([(noise, drawn)])) < 0.35
-    assert foretell([]) == 0
-    assert foretell([(image, np.full_like(dense, 255))]) == 0
 
 
 def test_a_data_set_of_strokes_knows_its_shares_and_widths_and_leaves_out_what_has_none(tmp_path, capsys):

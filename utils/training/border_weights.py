@@ -1,13 +1,17 @@
 """Pixel weights that keep touching objects apart."""
 
+import atexit
+import os
+import shutil
+import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
 
 from utils.images.palette import IGNORE_INDEX
-from utils.training.stored import Stored
 
 
 @dataclass(frozen=True)
@@ -19,7 +23,7 @@ class BorderWeights:
 
     w0: float = 10.0
     sigma: float = 5.0
-    store: Stored | None = None  # see `of_picture`
+    store: Path | None = None  # folder that all loading processes share, see `of_picture`
 
     def __call__(self, mask: np.ndarray, objects: np.ndarray | None = None) -> np.ndarray:
         """Weights (H, W) float32 of a mask (H, W) uint8. `objects` (H, W): their numbers; 0 and 255 are none.
@@ -43,7 +47,17 @@ class BorderWeights:
         """
         if self.store is None:
             return self(mask, objects)
-        return self.store.get(number, lambda: self(mask, objects).astype(np.float16)).astype(np.float32)
+        stored = self.store / f"{number}.npy"
+        if not stored.exists():
+            weights = self(mask, objects).astype(np.float16)
+            unfinished = stored.with_name(f"{number}.{os.getpid()}.npy")
+            try:
+                np.save(unfinished, weights)
+                unfinished.replace(stored)
+            except OSError:
+                # A full disk, or on Windows another process that reads its own: go on without the file.
+                return weights.astype(np.float32)
+        return np.load(stored).astype(np.float32)
 
     def _between(self, objects: Iterable[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
         """Weights from objects, (H, W) uint8 each, 1 inside."""
@@ -60,6 +74,13 @@ class BorderWeights:
             second[window] = np.minimum(second[window], np.maximum(nearest[window], distance))
             nearest[window] = np.minimum(nearest[window], distance)
         return (self.w0 * np.exp(-((nearest + second) ** 2) / (2 * self.sigma**2))).astype(np.float32)
+
+
+def make_temporary_folder() -> Path:
+    """A folder to store border weights in, removed when the program ends."""
+    folder = Path(tempfile.mkdtemp(prefix="border_weights_"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def _parts(mask: np.ndarray) -> Iterator[np.ndarray]:

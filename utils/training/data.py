@@ -12,8 +12,7 @@ from utils.voc.classes import check_classes, resolve_class_names
 from utils.voc.folder import VocFolder
 from utils.voc.names import list_some
 from utils.voc.orientation import Asymmetry
-from utils.voc.strokes import foretell
-from utils.voc.structure import Structure, measure_structures, spread, typical_width
+from utils.voc.structure import Structure, measure_structures, typical_width
 from utils.voc.survey import (
     PictureStatistics,
     Survey,
@@ -22,8 +21,6 @@ from utils.voc.survey import (
     read_survey,
     survey_pairs,
 )
-
-HELD_OUT = 12  # pictures, at most, whose strokes are held out
 
 
 @dataclass(frozen=True)
@@ -42,7 +39,6 @@ class Data:
     structures: dict[int, Structure] = field(repr=False)  # of the classes, in some of the training masks
     shows: dict[int, list[int]] = field(repr=False)  # numbers of the training pictures, by class
     labelled: tuple[float, float] = (1.0, 1.0)  # shares of the pixels that are not 255: training, validation
-    foretold: float = 0.0  # of strokes, how well the others tell them: `utils.voc.strokes.foretell`
 
     @property
     def has_strokes(self) -> bool:
@@ -137,10 +133,7 @@ def load_data(
     shown = np.array([record.counts for record in records[: len(train)]])[:, : len(class_names)] > 0
     shows = {index: np.flatnonzero(column).tolist() for index, column in enumerate(shown.T)}
     found = class_pixels, survey.pictures, asymmetry, structures, shows, labelled
-    data = Data(folder, train, val, class_names, *split_sizes, *found)
-    if not data.has_strokes:
-        return data
-    return replace(data, foretold=foretell(map(data.read_pair, spread(train, HELD_OUT))))
+    return Data(folder, train, val, class_names, *split_sizes, *found)
 
 
 def leave_out_unlabelled(folder: VocFolder, train: list[str], survey: Survey) -> tuple[list[str], Survey]:

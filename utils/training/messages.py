@@ -37,9 +37,6 @@ def print_plan(
     print(f"data     {data.folder.root}: {pictures}; classes: {', '.join(data.class_names)}")
     if min(data.labelled) < 1:
         print(f"labels   {describe_labelled(data)}")
-    if data.has_strokes:
-        told = f"strokes that are left out are foretold with a kappa of {data.foretold:.2f}"
-        print(f"strokes  {'' if config.grow_strokes == 'yes' else 'not '}grown to areas: {told}")
     print(f"network  {network}, {parameters / 1e6:.2f} M parameters, {precision}")
     for phase in schedule.phases:
         height, width = config.input_shape

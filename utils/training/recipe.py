@@ -19,7 +19,6 @@ LEAST_STEPS = 1000  # of a run that is not told how long it is: few pictures mak
 STEPS = 2500  # of a run, as far as the sizes of steps allow: networks learn by steps
 SMALL_STEP, LARGE_STEP = 2 * 256 * 256, 4 * 512 * 512  # pixels per step: at least and at most
 THIN, WIDE = 6, 30  # pixels: classes below are lost at half the size, those above are seen at a quarter
-FORETOLD = 0.6  # kappa of strokes that were left out, from which on strokes are grown
 VALIDATION_SHARE = 0.05  # of the time of a run, at most, but for its end
 VALIDATION_COST = 1 / 3  # of a pixel that is validated, relative to one that is trained on
 # Shares of a class's variance, see Asymmetry: from these on, mirrored or turned pictures are no pictures of
@@ -154,13 +153,6 @@ def choose_coarse(structures: Mapping[int, Structure], width: float, strokes: bo
     if thin > 0.25 or any(one.separates for one in structures.values()):
         return 0.0
     return 0.85 if width >= WIDE else 0.5
-
-
-def choose_growth(wanted: str, has_strokes: bool, foretold: float) -> str:
-    """`yes` if strokes grow to areas that are right often enough, else `no`. foretold: `Data.foretold`."""
-    if wanted == "auto":
-        wanted = "yes" if foretold >= FORETOLD else "no"
-    return wanted if has_strokes else "no"
 
 
 def choose_depth(width: float) -> int:

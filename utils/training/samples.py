@@ -26,9 +26,7 @@ from utils.training.augmentation import Augmentation, augment
 from utils.training.border_weights import BorderWeights
 from utils.training.data import Data
 from utils.training.recipe import LARGE_STEP
-from utils.training.stored import Stored
 from utils.voc.folder import VocFolder
-from utils.voc.strokes import grow
 
 # Pictures of small data sets stay decoded in memory, up to this many bytes in all processes together.
 CACHE_BYTES = 1 << 30
@@ -65,7 +63,6 @@ class SegmentationDataset(Dataset):
     seed: int = 0
     box: tuple[int, int] | None = None  # whole pictures are scaled to this height and width before the crop
     border: BorderWeights | None = None
-    grown: Stored | None = None  # strokes become areas, see `utils.voc.strokes.grow`
     range_16bit: Sequence[int] | None = None
     cache_bytes: int = CACHE_BYTES
     _cache: dict[tuple[int, int], tuple[np.ndarray, ...]] = field(
@@ -129,9 +126,7 @@ class SegmentationDataset(Dataset):
         """Picture, mask and perhaps border weights, at full size or letterboxed."""
         name = self.names[number]
         image = stretch(read_image(self.folder.image_path(name)), self.range_16bit)
-        mask = drawn = read_mask(self.folder.mask_path(name))
-        if self.grown:
-            mask = self.grown.get(number, lambda: grow(image, drawn))
+        mask = read_mask(self.folder.mask_path(name))
         objects = self.folder.read_objects(name, mask.shape) if self.border else None
         if self.box:
             image, mask = letterbox_pair(image, mask, self.box)
@@ -139,7 +134,7 @@ class SegmentationDataset(Dataset):
                 objects = letterbox_mask(torch.from_numpy(objects), self.box).numpy()
         if not self.border:
             return image, mask
-        if is_partly_annotated(np.count_nonzero(drawn != IGNORE_INDEX), drawn.size):
+        if is_partly_annotated(np.count_nonzero(mask != IGNORE_INDEX), mask.size):
             # Edges of strokes are no borders.
             return image, mask, np.zeros(mask.shape, np.float32)
         return image, mask, self.border.of_picture(number, mask, objects)
@@ -227,7 +222,6 @@ class Sampling:
     seed: int = 0
     margin: int = 0  # pixels of context around the crop, mirrored beyond the picture as in the paper
     border: BorderWeights | None = None
-    grown: Stored | None = None  # where training masks of strokes are grown
     workers: int | None = None  # processes that load; None: chosen by the device
     unlabelled: Path | None = None  # folder of pictures without annotation, see `utils.training.unlabelled`
 
@@ -257,7 +251,6 @@ def make_loaders(
         seed=sampling.seed,
         box=None if cropped else (height, width),
         border=sampling.border,
-        grown=sampling.grown,
     )
     batches = EpochBatches(len(train), sampling.batch_size, sampling.seed, data.shows)
     val_batches = same_size_batches(data.val_sizes, max(sampling.batch_size * height * width, LARGE_STEP))

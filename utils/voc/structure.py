@@ -36,19 +36,13 @@ class Structure:
 def measure_structures(folder: VocFolder, names: Sequence[str]) -> dict[int, Structure]:
     """By class index, from the masks of some of these names."""
     found: dict[int, list[tuple[float, float, float]]] = {}
-    for name in spread(names, MASKS):
-        mask = read_mask(folder.mask_path(name))
+    for number in np.unique(np.linspace(0, len(names) - 1, min(MASKS, len(names))).round().astype(int)):
+        mask = read_mask(folder.mask_path(names[number]))
         if is_partly_annotated(np.count_nonzero(mask != IGNORE_INDEX), mask.size):
-            mask = complete(read_image(folder.image_path(name)), mask)
+            mask = complete(read_image(folder.image_path(names[number])), mask)
         for value in np.unique(mask[mask != IGNORE_INDEX]).tolist():
             found.setdefault(value, []).append(measure(mask == value))
     return {value: Structure(*np.median(rows, axis=0).tolist()) for value, rows in found.items()}
-
-
-def spread(names: Sequence[str], count: int) -> list[str]:
-    """At most `count` of the names, spread evenly over all of them."""
-    numbers = np.linspace(0, len(names) - 1, min(count, len(names))).round().astype(int)
-    return [names[number] for number in np.unique(numbers)]
 
 
 def typical_width(structures: Mapping[int, Structure], pixels: Sequence[int]) -> float:
