@@ -23,6 +23,7 @@ LABELS = {
 }
 LABELLED = re.compile(rf"(\s*)({'|'.join(LABELS)}):(\s+)(.*)")
 RECORD = re.compile(r"\$ |epoch +\d|[│╭╰]")  # a command; a line of a table, or of a library's frame
+NAMES = re.compile(r"\S+(, \S+)*|--[\w-]+( [^\s-]\S*)*")  # members of a list; a flag and its values
 LONGEST, MOST_CLAUSES = 1000, 12  # characters and marks of a line; longer ones are no phrases of ours
 CJK = "[\u3000-\u9fff\uff00-\uffef]"
 
@@ -123,6 +124,8 @@ def look_up(text: str) -> tuple[str, bool]:
     for found in _divided(text):
         if found:
             return found, True
+    if NAMES.fullmatch(text):
+        return text, True
     for place in [one.start() for one in re.finditer(": ", text)][::-1]:
         # A remark, and a name.
         if not rest and (found := _join("", [text[:place]])):
@@ -143,8 +146,10 @@ def _divided(text: str) -> Iterator[str | None]:
     if remark := re.fullmatch(r"(.*?) \(((?:[^()]|\([^()]*\))*)\)", text):
         yield _join(translate(remark[1]) + "（", [remark[2]], "", "）")
     for mark, chinese in ((", or ", "，或"), (", ", "，"), (" and ", "，且")):
-        if mark in text:
-            yield _join("", text.split(mark), chinese)
+        # Not within brackets.
+        parts = re.split(rf"{mark}(?![^()]*\))", text)
+        if len(parts) > 1:
+            yield _join("", parts, chinese)
 
 
 def _join(before: str, parts: list[str], between: str = "", after: str = "") -> str | None:
@@ -153,4 +158,6 @@ def _join(before: str, parts: list[str], between: str = "", after: str = "") -> 
     chinese = [one for one, _ in found]
     if chinese == parts or not all(known for _, known in found):
         return None
-    return before + between.join(chinese) + after
+    joined = between.join(chinese)
+    # As between Chinese and Latin letters elsewhere.
+    return before + re.sub(r"(?<=，[或且])(?=[!-~])", " ", joined) + after

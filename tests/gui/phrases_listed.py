@@ -222,6 +222,12 @@ the window asked it to end
 an up ({})
 a left ({})
 a direction ({})
+it would give masks of the values {}
+{} channels of {} and {} channels of {}
+no modality
+out of memory
+CUDA out of memory. {}
+Torch not compiled with CUDA enabled
 class
 value  {:zh}        pixels    share   masks
 index   shapes       pixels    share  class

@@ -5,6 +5,8 @@ import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from phrases import all_templates
 from phrases_listed import LEFT_OUT, SAME
 
@@ -111,6 +113,12 @@ def test_messages_of_faulty_data_have_no_english_sentence():
         ("masks hold background only: 2, such as a b.png", "掩码只有背景：2 个，例如 a b.png"),
         ("the values 0, 1, 2: 1 are smooth edges", "数值为 0, 1, 2：1 是平滑的边缘"),
         ("a damaged or truncated picture (it ends too early)", "图片已损坏或不完整（文件过早结束）"),
+        ("2 crops of this size, or 4 crops of 128×128", "2 个此尺寸的裁剪，或 4 个 128×128 的裁剪"),
+        (
+            "--batch-size 2 or auto, --accumulate 4 (same update, more time), --input-shape 64 64",
+            "--batch-size 2 或 auto，--accumulate 4（更新相同，时间更长），--input-shape 64 64",
+        ),
+        ("1 JSON file with images, info, such as a.json", "1 个 JSON 文件，含有 images, info，例如 a.json"),
         ("│ short runs on half and all pictures: would more help? │",) * 2,
         ("no phrase of ours, nor a part of one", "no phrase of ours, nor a part of one"),
         ("/home/me/pictures and masks/no label", "/home/me/pictures and masks/no label"),
@@ -122,6 +130,16 @@ def test_phrases_are_found_whole_and_in_parts(english, chinese):
         assert translate(english) == "5 个切片，只读取第一个；另有 3 个同样，例如 b c.tif"
     else:
         assert translate(english) == chinese
+
+
+@given(
+    st.lists(
+        st.sampled_from(["a", "no label", "(", ")", ": ", "; ", ", ", " and ", ", or ", "   (", "\n", "{}"])
+    )
+)
+def test_no_text_fails(parts):
+    text = "".join(parts)
+    assert translate(text).count("\n") == text.count("\n")
 
 
 def test_a_mistake_speaks_the_language_of_the_window_and_changes_with_it(application):
