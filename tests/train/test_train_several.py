@@ -9,6 +9,7 @@ import train
 from utils.core.tables import read_table
 from utils.images.writing import write_image
 from utils.models.checkpoint import load_checkpoint
+from utils.scoring.verdict import Finding
 
 
 @pytest.fixture(autouse=True)
@@ -93,8 +94,13 @@ def test_pictures_that_cannot_be_learned(folder, logs, capsys, monkeypatch):
     rng = np.random.default_rng(0)
     for name in folder.read_split("train"):
         write_image(folder.image_path(name), rng.integers(0, 255, (48, 48), np.uint8))
+    usual = Finding("one-class", "what is said of a usual run", "evidence", "advice")
+    monkeypatch.setattr("utils.training.messages.judge_scores", lambda *_: [usual])
     train.main(tiny(folder, logs, overfit=2, lr=1e-6))
-    assert "warning: the network does not even learn 2 pictures by heart: mIoU" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "warning: the network does not even learn 2 pictures by heart: mIoU" in said
+    # Its command would lead astray.
+    assert usual.what not in said
 
 
 def test_the_learning_curve_trains_on_parts_of_the_pictures(tmp_path, logs, capsys):

@@ -84,7 +84,8 @@ def print_result(run: Run, scores: Scores | None, data: Data, epochs: Sequence[E
     if best_scores := run.best_scores or scores:
         moved = judge_scores(data.class_names, best_scores, root) or moved
         note_found_classes(data.class_names, best_scores, scores or best_scores, best.epoch)
-    report_findings(moved)
+    # Pictures that are learned by heart come many times in an epoch, and `by_heart` judges them.
+    report_findings(moved if len(set(data.train)) == len(data.train) else [])
     waited = sum(epoch.waited for epoch in epochs) / max(sum(epoch.seconds for epoch in epochs), 1e-9)
     length = f"{run.history.seconds:.0f} s for {counted(len(rows), 'epoch')}"
     waiting = f"{waited:.1%} of the training waiting for pictures"
