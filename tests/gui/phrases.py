@@ -1,7 +1,7 @@
 """The phrases of users' mistakes, and of remarks, as templates that are read off the source.
 
 A template is the text with {} for each value. `PYTHONPATH=. python tests/gui/phrases.py` prints those without
-Chinese in `gui/mistakes.json`.
+Chinese in `gui/mistakes.json`, and what is there for nothing.
 """
 
 import ast
@@ -82,7 +82,9 @@ if __name__ == "__main__":
     from gui.mistakes import CATALOGUE
     from gui.texts import CHINESE
 
-    known = {**CHINESE, **json.loads(CATALOGUE.read_text(encoding="utf-8"))}
-    for template, place in all_templates().items():
-        if template.replace("{:zh}", "{}") not in known:
+    said, table = all_templates(), json.loads(CATALOGUE.read_text(encoding="utf-8"))
+    for template, place in said.items():
+        if template.replace("{:zh}", "{}") not in {**CHINESE, **table}:
             print(f"{place}\t{template}")
+    for english in table.keys() - {template.replace("{:zh}", "{}") for template in said}:
+        print(f"no longer said\t{english}")
