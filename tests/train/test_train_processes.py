@@ -25,8 +25,8 @@ def pictures(tmp_path):
     return make_voc(tmp_path / "voc", count=8, size=[(48, 48)] * 5 + [(48, 40), (40, 48), (48, 48)], val=3)
 
 
-def train_in_two(folder, cwd, *flags):
-    return start([*LAUNCH, str(ROOT / "train.py"), "--voc-root", str(folder.root), *TINY, *flags], cwd)
+def train_in_two(folder, cwd, *flags, script=ROOT / "train.py"):
+    return start([*LAUNCH, str(script), "--voc-root", str(folder.root), *TINY, *flags], cwd)
 
 
 def test_two_processes_leave_one_run_equal_to_that_of_one(pictures, tmp_path):

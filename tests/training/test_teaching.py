@@ -174,6 +174,15 @@ def test_teaching_begins_after_a_share_of_the_run_and_its_weight_rises(capsys):
     assert found == pytest.approx([0, 0, 0.5, 1, 1])
 
 
+def test_who_knows_little_does_not_teach(capsys):
+    one = Teaching()
+    assert not one.judge(teaching.LEAST - 0.01, 0.3)
+    assert not one.is_on
+    assert not one.awaits_score(0.6)
+    assert "off: mIoU 39.00%, and a teacher below 40% harms" in capsys.readouterr().out
+    assert one.describe() == "have not taught: mIoU was 39.00%"
+
+
 def test_teaching_ends_where_validation_does_not_rise(capsys):
     one = Teaching()
     one.judge(0.5, 0.3)
@@ -202,8 +211,10 @@ def test_a_score_that_is_no_number_does_not_count_as_higher():
     one = Teaching()
     one.judge(math.nan, 0.3)
     assert one.before == 0
-    one.judge(math.nan, 0.9)
     assert not one.is_on
+    one = Teaching(before=0.5)
+    one.judge(math.nan, 0.9)
+    assert one.ended
 
 
 def test_what_came_of_it_is_told():

@@ -27,6 +27,7 @@ from utils.training.parts import kept_statistics, process_count
 from utils.training.unlabelled import Crop, TaughtDataset, Views, collate_views
 
 START = 0.3  # share of the run that is over when teaching begins: before, the teacher knows too little
+LEAST = 0.4  # mIoU of a teacher: one that knows less is wrong where it is sure, and teaches its mistakes
 RAMP = 0.1  # share of the run over which its weight then rises to 1 (Laine and Aila 2017)
 CONFIDENCE = 0.9  # probability from which on the teacher is sure of a pixel (0.95 in FixMatch and UniMatch)
 PATIENCE = 0.15  # share of the run, at full weight, without a score above the first one, after which it ends
@@ -82,7 +83,10 @@ class Teaching:
         """Begin, go on or end, by the mIoU of the validation pictures. Says so. Returns whether it begins."""
         miou = 0.0 if math.isnan(miou) else miou
         begins = self.before is None and self.awaits_score(progress)
-        if begins:
+        if begins and miou < LEAST:
+            self.before, self.ended, begins = miou, True, False
+            print(f"pictures without annotation  off: mIoU {miou:.2%}, and a teacher below {LEAST:.0%} harms")
+        elif begins:
             self.before, self.began, self.risen = miou, progress, progress + RAMP
             print(f"pictures without annotation  on: they teach from now on, at mIoU {miou:.2%}")
         elif self.is_on and miou > self.before:
@@ -104,7 +108,8 @@ class Teaching:
     def describe(self) -> str:
         """What came of it, in words."""
         if not self.steps:
-            return "have not taught: the run was too short"
+            reason = f"mIoU was {self.before:.2%}" if self.ended else "the run was too short"
+            return f"have not taught: {reason}"
         until = ", then no more" if self.ended else ""
         share = f"{self.sure / self.steps:.0%} of their pixels"
         return f"taught in {counted(self.steps, 'step')}{until}; the teacher was sure of {share}"
