@@ -200,7 +200,7 @@ def test_a_resumed_run_does_not_need_the_weights_that_it_began_with(whole, tmp_p
     weights.unlink()
     assert run_here(monkeypatch, "train.py", "--resume", tmp_path / "run", "--epochs", "2") == 0
     settings = json.loads((tmp_path / "run" / "config.json").read_text("utf-8"))
-    assert (settings["optimizer"], settings["model_path"]) == ("adamw", str(weights))
+    assert (settings["optimizer"], settings["model_path"]) == ("muon", str(weights))
 
 
 def test_a_stop_saves_no_weights_that_went_wrong(whole, tmp_path, monkeypatch):
