@@ -88,9 +88,7 @@ class Config:
     batch_size: Annotated[int | Literal["auto"] | None, Ge(1)] = None
     accumulate: Annotated[int, Ge(1)] = 1  # parts of a step, one after another: less memory, same update
     max_minutes: Annotated[float | None, Gt(0)] = None  # train this long instead of `epochs`; lr follows it
-    optimizer: Literal["muon", "adamw", "adam", "sgd"] | None = (
-        None  # None: muon, adamw for weights of others
-    )
+    optimizer: Literal["muon", "adamw", "adam", "sgd"] | None = None  # None: muon; adamw: weights of others
     lr: Annotated[float | None, Gt(0)] = None  # highest learning rate; None: 0.002, for sgd 0.05
     curve: Literal["cosine", "one_cycle", "step"] = "cosine"  # how the learning rate rises and falls
     encoder_lr_factor: Annotated[float, Ge(0)] = 1.0  # the encoder's learning rate as a share of lr
