@@ -54,7 +54,7 @@ class Config:
     classes: tuple[str, ...] = ()  # names of the classes without the background; none: the labels you draw
     pictures_per_round: Annotated[int, Ge(1)] = 5  # pictures that wait to be corrected
     minutes_per_round: Annotated[float, Gt(0)] = 0.9  # training, looking through the pictures, proposals
-    choice: Choice = "uncertain"  # class-balanced uncertainty times diversity, or random, for comparison
+    choice: Choice = "random"  # or uncertain: class-balanced uncertainty times diversity, no better so far
     without_labelme: bool = False  # one round on what is saved, then say what is to be corrected next
     train_flags: str = ""  # further flags of train.py: --train-flags="--backbone resnet50"
     device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
