@@ -36,7 +36,6 @@ from utils.scoring.report import Report, read_curves, write_report
 from utils.scoring.results import Measures, SplitResults
 from utils.scoring.scorer import Scorer
 from utils.scoring.tables import (
-    find_threshold_curve,
     print_comparison,
     print_results,
     write_comparison,
@@ -229,7 +228,7 @@ def open_other(config: Config, unet: Unet, folder: VocFolder, names: list[str]) 
 
 def report_threshold(config: Config, unet: Unet, results: SplitResults) -> list[str]:
     """Write the curve of two classes, and store the best threshold if asked to; returns names of files."""
-    curve = find_threshold_curve(results)
+    curve = results.threshold_curve
     if curve is None:
         if config.store_threshold:
             warn(f"no threshold is stored: no pixel of the truth is {unet.class_names[1]}")

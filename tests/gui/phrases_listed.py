@@ -196,6 +196,7 @@ not annotated: left out of training, scores and the shares above
 {} epoch|s of {} step|s with a frozen encoder, {} crop|s
 {} minute|s in epochs of {} step|s, {} crop|s
 {} minute|s in epochs of {} step|s with a frozen encoder, {} crop|s
+have not taught: mIoU was {}
 have not taught: the run was too short
 taught in {} step|s; the teacher was sure of {} of their pixels
 taught in {} step|s, then no more; the teacher was sure of {} of their pixels

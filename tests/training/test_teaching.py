@@ -179,7 +179,7 @@ def test_who_knows_little_does_not_teach(capsys):
     assert not one.judge(teaching.LEAST - 0.01, 0.3)
     assert not one.is_on
     assert not one.awaits_score(0.6)
-    assert "off: mIoU 39.00%, and a teacher below 40% harms" in capsys.readouterr().out
+    assert "off: mIoU 39.00% is too low to teach; it takes 40%" in capsys.readouterr().out
     assert one.describe() == "have not taught: mIoU was 39.00%"
 
 

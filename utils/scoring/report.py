@@ -26,15 +26,7 @@ from utils.scoring.comparison import Difference
 from utils.scoring.gallery import ERRORS, Shown
 from utils.scoring.results import Estimate, SplitResults
 from utils.scoring.scores import Score
-from utils.scoring.tables import (
-    compared,
-    comparison_sentence,
-    find_threshold_curve,
-    heading,
-    remarks,
-    show,
-    show_interval,
-)
+from utils.scoring.tables import compared, comparison_sentence, heading, remarks, show, show_interval
 from utils.scoring.thresholds import reliability
 from utils.scoring.verdict import Finding
 
@@ -130,7 +122,7 @@ def make_figures(results: SplitResults, report: Report) -> Iterator[tuple[str, F
         losses = {"training": report.curves["train_loss"], "validation": report.curves["val_loss"]}
         yield "loss", curves_figure(epochs, losses, "loss")
         yield "miou", curves_figure(epochs, {"validation": report.curves["miou"]}, "mIoU", top=1.0)
-    if (curve := find_threshold_curve(results)) is not None:
+    if (curve := results.threshold_curve) is not None:
         best = f"best threshold {curve.thresholds[curve.best]:.3f}"
         points = {
             "": (curve.recall, curve.precision),

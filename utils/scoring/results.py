@@ -9,6 +9,7 @@ from utils.scoring.bootstrap import draw_weights, interval
 from utils.scoring.confusion import Scores, mean_of, ratio
 from utils.scoring.scores import CLASS_SCORES, OVERALL_SCORES, Score
 from utils.scoring.sums import BorderSums, ObjectSums, PixelSums, ProbabilitySums, RegionSums, TopologySums
+from utils.scoring.thresholds import ThresholdCurve, threshold_curve
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,11 @@ class SplitResults:
     def weights(self) -> np.ndarray:
         """(B, N) of the bootstrap."""
         return draw_weights(len(self.names))
+
+    @cached_property
+    def threshold_curve(self) -> ThresholdCurve | None:
+        """Of two classes; None for more, and if no pixel of the truth is of the second class."""
+        return threshold_curve(self.probabilities.pooled().counts) if self.probabilities else None
 
     def pooled(self, score: Score) -> np.ndarray:
         """From the sums over the split: (K + 1,), the mean of the classes last, or ()."""

@@ -13,7 +13,7 @@ from utils.scoring.bootstrap import FEW, LEAST
 from utils.scoring.comparison import Difference
 from utils.scoring.results import SplitResults
 from utils.scoring.scores import Score
-from utils.scoring.thresholds import ThresholdCurve, threshold_curve
+from utils.scoring.thresholds import ThresholdCurve
 
 PRINTED = {
     "pixels": ("iou", "dice", "precision", "recall", "specificity"),
@@ -126,7 +126,7 @@ def remarks(results: SplitResults) -> Iterator[str]:
         yield f"Objects: connected parts of {names}; found above IoU 0.5. Betti 0: parts, Betti 1: holes."
     if results.regions is not None:
         yield from region_remarks(results)
-    if (curve := find_threshold_curve(results)) is not None:
+    if (curve := results.threshold_curve) is not None:
         yield from threshold_remarks(curve, results.class_names[1])
 
 
@@ -138,11 +138,6 @@ def region_remarks(results: SplitResults) -> Iterator[str]:
         rand, info = measures.v_rand_threshold, measures.v_info_threshold
         how = f"thinned, at the best threshold of the probability ({rand:g} and {info:g})"
     yield f"V-Rand and V-Info: as the ISBI 2012 challenge computes them: {name} {how}."
-
-
-def find_threshold_curve(results: SplitResults) -> ThresholdCurve | None:
-    """Of two classes; None for more, and if no pixel of the truth is of the second class."""
-    return threshold_curve(results.probabilities.pooled().counts) if results.probabilities else None
 
 
 def threshold_remarks(curve: ThresholdCurve, class_name: str) -> Iterator[str]:

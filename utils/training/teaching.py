@@ -85,7 +85,8 @@ class Teaching:
         begins = self.before is None and self.awaits_score(progress)
         if begins and miou < LEAST:
             self.before, self.ended, begins = miou, True, False
-            print(f"pictures without annotation  off: mIoU {miou:.2%}, and a teacher below {LEAST:.0%} harms")
+            low = f"mIoU {miou:.2%} is too low to teach; it takes {LEAST:.0%}"
+            print(f"pictures without annotation  off: {low}")
         elif begins:
             self.before, self.began, self.risen = miou, progress, progress + RAMP
             print(f"pictures without annotation  on: they teach from now on, at mIoU {miou:.2%}")
@@ -108,8 +109,9 @@ class Teaching:
     def describe(self) -> str:
         """What came of it, in words."""
         if not self.steps:
-            reason = f"mIoU was {self.before:.2%}" if self.ended else "the run was too short"
-            return f"have not taught: {reason}"
+            if self.ended:
+                return f"have not taught: mIoU was {self.before:.2%}"
+            return "have not taught: the run was too short"
         until = ", then no more" if self.ended else ""
         share = f"{self.sure / self.steps:.0%} of their pixels"
         return f"taught in {counted(self.steps, 'step')}{until}; the teacher was sure of {share}"
