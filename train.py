@@ -14,7 +14,7 @@ from tyro.conf import OmitArgPrefixes, Suppress
 
 from nets.config import NetworkConfig
 from nets.unet import UNet
-from unet import Unet
+from unet import Unet, store_closing
 from utils.core.console import UserError, note, run_script
 from utils.core.device import Precision, choose_device, choose_precision, set_determinism
 from utils.core.heap import return_freed_memory
@@ -173,6 +173,8 @@ def train(config: Config, names: Split | None, device: torch.device) -> Outcome 
         draw_batch(run.folder / "train_batch.png", loaders[0])
         scores, epochs = train_and_validate(*parts, pictures)
         pictures.draw()
+        if data.separator is not None and not run.failure:
+            store_closing(run.folder / "best.pth", data.outlined_pairs(), str(device))
     print_result(run, scores, data, epochs)
     return Outcome.of_run(run, scores, trainer)
 

@@ -2,8 +2,10 @@
 
 import copy
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache, partial
+from itertools import starmap
 from pathlib import Path
 
 import numpy as np
@@ -27,11 +29,11 @@ from utils.inference.ensemble import (
     predict_tiles,
     shared_threshold,
 )
-from utils.inference.gaps import close_gaps, fits_gaps
+from utils.inference.gaps import Closing, choose_closing, close_gaps, fits_gaps
 from utils.inference.maps import classes, classes_above, log_odds_of, member_classes, probabilities
 from utils.inference.rendering import render
 from utils.inference.tiling import Band, Grid, join, to_bands
-from utils.models.checkpoint import Checkpoint
+from utils.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from utils.models.weights import LoadedModel, ready_to_predict
 
 
@@ -57,8 +59,9 @@ class Unet:
 
         Several paths make an ensemble: the mean of their probabilities. tta: the mean over flips and turns by
         90° too. close_gaps: name of a class that separates others, such as a membrane; its gaps are closed
-        and its dead ends cleared (utils/inference/gaps.py). auto: one that separates others in the training
-        masks, if there is one, in pictures that are not predicted band by band (`fits_gaps`). none: no class.
+        and its dead ends cleared (utils/inference/gaps.py), and it becomes thinner if that separates
+        better (`choose_closing`). auto: one that separates others in the training masks, if there is one, as
+        thick as it is, in pictures that are not predicted band by band (`fits_gaps`). none: no class.
         Weights of unet-pytorch and Pytorch-UNet load as they are. ONNX files run in ONNX Runtime, float32,
         with their normalisation.
         precision: auto, fp32, bf16, fp16. overrides: class_names, palette, normalisation, input_shape instead
@@ -72,6 +75,8 @@ class Unet:
             self.gap_class = self.settings.get("separator")
         elif close_gaps != "none":
             self.gap_class = find_class("--close-gaps", close_gaps, self.class_names)
+        if self.gap_class is not None and self.gap_class == self.settings.get("separator"):
+            self.closing = Closing.of_settings(self.settings, separates_first=self.gaps_in_large)
 
     @classmethod
     def from_network(cls, net: nn.Module, checkpoint: Checkpoint, precision: Precision) -> "Unet":
@@ -87,7 +92,7 @@ class Unet:
             single = type(self).__new__(type(self))
             single._adopt([member])
             single.gap_class, single.tile_size = self.gap_class, self.tile_size
-            single.gaps_in_large = self.gaps_in_large
+            single.gaps_in_large, single.closing = self.gaps_in_large, self.closing
             singles.append(single)
         return singles
 
@@ -104,6 +109,7 @@ class Unet:
         self.palette[: len(checkpoint.palette)] = checkpoint.palette
         self.threshold = shared_threshold(members)
         self.gap_class: int | None = None
+        self.closing = Closing()
         self.gaps_in_large = True  # gaps need the whole picture in memory
         self.tile_size: int | None = None  # side of tiles in pixels; None: by the memory that is free
 
@@ -164,7 +170,7 @@ class Unet:
                 return
             *arrays, log_odds = join(bands, size[0], axis=-2)
             place = outputs.index(classes)
-            arrays[place] = close_gaps(arrays[place], log_odds, self.gap_class)
+            arrays[place] = close_gaps(arrays[place], log_odds, self.gap_class, self.closing)
             yield tuple(arrays)
 
     @torch.inference_mode()
@@ -251,3 +257,28 @@ class Unet:
             self.predict(picture)
             seconds.append(time.perf_counter() - start)
         return seconds[warm_up:]
+
+
+def store_closing(path: Path, pairs: Iterable[tuple[Picture, np.ndarray]], device: str) -> None:
+    """Write into a checkpoint how the gaps of its separating class are closed best, and say it.
+
+    pairs: pictures and their masks (H, W) uint8, which the network was not trained on; none: nothing is done.
+    """
+    unet = Unet(path, device, close_gaps="none")
+    index = unet.settings["separator"]
+    outputs = classes, partial(log_odds_of, index)
+
+    def predict(image: Picture, truth: np.ndarray) -> tuple[np.ndarray, ...]:
+        return truth, *join(unet.bands(unet.open(image), *outputs), truth.shape[0], axis=-2)
+
+    if not (predicted := list(starmap(predict, pairs))):
+        return
+    closing, scores = choose_closing(predicted, index, unet.num_classes)
+    found = {"gap_depth": closing.depth, "gap_probability": closing.least}
+    checkpoint = load_checkpoint(path)
+    save_checkpoint(path, replace(checkpoint, settings=checkpoint.settings | found))
+    usual, deep, thin = (f"Rand F {one.rand_f:.3f}, mIoU {one.miou:.3f}" for one in scores)
+    print(
+        f"gaps     closed from a depth of {closing.depth:g} on: {deep} (from {Closing.depth:g} on: {usual})"
+    )
+    print(f"gaps     --close-gaps {unet.class_names[index]} makes it thinner, too: {thin}")

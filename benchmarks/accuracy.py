@@ -36,6 +36,7 @@ from utils.training.history import read_history
 from utils.voc.folder import VocFolder
 
 ROOT = Path(__file__).parents[1]
+Predict = Callable[[str], np.ndarray]
 
 
 @dataclass
@@ -76,11 +77,11 @@ def rand_f(truth: np.ndarray, prediction: np.ndarray, boundary: int) -> float:
 
 
 def score(
-    run: Run, predict: Callable[[str], np.ndarray], folder: VocFolder, num_classes: int, boundary: int | None
+    run: Run, predict: Predict, folder: VocFolder, num_classes: int, boundary: int | None, split: str = "val"
 ) -> None:
-    """Fill in mIoU and Rand F of the validation pictures. predict: name → class indices (H, W) uint8."""
+    """Fill in mIoU and Rand F of the pictures of a split. predict: name → class indices (H, W) uint8."""
     matrix, rands = ConfusionMatrix(num_classes), []
-    for name in folder.read_split("val"):
+    for name in folder.read_split(split):
         truth, prediction = read_mask(folder.mask_path(name)), predict(name)
         matrix.update(truth, prediction)
         if boundary is not None:
@@ -118,24 +119,24 @@ def train_ours(config: Config, minutes: float | None, logs: Path) -> tuple[Run, 
 
 
 def train_plain(
-    config: Config, unet: Unet, folder: VocFolder, network: NetworkConfig
-) -> tuple[Run, Callable[[str], np.ndarray]]:
-    """The plain loop on the same network, validated after every epoch, and its best weights as a function."""
+    config: Config, folder: VocFolder, network: NetworkConfig, device: torch.device
+) -> tuple[Run, Predict]:
+    """The plain loop on this network, validated after every epoch, and its best weights as a function."""
     torch.manual_seed(config.seed)
-    mode = "L" if unet.checkpoint.network.in_channels == 1 else "RGB"
+    mode, classes = "L" if network.in_channels == 1 else "RGB", network.num_classes
     names, val = folder.read_split("train"), folder.read_split("val")
     run, best = Run(f"plain loop, {config.plain_minutes:g} minutes"), {}
     start = time.perf_counter()
-    net = build(network).to(unet.device)
+    net = build(network).to(device)
     optimizer = plain_loop.make_optimizer(net)
-    dataset = plain_loop.PlainDataset(folder, names, unet.num_classes, mode)
-    loader = plain_loop.make_loader(dataset, 2, unet.device)
+    dataset = plain_loop.PlainDataset(folder, names, classes, mode)
+    loader = plain_loop.make_loader(dataset, 2, device)
 
     def train() -> None:
-        plain_loop.train_one_epoch(net, optimizer, loader, unet.device)
+        plain_loop.train_one_epoch(net, optimizer, loader, device)
 
     def validate() -> float:
-        return Scores(plain_loop.validate(net, folder, val, unet.num_classes, unet.device, mode)).miou
+        return Scores(plain_loop.validate(net, folder, val, classes, device, mode)).miou
 
     for minutes, miou in learning_curve(train, validate, config.plain_minutes, start=start):
         run.curve.append((minutes, miou))
@@ -143,7 +144,7 @@ def train_plain(
             best = {key: value.clone() for key, value in net.state_dict().items()}
     net.load_state_dict(best)
     net.eval()
-    return run, lambda name: plain_loop.predict(net, Image.open(folder.image_path(name)), unet.device, mode)
+    return run, lambda name: plain_loop.predict(net, Image.open(folder.image_path(name)), device, mode)
 
 
 def minutes_to(run: Run, miou: float) -> float | None:
@@ -201,7 +202,7 @@ def compare(config: Config, logs: Path) -> None:
             runs.append(Run(f"{run.label}, `--tta --close-gaps {config.boundary}`", run.curve))
             score(runs[-1], predictor(careful, folder), folder, classes, boundary)
     network = replace(load_checkpoint(unet.model_path).network, deep_supervision=False)
-    plain, predict = train_plain(config, unet, folder, network)
+    plain, predict = train_plain(config, folder, network, unet.device)
     score(plain, predict, folder, classes, boundary)
     runs.append(plain)
     train, val = (len(folder.read_split(split)) for split in ("train", "val"))
@@ -217,7 +218,7 @@ def compare(config: Config, logs: Path) -> None:
     report("Accuracy over time", text, config.output)
 
 
-def predictor(unet: Unet, folder: VocFolder) -> Callable[[str], np.ndarray]:
+def predictor(unet: Unet, folder: VocFolder) -> Predict:
     return lambda name: unet.predict(folder.image_path(name))
 
 

@@ -145,7 +145,10 @@ def compare(config: Config, dense: VocFolder, root: Path) -> list[list[str]]:
     training = annotate.TRAINING * config.minutes - annotate.STARTING / 60
     minutes = config.full_minutes or max(config.rounds * training, 0.02)
     options = recipes.Config(device=config.device, quick=config.quick)
-    full = [recipes.train_ours(options, dense, minutes, config.flags, seed) for seed in range(config.seeds)]
+    full = [
+        recipes.train_ours(options, dense, minutes, config.flags, seed)[0].miou
+        for seed in range(config.seeds)
+    ]
     wanted = config.enough * float(np.mean(full))
     print(f"{dense.root.name}: all pictures {np.mean(full):.4f}, wanted {wanted:.4f}", flush=True)
     courses = {

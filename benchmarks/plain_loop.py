@@ -25,12 +25,14 @@ from utils.voc.folder import VocFolder
 class PlainDataset(Dataset):
     """Picture (C, H, W) float32 in 0…1, mask (H, W) int64, one-hot target (H, W, K + 1) float32.
 
-    Class K takes the ignored pixels. mode: PIL's, "RGB" or "L". The pictures are taken whole, so they have
-    one size.
+    Class K takes the ignored pixels. mode: PIL's, "RGB" or "L". Smaller pictures get gray bars, of class K,
+    up to the size of the largest.
     """
 
     def __init__(self, folder: VocFolder, names: Sequence[str], num_classes: int, mode: str = "RGB"):
         self.folder, self.names, self.num_classes, self.mode = folder, list(names), num_classes, mode
+        sizes = [Image.open(folder.image_path(name)).size for name in names]
+        self.box = tuple(max(sides) for sides in zip(*sizes, strict=True))
 
     def __len__(self) -> int:
         return len(self.names)
@@ -46,10 +48,19 @@ class PlainDataset(Dataset):
         name = self.names[index]
         picture = Image.open(self.folder.image_path(name)).convert(self.mode)
         mask = Image.open(self.folder.mask_path(name))
+        gray = (128,) * len(picture.getbands())
+        picture, mask = self.fit(picture, gray), self.fit(mask, self.num_classes)
         for flip in (Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.FLIP_TOP_BOTTOM):
             if torch.rand(()) < 0.5:
                 picture, mask = picture.transpose(flip), mask.transpose(flip)
         return to_input(picture), np.array(mask)
+
+    def fit(self, picture: Image.Image, filling: tuple[int, ...] | int) -> Image.Image:
+        if picture.size == self.box:
+            return picture
+        canvas = Image.new(picture.mode, self.box, filling)
+        canvas.paste(picture, ((self.box[0] - picture.width) // 2, (self.box[1] - picture.height) // 2))
+        return canvas
 
 
 def to_input(picture: Image.Image) -> Tensor:

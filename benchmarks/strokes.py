@@ -1,7 +1,8 @@
 """Strokes instead of outlines: draws them as a person would, trains on them, and compares with dense masks.
 
 python benchmarks/strokes.py --voc-roots VOCdevkit/isbi VOCdevkit/msrc --line-widths 3 5 --minutes 6
-With --keep FOLDER the labelme files and the VOC folders of the strokes stay there, to look at them.
+The pictures of val.txt are scored, and no run sees them: it validates on each sixth of the others, by strokes
+where it trains on strokes. With --keep FOLDER the labelme files and the VOC folders stay there.
 """
 
 import sys
@@ -114,9 +115,12 @@ def draw_pieces(
 
 
 def make_folder(config: Config, dense: VocFolder, width: int, root: Path, seed: int) -> tuple[VocFolder, str]:
-    """A VOC folder of strokes by way of labelme files, dense in the split val, and what the strokes cover."""
-    train, val = (dense.read_split(split) for split in ("train", "val"))
-    train, folder, source = train[: config.pictures], VocFolder(root / "voc"), root / "labelme"
+    """A VOC folder of strokes by way of labelme files, and what the strokes cover.
+
+    The pictures of the dense folder's split val are its split test, with dense masks.
+    """
+    train = dense.read_split("train")[: config.pictures]
+    folder, source = VocFolder(root / "voc"), root / "labelme"
     source.mkdir(parents=True)
     names, rng = dense.read_class_names(), np.random.default_rng(seed)
     write_lines(folder.class_names_path, names)
@@ -132,11 +136,9 @@ def make_folder(config: Config, dense: VocFolder, width: int, root: Path, seed: 
         drawn = strokes != IGNORE_INDEX
         known, pixels = known + np.count_nonzero(drawn), pixels + mask.size
         wrong += np.count_nonzero(drawn & (mask != IGNORE_INDEX) & (mask != strokes))
-    for name in val:
-        copy2(dense.image_path(name), folder.images_dir)
-        copy2(dense.mask_path(name), folder.masks_dir)
-    folder.write_split("train", train)
-    folder.write_split("val", val)
+    recipes.copy_splits(dense, folder, {"test": dense.read_split("val")})
+    for split, part in recipes.held_out(train).items():
+        folder.write_split(split, part)
     return folder, f"{known / pixels:.2%}, {wrong / max(known, 1):.2%} of it in another class"
 
 
@@ -149,10 +151,13 @@ def compare(config: Config, dense: VocFolder, width: int, root: Path) -> list[st
         if not config.train:
             continue
         fewer = VocFolder(root / name / f"{seed}-dense")
-        copy_pairs(dense, strokes, fewer)
+        splits = {split: strokes.read_split(split) for split in ("train", "val", "test")}
+        recipes.copy_splits(dense, fewer, splits)
+        write_lines(fewer.class_names_path, dense.read_class_names())
         options = recipes.Config(device=config.device, quick=config.quick)
         pair = [
-            recipes.train_ours(options, one, config.minutes, config.flags, seed) for one in (fewer, strokes)
+            recipes.train_ours(options, one, config.minutes, config.flags, seed)[0].miou
+            for one in (fewer, strokes)
         ]
         pairs.append(pair)
         print(f"{name}, seed {seed}: dense {pair[0]:.4f}, strokes {pair[1]:.4f}", flush=True)
@@ -163,19 +168,6 @@ def compare(config: Config, dense: VocFolder, width: int, root: Path) -> list[st
     spread = f"{ratios.min():.3f} … {ratios.max():.3f}"
     scores = (f"{values.mean():.3f}" for values in (outlines, lines))
     return [name, described, *scores, f"{lines.mean() / outlines.mean():.3f}", spread]
-
-
-def copy_pairs(dense: VocFolder, strokes: VocFolder, target: VocFolder) -> None:
-    """The pairs of `strokes` with dense masks."""
-    for folder in (target.images_dir, target.masks_dir):
-        folder.mkdir(parents=True)
-    for split in ("train", "val"):
-        names = strokes.read_split(split)
-        for name in names:
-            copy2(dense.image_path(name), target.images_dir)
-            copy2(dense.mask_path(name), target.masks_dir)
-        target.write_split(split, names)
-    write_lines(target.class_names_path, dense.read_class_names())
 
 
 def main(config: Config) -> None:
@@ -192,7 +184,7 @@ def main(config: Config) -> None:
     header = ["data", "strokes on", "dense, mIoU", "strokes, mIoU", "strokes / dense", "range"]
     machine = describe_machine(choose_device(config.device))
     intro = f"`python benchmarks/strokes.py`: {config.minutes:g} minutes, {config.seeds} seeds; {machine}."
-    intro += " Scores of the validation pictures, whose masks are dense."
+    intro += " Scores of pictures that no run saw, with dense masks."
     report("Strokes", f"{intro}\n\n{markdown(header, rows)}", config.output)
 
 

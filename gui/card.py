@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from utils.inference.gaps import Closing
 from utils.inference.postprocess import Postprocessing
 
 
@@ -13,7 +14,7 @@ class ModelCard:
     """A model as its file describes it.
 
     palette: (256, 3) uint8; parameters: number of weights, 0 where unknown; separator: index of the class
-    whose gaps are closed, or None; views: how many predictions test-time augmentation averages.
+    whose gaps are closed, or None; closing: how; views: how many predictions test-time augmentation averages.
     """
 
     path: Path
@@ -26,6 +27,7 @@ class ModelCard:
     precision: str
     scores: dict[str, float]
     separator: int | None
+    closing: Closing
     views: int
 
     @property

@@ -127,7 +127,7 @@ class Model:
         prediction = document.predictions[choices.tta]
         mask = prediction.mask
         if choices.gaps and self.may_close_gaps(document):
-            mask = close_gaps(mask, prediction.ridge, self.card.separator)
+            mask = close_gaps(mask, prediction.ridge, self.card.separator, self.card.closing)
         if is_cancelled():
             raise Cancelled
         if self.may_clean(document):

@@ -47,6 +47,7 @@ class Session:
             precision=str(unet.precision),
             scores={name: float(score) for name, score in unet.scores.items()},
             separator=unet.gap_class,
+            closing=unet.closing,
             views=len(symmetric_views(unet.settings.get("symmetry"))),
         )
 

@@ -13,12 +13,13 @@ from utils.voc.folder import VocFolder
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import annotating
+from accuracy import Run
 
 
 def test_the_script(tmp_path, monkeypatch):
     monkeypatch.setattr("annotate.start_training", train_here)
     # Of the training on all pictures, so that the first round is enough.
-    monkeypatch.setattr("recipes.train_ours", lambda *_: 0.01)
+    monkeypatch.setattr("recipes.train_ours", lambda *_: [Run("all pictures", miou=0.01)])
     annotating.main(annotating.Config(quick=True, output=tmp_path / "table.md", device="cpu"))
     lines = (tmp_path / "table.md").read_text("utf-8").splitlines()
     _, _, *rows = [line.strip("| ").split(" | ") for line in lines if line.startswith("|")]

@@ -95,8 +95,7 @@ def test_averaging_is_predicted_once_and_kept(model, shown, weights, picture):
 
 
 def test_gaps_of_a_separator_are_closed_where_the_predictor_closes_them(tmp_path, picture, monkeypatch):
-    monkeypatch.setattr("utils.inference.gaps.DEPTH", 2)
-    path = save_untrained(tmp_path / "gaps.pth", settings={"separator": 2})
+    path = save_untrained(tmp_path / "gaps.pth", settings={"separator": 2, "gap_depth": 0.15})
     model = Model(LocalEngine())
     assert model.open_model(path, "cpu").separator == 2
     document = model.open_picture(picture)

@@ -7,7 +7,7 @@ from scipy.ndimage import label
 
 from unet import Unet
 from utils.core.console import UserError
-from utils.inference.gaps import DEPTH, close_gaps
+from utils.inference.gaps import Closing, choose_closing, close_gaps
 from utils.inference.maps import log_odds_of
 from utils.voc.demo import draw_sample
 
@@ -75,9 +75,60 @@ def test_a_dead_end_becomes_the_nearest_other_class():
 
 
 def test_noise_below_the_depth_makes_no_walls():
-    noise = np.random.default_rng(0).integers(0, DEPTH, (50, 50)).astype(np.uint8)
+    depth = int(Closing().depth / 9.2 * 127.5)
+    noise = np.random.default_rng(0).integers(0, depth, (50, 50)).astype(np.uint8)
     mask = np.zeros((50, 50), np.uint8)
     assert not close_gaps(mask, noise, 1).any()
+
+
+def test_a_pixel_may_have_to_be_more_probable_to_stay():
+    logits = two_cells(0.8)
+    logits[:, :, 28] = torch.tensor([0.35, 0.65]).log().double().view(2, 1)
+    mask = logits.argmax(0).numpy().astype(np.uint8)
+    for least, width in ((0.5, 5), (0.6, 5), (0.7, 4)):
+        closed = close_gaps(mask, log_odds(logits), 1, Closing(least=least))
+        assert (closed.sum(1) == width).all()
+
+
+def test_a_deeper_watershed_leaves_a_shallow_basin():
+    # The log odds of the membrane are 4.6 above those of the cells.
+    logits = two_cells(0.5)
+    logits[:, :, 28:33] = torch.tensor([0.91, 0.09]).log().double().view(2, 1, 1)
+    mask = np.zeros((40, 60), np.uint8)
+    assert label(close_gaps(mask, log_odds(logits), 1, Closing(depth=2.3)) == 0)[1] == 2
+    assert not close_gaps(mask, log_odds(logits), 1, Closing(depth=5.8)).any()
+
+
+def cells_with_a_faint_membrane() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Truth: two cells; the network sees the membrane by 9 %, too little for the usual depth."""
+    logits = two_cells(0.5)
+    logits[:, :, 28:33] = torch.tensor([0.91, 0.09]).log().double().view(2, 1, 1)
+    logits[:, :, 30] = torch.tensor([0.97, 0.03]).log().double().view(2, 1)
+    truth = np.zeros((40, 60), np.uint8)
+    truth[:, 30] = 1
+    return truth, np.zeros((40, 60), np.uint8), log_odds(logits)
+
+
+def test_the_depth_that_separates_the_validation_pictures_is_chosen():
+    truth, mask, odds = cells_with_a_faint_membrane()
+    usual, chosen = Closing(), choose_closing([(truth, mask, odds)], 1, 2)
+    assert label(close_gaps(mask, odds, 1, usual) == 0)[1] == 1
+    assert label(close_gaps(mask, odds, 1, chosen[0]) == 0)[1] == 2
+    assert chosen[1][1].rand_f > chosen[1][0].rand_f
+
+
+def test_a_membrane_becomes_thinner_as_far_as_miou_may_fall():
+    # Each pixel of the membrane of five is true: less of it separates as well, and costs its IoU.
+    logits = two_cells(0.8)
+    truth = logits.argmax(0).numpy().astype(np.uint8)
+    closing, scores = choose_closing([(truth, truth, log_odds(logits))], 1, 2)
+    assert closing == Closing() and scores[0] == (1, 1)
+    # Of a membrane that is seen two pixels too wide on either side, doubtfully, more separates better.
+    logits[:, :, 26:28] = logits[:, :, 33:35] = torch.tensor([0.32, 0.68]).log().double().view(2, 1, 1)
+    mask = logits.argmax(0).numpy().astype(np.uint8)
+    closing, (_, deep, thin) = choose_closing([(truth, mask, log_odds(logits))], 1, 2)
+    assert closing.least == 0.7
+    assert thin == (1, 1) and deep.rand_f < 1 and deep.miou < 1
 
 
 def test_other_classes_are_kept():

@@ -68,6 +68,8 @@ class Settings:
     batch_size: Annotated[int, Meta(ge=1, le=10**9)] | None = None
     symmetry: list[str] | None = None
     separator: Index | None = None
+    gap_depth: Annotated[float, Meta(gt=0, le=10)] | None = None
+    gap_probability: Annotated[float, Meta(ge=0.5, le=0.9)] | None = None
 
 
 @dataclass

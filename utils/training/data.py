@@ -1,12 +1,13 @@
 """The checked data set of a training."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from utils.core.console import UserError, counted, note, warn
 from utils.images.masks import is_partly_annotated
+from utils.images.palette import IGNORE_INDEX
 from utils.images.reading import read_image, read_mask
 from utils.voc.classes import check_classes, resolve_class_names
 from utils.voc.folder import VocFolder
@@ -96,6 +97,16 @@ class Data:
 
     def read_pair(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         return read_image(self.folder.image_path(name)), read_mask(self.folder.mask_path(name))
+
+    def outlined_pairs(self, pixels: int = 1 << 20) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Validation pictures and masks whose regions can be compared, of at most so many pixels together."""
+        for name, (height, width) in zip(self.val, self.val_sizes, strict=True):
+            pixels -= height * width
+            if pixels < 0:
+                return
+            image, mask = self.read_pair(name)
+            if not is_partly_annotated(np.count_nonzero(mask != IGNORE_INDEX), mask.size):
+                yield image, mask
 
 
 def load_data(
