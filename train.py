@@ -99,6 +99,7 @@ class Config:
     dice_beta: Annotated[float, Gt(0)] = 1.0  # above 1, missed pixels cost more in the Dice than extra ones
     focal_gamma: Annotated[float, Ge(0)] = 0.0  # above 0: focal loss, right pixels count less (paper: 2)
     class_weights: Annotated[Literal["none", "balanced"] | tuple[float, ...], Ge(0)] = "none"  # or numbers
+    between_strokes: Annotated[float, Ge(0)] = 1.0  # weight of pixels between strokes, of the classes drawn
     border_weight: Annotated[float, Ge(0)] = 0.0  # w0, extra weight between touching objects (paper: 10)
     border_sigma: Annotated[float, Gt(0)] = 5.0  # how far it reaches, in pixels
     freeze_epochs: Annotated[int, Ge(0)] = 0  # first epochs, in which the encoder is frozen
@@ -265,7 +266,8 @@ def resolve_settings(config: Config, data: Data, start: Start, stride: int, spee
 
 def make_loss(config: Config, data: Data, device: torch.device) -> Criterion:
     """The loss of logits and masks on this device."""
-    loss = Loss(config.dice_weight, config.dice_beta, config.dice_smooth, config.focal_gamma)
+    of_strokes = {"between": config.between_strokes}
+    loss = Loss(config.dice_weight, config.dice_beta, config.dice_smooth, config.focal_gamma, **of_strokes)
     weights = resolve_class_weights(config.class_weights, data.class_names, data.class_pixels)
     return make_criterion(loss, weights, device)
 

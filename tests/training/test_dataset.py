@@ -62,6 +62,30 @@ def test_a_data_set_is_read_and_checked(voc_folder):
     np.testing.assert_array_equal(mask, read_mask(folder.mask_path("cells_3")))
 
 
+def test_pictures_of_strokes_come_with_the_classes_that_they_show(voc_folder):
+    folder = voc_folder(count=5, val=1)
+    strokes = {"cells_0": (0, 2), "cells_1": (1,), "cells_2": (0, 1, 2)}
+    for name, shown in strokes.items():
+        mask = np.full((64, 64), 255, np.uint8)
+        mask[: len(shown)] = np.array(shown)[:, None]
+        write_mask(folder.mask_path(name), mask)
+    data = load_data(folder)
+    expected = [[True, False, True], [False] * 3, [True] * 3, [False] * 3]
+    assert data.shown_by_strokes.tolist() == expected
+    dataset = crops(folder, data.train, shown=data.shown_by_strokes)
+    assert [dataset[index][2].tolist() for index in (0, 1, 2, 3, 4, 8)] == [*expected, *expected[:1] * 2]
+    assert not dataset[~2][2].any()
+    assert [part.shape for part in collate([dataset[0], dataset[1]])[1:]] == [(2, 32, 48), (2, 3)]
+
+
+def test_a_few_strokes_among_dense_masks_say_nothing_of_other_pixels(voc_folder):
+    folder = voc_folder(count=5, val=1)
+    mask = np.full((64, 64), 255, np.uint8)
+    mask[0], mask[1] = 0, 1
+    write_mask(folder.mask_path("cells_0"), mask)
+    assert load_data(folder).shown_by_strokes is None
+
+
 def test_a_folder_that_is_not_there_is_a_user_error(tmp_path):
     with pytest.raises(UserError, match="nowhere"):
         load_data(VocFolder(tmp_path / "nowhere"))

@@ -35,13 +35,14 @@ def network(**settings: object) -> UNet:
 
 
 def batch(step: int, crops: int = 5) -> list[Tensor]:
-    """Pictures, masks with ignored pixels and with a class that few crops have, border weights."""
+    """Pictures, masks with ignored pixels and a class that few crops have, border weights, classes shown."""
     rng = np.random.default_rng(step)
     masks = rng.integers(0, 2, (crops, 16, 16)).astype(np.uint8)
     masks[:2, :3] = 2
     masks[:, -1] = 255
     images = rng.integers(0, 256, (crops, 3, 16, 16)).astype(np.uint8)
-    return list(map(torch.from_numpy, (images, masks, rng.random((crops, 16, 16), np.float32))))
+    shown = np.array([[True, True, False], [False, False, False]])[np.arange(crops) % 2]
+    return list(map(torch.from_numpy, (images, masks, rng.random((crops, 16, 16), np.float32), shown)))
 
 
 def train(

@@ -40,11 +40,27 @@ class Data:
     structures: dict[int, Structure] = field(repr=False)  # of the classes, in some of the training masks
     shows: dict[int, list[int]] = field(repr=False)  # numbers of the training pictures, by class
     labelled: tuple[float, float] = (1.0, 1.0)  # shares of the pixels that are not 255: training, validation
+    strokes: tuple[int, ...] = ()  # numbers of the training pictures whose masks are strokes
 
     @property
     def has_strokes(self) -> bool:
         """Whether most of the training pixels are 255."""
         return is_partly_annotated(self.labelled[0], 1)
+
+    @property
+    def shown_by_strokes(self) -> np.ndarray | None:
+        """(N, K) bool: the classes that a training picture with strokes shows, nothing of other pictures.
+
+        None where most pixels are annotated. A picture with strokes of one class says nothing of the rest of
+        it: the others may have been left for later.
+        """
+        if not self.has_strokes:
+            return None
+        shown = np.zeros((len(self.train), len(self.class_names)), bool)
+        for index, numbers in self.shows.items():
+            shown[numbers, index] = True
+        some = np.isin(np.arange(len(shown)), self.strokes) & (shown.sum(1) > 1)
+        return shown & some[:, None]
 
     @property
     def typical_width(self) -> float:
@@ -143,7 +159,8 @@ def load_data(
     labelled = labelled_share(records[: len(train)]), labelled_share(records[len(train) :])
     shown = np.array([record.counts for record in records[: len(train)]])[:, : len(class_names)] > 0
     shows = {index: np.flatnonzero(column).tolist() for index, column in enumerate(shown.T)}
-    found = class_pixels, survey.pictures, asymmetry, structures, shows, labelled
+    strokes = tuple(number for number, record in enumerate(records[: len(train)]) if record.is_strokes)
+    found = class_pixels, survey.pictures, asymmetry, structures, shows, labelled, strokes
     return Data(folder, train, val, class_names, *split_sizes, *found)
 
 

@@ -16,13 +16,14 @@ Totals = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Loss:
-    """What `criterion` adds up: cross-entropy (focal where gamma > 0) + dice · Dice."""
+    """What `criterion` adds up: cross-entropy (focal where gamma > 0) + dice · Dice, + `between_strokes`."""
 
     dice: float = 1.0
     beta: float = 1.0  # of the Dice: above 1, pixels that are missed cost more than pixels that are too many
     smooth: float = 1.0  # added to both sides of the Dice's ratio
     gamma: float = 0.0  # of the focal loss: pixels that are right already count less; 2 in its paper
     pixels: float = 1.0  # weight of the cross-entropy
+    between: float = 1.0  # weight of the pixels between strokes, see `between_strokes`
 
 
 def criterion(
@@ -31,6 +32,7 @@ def criterion(
     loss: Loss = Loss(),
     class_weights: Tensor | None = None,
     border: Tensor | None = None,
+    shown: Tensor | None = None,
     totals: Totals | None = None,
 ) -> Tensor:
     """Loss of logits (N, C, H, W) and class indices (N, H, W), 255 ignored: a scalar, float32 at least.
@@ -41,6 +43,9 @@ def criterion(
     et al. 2016, V-Net). A class that is not in the target is left out of the mean: with it, a batch without
     a rare class would push that class down. A batch of ignored pixels costs zero.
 
+    shown: (N, C) bool, the classes of which each picture has strokes, all false: its ignored pixels are left
+    out; see `between_strokes`.
+
     totals: for a part of a batch that is computed in several. It gets the sums of this part, (2 + 3·C,), and
     returns those of the batch. The losses of all parts add up to that of the batch, and so do the gradients.
     """
@@ -50,7 +55,25 @@ def criterion(
         weights = class_weights[torch.where(valid, target, 0).long()] * valid
     if border is not None:
         weights = weights + border * valid
-    return _Criterion.apply(logits, target, weights, loss, totals)
+    total = _Criterion.apply(logits, target, weights, loss, totals)
+    if shown is None or not loss.between:
+        return total
+    return total + loss.between * between_strokes(logits, target, shown, totals)
+
+
+def between_strokes(logits: Tensor, target: Tensor, shown: Tensor, totals: Totals | None = None) -> Tensor:
+    """What the classes of a picture say of its ignored pixels: a scalar, their mean; see `criterion`.
+
+    Such a pixel is of one of the classes S that the picture shows: −ln P with P = Σ_S p (Jin and Ghahramani
+    2002, Learning with Multiple Labels). Which of them, the network tells itself: q = p / P, k the most
+    probable, w = max(2 q_k − 1, 0). The target, a constant, is w·δ_k + (1 − w)·q, so the gradient is p minus
+    it. Where q is undecided that is the likelihood alone, where it is sure a pseudo-label (Lee 2013).
+    """
+    free = (target == IGNORE_INDEX) & shown.any(1)[:, None, None]
+    count = free.sum().to(torch.promote_types(logits.dtype, torch.float32)).view(1)
+    if totals:
+        count = totals(count)
+    return _BetweenStrokes.apply(logits, free, shown, 1 / count.clamp(min=1))
 
 
 class _Criterion(torch.autograd.Function):
@@ -117,6 +140,43 @@ class _Criterion(torch.autograd.Function):
         return gradient, None, None, None, None
 
 
+class _BetweenStrokes(torch.autograd.Function):
+    """−ln P − w ln q_k, summed over `free` pixels, times `share`; and the gradient above."""
+
+    @staticmethod
+    def forward(ctx, logits: Tensor, free: Tensor, shown: Tensor, share: Tensor) -> Tensor:
+        total = share.new_zeros(())
+        for picture, mask, classes in zip(logits, free, shown, strict=True):
+            if classes.any():
+                log_p = picture.log_softmax(0, dtype=share.dtype)[classes]
+                log_all = log_p.logsumexp(0)
+                log_q = log_p.amax(0) - log_all
+                total = total - ((log_all + sharpness(log_q.exp()) * log_q) * mask).sum()
+        ctx.save_for_backward(logits, free, shown, share)
+        return total * share[0]
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, outer: Tensor) -> tuple[Tensor | None, ...]:
+        logits, free, shown, share = ctx.saved_tensors
+        gradient = torch.zeros_like(logits)
+        for picture, mask, classes, result in zip(logits, free, shown, gradient, strict=True):
+            if classes.any():
+                p = picture.softmax(0, dtype=share.dtype)
+                q = p[classes]
+                q /= q.sum(0)
+                sure, guess = q.max(0, keepdim=True)
+                weight = sharpness(sure)
+                p[classes] -= (q * (1 - weight)).scatter_add_(0, guess, weight)
+                result.copy_(p.mul_(mask * (outer * share)))
+        return gradient, None, None, None
+
+
+def sharpness(sure: Tensor) -> Tensor:
+    """How far the network's own opinion counts as the truth: 0 up to a probability of one half, 1 at 1."""
+    return (2 * sure - 1).clamp(min=0)
+
+
 def split_ignored(truth: Tensor) -> tuple[Tensor, Tensor]:
     """Of a target (H, W): which pixels count, (H, W) bool; class indices, (1, H, W) int64, 0 elsewhere."""
     valid = truth != IGNORE_INDEX
@@ -126,12 +186,14 @@ def split_ignored(truth: Tensor) -> tuple[Tensor, Tensor]:
 def deep_loss(criterion: Callable[..., Tensor], outputs: Sequence[Tensor], *targets: Tensor) -> Tensor:
     """Deep supervision (Lee et al. 2015): the loss of the logits + 0.4 · that at half the size + 0.2 · ….
 
-    outputs: finest first, each half the size of the one before, rounded up; targets: (N, H, W), thinned out.
+    outputs: finest first, each half the size of the one before, rounded up; targets: (N, H, W), thinned out,
+    or (N, K), as they are.
     """
     total = criterion(outputs[0], *targets)
     for level, logits in enumerate(outputs[1:], 1):
         step = 1 << level
-        total = total + 0.8 / step * criterion(logits, *(target[:, ::step, ::step] for target in targets))
+        thinned = (target[:, ::step, ::step] if target.ndim == 3 else target for target in targets)
+        total = total + 0.8 / step * criterion(logits, *thinned)
     return total
 
 
@@ -156,14 +218,17 @@ def resolve_class_weights(
 def make_criterion(
     loss: Loss, class_weights: Sequence[float] | None, device: torch.device
 ) -> Callable[..., Tensor]:
-    """`criterion` of logits (N, K, h, w), masks and perhaps border weights (N, H, W) on the device.
+    """`criterion` of logits (N, K, h, w), masks, maybe border weights (N, H, W) and classes shown (N, K).
 
-    Unpadded convolutions make the logits smaller than the targets, of which the middle is taken.
+    All are on the device. Unpadded convolutions make the logits smaller than the targets, of which the middle
+    is taken.
     """
     weights = class_weights and torch.tensor(class_weights, dtype=torch.float32, device=device)
 
     def loss_of(logits: Tensor, *targets: Tensor, totals: Totals | None = None) -> Tensor:
-        masks, *border = (center_crop(target, list(logits.shape[-2:])) for target in targets)
-        return criterion(logits, masks, loss, weights, *border, totals=totals)
+        size = list(logits.shape[-2:])
+        masks, *border = (center_crop(target, size) for target in targets if target.ndim == 3)
+        shown = next((target for target in targets if target.ndim == 2), None)
+        return criterion(logits, masks, loss, weights, *border, shown=shown, totals=totals)
 
     return loss_of

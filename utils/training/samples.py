@@ -49,6 +49,8 @@ class Key(NamedTuple):
 class SegmentationDataset(Dataset):
     """Picture (C, h, w) uint8 or uint16, mask (h, w) uint8 and, with `border`, weights (h, w) float32.
 
+    With `shown`, (N, K) bool, its row of the picture follows, see `Data.shown_by_strokes`.
+
     With `crop` and `augmentation`, key e · len(dataset) + i is sample i of epoch e: a random crop that
     depends on (seed, e, i) alone, whatever the number of workers. Without them, key i is the whole picture i.
     Key ~k is sample k with an ignored mask: it teaches nothing.
@@ -63,6 +65,7 @@ class SegmentationDataset(Dataset):
     seed: int = 0
     box: tuple[int, int] | None = None  # whole pictures are scaled to this height and width before the crop
     border: BorderWeights | None = None
+    shown: np.ndarray | None = None
     range_16bit: Sequence[int] | None = None
     cache_bytes: int = CACHE_BYTES
     _cache: dict[tuple[int, int], tuple[np.ndarray, ...]] = field(
@@ -109,6 +112,8 @@ class SegmentationDataset(Dataset):
             )
         if number < 0:
             mask = np.full_like(mask, IGNORE_INDEX)
+        if self.shown is not None:
+            weights.append(self.shown[index % len(self.names)] & (number >= 0))
         image = np.ascontiguousarray(to_channels(image, self.in_channels))
         return to_tensor(image), torch.from_numpy(mask), *map(torch.from_numpy, weights)
 
@@ -251,6 +256,7 @@ def make_loaders(
         seed=sampling.seed,
         box=None if cropped else (height, width),
         border=sampling.border,
+        shown=data.shown_by_strokes,
     )
     batches = EpochBatches(len(train), sampling.batch_size, sampling.seed, data.shows)
     val_batches = same_size_batches(data.val_sizes, max(sampling.batch_size * height * width, LARGE_STEP))
@@ -324,5 +330,5 @@ def tiles_of_samples(
     """Crops (h, w, C) with their masks, then their border weights, if any, as gray values (h, w)."""
     samples = [[part.numpy() for part in dataset[key]] for key in keys]
     tiles = [(image.transpose(1, 2, 0), mask) for image, mask, *_ in samples]
-    borders = [weights[0] for _, _, *weights in samples if weights]
+    borders = [weights[0] for _, _, *weights in samples if weights and weights[0].ndim == 2]
     return tiles + [(np.uint8(border * (255 / max(border.max(), 1))), None) for border in borders]

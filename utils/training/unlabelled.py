@@ -182,7 +182,12 @@ def add_unlabelled(loader: Loader, sources: Sequence[Source], device: torch.devi
     known = {field.name: getattr(annotated, field.name) for field in fields(annotated) if field.init}
     # Each has half of the memory for decoded pictures. There are no classes to balance.
     known["cache_bytes"] //= 2
-    own = {"names": [source.image.stem for source in sources], "crops_per_picture": 1, "border": None}
+    own = {
+        "names": [source.image.stem for source in sources],
+        "crops_per_picture": 1,
+        "border": None,
+        "shown": None,
+    }
     own |= {"augmentation": replace(annotated.augmentation, balance=0.0), "seed": annotated.seed + SEED}
     unlabelled = UnlabelledDataset(**known | own, sources=sources)
     taught = TaughtBatches(batches.length, batches.batch_size, batches.seed, batches.shows)
