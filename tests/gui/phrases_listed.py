@@ -24,7 +24,7 @@ REASONS = "ValueError", "NotFinite", "EOFError", "TiffFileError"
 # Lists of what is said later.
 LISTS = "remarks", "tally", "doubts", "lines", "steps"
 # Whose lines the window shows.
-PRINTED = "train.py", "voc2unet.py", "json_to_dataset.py", "import_dataset.py"
+PRINTED = "train.py", "unet.py", "voc2unet.py", "json_to_dataset.py", "import_dataset.py"
 PRINTED += "utils/doctor/", "utils/voc/", "utils/importing/", "utils/training/", "utils/models/weights.py"
 # What the window does not reach.
 LEFT_OUT = {
