@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 from faulty_folders import FAULTS
+from runs import scores_of
 from scripts import make_voc, recode, snapshot, tiny
 
 import get_miou
@@ -15,9 +16,11 @@ from train import main
 from unet import Unet
 from utils.core.console import UserError
 from utils.images.reading import read_mask
-from utils.images.writing import write_mask
+from utils.images.writing import write_image, write_mask
+from utils.inference.gaps import DEPTHS, PROBABILITIES, Closing
 from utils.models.checkpoint import load_checkpoint
 from utils.voc.demo import CLASS_NAMES
+from utils.voc.folder import VocFolder
 
 
 def test_class_names_come_from_the_folder(folder, logs, capsys):
@@ -155,3 +158,59 @@ def test_black_and_white_masks_come_with_the_command_that_repairs_them(tmp_path,
     with pytest.raises(UserError) as caught:
         main(tiny(folder, logs))
     assert f'python voc2unet.py --voc-root "{folder.root}" --map 0:0,255:1 ' in caught.value.remedy
+
+
+def draw_net(folder, name, strokes=False):
+    """A picture of a net two pixels wide, and its mask: all of it, or two lines of each class."""
+    mask = np.zeros((64, 64), np.uint8)
+    for start in range(7, 64, 12):
+        mask[start : start + 2] = mask[:, start : start + 2] = 1
+    write_image(folder.images_dir / f"{name}.png", np.uint8(200 - 120 * mask))
+    if strokes:
+        mask[np.arange(64) % 12 > 3] = 255
+        mask[:, 20:] = 255
+    write_mask(folder.mask_path(name), mask)
+
+
+@pytest.fixture
+def net(tmp_path):
+    folder = VocFolder(tmp_path / "net")
+    names = ["a", "b", "c", "d"]
+    for name in names:
+        draw_net(folder, name)
+    folder.class_names_path.write_text("cell\nmembrane\n", encoding="utf-8")
+    folder.write_split("train", names[:3])
+    folder.write_split("val", names[3:])
+    return folder
+
+
+def test_how_gaps_are_closed_is_chosen_on_the_validation_pictures(net, logs, capsys):
+    main(tiny(net, logs, epochs=1))
+    settings = load_checkpoint(logs / "run" / "best.pth").settings
+    assert settings["separator"] == 1
+    assert settings["gap_depth"] in DEPTHS and settings["gap_probability"] in (0.5, *PROBABILITIES)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("gaps ")]
+    assert len(lines) == 2 and "--close-gaps membrane" in lines[1]
+    named, auto, off = (
+        Unet(logs / "run" / "best.pth", "cpu", close_gaps=how) for how in ("membrane", "auto", "none")
+    )
+    assert named.closing == Closing(settings["gap_depth"], settings["gap_probability"])
+    assert auto.closing == Closing(settings["gap_depth"])
+    assert (named.gap_class, auto.gap_class, off.gap_class) == (1, 1, None)
+
+
+def test_strokes_to_validate_on_do_not_tell_how_gaps_are_closed(net, logs):
+    draw_net(net, "d", strokes=True)
+    main(tiny(net, logs, epochs=1))
+    settings = load_checkpoint(logs / "run" / "best.pth").settings
+    assert settings["separator"] == 1 and "gap_depth" not in settings
+
+
+def test_pixels_between_strokes_teach_unless_their_weight_is_zero(net, logs):
+    for name in ("a", "b", "c"):
+        draw_net(net, name, strokes=True)
+    for run, weight in (("with", 1.0), ("without", 0.0), ("again", 1.0)):
+        main(replace(tiny(net, logs, epochs=1), between_strokes=weight, run_name=run))
+    losses = [scores_of(logs / run) for run in ("with", "without", "again")]
+    assert losses[0] == losses[2] != losses[1]
+    assert losses[0][0][2] > losses[1][0][2]
