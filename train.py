@@ -235,7 +235,8 @@ def resolve_settings(config: Config, data: Data, start: Start, stride: int, spee
     # In the second part of a run the clock could choose others.
     wanted = None if config.batch_size == "auto" else config.batch_size
     given, letterboxed = start.crops(config.input_shape, wanted), config.fit == "letterbox"
-    crop, batch_size = recipe.plan_crops(data.train_sizes, *given, letterboxed, config.epochs, pixels)
+    told = letterboxed, config.epochs, pixels, data.typical_width
+    crop, batch_size = recipe.plan_crops(data.train_sizes, *given, *told)
     batch_size = max(batch_size, this_process()[1] * config.accumulate)
     if letterboxed:
         recipe.check_letterbox(crop, stride)

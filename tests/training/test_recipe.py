@@ -96,6 +96,13 @@ def test_crops_follow_from_the_pixels_that_a_run_will_see(sizes, pixels, planned
     assert plan_crops(sizes, pixels=pixels) == planned
 
 
+def test_small_steps_of_wide_classes_show_more():
+    sizes = [(360, 480)] * 367
+    assert [plan_crops(sizes, pixels=3e8, width=width)[1] for width in (0, 29, 30)] == [2, 2, 4]
+    # Large steps are as large as ever.
+    assert plan_crops(sizes, pixels=2e10, width=30) == plan_crops(sizes, pixels=2e10)
+
+
 def test_given_crops_and_batches_stay():
     sizes = [(360, 480)] * 367
     assert plan_crops(sizes, (96, 160), 7, pixels=1e9) == ((96, 160), 7)
@@ -117,9 +124,9 @@ def structures(*widths: float, parts: float = 1, largest: float = 1) -> dict[int
 @pytest.mark.parametrize(
     ("found", "width", "coarse"),
     [
-        (structures(30, 50), 40, 0.85),
+        (structures(30, 50), 40, 0.6),
         (structures(10, 50), 20, 0.5),
-        (structures(40, 40, 40, 4), 36, 0.85),
+        (structures(40, 40, 40, 4), 36, 0.6),
         (structures(40, 4), 36, 0),
         (structures(40, 8, parts=50, largest=0.1), 36, 0),
     ],

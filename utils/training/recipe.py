@@ -113,18 +113,19 @@ def plan_crops(
     letterboxed: bool = False,
     epochs: int | None = None,
     pixels: float | None = None,
+    width: float = 0.0,
 ) -> tuple[tuple[int, int], int]:
     """Crop (height, width) and crops per step, to train on pictures of these sizes. Given ones stay.
 
     pixels: that the run will see; None: all of them in each of the `epochs`. Networks learn by steps: a
     short run makes many small ones, a long run steps as large as pay off. letterboxed: whole pictures,
-    scaled to the crop.
+    scaled to the crop. width: typical one of the classes; of wide ones small steps show too few.
     """
     crop = crop or ((LARGE, LARGE) if letterboxed else None)
     pixels = pixels or (epochs or EPOCHS) * (
         crop[0] * crop[1] * len(sizes) if letterboxed else count_pixels(sizes)
     )
-    step = min(max(pixels / STEPS, SMALL_STEP), LARGE_STEP)
+    step = min(max(pixels / STEPS, SMALL_STEP * (1 + (width >= WIDE))), LARGE_STEP)
     side = LARGE // 2 if step <= LARGE_STEP / 2 else LARGE
     height, width = crop or (min(-(-length // STRIDE) * STRIDE, side) for length in common_sides(sizes))
     crops = len(sizes) if letterboxed else count_crops(sizes, height * width)
@@ -152,7 +153,7 @@ def choose_coarse(structures: Mapping[int, Structure], width: float, strokes: bo
     thin = np.mean([one.width < (2 * THIN if strokes else THIN) for one in structures.values()])
     if thin > 0.25 or any(one.separates for one in structures.values()):
         return 0.0
-    return 0.85 if width >= WIDE else 0.5
+    return 0.6 if width >= WIDE else 0.5
 
 
 def choose_depth(width: float) -> int:
