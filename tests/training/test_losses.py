@@ -187,6 +187,7 @@ def test_pixels_between_strokes_equal_the_formula(seed):
     naive = naive_between_strokes(logits, target, SHOWN)
     assert_same(between_strokes(logits, target, SHOWN), naive, logits)
     both = criterion(logits, target, Loss(between=0.3), shown=SHOWN)
+    naive = naive_between_strokes(logits, target, SHOWN)
     assert_same(both, criterion(logits, target) + 0.3 * naive, logits)
 
 
