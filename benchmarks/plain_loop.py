@@ -72,9 +72,9 @@ def to_input(picture: Image.Image) -> Tensor:
 def make_loader(dataset: Dataset, batch_size: int, device: torch.device) -> DataLoader:
     """Four workers beside a GPU; on a CPU they would only take the network's cores."""
     on_gpu = device.type == "cuda"
-    workers = 4 if on_gpu else 0
+    workers, whole = 4 if on_gpu else 0, len(dataset) >= batch_size
     return DataLoader(
-        dataset, batch_size, shuffle=True, num_workers=workers, pin_memory=on_gpu, drop_last=True
+        dataset, batch_size, shuffle=True, num_workers=workers, pin_memory=on_gpu, drop_last=whole
     )
 
 

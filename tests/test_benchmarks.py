@@ -26,6 +26,7 @@ import accuracy
 import loops
 import measuring
 import plain_loop
+import recipes
 
 CPU = torch.device("cpu")
 
@@ -315,6 +316,18 @@ def test_a_learning_curve_ends_with_the_time_but_not_before_its_epochs():
 
 
 def test_recipes(tmp_path, monkeypatch):
-    _, _, ours, *smp = quick(monkeypatch, "recipes.py", tmp_path / "recipes.md")
-    assert all(0 <= float(row[3]) <= 1 for row in (ours, *smp))
-    assert ours[5] == "–"
+    _, _, ours, *peers = quick(monkeypatch, "recipes.py", tmp_path / "recipes.md")
+    assert all(0 <= float(row[3].split()[0]) <= 1 for row in (ours, *peers))
+    assert ours[4:] == ["–", "–"]
+    assert peers[0][2] == "plain loop"
+
+
+def test_pictures_that_are_scored_are_kept_from_the_runs(tmp_path):
+    folder = measuring.draw_folder(tmp_path / "voc", 10, 32)
+    names = folder.read_split("train")
+    folder.write_split("train", names[:8])
+    folder.write_split("val", names[8:])
+    copied = recipes.hold_out(folder, tmp_path / "copy")
+    splits = {split: copied.read_split(split) for split in ("train", "val", "test")}
+    assert splits == {"train": [*names[1:6], names[7]], "val": [names[0], names[6]], "test": names[8:]}
+    assert sorted(copied.images) == sorted(names) and copied.read_class_names() == folder.read_class_names()
