@@ -20,6 +20,7 @@ from utils.images.arrays import check_channels, to_uint8_rgb
 from utils.images.large import TiffWindows, open_picture
 from utils.images.palette import voc_palette
 from utils.images.reading import Picture, as_array
+from utils.inference.closing import choose_closing
 from utils.inference.ensemble import (
     Member,
     compile_members,
@@ -29,7 +30,7 @@ from utils.inference.ensemble import (
     predict_tiles,
     shared_threshold,
 )
-from utils.inference.gaps import Closing, choose_closing, close_gaps, fits_gaps
+from utils.inference.gaps import Closing, close_gaps, fits_gaps
 from utils.inference.maps import classes, classes_above, log_odds_of, member_classes, probabilities
 from utils.inference.rendering import render
 from utils.inference.tiling import Band, Grid, join, to_bands

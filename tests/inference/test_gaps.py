@@ -7,7 +7,8 @@ from scipy.ndimage import label
 
 from unet import Unet
 from utils.core.console import UserError
-from utils.inference.gaps import Closing, choose_closing, close_gaps
+from utils.inference.closing import choose_closing
+from utils.inference.gaps import Closing, close_gaps
 from utils.inference.maps import log_odds_of
 from utils.voc.demo import draw_sample
 

@@ -17,7 +17,8 @@ from unet import Unet
 from utils.core.console import UserError
 from utils.images.reading import read_mask
 from utils.images.writing import write_image, write_mask
-from utils.inference.gaps import DEPTHS, PROBABILITIES, Closing
+from utils.inference.closing import DEPTHS, PROBABILITIES
+from utils.inference.gaps import Closing
 from utils.models.checkpoint import load_checkpoint
 from utils.voc.demo import CLASS_NAMES
 from utils.voc.folder import VocFolder

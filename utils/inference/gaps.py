@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -13,19 +12,12 @@ from skimage.segmentation import watershed
 
 from utils.images.large import LARGE_PIXELS
 from utils.images.masks import nearest_class
-from utils.images.palette import IGNORE_INDEX
-from utils.scoring.confusion import ConfusionMatrix
-from utils.scoring.regions import measure_regions
-from utils.scoring.scores import f_score
 
 LOG_ODDS = 9.2  # the largest that is kept: probabilities from 0.0001 to 0.9999
 SMOOTHING = 2.0  # standard deviation in pixels
 NEAR = 1.5  # distance from a line, in mean distances of the class, up to which the network is believed
 DOUBT = 1.2  # log odds that it needs more per such distance from there on
 SURE = 2.2  # log odds from which on it is believed anywhere: a probability of 0.9
-DEPTHS = (3.5, 2.3, 4.6, 5.8)  # of which `choose_closing` takes one
-PROBABILITIES = (0.6, 0.65, 0.7, 0.75)  # likewise, above one half
-PRICE = 0.02  # of mIoU, that separating better may cost
 
 
 @dataclass(frozen=True)
@@ -41,7 +33,7 @@ class Closing:
 
     @classmethod
     def of_settings(cls, settings: Mapping[str, object], separates_first: bool) -> "Closing":
-        """As `choose_closing` stored it in a checkpoint; least only if separating comes first."""
+        """As `choose_closing` (closing.py) stored it in a checkpoint; least only if separating comes first."""
         depth, least = (settings.get(f"gap_{name}") for name in ("depth", "probability"))
         return cls(depth or cls.depth, (separates_first and least) or cls.least)
 
@@ -112,51 +104,3 @@ def clear_dead_ends(
     cleared = mask.copy()
     cleared[doubtful] = nearest_class(mask, of_class > 0, doubtful)
     return cleared
-
-
-class ClosingScores(NamedTuple):
-    """rand_f: F-score of the pairs of pixels that truth and mask join into one region, mean over pictures."""
-
-    rand_f: float
-    miou: float
-
-
-def choose_closing(
-    pictures: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], index: int, num_classes: int
-) -> tuple[Closing, list[ClosingScores]]:
-    """The closing whose masks separate the true regions best.
-
-    Also the scores of the usual depth and of the chosen one, both by the more probable class, and its own.
-
-    pictures: truth and mask (H, W) uint8, and log odds as for `close_gaps`. First the depth, by Rand F of the
-    mask as it is. Then how thin the class is: the best Rand F at PRICE, because a line of one pixel would
-    have the highest.
-    """
-
-    def measure(lines: list[np.ndarray], least: float) -> ClosingScores:
-        return measure_closing(pictures, lines, index, num_classes, least)
-
-    lines = {depth: [find_lines(log_odds, depth) for _, _, log_odds in pictures] for depth in DEPTHS}
-    deep = {depth: measure(lines[depth], 0.5) for depth in DEPTHS}
-    depth = max(DEPTHS, key=lambda one: deep[one].rand_f)
-    thin = {0.5: deep[depth]} | {least: measure(lines[depth], least) for least in PROBABILITIES}
-    affordable = [least for least, scores in thin.items() if scores.miou >= deep[depth].miou - PRICE]
-    least = max(affordable, key=lambda one: thin[one].rand_f)
-    return Closing(depth, least), [deep[Closing.depth], deep[depth], thin[least]]
-
-
-def measure_closing(
-    pictures: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]],
-    lines: Sequence[np.ndarray],
-    index: int,
-    num_classes: int,
-    least: float,
-) -> ClosingScores:
-    """Of pictures as for `choose_closing` and their lines."""
-    matrix, rands = ConfusionMatrix(num_classes), []
-    for (truth, mask, log_odds), between in zip(pictures, lines, strict=True):
-        closed = draw_lines(mask, log_odds, index, between, least)
-        matrix.update(truth, closed)
-        sums = measure_regions((truth != index) & (truth != IGNORE_INDEX), closed != index, [])
-        rands.append(float(f_score(sums.joined_both, sums.joined_truth, sums.joined_predicted)))
-    return ClosingScores(float(np.mean(np.nan_to_num(rands))), matrix.scores().miou)
