@@ -78,6 +78,17 @@ def test_pictures_of_strokes_come_with_the_classes_that_they_show(voc_folder):
     assert [part.shape for part in collate([dataset[0], dataset[1]])[1:]] == [(2, 32, 48), (2, 3)]
 
 
+def test_outlined_pictures_of_about_so_many_pixels(voc_folder):
+    folder = voc_folder(count=6, val=4)
+    write_mask(folder.mask_path("cells_2"), np.full((64, 64), 255, np.uint8))
+    data = load_data(folder)
+    for pixels, names in ((1000, []), (64 * 64 // 4, ["cells_3"]), (64 * 64 + 1, ["cells_3", "cells_4"])):
+        found = [image for image, _ in data.outlined_pairs(pixels)]
+        assert len(found) == len(names)
+        for image, name in zip(found, names, strict=True):
+            np.testing.assert_array_equal(image, read_image(folder.image_path(name)))
+
+
 def test_a_few_strokes_among_dense_masks_say_nothing_of_other_pixels(voc_folder):
     folder = voc_folder(count=5, val=1)
     mask = np.full((64, 64), 255, np.uint8)

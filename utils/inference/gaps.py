@@ -33,7 +33,7 @@ class Closing:
 
     @classmethod
     def of_settings(cls, settings: Mapping[str, object], separates_first: bool) -> "Closing":
-        """As `choose_closing` (closing.py) stored it in a checkpoint; least only if separating comes first."""
+        """As `choose_closing` stored it in a checkpoint; least only if separating comes first."""
         depth, least = (settings.get(f"gap_{name}") for name in ("depth", "probability"))
         return cls(depth or cls.depth, (separates_first and least) or cls.least)
 

@@ -115,13 +115,19 @@ class Data:
         return read_image(self.folder.image_path(name)), read_mask(self.folder.mask_path(name))
 
     def outlined_pairs(self, pixels: int = 1 << 20) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Validation pictures and masks whose regions can be compared, of at most so many pixels together."""
+        """Validation pictures and masks whose regions can be compared, of about so many pixels together.
+
+        The last of them may be larger, up to four times as many.
+        """
+        left = pixels
         for name, (height, width) in zip(self.val, self.val_sizes, strict=True):
-            pixels -= height * width
-            if pixels < 0:
+            if left <= 0:
                 return
+            if height * width > 4 * pixels:
+                continue
             image, mask = self.read_pair(name)
             if not is_partly_annotated(np.count_nonzero(mask != IGNORE_INDEX), mask.size):
+                left -= mask.size
                 yield image, mask
 
 
