@@ -267,8 +267,8 @@ def resolve_settings(config: Config, data: Data, start: Start, stride: int, spee
 
 def make_loss(config: Config, data: Data, device: torch.device) -> Criterion:
     """The loss of logits and masks on this device."""
-    of_strokes = {"between": config.between_strokes}
-    loss = Loss(config.dice_weight, config.dice_beta, config.dice_smooth, config.focal_gamma, **of_strokes)
+    dice = config.dice_weight, config.dice_beta, config.dice_smooth
+    loss = Loss(*dice, config.focal_gamma, between=config.between_strokes)
     weights = resolve_class_weights(config.class_weights, data.class_names, data.class_pixels)
     return make_criterion(loss, weights, device)
 

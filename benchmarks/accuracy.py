@@ -29,9 +29,8 @@ from utils.core.console import UserError, run_script
 from utils.images.plots import save_figure
 from utils.images.reading import read_mask
 from utils.models.checkpoint import load_checkpoint
+from utils.scoring import regions
 from utils.scoring.confusion import ConfusionMatrix, Scores
-from utils.scoring.regions import measure_regions
-from utils.scoring.scores import f_score
 from utils.training.history import read_history
 from utils.voc.folder import VocFolder
 
@@ -72,8 +71,7 @@ def rand_f(truth: np.ndarray, prediction: np.ndarray, boundary: int) -> float:
     Not Rand F of the ISBI 2012 challenge, which thins borders and takes the best threshold of the
     probability: `get_miou.py` has both.
     """
-    sums = measure_regions(truth != boundary, prediction != boundary, [])
-    return float(f_score(sums.joined_both, sums.joined_truth, sums.joined_predicted))
+    return regions.rand_f(truth != boundary, prediction != boundary)
 
 
 def score(

@@ -93,7 +93,7 @@ def train_ours(config: Config, folder: VocFolder, minutes: float, flags: str, se
 
 
 def score(config: Config, folder: VocFolder, label: str, predict: Predict) -> Run:
-    """Of the pictures of the split test; of val where there is none."""
+    """mIoU and Rand F of the pictures of the split test, or of val where there is no test."""
     names, run = folder.read_class_names(), Run(label)
     boundary = names.index(config.boundary) if config.boundary in names else None
     split = "test" if folder.read_split_if_any("test") else "val"

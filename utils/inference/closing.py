@@ -8,8 +8,7 @@ import numpy as np
 from utils.images.palette import IGNORE_INDEX
 from utils.inference.gaps import Closing, draw_lines, find_lines
 from utils.scoring.confusion import ConfusionMatrix
-from utils.scoring.regions import measure_regions
-from utils.scoring.scores import f_score
+from utils.scoring.regions import rand_f
 
 DEPTHS = (3.5, 2.3, 4.6, 5.8)  # of which `choose_closing` takes one
 PROBABILITIES = (0.6, 0.65, 0.7, 0.75)  # likewise, above one half
@@ -59,6 +58,5 @@ def measure_closing(
     for (truth, mask, log_odds), between in zip(pictures, lines, strict=True):
         closed = draw_lines(mask, log_odds, index, between, least)
         matrix.update(truth, closed)
-        sums = measure_regions((truth != index) & (truth != IGNORE_INDEX), closed != index, [])
-        rands.append(float(f_score(sums.joined_both, sums.joined_truth, sums.joined_predicted)))
+        rands.append(rand_f((truth != index) & (truth != IGNORE_INDEX), closed != index))
     return ClosingScores(float(np.mean(np.nan_to_num(rands))), matrix.scores().miou)

@@ -13,6 +13,7 @@ from skimage.measure import label
 from skimage.segmentation import watershed
 
 from utils.scoring.objects import overlaps
+from utils.scoring.scores import f_score
 from utils.scoring.sums import RegionSums
 
 THRESHOLDS = np.arange(11) / 10
@@ -31,6 +32,15 @@ def measure_regions(truth: np.ndarray, prediction: np.ndarray, proposals: list[n
     known = np.isfinite(thinned)
     shares = np.where(known, thinned, 0)
     return RegionSums(*map(np.float64, joined), *shares.T, *known[:, [0, 3]].T.astype(float))
+
+
+def rand_f(truth: np.ndarray, prediction: np.ndarray) -> float:
+    """F-score, 0…1, of the pairs of pixels that both join into one region; NaN where none is joined.
+
+    truth, prediction: (H, W) bool, True inside a region; nothing is thinned.
+    """
+    sums = measure_regions(truth, prediction, [])
+    return float(f_score(sums.joined_both, sums.joined_truth, sums.joined_predicted))
 
 
 def count_pairs(true: np.ndarray, found: np.ndarray) -> tuple[float, float, float]:
