@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from utils.training.border_weights import BorderWeights
-from utils.training.losses import Loss, balanced_class_weights, between_strokes, criterion, deep_loss
+from utils.training.losses import Loss, balanced_class_weights, criterion, deep_loss
 from utils.voc.demo import draw_sample
 
 CLASSES = 4
@@ -33,6 +33,10 @@ def cross_entropy(logits: Tensor, target: Tensor, *weights: Tensor | None, gamma
 
 def dice_loss(logits: Tensor, target: Tensor, smooth: float = 1.0, beta: float = 1.0) -> Tensor:
     return criterion(logits, target, Loss(pixels=0, smooth=smooth, beta=beta))
+
+
+def between_strokes(logits: Tensor, target: Tensor, shown: Tensor) -> Tensor:
+    return criterion(logits, target, Loss(pixels=0, dice=0), shown=shown)
 
 
 def border_of(target: Tensor) -> Tensor:

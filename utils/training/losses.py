@@ -16,14 +16,14 @@ Totals = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Loss:
-    """What `criterion` adds up: cross-entropy (focal where gamma > 0) + dice · Dice, + `between_strokes`."""
+    """What `criterion` adds up: cross-entropy (focal if gamma > 0) + dice · Dice + between · likelihood."""
 
     dice: float = 1.0
     beta: float = 1.0  # of the Dice: above 1, pixels that are missed cost more than pixels that are too many
     smooth: float = 1.0  # added to both sides of the Dice's ratio
     gamma: float = 0.0  # of the focal loss: pixels that are right already count less; 2 in its paper
     pixels: float = 1.0  # weight of the cross-entropy
-    between: float = 1.0  # weight of the pixels between strokes, see `between_strokes`
+    between: float = 1.0  # weight of the likelihood of the classes shown, between strokes
 
 
 def criterion(
@@ -43,10 +43,14 @@ def criterion(
     et al. 2016, V-Net). A class that is not in the target is left out of the mean: with it, a batch without
     a rare class would push that class down. A batch of ignored pixels costs zero.
 
-    shown: (N, C) bool, the classes of which each picture has strokes, all false: its ignored pixels are left
-    out; see `between_strokes`.
+    Between strokes: each ignored pixel is of one of the classes S that its picture shows, the mean of −ln P
+    with P = Σ_S p (Jin and Ghahramani 2002, Learning with Multiple Labels). Which of them, the network tells
+    itself: q = p / P, k the most probable, w = max(2 q_k − 1, 0). The target, a constant: w δ_k + (1 − w) q.
+    Where q is undecided that is the likelihood alone, where it is sure a pseudo-label (Lee 2013).
 
-    totals: for a part of a batch that is computed in several. It gets the sums of this part, (2 + 3·C,), and
+    shown: (N, C) bool, S of each picture; all false: its ignored pixels are left out.
+
+    totals: for a part of a batch that is computed in several. It gets the sums of this part, (3 + 3·C,), and
     returns those of the batch. The losses of all parts add up to that of the batch, and so do the gradients.
     """
     valid = target != IGNORE_INDEX
@@ -55,25 +59,10 @@ def criterion(
         weights = class_weights[torch.where(valid, target, 0).long()] * valid
     if border is not None:
         weights = weights + border * valid
-    total = _Criterion.apply(logits, target, weights, loss, totals)
-    if shown is None or not loss.between:
-        return total
-    return total + loss.between * between_strokes(logits, target, shown, totals)
-
-
-def between_strokes(logits: Tensor, target: Tensor, shown: Tensor, totals: Totals | None = None) -> Tensor:
-    """What the classes of a picture say of its ignored pixels: a scalar, their mean; see `criterion`.
-
-    Such a pixel is of one of the classes S that the picture shows: −ln P with P = Σ_S p (Jin and Ghahramani
-    2002, Learning with Multiple Labels). Which of them, the network tells itself: q = p / P, k the most
-    probable, w = max(2 q_k − 1, 0). The target, a constant, is w·δ_k + (1 − w)·q, so the gradient is p minus
-    it. Where q is undecided that is the likelihood alone, where it is sure a pseudo-label (Lee 2013).
-    """
-    free = (target == IGNORE_INDEX) & shown.any(1)[:, None, None]
-    count = free.sum().to(torch.promote_types(logits.dtype, torch.float32)).view(1)
-    if totals:
-        count = totals(count)
-    return _BetweenStrokes.apply(logits, free, shown, 1 / count.clamp(min=1))
+    shows: list[list[int]] = [[] for _ in logits]
+    if shown is not None and loss.between:
+        shows = [[index for index, drawn in enumerate(row) if drawn] for row in shown.tolist()]
+    return _Criterion.apply(logits, target, weights, loss, shows, totals)
 
 
 class _Criterion(torch.autograd.Function):
@@ -82,19 +71,30 @@ class _Criterion(torch.autograd.Function):
     With p the soft-max, t the true class of pixel x, δ = 1 for class t and 0 for the others, and q = p_t:
     - cross-entropy: d/dz_c = ω (p_c − δ), ω(x) the pixel's weight;
       the focal loss multiplies it by (1−q)^γ − γ q (1−q)^(γ−1) ln q;
-    - Dice: d/dp_c = a_t δ + b_c, constants of the batch, so d/dz_c = p_c (a_t δ + b_c − q a_t − Σ_k p_k b_k).
+    - Dice: d/dp_c = a_t δ + b_c, constants of the batch, so d/dz_c = p_c (a_t δ + b_c − q a_t − Σ_k p_k b_k);
+    - between strokes: d/dz_c = p_c − the target, see `opinion`.
     """
 
     @staticmethod
     def forward(
-        ctx, logits: Tensor, target: Tensor, weights: Tensor, loss: Loss, totals: Totals | None
+        ctx,
+        logits: Tensor,
+        target: Tensor,
+        weights: Tensor,
+        loss: Loss,
+        shows: list[list[int]],
+        totals: Totals | None,
     ) -> Tensor:
         dtype = torch.promote_types(logits.dtype, torch.float32)
         log_q, predicted = torch.empty(target.shape, dtype=dtype, device=logits.device), 0
-        for picture, truth, found in zip(logits, target, log_q, strict=True):
+        free = unlikely = log_q.new_zeros(1)
+        for picture, truth, found, shown in zip(logits, target, log_q, shows, strict=True):
             valid, index = split_ignored(truth)
             log_p = picture.log_softmax(0, dtype=dtype)
             found.copy_(log_p.gather(0, index)[0])
+            if shown:
+                free = free + (~valid).sum()
+                unlikely = unlikely + (unlikeliness(log_p[shown]) * ~valid).sum()
             predicted = predicted + log_p.exp_().mul_(valid).sum((1, 2))
         hit = log_q.exp().mul_(target != IGNORE_INDEX)
         # Sums of a mask a class: accurate and deterministic on every device, which index_add is not.
@@ -103,8 +103,8 @@ class _Criterion(torch.autograd.Function):
         hits = torch.stack([(hit * (target == c)).sum() for c in classes])
         parts, whole = log_q.new_ones(1), weights.sum().to(dtype)
         if totals:
-            sums = totals(torch.cat([parts, whole.view(1), truth, hits, predicted]))
-            parts, whole, truth, hits, predicted = sums.split([1, 1, *3 * [len(classes)]])
+            sums = totals(torch.cat([parts, whole.view(1), free, truth, hits, predicted]))
+            parts, whole, free, truth, hits, predicted = sums.split([1, 1, 1, *3 * [len(classes)]])
         weights = weights * (loss.pixels / whole.clamp(min=1e-6))
         if loss.gamma:
             rest = (1 - log_q.exp()).clamp(min=1e-6)
@@ -113,63 +113,59 @@ class _Criterion(torch.autograd.Function):
             weights = weights * (focus - loss.gamma * hit * log_q * rest ** (loss.gamma - 1))
         else:
             total = -(weights * log_q).sum()
-        a = b = log_q.new_zeros(logits.shape[1])
-        if loss.dice:
-            square = loss.beta**2
-            above, below = (1 + square) * hits + loss.smooth, square * truth + predicted + loss.smooth
-            share = loss.dice * (truth > 0) / (truth > 0).sum().clamp(min=1)
-            total = total + (share * (1 - above / below)).sum() / parts[0]
-            a, b = -share * (1 + square) / below, share * above / below**2
-        ctx.save_for_backward(logits, target, hit, weights, a, b)
-        return total
+        dice, a, b = dice_of_sums(loss, truth, hits, predicted)
+        between = loss.between / free.clamp(min=1)
+        ctx.save_for_backward(logits, target, hit, weights, a, b, between)
+        ctx.shows = shows
+        return total + dice / parts[0] + (between * unlikely)[0]
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, outer: Tensor) -> tuple[Tensor | None, ...]:
-        logits, target, hit, weights, a, b = ctx.saved_tensors
+        logits, target, hit, weights, a, b, between = ctx.saved_tensors
         a, b = outer * a, (outer * b).view(-1, 1, 1)
         gradient = torch.empty_like(logits)
-        for picture, truth, q, omega, result in zip(logits, target, hit, weights, gradient, strict=True):
+        pictures = zip(logits, target, hit, weights, ctx.shows, gradient, strict=True)
+        for picture, truth, q, omega, shown, result in pictures:
             valid, index = split_ignored(truth)
             right = q * a[index[0]] - outer * omega
-            p = picture.softmax(0, dtype=hit.dtype).mul_(valid)
+            p = picture.softmax(0, dtype=hit.dtype)
             slope = p * b
-            slope.addcmul_(p, -(right + slope.sum(0)))
+            slope.addcmul_(p, -(right + slope.sum(0))).mul_(valid)
             # Each pixel has one true class, so gather and scatter add without collisions.
-            result.copy_(slope.scatter_(0, index, slope.gather(0, index) + right))
-        return gradient, None, None, None, None
+            slope.scatter_(0, index, slope.gather(0, index) + right)
+            if shown:
+                share = ~valid * (outer * between)
+                slope.addcmul_(p, share)
+                slope[shown] -= opinion(picture[shown].to(p.dtype)) * share
+            result.copy_(slope)
+        return gradient, None, None, None, None, None
 
 
-class _BetweenStrokes(torch.autograd.Function):
-    """−ln P − w ln q_k, summed over `free` pixels, times `share`; and the gradient above."""
+def dice_of_sums(loss: Loss, truth: Tensor, hits: Tensor, predicted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The Dice of `criterion`, and a and b of `_Criterion`, (C,): all times loss.dice.
 
-    @staticmethod
-    def forward(ctx, logits: Tensor, free: Tensor, shown: Tensor, share: Tensor) -> Tensor:
-        total = share.new_zeros(())
-        for picture, mask, classes in zip(logits, free, shown, strict=True):
-            if classes.any():
-                log_p = picture.log_softmax(0, dtype=share.dtype)[classes]
-                log_all = log_p.logsumexp(0)
-                log_q = log_p.amax(0) - log_all
-                total = total - ((log_all + sharpness(log_q.exp()) * log_q) * mask).sum()
-        ctx.save_for_backward(logits, free, shown, share)
-        return total * share[0]
+    Sums over the batch, (C,): pixels of each class, the probability of the class there and everywhere.
+    """
+    square = loss.beta**2
+    above, below = (1 + square) * hits + loss.smooth, square * truth + predicted + loss.smooth
+    share = loss.dice * (truth > 0) / (truth > 0).sum().clamp(min=1)
+    return (share * (1 - above / below)).sum(), -share * (1 + square) / below, share * above / below**2
 
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, outer: Tensor) -> tuple[Tensor | None, ...]:
-        logits, free, shown, share = ctx.saved_tensors
-        gradient = torch.zeros_like(logits)
-        for picture, mask, classes, result in zip(logits, free, shown, gradient, strict=True):
-            if classes.any():
-                p = picture.softmax(0, dtype=share.dtype)
-                q = p[classes]
-                q /= q.sum(0)
-                sure, guess = q.max(0, keepdim=True)
-                weight = sharpness(sure)
-                p[classes] -= (q * (1 - weight)).scatter_add_(0, guess, weight)
-                result.copy_(p.mul_(mask * (outer * share)))
-        return gradient, None, None, None
+
+def unlikeliness(log_p: Tensor) -> Tensor:
+    """−ln P − w ln q_k of `criterion`, (H, W), of the log-probabilities (S, H, W) of the classes shown."""
+    log_all = log_p.logsumexp(0)
+    log_q = log_p.amax(0) - log_all
+    return -(log_all + sharpness(log_q.exp()) * log_q)
+
+
+def opinion(logits: Tensor) -> Tensor:
+    """The target w δ_k + (1 − w) q of `criterion`, (S, H, W), of logits (S, H, W) of the classes shown."""
+    q = logits.softmax(0)
+    sure, guess = q.max(0, keepdim=True)
+    weight = sharpness(sure)
+    return (q * (1 - weight)).scatter_add_(0, guess, weight)
 
 
 def sharpness(sure: Tensor) -> Tensor:
