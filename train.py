@@ -309,7 +309,7 @@ def make_schedule(
     frozen = Phase(config.freeze_epochs, config.freeze_batch_size, config.freeze_lr, frozen=True)
     rest = Phase(max(config.epochs - config.freeze_epochs, 1), config.batch_size, config.lr)
     validation = recipe.VALIDATION_COST * data.val_pixels / speed
-    clock = started, validation, lambda progress: from_first(lambda: progress)
+    clock = started, validation, lambda progress: from_first(lambda: progress), data.closing_seconds
     budget = TimeBudget(60 * config.max_minutes, *clock) if config.max_minutes else None
     every = recipe.validation_interval(data.train_pixels, data.val_pixels)
     coarse = 0.0 if net.margin else config.coarse

@@ -1,5 +1,6 @@
 """train.py: classes, splits, the demo set, and faulty data."""
 
+import re
 from dataclasses import replace
 from functools import partial
 
@@ -20,6 +21,7 @@ from utils.images.writing import write_image, write_mask
 from utils.inference.closing import DEPTHS, PROBABILITIES
 from utils.inference.gaps import Closing
 from utils.models.checkpoint import load_checkpoint
+from utils.scoring.confusion import Scores
 from utils.voc.demo import CLASS_NAMES
 from utils.voc.folder import VocFolder
 
@@ -198,6 +200,36 @@ def test_how_gaps_are_closed_is_chosen_on_the_validation_pictures(net, logs, cap
     assert named.closing == Closing(settings["gap_depth"], settings["gap_probability"])
     assert auto.closing == Closing(settings["gap_depth"])
     assert (named.gap_class, auto.gap_class, off.gap_class) == (1, 1, None)
+
+
+def scores_in_turn(monkeypatch, hits: list[int], classes: int) -> None:
+    """A validation after each epoch, in which each class has these hits, 100 misses and 100 false alarms."""
+    monkeypatch.setattr("utils.training.recipe.validation_interval", lambda *_: 1)
+    one = np.eye(classes, dtype=int)
+    found = (Scores(hit * one + 100 * np.roll(one, 1, axis=1)) for hit in hits)
+    monkeypatch.setattr("utils.training.epochs.evaluate", lambda *_: (0.5, next(found)))
+
+
+# mIoU 0.8000, 0.7951, 0.7863, 0.7917
+HITS = [800, 776, 736, 760]
+
+
+def test_where_a_class_separates_others_the_last_of_the_good_epochs_is_kept(net, logs, monkeypatch, capsys):
+    scores_in_turn(monkeypatch, HITS, 2)
+    main(tiny(net, logs, epochs=2))
+    main(tiny(net, logs, epochs=4, resume=logs / "run" / "last.pth"))
+    output = capsys.readouterr().out
+    assert re.findall(r"mIoU +([\d.]+%) \*", output) == ["80.00%", "79.51%", "79.17%"]
+    assert "best mIoU 80.00% in epoch 1;" in output
+    assert "kept        epoch 4, mIoU 79.17%: its gaps had longer to close" in output
+    assert load_checkpoint(logs / "run" / "best.pth").scores["epoch"] == 4
+
+
+def test_elsewhere_the_best_epoch_is_kept(folder, logs, monkeypatch, capsys):
+    scores_in_turn(monkeypatch, HITS, 3)
+    main(tiny(folder, logs, epochs=4))
+    assert load_checkpoint(logs / "run" / "best.pth").scores["epoch"] == 1
+    assert "kept  " not in capsys.readouterr().out
 
 
 def test_strokes_to_validate_on_do_not_tell_how_gaps_are_closed(net, logs):

@@ -21,7 +21,7 @@ from utils.images.plots import (
     save_figure,
 )
 from utils.images.reading import read_image
-from utils.training.history import History, Row, read_history
+from utils.training.history import History, Row, kept_row, read_history
 
 
 def row(epoch: int, miou: float = 0.5) -> Row:
@@ -52,6 +52,22 @@ def test_a_resumed_run_keeps_what_came_before_its_checkpoint(tmp_path):
     resumed = History(path, [row(1), row(2)])
     resumed.add(row(3, miou=0.9))
     assert [(r.epoch, r.miou) for r in read_history(path)] == [(1, 0.5), (2, 0.5), (3, 0.9)]
+
+
+@pytest.mark.parametrize(
+    "mious, tolerance, kept",
+    [
+        ([0.3, 0.8, math.nan, 0.8], 0, 2),
+        ([0.3, 0.8, math.nan, 0.8], 0.01, 4),
+        ([0.8, 0.795, 0.785], 0.01, 2),
+        ([0.8, 0.795, 0.785], 0, 1),
+        ([0.8, 0.795, 0.803, 0.794, math.nan], 0.01, 4),
+        ([math.nan, math.nan], 0.01, 1),
+    ],
+)
+def test_the_kept_epoch_is_the_best_or_a_later_one_hardly_below_it(mious, tolerance, kept):
+    rows = [row(epoch, miou) for epoch, miou in enumerate(mious, 1)]
+    assert kept_row(rows, tolerance).epoch == kept
 
 
 def test_a_new_run_starts_empty(tmp_path):

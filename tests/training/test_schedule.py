@@ -102,6 +102,14 @@ def test_a_budget_is_used_up_by_the_clock(clock):
     assert budget.progress() == 1
 
 
+def test_what_is_done_after_the_last_epoch_is_part_of_the_budget(clock):
+    budget = TimeBudget(60, start=100, reserve=10, at_end=20)
+    clock[0] = 115
+    assert budget.progress() == 0.5
+    clock[0] = 130
+    assert budget.progress() == 1
+
+
 def test_with_a_budget_the_rate_follows_the_time_and_the_epochs_end_with_it(clock):
     schedule = Schedule((FROZEN, FREE), crops=10, budget=TimeBudget(100, start=100))
     done, rates = [], []

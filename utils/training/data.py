@@ -23,6 +23,8 @@ from utils.voc.survey import (
     survey_pairs,
 )
 
+COMPARED = 1 << 20  # pixels of validation pictures whose regions are compared, about
+
 
 @dataclass(frozen=True)
 class Data:
@@ -114,7 +116,12 @@ class Data:
     def read_pair(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         return read_image(self.folder.image_path(name)), read_mask(self.folder.mask_path(name))
 
-    def outlined_pairs(self, pixels: int = 1 << 20) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    @property
+    def closing_seconds(self) -> float:
+        """About the time that it takes to choose how gaps are closed, on two cores."""
+        return 0.0 if self.separator is None else 8e-6 * min(self.val_pixels, COMPARED)
+
+    def outlined_pairs(self, pixels: int = COMPARED) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Validation pictures and masks whose regions can be compared, of about so many pixels together.
 
         The last of them may be larger, up to four times as many.

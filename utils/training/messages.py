@@ -1,6 +1,5 @@
 """What a run says of itself before its first epoch and after its last."""
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from utils.scoring.confusion import Scores
 from utils.scoring.verdict import judge_history, judge_scores, note_found_classes, report_findings
 from utils.training.data import Data
 from utils.training.engine import Epoch
+from utils.training.history import kept_row
 from utils.training.recipe import describe_asymmetry
 from utils.training.run_folder import Run
 from utils.training.schedule import Schedule
@@ -79,11 +79,11 @@ def scores_outlines(data: Data) -> bool:
 def print_result(run: Run, scores: Scores | None, data: Data, epochs: Sequence[Epoch]) -> None:
     """Where everything is, what looks wrong, and what to do next. scores: of the last epoch, or none."""
     rows, folder, root = run.history.rows, run.folder, data.folder.root
-    best = max(rows, key=lambda row: -1 if math.isnan(row.miou) else row.miou)
+    best, kept = kept_row(rows, 0), kept_row(rows, run.tolerance)
     moved = judge_history([row.miou for row in rows], [row.train_loss for row in rows], root)
     if best_scores := run.best_scores or scores:
         moved = judge_scores(data.class_names, best_scores, root) or moved
-        note_found_classes(data.class_names, best_scores, scores or best_scores, best.epoch)
+        note_found_classes(data.class_names, best_scores, scores or best_scores, kept.epoch)
     # Pictures that are learned by heart come many times in an epoch, and `by_heart` judges them.
     report_findings(moved if len(set(data.train)) == len(data.train) else [])
     waited = sum(epoch.waited for epoch in epochs) / max(sum(epoch.seconds for epoch in epochs), 1e-9)
@@ -92,6 +92,8 @@ def print_result(run: Run, scores: Scores | None, data: Data, epochs: Sequence[E
     part = "" if scores_outlines(data) else f" on {data.labelled[1]:.1%} of the validation pixels"
     print(f"\nbest mIoU {best.miou:.2%}{part} in epoch {best.epoch}; {length}, {waiting}")
     print(f"checkpoint  {folder / 'best.pth'}")
+    if kept is not best:
+        print(f"kept        epoch {kept.epoch}, mIoU {kept.miou:.2%}: its gaps had longer to close")
     print(f"pictures    {folder / 'train_batch.png'}, val_epoch.png, loss.png, miou.png")
     print("next        score it, then look at a picture:")
     weights, picture = quoted(folder / "best.pth"), quoted(data.folder.image_path(data.val[0]))

@@ -24,6 +24,8 @@ from utils.training.history import History, Row, read_history
 from utils.training.provenance import describe_environment
 from utils.training.watching import Stopped, refuse_infinite_weights
 
+SETTLED = 0.01  # mIoU: scores that differ by less are alike, see `Run.tolerance`
+
 
 @dataclass
 class Run:
@@ -35,12 +37,20 @@ class Run:
     lock: Lock  # of the folder, until `close`
     done: int = 0  # epochs, those of earlier parts included
     best: float = math.nan  # highest mIoU
-    best_scores: Scores | None = None  # of that epoch; None: it is of an older release's part of the run
+    best_scores: Scores | None = None  # of best.pth; None: it is of an older release's part of the run
     unsaved: Checkpoint | None = None  # the best one, while the disk is full
     failure: UserError | None = None  # why the last checkpoint could not be written
 
     def __post_init__(self) -> None:
         self.board = SummaryWriter(str(self.folder))
+
+    @property
+    def tolerance(self) -> float:
+        """How far below the highest mIoU so far that of a later epoch may be whose weights are kept.
+
+        Where a class separates others, its gaps go on closing while mIoU has long settled.
+        """
+        return 0.0 if self.checkpoint.settings.get("separator") is None else SETTLED
 
     def record(self, row: Row, scores: Scores | None, trainer: Trainer) -> None:
         """Write the history, the checkpoints and the TensorBoard events of an epoch, and print its line.
@@ -49,18 +59,18 @@ class Run:
         before anything is written.
         """
         refuse_infinite_weights(trainer)
-        improved = scores is not None and (math.isnan(self.best) or row.miou > self.best)
-        if improved:
-            self.best, self.best_scores = row.miou, scores
+        kept = scores is not None and (math.isnan(self.best) or row.miou > self.best - self.tolerance)
+        if kept:
+            self.best, self.best_scores = float(np.fmax(self.best, row.miou)), scores
         # First, so that no crash leaves a checkpoint whose epoch the table lacks.
         self.history.add(row)
         self.done = row.epoch
-        self._save(row, trainer, improved)
+        self._save(row, trainer, kept)
         events = {"loss/training": row.train_loss, "learning rate": row.lr}
         measured = 34 * " "
         if scores:
             events |= {"loss/validation": row.val_loss, "mIoU": row.miou}
-            measured = f"val_loss {row.val_loss:.4f}  mIoU {row.miou:7.2%}{' *' if improved else '  '}"
+            measured = f"val_loss {row.val_loss:.4f}  mIoU {row.miou:7.2%}{' *' if kept else '  '}"
         self._log(events, row.epoch)
         print(f"epoch {row.epoch:4d}  loss {row.train_loss:.4f}  {measured}  {row.seconds:5.1f} s")
 
@@ -71,8 +81,8 @@ class Run:
         except OSError as error:
             warn(f"{self.folder}: TensorBoard's events of epoch {epoch} are lost ({error})")
 
-    def _save(self, row: Row, trainer: Trainer, improved: bool) -> None:
-        """The checkpoints after an epoch; best.pth, weights and metadata only, if the score improved.
+    def _save(self, row: Row, trainer: Trainer, kept: bool) -> None:
+        """The checkpoints after an epoch; if it is kept, best.pth, weights and metadata only.
 
         A full disk does not end the run: the next epoch tries again.
         """
@@ -80,13 +90,13 @@ class Run:
         checkpoint.model = trainer.average.module.state_dict()
         checkpoint.scores = {"epoch": row.epoch, "miou": row.miou, "val_loss": row.val_loss}
         checkpoint.training = None
-        if improved:
+        if kept:
             self.unsaved = replace(checkpoint)
         try:
             self.save_last(trainer, {"losses": None})
             self.failure = None
         except UserError as error:
-            if improved and self.unsaved:
+            if kept and self.unsaved:
                 # The weights go on changing.
                 model = {name: value.clone() for name, value in checkpoint.model.items()}
                 self.unsaved = replace(checkpoint, model=model, training=None)

@@ -33,6 +33,7 @@ class TimeBudget:
     start: float
     reserve: float = 0.0  # seconds to keep for what follows the last step, set as they become known
     agree: Callable[[float], float] = float
+    at_end: float = 0.0  # seconds to keep for what is done once, after the last epoch
 
     def deduct(self, seconds: float) -> None:
         """Count seconds that an earlier part of the run took."""
@@ -40,7 +41,8 @@ class TimeBudget:
 
     def progress(self) -> float:
         """Share of the training time that has passed, 0 … 1."""
-        passed = (time.perf_counter() - self.start) / max(self.seconds - self.reserve, 1e-9)
+        left = self.seconds - self.reserve - self.at_end
+        passed = (time.perf_counter() - self.start) / max(left, 1e-9)
         return self.agree(min(passed, 1.0))
 
 
