@@ -86,25 +86,26 @@ class _Criterion(torch.autograd.Function):
         totals: Totals | None,
     ) -> Tensor:
         dtype = torch.promote_types(logits.dtype, torch.float32)
-        log_q, predicted = torch.empty(target.shape, dtype=dtype, device=logits.device), 0
+        log_q = torch.empty(target.shape, dtype=dtype, device=logits.device)
         free = unlikely = log_q.new_zeros(1)
-        for picture, truth, found, shown in zip(logits, target, log_q, shows, strict=True):
-            valid, index = split_ignored(truth)
-            log_p = picture.log_softmax(0, dtype=dtype)
+        truth = hits = predicted = log_q.new_zeros(logits.shape[1])
+        for picture, classes, found, shown in zip(logits, target, log_q, shows, strict=True):
+            valid, index = split_ignored(classes)
+            # In one piece: along strided classes a soft-max takes twice as long.
+            log_p = picture.contiguous().log_softmax(0, dtype=dtype)
             found.copy_(log_p.gather(0, index)[0])
             if shown:
                 free = free + (~valid).sum()
                 unlikely = unlikely + (unlikeliness(log_p[shown]) * ~valid).sum()
-            predicted = predicted + log_p.exp_().mul_(valid).sum((1, 2))
+            p = log_p.exp_().mul_(valid)
+            predicted = predicted + p.sum((1, 2))
+            hits = hits + sums_by_class(p.gather(0, index), index, p)
+            truth = truth + sums_by_class(valid.to(dtype)[None], index, p)
         hit = log_q.exp().mul_(target != IGNORE_INDEX)
-        # Sums of a mask a class: accurate and deterministic on every device, which index_add is not.
-        classes = range(logits.shape[1])
-        truth = torch.stack([(target == c).sum() for c in classes]).to(dtype)
-        hits = torch.stack([(hit * (target == c)).sum() for c in classes])
         parts, whole = log_q.new_ones(1), weights.sum().to(dtype)
         if totals:
             sums = totals(torch.cat([parts, whole.view(1), free, truth, hits, predicted]))
-            parts, whole, free, truth, hits, predicted = sums.split([1, 1, 1, *3 * [len(classes)]])
+            parts, whole, free, truth, hits, predicted = sums.split([1, 1, 1, *3 * [logits.shape[1]]])
         weights = weights * (loss.pixels / whole.clamp(min=1e-6))
         if loss.gamma:
             rest = (1 - log_q.exp()).clamp(min=1e-6)
@@ -126,10 +127,10 @@ class _Criterion(torch.autograd.Function):
         a, b = outer * a, (outer * b).view(-1, 1, 1)
         gradient = torch.empty_like(logits)
         pictures = zip(logits, target, hit, weights, ctx.shows, gradient, strict=True)
-        for picture, truth, q, omega, shown, result in pictures:
-            valid, index = split_ignored(truth)
+        for picture, classes, q, omega, shown, result in pictures:
+            valid, index = split_ignored(classes)
             right = q * a[index[0]] - outer * omega
-            p = picture.softmax(0, dtype=hit.dtype)
+            p = picture.contiguous().softmax(0, dtype=hit.dtype)
             slope = p * b
             slope.addcmul_(p, -(right + slope.sum(0))).mul_(valid)
             # Each pixel has one true class, so gather and scatter add without collisions.
@@ -138,8 +139,16 @@ class _Criterion(torch.autograd.Function):
                 share = ~valid * (outer * between)
                 slope.addcmul_(p, share)
                 slope[shown] -= opinion(picture[shown].to(p.dtype)) * share
-            result.copy_(slope)
+            result.copy_(slope.to(result.dtype))
         return gradient, None, None, None, None, None
+
+
+def sums_by_class(values: Tensor, index: Tensor, buffer: Tensor) -> Tensor:
+    """(C,): sums of values (1, H, W) over the pixels of each class. buffer: (C, H, W), written over.
+
+    A map per class: accurate and deterministic on every device, which index_add is not.
+    """
+    return buffer.zero_().scatter_(0, index, values).sum((1, 2))
 
 
 def dice_of_sums(loss: Loss, truth: Tensor, hits: Tensor, predicted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
