@@ -59,6 +59,7 @@ def test_a_data_set_of_strokes_knows_its_shares_and_widths_and_leaves_out_what_h
     assert data.labelled == ((strokes != 255).mean(), 1.0)
     # Twice the area of a disc by its perimeter, which squares enlarge; its stroke has a width of 1.
     assert data.typical_width == data.structures[1].width == pytest.approx(15 * np.pi / 4, rel=0.1)
-    # Of many classes one that is thin does not decide.
+    # Of many classes one that is thin does not decide, of two it does.
     widths = {index: Structure(width, 1, 1) for index, width in enumerate([90, 5, 40, 50, 30])}
-    assert replace(data, structures=widths).typical_width == 30
+    assert replace(data, structures=widths).typical_width == 40
+    assert replace(data, structures={0: widths[0], 1: widths[1]}).typical_width == 5

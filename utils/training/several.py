@@ -28,7 +28,7 @@ Split = tuple[list[str], list[str]]  # names to train and to validate on, in pla
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run gave. scores: of its best epoch; losses: of the training, by epoch."""
+    """What a run gave. scores: of its best.pth; losses: of the training, by epoch."""
 
     folder: Path
     scores: Scores
