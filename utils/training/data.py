@@ -67,7 +67,7 @@ class Data:
 
     @property
     def typical_width(self) -> float:
-        """Of the classes, in pixels. Of strokes the lower median: what grows between them is often too wide."""
+        """Of the classes, in pixels. Of strokes the lower median: what grows between them is wide."""
         if self.has_strokes:
             return median_low(one.width for one in self.structures.values())
         return typical_width(self.structures, self.class_pixels)
