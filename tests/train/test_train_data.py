@@ -221,7 +221,7 @@ def test_where_a_class_separates_others_the_last_of_the_good_epochs_is_kept(net,
     output = capsys.readouterr().out
     assert re.findall(r"mIoU +([\d.]+%) \*", output) == ["80.00%", "79.51%", "79.17%"]
     assert "best mIoU 80.00% in epoch 1;" in output
-    assert "kept        epoch 4, mIoU 79.17%: its gaps had longer to close" in output
+    assert "kept        epoch 4, mIoU 79.17%: later epochs leave fewer gaps" in output
     assert load_checkpoint(logs / "run" / "best.pth").scores["epoch"] == 4
 
 

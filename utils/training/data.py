@@ -25,6 +25,7 @@ from utils.voc.survey import (
 )
 
 COMPARED = 1 << 20  # pixels of validation pictures whose regions are compared, about
+CLOSING_COST = 8e-6  # seconds per such pixel to choose how gaps are closed, on two cores
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Data:
 
     @property
     def typical_width(self) -> float:
-        """Of the classes, in pixels. Of strokes the lower median: what grows between them is wide."""
+        """Of the classes, in pixels. Of strokes the lower median: grown strokes are often too wide."""
         if self.has_strokes:
             return median_low(one.width for one in self.structures.values())
         return typical_width(self.structures, self.class_pixels)
@@ -119,8 +120,8 @@ class Data:
 
     @property
     def closing_seconds(self) -> float:
-        """About the time that it takes to choose how gaps are closed, on two cores."""
-        return 0.0 if self.separator is None else 8e-6 * min(self.val_pixels, COMPARED)
+        """About the time that it takes to choose how gaps are closed."""
+        return 0.0 if self.separator is None else CLOSING_COST * min(self.val_pixels, COMPARED)
 
     def outlined_pairs(self, pixels: int = COMPARED) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Validation pictures and masks whose regions can be compared, of about so many pixels together.

@@ -93,7 +93,7 @@ def print_result(run: Run, scores: Scores | None, data: Data, epochs: Sequence[E
     print(f"\nbest mIoU {best.miou:.2%}{part} in epoch {best.epoch}; {length}, {waiting}")
     print(f"checkpoint  {folder / 'best.pth'}")
     if kept is not best:
-        print(f"kept        epoch {kept.epoch}, mIoU {kept.miou:.2%}: its gaps had longer to close")
+        print(f"kept        epoch {kept.epoch}, mIoU {kept.miou:.2%}: later epochs leave fewer gaps")
     print(f"pictures    {folder / 'train_batch.png'}, val_epoch.png, loss.png, miou.png")
     print("next        score it, then look at a picture:")
     weights, picture = quoted(folder / "best.pth"), quoted(data.folder.image_path(data.val[0]))
