@@ -25,7 +25,7 @@ from utils.voc.copies import copy_keys
 from utils.voc.folder import VocFolder
 from utils.voc.names import list_some
 from utils.voc.splits import SplitSettings, check_percents, plan_splits
-from utils.voc.survey import write_dataset_file
+from utils.voc.survey import find_asymmetry, write_dataset_file
 
 # What helps when memory runs out, see `run_script`.
 REMEDIES = {
@@ -128,6 +128,7 @@ def propose_settings(
         1 if all(record.gray for record in records) else max(record.channels for record in records),
         {one.name: one.share for one in statistics.classes if one.pixels},
         [(one.object_median, one.object_large) for one in statistics.classes if one.objects],
+        find_asymmetry(records),
     )
 
 

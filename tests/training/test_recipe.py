@@ -6,6 +6,7 @@ from utils.training.recipe import (
     choose_coarse,
     choose_depth,
     choose_optimizer,
+    describe_asymmetry,
     fit_augmentation,
     plan_crops,
     plan_sizes,
@@ -15,9 +16,12 @@ from utils.training.recipe import (
 from utils.voc.orientation import Asymmetry
 from utils.voc.structure import Structure
 
+NEITHER, UPRIGHT = Asymmetry(0, 0, 0), Asymmetry(0.004, 0.07, 0.004)
 
-def propose_flags(sizes, channels=1, shares=None, objects=()):
-    return " ".join(one.flags for one in propose(sizes, channels, shares or {"cell": 0.5}, objects))
+
+def propose_flags(sizes, channels=1, shares=None, objects=(), asymmetry=NEITHER):
+    proposals = propose(sizes, channels, shares or {"cell": 0.5}, objects, asymmetry)
+    return " ".join(one.flags for one in proposals)
 
 
 @pytest.mark.parametrize(
@@ -36,7 +40,8 @@ def propose_flags(sizes, channels=1, shares=None, objects=()):
     ],
 )
 def test_sizes_proposed(size, count, objects, flags):
-    assert propose_flags([size] * count, objects=objects) == flags + "--in-channels 1 --class-weights none"
+    flags += "--in-channels 1 --augmentation default --class-weights none"
+    assert propose_flags([size] * count, objects=objects) == flags
 
 
 def test_channels_and_weights_proposed():
@@ -47,18 +52,24 @@ def test_channels_and_weights_proposed():
     assert "--class-weights none" in propose_flags(sizes, shares={"a": 0.8, "b": 0.2})
 
 
+def test_views_proposed_are_those_that_training_chooses():
+    for asymmetry in (NEITHER, UPRIGHT, Asymmetry(0.2, 0.0, 0.0)):
+        views = f"--augmentation {fit_augmentation('default', asymmetry)}"
+        proposals = propose([(64, 64)], 1, {"a": 1}, (), asymmetry)
+        (reason,) = (one.reason for one in proposals if one.flags == views)
+        assert reason == f"the classes have {describe_asymmetry(asymmetry)}"
+    assert describe_asymmetry(UPRIGHT) == "an up (7.0%)"
+
+
 def test_only_what_training_would_not_choose_is_needed():
     def needed(size, objects, shares):
-        return [one.needed for one in propose([size] * 40, 1, shares, objects) if one.needed]
+        return [one.needed for one in propose([size] * 40, 1, shares, objects, NEITHER) if one.needed]
 
     assert needed((256, 256), [(400, 900)], {"a": 0.5, "b": 0.5}) == []
     assert needed((2000, 3000), [(90_000, 4e6)], {"a": 0.97, "b": 0.03}) == [
         "--fit letterbox",
         "--class-weights balanced",
     ]
-
-
-NEITHER, UPRIGHT = Asymmetry(0, 0, 0), Asymmetry(0.004, 0.07, 0.004)
 
 
 @pytest.mark.parametrize(

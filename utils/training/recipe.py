@@ -41,6 +41,7 @@ def propose(
     channels: int,
     shares: Mapping[str, float],
     objects: Sequence[tuple[float, float]],
+    asymmetry: Asymmetry,
 ) -> list[Proposal]:
     """Settings for pictures of these sizes (height, width) and channels, 1 if all are gray.
 
@@ -54,7 +55,8 @@ def propose(
     batches = Proposal(f"--batch-size {batch}", f"about {counted(crops, 'crop')} per epoch: {steps}")
     colors = {1: "all pictures are gray", 3: "there are pictures in color"}
     reason = colors.get(channels, f"pictures of {channels} channels")
-    return [fit, batches, Proposal(f"--in-channels {channels}", reason), propose_class_weights(shares)]
+    inputs = Proposal(f"--in-channels {channels}", reason)
+    return [fit, batches, inputs, propose_views(asymmetry), propose_class_weights(shares)]
 
 
 def propose_fit(sizes: Sequence[tuple[int, int]], objects: Sequence[tuple[float, float]]) -> Proposal:
@@ -75,6 +77,12 @@ def propose_fit(sizes: Sequence[tuple[int, int]], objects: Sequence[tuple[float,
         reason = f"objects of up to {large:.0f} pixels across do not fit in a crop; {scaled}"
         return Proposal(f"--fit letterbox --input-shape {LARGE} {LARGE}", reason, "--fit letterbox")
     return Proposal(flags, f"pictures of up to {height}×{width}: crops keep objects sharp; {scaled}")
+
+
+def propose_views(asymmetry: Asymmetry) -> Proposal:
+    """Which mirroring and turning make pictures of the same kind."""
+    flags = f"--augmentation {fit_augmentation('default', asymmetry)}"
+    return Proposal(flags, f"the classes have {describe_asymmetry(asymmetry)}")
 
 
 def propose_class_weights(shares: Mapping[str, float]) -> Proposal:
