@@ -48,8 +48,11 @@ def test_channels_and_weights_proposed():
     sizes = [(64, 64)] * 2
     for channels in (3, 5):
         assert f"--in-channels {channels}" in propose_flags(sizes, channels)
-    assert "--class-weights balanced" in propose_flags(sizes, shares={"a": 0.97, "b": 0.03})
-    assert "--class-weights none" in propose_flags(sizes, shares={"a": 0.8, "b": 0.2})
+    for share, warned in ((0.03, True), (0.2, False)):
+        *_, weights = propose(sizes, 1, {"a": 1 - share, "b": share}, (), NEITHER)
+        assert weights.flags == "--class-weights none"
+        assert f"class b has {share:.2%} of the pixels" in weights.reason
+        assert ("if it is never found" in weights.reason) == warned
 
 
 def test_views_proposed_are_those_that_training_chooses():
@@ -66,10 +69,7 @@ def test_only_what_training_would_not_choose_is_needed():
         return [one.needed for one in propose([size] * 40, 1, shares, objects, NEITHER) if one.needed]
 
     assert needed((256, 256), [(400, 900)], {"a": 0.5, "b": 0.5}) == []
-    assert needed((2000, 3000), [(90_000, 4e6)], {"a": 0.97, "b": 0.03}) == [
-        "--fit letterbox",
-        "--class-weights balanced",
-    ]
+    assert needed((2000, 3000), [(90_000, 4e6)], {"a": 0.97, "b": 0.03}) == ["--fit letterbox"]
 
 
 @pytest.mark.parametrize(
