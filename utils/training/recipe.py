@@ -90,7 +90,7 @@ def propose_class_weights(shares: Mapping[str, float]) -> Proposal:
     equal, found = "--class-weights none", f"class {rarest} has {shares[rarest]:.2%} of the pixels"
     if shares[rarest] < 0.2 / len(shares):
         # Weighted by their rarity, photographs of 21 classes lost 6 points, see docs/log-of-trials.md.
-        return Proposal(equal, f"{found}: the Dice loss makes up for that; try balanced if it is never found")
+        return Proposal(equal, f"{found}: if it is never found, try balanced")
     return Proposal(equal, f"{found}: the Dice loss makes up for that")
 
 
