@@ -19,8 +19,8 @@ from utils.voc.structure import Structure
 NEITHER, UPRIGHT = Asymmetry(0, 0, 0), Asymmetry(0.004, 0.07, 0.004)
 
 
-def propose_flags(sizes, channels=1, shares=None, objects=(), asymmetry=NEITHER):
-    proposals = propose(sizes, channels, shares or {"cell": 0.5}, objects, asymmetry)
+def propose_flags(sizes, channels=1, shares=None, objects=()):
+    proposals = propose(sizes, channels, shares or {"cell": 0.5}, objects, NEITHER)
     return " ".join(one.flags for one in proposals)
 
 

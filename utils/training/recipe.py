@@ -46,7 +46,7 @@ def propose(
     """Settings for pictures of these sizes (height, width) and channels, 1 if all are gray.
 
     shares: of the pixels, by class name, of the classes that have any. objects: for each class with objects,
-    pixels of the median object and of one that 95 % do not exceed.
+    pixels of the median object and of one that 95 % do not exceed. asymmetry: of the training masks.
     """
     fit = propose_fit(sizes, objects)
     (height, width), batch = plan_crops(sizes, letterboxed=bool(fit.needed))
@@ -80,7 +80,7 @@ def propose_fit(sizes: Sequence[tuple[int, int]], objects: Sequence[tuple[float,
 
 
 def propose_views(asymmetry: Asymmetry) -> Proposal:
-    """Which mirroring and turning make pictures of the same kind."""
+    """The mirroring and turning that the data allow: what training chooses, too."""
     flags = f"--augmentation {fit_augmentation('default', asymmetry)}"
     return Proposal(flags, f"the classes have {describe_asymmetry(asymmetry)}")
 
