@@ -3,7 +3,7 @@
 import gc
 import re
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
@@ -40,8 +40,8 @@ class Trial:
         device, fits = self.precision.device, True
         state = random_state(device)
         try:
-            with self._bound(), kept_statistics(self.net):
-                self._step(crops, size)
+            with kept_statistics(self.net):
+                self._try(crops, size)
         except (MemoryError, RuntimeError) as error:
             # oneDNN, which convolves on a CPU, says no more than this when it gets no memory.
             if memory_error(error) is None and not re.match("could not (create|execute) a", str(error)):
@@ -55,8 +55,20 @@ class Trial:
             torch.cuda.empty_cache()
         return all(gather(fits))
 
-    def _bound(self) -> AbstractContextManager:
-        return bounded_memory(available_memory()) if self.precision.device.type == "cpu" else nullcontext()
+    def _try(self, crops: int, size: tuple[int, int]) -> None:
+        """A step. On a CPU in a thread of its own: where oneDNN was refused memory it works no more."""
+        if self.precision.device.type != "cpu":
+            self._step(crops, size)
+            return
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(self._bounded_step, crops, size).result()
+
+    def _bounded_step(self, crops: int, size: tuple[int, int]) -> None:
+        # What libraries take once is no part of a step.
+        self._step(1, (2 * self.net.stride,) * 2)
+        self.net.zero_grad(set_to_none=True)
+        with bounded_memory(available_memory()):
+            self._step(crops, size)
 
     def _step(self, crops: int, size: tuple[int, int]) -> None:
         device, layout = self.precision.device, self.precision.memory_format
