@@ -1,6 +1,6 @@
 """Where the widgets of the main window stand."""
 
-from PyQt5.QtCore import Qt
+from PyQt5.QtCore import QEvent, QObject, QSize, Qt
 from PyQt5.QtWidgets import QFrame, QGroupBox, QScrollArea, QSplitter, QVBoxLayout, QWidget
 
 from gui.translation import keep_text
@@ -33,12 +33,28 @@ def results_side(model: QWidget, choices: QWidget, legend: QWidget, table: QWidg
     # The classes are few, the objects many.
     side.setSizes([0, 160, 600])
     side.setStretchFactor(2, 1)
-    scrolled = QScrollArea()
-    scrolled.setFrameShape(QFrame.NoFrame)
-    scrolled.setWidgetResizable(True)
-    scrolled.setWidget(side)
-    scrolled.setMinimumWidth(360)
-    return scrolled
+    return Column(side)
+
+
+class Column(QScrollArea):
+    """Scrolls up and down only: it is as wide as its widget needs, in any font and language."""
+
+    def __init__(self, widget: QWidget):
+        super().__init__()
+        self.setFrameShape(QFrame.NoFrame)
+        self.setWidgetResizable(True)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarAlwaysOff)
+        self.setWidget(widget)
+
+    def minimumSizeHint(self) -> QSize:
+        needed = self.widget().minimumSizeHint().width() + self.verticalScrollBar().sizeHint().width()
+        return QSize(max(needed, 360), super().minimumSizeHint().height())
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        # A scroll area keeps changes of its widget from the layout around it.
+        if event.type() == QEvent.LayoutRequest:
+            self.updateGeometry()
+        return super().eventFilter(watched, event)
 
 
 def titled(title: str, widget: QWidget) -> QGroupBox:

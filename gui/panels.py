@@ -78,12 +78,14 @@ class ChoicesBox(QGroupBox):
         keep_text(self.setTitle, "Prediction")
         self.column, self.numbers = QVBoxLayout(self), QGridLayout()
         self.column.setSpacing(3)
-        self.tta = self._check("Average over mirror images and turns (slower)")
+        self.tta = self._check("Average over mirrored views (slower)")
         self.gaps = self._check("Close gaps between objects")
         self.split = self._check("Split objects that touch")
         self.fill = self._check("Fill holes")
         self.largest = self._check("Keep only the largest object")
         self.hull = self._check("Grow objects to their convex hull")
+        self.numbers.setColumnStretch(0, 1)
+        self.numbers.setVerticalSpacing(3)
         self.column.addLayout(self.numbers)
         self.least = self._number("Smallest object", 1_000_000)
         self.opening = self._number("Remove what is thinner than", 50)
@@ -100,17 +102,15 @@ class ChoicesBox(QGroupBox):
 
     def _number(self, text: str, most: int) -> QSpinBox:
         box, label = QSpinBox(), QLabel()
-        label.setWordWrap(True)
-        label.setMinimumHeight(2 * label.fontMetrics().lineSpacing() + 2)
         keep_text(label.setText, text)
         keep_text(box.setSuffix, " px")
         label.setBuddy(box)
         box.setRange(0, most)
         box.setKeyboardTracking(False)
         box.valueChanged.connect(self.chosen)
-        place = self.numbers.columnCount() if self.numbers.count() else 0
-        self.numbers.addWidget(label, 0, place, Qt.AlignBottom)
-        self.numbers.addWidget(box, 1, place)
+        row = self.numbers.rowCount()
+        self.numbers.addWidget(label, row, 0)
+        self.numbers.addWidget(box, row, 1)
         return box
 
     def read(self, choices: "Choices") -> "Choices":

@@ -56,7 +56,7 @@ _VIEWER = {
     "Trained on {width}×{height} pixels": "训练尺寸：{width}×{height} 像素",
     "Computes in {precision}": "计算精度：{precision}",
     "Prediction": "预测",
-    "Average over mirror images and turns (slower)": "对镜像和旋转取平均（较慢）",
+    "Average over mirrored views (slower)": "对多个镜像视图取平均（较慢）",
     "Close gaps between objects": "闭合物体之间的缺口",
     "Split objects that touch": "分开相互接触的物体",
     "Fill holes": "填充孔洞",

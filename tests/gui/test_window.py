@@ -10,6 +10,7 @@ from windows import measured, settle, wait
 
 from gui import dialogs, results
 from gui.jobs import Jobs
+from gui.layout import Column
 from gui.tiles import Key, Tiles, to_array, to_qimage
 from unet import Unet
 from utils.core.tables import read_table
@@ -50,6 +51,18 @@ def test_a_folder_is_opened_looked_at_and_walked_through(shown, pictures, unet):
     assert shown.strip.currentRow() == 0
     wait(lambda: shown.controller.document.path == paths[0])
     assert shown.strip.item(2).icon().pixmap(72).toImage() != shown.strip.empty.toImage()
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_nothing_beside_the_picture_is_cut(shown, language):
+    shown.set_language(language)
+    shown.resize(1180, 760)
+    settle(shown)
+    (column,) = shown.findChildren(Column)
+    assert column.widget().width() <= column.viewport().width()
+    boxes = shown.choices_box
+    for box in (boxes.tta, boxes.hull, boxes.least, boxes.opening, boxes.closing):
+        assert box.width() >= box.sizeHint().width()
 
 
 def test_each_view_shows_its_pixels(shown, pictures, unet):
