@@ -5,6 +5,8 @@ from PyQt5.QtWidgets import QFrame, QGroupBox, QScrollArea, QSplitter, QVBoxLayo
 
 from gui.translation import keep_text
 
+LEAST_WIDTH = 360  # logical pixels, of the column beside the picture
+
 
 def picture_side(bar: QWidget, viewer: QWidget, player: QWidget, strip: QWidget) -> QWidget:
     """The picture takes the space that the others leave."""
@@ -48,7 +50,7 @@ class Column(QScrollArea):
 
     def minimumSizeHint(self) -> QSize:
         needed = self.widget().minimumSizeHint().width() + self.verticalScrollBar().sizeHint().width()
-        return QSize(max(needed, 360), super().minimumSizeHint().height())
+        return QSize(max(needed, LEAST_WIDTH), super().minimumSizeHint().height())
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         # A scroll area keeps changes of its widget from the layout around it.

@@ -61,7 +61,7 @@ def _never_found(class_names: Sequence[str], scores: Scores, unseen: np.ndarray,
         where = f"{wrong:.0%} of it predicted as {class_names[other]}"
         texts.append(f"{class_names[index]} is {share:.2%} of the truth, {where}")
     what = f"no pixel of {', '.join(class_names[index] for index in unseen)} was found"
-    advice = "train longer; if it is still not found, give rare classes more weight"
+    advice = "train longer; if that does not help, give rare classes more weight"
     texts += [f"and {len(unseen) - 3} more"] * (len(unseen) > 3)
     command = f"{train} --class-weights balanced"
     return Finding("class-never-predicted", what, "; ".join(texts), advice, command)

@@ -56,7 +56,7 @@ class Trial:
         return all(gather(fits))
 
     def _try(self, crops: int, size: tuple[int, int]) -> None:
-        """A step. On a CPU in a thread of its own: where oneDNN was refused memory it works no more."""
+        """A step. On a CPU in its own thread: oneDNN fails for good in one where it was refused memory."""
         if self.precision.device.type != "cpu":
             self._step(crops, size)
             return
