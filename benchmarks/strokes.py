@@ -32,6 +32,7 @@ from utils.voc.folder import VocFolder
 
 PIECE = 100  # pixels: a stroke is no longer
 LEAST = 2  # line widths: a stroke is no shorter
+SPARE = 1.4  # times as much is drawn as may be, because strokes overlap; then what is too much goes
 
 
 @dataclass
@@ -71,14 +72,13 @@ def draw_strokes(
     roots = {value: np.sum(np.square(each)) ** 0.5 for value, each in areas.items()}
     shapes = []
     for value, parts in classes.items():
-        whole = share * mask.size / width * roots[value] / sum(roots.values())
+        whole = SPARE * share * mask.size / width * roots[value] / sum(roots.values())
         for (depth, corner), root in zip(parts, areas[value], strict=True):
             for level in (width / 2 + 1, max(0.6 * depth.max(), width / 2 + 1)):
                 length = whole * root / sum(areas[value]) / 2
                 pieces = draw_pieces(depth > level, length, LEAST * width, rng)
                 shapes += [Shape(labels[value], points + corner, "linestrip") for points in pieces]
     shapes = [shapes[number] for number in rng.permutation(len(shapes))]
-    # Pieces overlap, and ends are round: what is too much goes.
     while (known := rasterise(shapes, mask.shape, index, IGNORE_INDEX, width) != IGNORE_INDEX).mean() > share:
         shapes = shapes[: int(len(shapes) * share / known.mean())]
     return shapes

@@ -9,8 +9,8 @@ from circle import correct, train_here
 from scripts import make_voc, refused, run_here, snapshot
 
 import annotate
-from utils.annotating.state import Workplace, read_state
-from utils.annotating.training import Training
+from utils.annotating.state import State, Workplace, read_state
+from utils.annotating.training import Training, start_training
 from utils.core.tables import read_table
 
 SMALL = "--base-channels 4 --depth 2 --precision fp32 --num-workers 0"
@@ -140,3 +140,20 @@ def test_a_training_is_stopped_with_the_circle(tmp_path):
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     Training(process, tmp_path, tmp_path / "log", 1, {}).stop()
     assert process.poll() not in (None, 0)
+
+
+@pytest.mark.parametrize(("scored", "whole"), [(0.2, False), (0.7, True), (None, True)])
+def test_only_a_network_that_knows_the_shapes_goes_on_with_whole_crops(scored, whole, tmp_path):
+    place, script = Workplace(tmp_path), tmp_path / "script.py"
+    place.home.mkdir()
+    script.write_text("import sys\nprint(*sys.argv[1:])", encoding="utf-8")
+
+    def flags() -> str:
+        training = start_training(script, place, State(scored=scored), 0.5, "cpu", [])
+        training.process.wait()
+        return training.log.read_text(encoding="utf-8")
+
+    assert "--model-path" not in flags() and "--coarse" not in flags()
+    place.weights.touch()
+    assert "--model-path" in flags()
+    assert ("--coarse 0" in flags()) is whole

@@ -78,6 +78,35 @@ def test_pictures_of_strokes_come_with_the_classes_that_they_show(voc_folder):
     assert [part.shape for part in collate([dataset[0], dataset[1]])[1:]] == [(2, 32, 48), (2, 3)]
 
 
+@pytest.mark.parametrize("box", [None, (96, 64)])
+def test_in_small_crops_strokes_grow_over_pixels_like_their_own(voc_folder, box):
+    folder = voc_folder(count=3, val=1)
+    image = np.full((64, 64), 30, np.uint8)
+    image[:, 20:] = 200
+    mask = np.full((64, 64), 255, np.uint8)
+    mask[10:50, 4] = 0
+    mask[10:50, 40] = 2
+    for name in ("cells_0", "cells_1"):
+        write_image(folder.image_path(name), image)
+    write_mask(folder.mask_path("cells_0"), mask)
+    write_mask(folder.mask_path("cells_1"), np.where(mask == 0, mask, 255).astype(np.uint8))
+    data, border = load_data(folder), BorderWeights(10, 5)
+    whole = {"crop": (96, 64) if box else (64, 64), "augmentation": STRENGTHS["none"], "box": box}
+    dataset = crops(folder, data.train, shown=data.shown_by_strokes, border=border, **whole)
+    _, grown, weights, shown = dataset[Key(0, 2)]
+    bars = 8 if box else 0
+    assert grown.shape == weights.shape == (32 + 2 * bars, 32)
+    assert (grown[:bars] == 255).all() and (grown[len(grown) - bars :] == 255).all()
+    middle = grown[bars : len(grown) - bars]
+    assert (middle[:, :9] == 0).all() and (middle[:, 11:] == 2).all()
+    assert not weights.any() and not shown.any()
+    # Of one class alone, and whole crops, as they are.
+    assert (dataset[Key(1, 2)][1] == 255).float().mean() > 0.9
+    _, drawn, _, shown = dataset[Key(0)]
+    assert (drawn == 255).float().mean() > 0.9
+    assert shown.tolist() == [True, False, True]
+
+
 def test_outlined_pictures_of_about_so_many_pixels(voc_folder):
     folder = voc_folder(count=6, val=4)
     write_mask(folder.mask_path("cells_2"), np.full((64, 64), 255, np.uint8))

@@ -13,6 +13,8 @@ from utils.core.console import UserError
 from utils.core.files import replacing
 
 TAIL = 12  # lines of the log that are shown where a run failed
+# mIoU of the proposals from which on a network knows the shapes. Small crops find them for one that does not.
+KNOWN = 0.5
 
 
 @dataclass
@@ -44,9 +46,9 @@ def start_training(
     # Of a round that did not end. It is not resumed: what is saved may be other pictures now.
     shutil.rmtree(folder, ignore_errors=True)
     place.runs.mkdir(parents=True, exist_ok=True)
-    # Small crops find the rough shapes for a new network. One that knows them forgets the fine ones.
-    known = ["--model-path", str(place.weights.resolve()), "--coarse", "0"]
-    warm = known if place.weights.is_file() else []
+    warm = ["--model-path", str(place.weights.resolve())] if place.weights.is_file() else []
+    if warm and (state.scored is None or state.scored >= KNOWN):
+        warm += ["--coarse", "0"]  # in small crops it would forget the fine shapes
     where = ["--voc-root", place.voc.root.resolve(), "--save-dir", place.runs.resolve()]
     settings = ["--run-name", folder.name, "--max-minutes", f"{minutes:.3f}", "--device", device]
     command = [sys.executable, str(script), *map(str, where), *settings, *warm, *flags]

@@ -86,19 +86,23 @@ class _Criterion(torch.autograd.Function):
         totals: Totals | None,
     ) -> Tensor:
         dtype = torch.promote_types(logits.dtype, torch.float32)
-        log_q = torch.empty(target.shape, dtype=dtype, device=logits.device)
+        log_q = torch.zeros(target.shape, dtype=dtype, device=logits.device)
         free = unlikely = log_q.new_zeros(1)
         truth = hits = predicted = log_q.new_zeros(logits.shape[1])
         for picture, classes, found, shown in zip(logits, target, log_q, shows, strict=True):
-            valid, index = split_ignored(classes)
-            # In one piece: along strided classes a soft-max takes twice as long.
-            log_p = picture.contiguous().log_softmax(0, dtype=dtype)
-            found.copy_(log_p.gather(0, index)[0])
+            pixels, truths, result = flatten(picture), classes.flatten(), found.view(-1)
             if shown:
-                free = free + (~valid).sum()
-                unlikely = unlikely + (unlikeliness(log_p[shown]) * ~valid).sum()
+                gaps, places = split_places(truths)
+                free = free + gaps.sum()
+                unlikely = unlikely + (unlikeliness(pixels.log_softmax(0, dtype=dtype)[shown]) * gaps).sum()
+                # What follows is for labelled pixels alone, which are few.
+                pixels, truths = pixels[:, places], truths[places]
+            valid, index = split_ignored(truths)
+            log_p = pixels.log_softmax(0, dtype=dtype)
+            known = log_p.gather(0, index)[0]
+            result.index_copy_(0, places, known) if shown else result.copy_(known)
             p = log_p.exp_().mul_(valid)
-            predicted = predicted + p.sum((1, 2))
+            predicted = predicted + p.sum(1)
             hits = hits + sums_by_class(p.gather(0, index), index, p)
             truth = truth + sums_by_class(valid.to(dtype)[None], index, p)
         hit = log_q.exp().mul_(target != IGNORE_INDEX)
@@ -124,31 +128,47 @@ class _Criterion(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx, outer: Tensor) -> tuple[Tensor | None, ...]:
         logits, target, hit, weights, a, b, between = ctx.saved_tensors
-        a, b = outer * a, (outer * b).view(-1, 1, 1)
+        a, b = outer * a, (outer * b).view(-1, 1)
         gradient = torch.empty_like(logits)
         pictures = zip(logits, target, hit, weights, ctx.shows, gradient, strict=True)
         for picture, classes, q, omega, shown, result in pictures:
-            valid, index = split_ignored(classes)
+            pixels, truths = flatten(picture), classes.flatten()
+            q, omega = q.flatten(), omega.flatten()
+            if shown:
+                gaps, places = split_places(truths)
+                share = gaps * (outer * between)
+                whole = pixels.softmax(0, dtype=hit.dtype).mul_(share)
+                whole[shown] -= opinion(pixels[shown].to(hit.dtype)) * share
+                pixels, truths, q, omega = pixels[:, places], truths[places], q[places], omega[places]
+            valid, index = split_ignored(truths)
             right = q * a[index[0]] - outer * omega
-            p = picture.contiguous().softmax(0, dtype=hit.dtype)
+            p = pixels.softmax(0, dtype=hit.dtype)
             slope = p * b
             slope.addcmul_(p, -(right + slope.sum(0))).mul_(valid)
             # Each pixel has one true class, so gather and scatter add without collisions.
             slope.scatter_(0, index, slope.gather(0, index) + right)
-            if shown:
-                share = ~valid * (outer * between)
-                slope.addcmul_(p, share)
-                slope[shown] -= opinion(picture[shown].to(p.dtype)) * share
-            result.copy_(slope.to(result.dtype))
+            slope = whole.index_copy_(1, places, slope) if shown else slope
+            result.copy_(slope.view(result.shape))
         return gradient, None, None, None, None, None
 
 
+def flatten(picture: Tensor) -> Tensor:
+    """(C, H, W) as (C, n), in one piece: along strided classes a soft-max takes twice as long."""
+    return picture.contiguous().flatten(1)
+
+
+def split_places(truth: Tensor) -> tuple[Tensor, Tensor]:
+    """Of a target (n,): which pixels are ignored, (n,) bool, and the numbers of the others."""
+    gaps = truth == IGNORE_INDEX
+    return gaps, (~gaps).nonzero()[:, 0]
+
+
 def sums_by_class(values: Tensor, index: Tensor, buffer: Tensor) -> Tensor:
-    """(C,): sums of values (1, H, W) over the pixels of each class. buffer: (C, H, W), written over.
+    """(C,): sums of values (1, n) over the pixels of each class. buffer: (C, n), written over.
 
     A map per class: accurate and deterministic on every device, which index_add is not.
     """
-    return buffer.zero_().scatter_(0, index, values).sum((1, 2))
+    return buffer.zero_().scatter_(0, index, values).sum(1)
 
 
 def dice_of_sums(loss: Loss, truth: Tensor, hits: Tensor, predicted: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -163,14 +183,14 @@ def dice_of_sums(loss: Loss, truth: Tensor, hits: Tensor, predicted: Tensor) -> 
 
 
 def unlikeliness(log_p: Tensor) -> Tensor:
-    """−ln P − w ln q_k of `criterion`, (H, W), of the log-probabilities (S, H, W) of the classes shown."""
+    """−ln P − w ln q_k of `criterion`, (n,), of the log-probabilities (S, n) of the classes shown."""
     log_all = log_p.logsumexp(0)
     log_q = log_p.amax(0) - log_all
     return -(log_all + sharpness(log_q.exp()) * log_q)
 
 
 def opinion(logits: Tensor) -> Tensor:
-    """The target w δ_k + (1 − w) q of `criterion`, (S, H, W), of logits (S, H, W) of the classes shown."""
+    """The target w δ_k + (1 − w) q of `criterion`, (S, n), of logits (S, n) of the classes shown."""
     q = logits.softmax(0)
     sure, guess = q.max(0, keepdim=True)
     weight = sharpness(sure)
@@ -183,7 +203,7 @@ def sharpness(sure: Tensor) -> Tensor:
 
 
 def split_ignored(truth: Tensor) -> tuple[Tensor, Tensor]:
-    """Of a target (H, W): which pixels count, (H, W) bool; class indices, (1, H, W) int64, 0 elsewhere."""
+    """Of a target (n,): which pixels count, (n,) bool; class indices, (1, n) int64, 0 elsewhere."""
     valid = truth != IGNORE_INDEX
     return valid, torch.where(valid, truth, 0).long().unsqueeze(0)
 

@@ -27,6 +27,7 @@ from utils.training.border_weights import BorderWeights
 from utils.training.data import Data
 from utils.training.recipe import LARGE_STEP
 from utils.voc.folder import VocFolder
+from utils.voc.strokes import complete
 
 # Pictures of small data sets stay decoded in memory, up to this many bytes in all processes together.
 CACHE_BYTES = 1 << 30
@@ -49,7 +50,8 @@ class Key(NamedTuple):
 class SegmentationDataset(Dataset):
     """Picture (C, h, w) uint8 or uint16, mask (h, w) uint8 and, with `border`, weights (h, w) float32.
 
-    With `shown`, (N, K) bool, its row of the picture follows, see `Data.shown_by_strokes`.
+    With `shown`, (N, K) bool, its row of the picture follows, see `Data.shown_by_strokes`. In small crops of
+    these pictures strokes have grown to all pixels, and the row is false.
 
     With `crop` and `augmentation`, key e · len(dataset) + i is sample i of epoch e: a random crop that
     depends on (seed, e, i) alone, whatever the number of workers. Without them, key i is the whole picture i.
@@ -113,25 +115,29 @@ class SegmentationDataset(Dataset):
         if number < 0:
             mask = np.full_like(mask, IGNORE_INDEX)
         if self.shown is not None:
-            weights.append(self.shown[index % len(self.names)] & (number >= 0))
+            weights.append(self.shown[index % len(self.names)] & (number >= 0 and divisor == 1))
         image = np.ascontiguousarray(to_channels(image, self.in_channels))
         return to_tensor(image), torch.from_numpy(mask), *map(torch.from_numpy, weights)
 
     def _read_cached(self, number: int, divisor: int) -> tuple[np.ndarray, ...]:
         if (number, divisor) in self._cache:
             return self._cache[number, divisor]
-        arrays = shrink(divisor, *self._read(number))
+        # What has grown is wrong here and there, but teaches the rough shapes sooner than strokes do.
+        grown = divisor > 1 and self.shown is not None and self.shown[number].any()
+        arrays = shrink(divisor, *self._read(number, grown))
         size = sum(array.nbytes for array in arrays)
         if self._cached_bytes + size <= self.cache_bytes:
             self._cache[number, divisor] = arrays
             self._cached_bytes += size
         return arrays
 
-    def _read(self, number: int) -> tuple[np.ndarray, ...]:
-        """Picture, mask and perhaps border weights, at full size or letterboxed."""
+    def _read(self, number: int, grown: bool = False) -> tuple[np.ndarray, ...]:
+        """Picture, mask (of strokes as it is, or grown) and perhaps border weights, whole or letterboxed."""
         name = self.names[number]
         image = stretch(read_image(self.folder.image_path(name)), self.range_16bit)
         mask = read_mask(self.folder.mask_path(name))
+        is_drawn = is_partly_annotated(np.count_nonzero(mask != IGNORE_INDEX), mask.size)
+        mask = complete(image, mask) if grown else mask
         objects = self.folder.read_objects(name, mask.shape) if self.border else None
         if self.box:
             image, mask = letterbox_pair(image, mask, self.box)
@@ -139,7 +145,7 @@ class SegmentationDataset(Dataset):
                 objects = letterbox_mask(torch.from_numpy(objects), self.box).numpy()
         if not self.border:
             return image, mask
-        if is_partly_annotated(np.count_nonzero(mask != IGNORE_INDEX), mask.size):
+        if is_drawn:
             # Edges of strokes are no borders.
             return image, mask, np.zeros(mask.shape, np.float32)
         return image, mask, self.border.of_picture(number, mask, objects)

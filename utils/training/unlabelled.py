@@ -93,7 +93,7 @@ class UnlabelledDataset(SegmentationDataset):
         turn, place = divmod(key.number, len(self))
         return turn, int(shuffled(len(self), self.seed, turn)[place])
 
-    def _read(self, number: int) -> tuple[np.ndarray, ...]:
+    def _read(self, number: int, grown: bool = False) -> tuple[np.ndarray, ...]:
         path, mask_path = self.sources[number]
         image = stretch(read_image(path), self.range_16bit)
         mask = read_mask(mask_path) if mask_path else np.full(image.shape[:2], IGNORE_INDEX, np.uint8)

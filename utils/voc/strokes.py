@@ -1,4 +1,4 @@
-"""What strokes tell of the classes: masks completed from the pictures, to measure widths and places by."""
+"""What strokes tell of the other pixels: masks that are completed from the pictures."""
 
 import cv2
 import numpy as np
@@ -11,7 +11,7 @@ def complete(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """A mask (H, W) uint8 of strokes with a class in every pixel; other masks stay as they are.
 
     image: (H, W) or (H, W, C), uint8 or uint16. Each stroke grows over pixels like its own until it meets
-    another (watershed, Meyer 1992): for statistics only, never to train on.
+    another (watershed, Meyer 1992): for statistics, and for the rough shapes that small crops teach.
     """
     known = mask != IGNORE_INDEX
     if not known.any() or not is_partly_annotated(np.count_nonzero(known), mask.size):
