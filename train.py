@@ -298,8 +298,8 @@ def resolve_sampling(config: Config, margin: int) -> Sampling:
     """How crops are drawn. margin: pixels of context that unpadded convolutions need around the crop."""
     w0, augmentation = config.border_weight, parse_augmentation(config.augmentation)
     border = BorderWeights(w0, config.border_sigma, make_temporary_folder()) if w0 else None
-    others = {"workers": config.num_workers, "unlabelled": config.unlabelled}
-    return Sampling(augmentation, config.batch_size, config.seed, margin, border, **others)
+    draws = augmentation, config.batch_size, config.seed, margin, border
+    return Sampling(*draws, config.num_workers, config.unlabelled, config.between_strokes > 0)
 
 
 def make_schedule(

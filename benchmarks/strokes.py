@@ -1,6 +1,6 @@
 """Strokes instead of outlines: draws them as a person would, trains on them, and compares with dense masks.
 
-python benchmarks/strokes.py --voc-roots VOCdevkit/isbi VOCdevkit/msrc --line-widths 3 5 --minutes 6
+python benchmarks/strokes.py --voc-roots VOCdevkit/isbi VOCdevkit/msrc --line-widths 3 3 --minutes 6
 The pictures of val.txt are scored, and no run sees them: it validates on each sixth of the others, by strokes
 where it trains on strokes. With --keep FOLDER the labelme files and the VOC folders stay there.
 """

@@ -22,8 +22,10 @@ from utils.inference.closing import DEPTHS, PROBABILITIES
 from utils.inference.gaps import Closing
 from utils.models.checkpoint import load_checkpoint
 from utils.scoring.confusion import Scores
+from utils.training import samples
 from utils.voc.demo import CLASS_NAMES
 from utils.voc.folder import VocFolder
+from utils.voc.strokes import complete
 
 
 def test_class_names_come_from_the_folder(folder, logs, capsys):
@@ -247,3 +249,13 @@ def test_pixels_between_strokes_teach_unless_their_weight_is_zero(net, logs):
     losses = [scores_of(logs / run) for run in ("with", "without", "again")]
     assert losses[0] == losses[2] != losses[1]
     assert losses[0][0][2] > losses[1][0][2]
+
+
+@pytest.mark.parametrize(("coarse", "between", "grown"), [(0.5, 1.0, 3), (0.0, 1.0, 0), (0.5, 0.0, 0)])
+def test_strokes_grow_in_small_crops_alone(coarse, between, grown, net, logs, monkeypatch):
+    for name in ("a", "b", "c"):
+        draw_net(net, name, strokes=True)
+    masks = []
+    monkeypatch.setattr(samples, "complete", lambda image, mask: masks.append(mask) or complete(image, mask))
+    main(replace(tiny(net, logs, epochs=2), coarse=coarse, between_strokes=between))
+    assert len(masks) == grown

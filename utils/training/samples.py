@@ -235,6 +235,7 @@ class Sampling:
     border: BorderWeights | None = None
     workers: int | None = None  # processes that load; None: chosen by the device
     unlabelled: Path | None = None  # folder of pictures without annotation, see `utils.training.unlabelled`
+    between: bool = True  # what is said of the pixels between strokes is learned, too
 
 
 def make_loaders(
@@ -262,7 +263,7 @@ def make_loaders(
         seed=sampling.seed,
         box=None if cropped else (height, width),
         border=sampling.border,
-        shown=data.shown_by_strokes,
+        shown=data.shown_by_strokes if sampling.between else None,
     )
     batches = EpochBatches(len(train), sampling.batch_size, sampling.seed, data.shows)
     val_batches = same_size_batches(data.val_sizes, max(sampling.batch_size * height * width, LARGE_STEP))
