@@ -13,7 +13,8 @@ from utils.core.console import UserError
 from utils.core.files import replacing
 
 TAIL = 12  # lines of the log that are shown where a run failed
-# mIoU of the proposals from which on a network knows the shapes. Small crops find them for one that does not.
+# mIoU of the proposals from which on a network knows the shapes; small crops find them for one that does not.
+# It lies between cells and membranes (0.7 after a round) and photographs of 21 classes (0.1 to 0.4).
 KNOWN = 0.5
 
 

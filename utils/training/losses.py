@@ -91,6 +91,7 @@ class _Criterion(torch.autograd.Function):
         truth = hits = predicted = log_q.new_zeros(logits.shape[1])
         for picture, classes, found, shown in zip(logits, target, log_q, shows, strict=True):
             pixels, truths, result = flatten(picture), classes.flatten(), found.view(-1)
+            places: Tensor | slice = slice(None)
             if shown:
                 gaps, places = split_places(truths)
                 free = free + gaps.sum()
@@ -99,8 +100,7 @@ class _Criterion(torch.autograd.Function):
                 pixels, truths = pixels[:, places], truths[places]
             valid, index = split_ignored(truths)
             log_p = pixels.log_softmax(0, dtype=dtype)
-            known = log_p.gather(0, index)[0]
-            result.index_copy_(0, places, known) if shown else result.copy_(known)
+            result[places] = log_p.gather(0, index)[0]
             p = log_p.exp_().mul_(valid)
             predicted = predicted + p.sum(1)
             hits = hits + sums_by_class(p.gather(0, index), index, p)
