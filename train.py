@@ -34,6 +34,7 @@ from utils.training.epochs import train_and_validate
 from utils.training.launch import Follower, check_parts, ending_with_first, find_interrupted, open_in_first
 from utils.training.losses import Loss, make_criterion, resolve_class_weights
 from utils.training.messages import print_plan, print_result
+from utils.training.pseudo_labels import train_taught
 from utils.training.resuming import resume_run
 from utils.training.run_folder import Run, RunPictures, free_folder, saving_when_stopped, start_run
 from utils.training.samples import Sampling, draw_batch
@@ -42,7 +43,7 @@ from utils.training.several import Outcome, Split, train_as_asked
 from utils.training.start import Start, find_last, load_start, read_start, settings_of_run
 from utils.training.trial import COPIES, Trial
 from utils.training.unlabelled import load_crops
-from utils.voc.demo import make_demo
+from utils.voc.demo import ensure_demo
 from utils.voc.folder import VocFolder
 
 DEMO = Path("VOCdevkit/demo")
@@ -70,6 +71,7 @@ class Config:
     # Data
     voc_root: Path = DEMO  # VOC folder; for your own data: Path("VOCdevkit/VOC2007")
     unlabelled: Path | None = None  # folder of pictures without annotation, from which it learns, too
+    labels: Suppress[Path | None] = None  # no flag: masks that networks made of these pictures
     fold: int | None = None  # train on foldK_train.txt, validate on foldK_val.txt (voc2unet.py --folds)
     input_shape: Annotated[tuple[int, int] | None, Ge(1)] = None  # height, width of crops; None: by pictures
     fit: Literal["crop", "letterbox"] = "crop"  # native resolution, or whole pictures scaled to input_shape
@@ -126,8 +128,11 @@ def main(config: Config) -> None:
     """One run, or those of --folds, --learning-curve or --overfit."""
     device = choose_device(device_of_process(config.device))
     with joined_processes(device):
-        from_first(lambda: draw_demo(config.voc_root))
-        train_as_asked(config, partial(train, device=device))
+        if config.voc_root == DEMO:
+            from_first(lambda: ensure_demo(DEMO))
+        once = partial(train, device=device)
+        teachers = partial(Unet, device=config.device, tta=True, close_gaps="none")
+        train_as_asked(config, partial(train_taught, train_once=once, open_teachers=teachers))
 
 
 def train(config: Config, names: Split | None, device: torch.device) -> Outcome | None:
@@ -194,13 +199,6 @@ def check_config(config: Config) -> None:
     if config.epochs and 0 < config.freeze_epochs >= config.epochs and not config.max_minutes:
         found = f"--freeze-epochs {config.freeze_epochs} of --epochs {config.epochs}"
         raise conflict(found, "epochs left for the whole network", "raise --epochs or freeze fewer epochs")
-
-
-def draw_demo(voc_root: Path) -> None:
-    """The demo set is drawn if it is asked for and not there."""
-    if voc_root == DEMO and not (VocFolder(DEMO).splits_dir / "test.txt").exists():
-        print(f"drawing the demo set into {DEMO}")
-        make_demo(DEMO)
 
 
 def read_data(config: Config, names: Split | None = None) -> Data:
@@ -299,7 +297,7 @@ def resolve_sampling(config: Config, margin: int) -> Sampling:
     w0, augmentation = config.border_weight, parse_augmentation(config.augmentation)
     border = BorderWeights(w0, config.border_sigma, make_temporary_folder()) if w0 else None
     draws = augmentation, config.batch_size, config.seed, margin, border
-    return Sampling(*draws, config.num_workers, config.unlabelled, config.between_strokes > 0)
+    return Sampling(*draws, config.num_workers, config.unlabelled, config.labels, config.between_strokes > 0)
 
 
 def make_schedule(
@@ -311,7 +309,9 @@ def make_schedule(
     validation = recipe.VALIDATION_COST * data.val_pixels / speed
     clock = started, validation, lambda progress: from_first(lambda: progress), data.closing_seconds
     budget = TimeBudget(60 * config.max_minutes, *clock) if config.max_minutes else None
-    every = recipe.validation_interval(data.train_pixels, data.val_pixels)
+    # Samples of other pictures make an epoch longer.
+    turns = crops / data.crops_per_epoch(config.input_shape, config.fit)
+    every = recipe.validation_interval(turns * data.train_pixels, data.val_pixels)
     coarse = 0.0 if net.margin else config.coarse
     sizes = recipe.plan_sizes(coarse, data.typical_width, config.input_shape, net.stride)
     return Schedule([frozen, rest] if frozen.epochs else [rest], crops, config.curve, budget, every, sizes)
@@ -328,7 +328,8 @@ def make_trainer(
     if config.save_memory and precision.device.type == "cpu":
         return_freed_memory()
     normalise = Normalisation(**checkpoint.normalisation)
-    more = {"accumulate": config.accumulate, "seed": config.seed, "taught": config.unlabelled is not None}
+    taught = config.unlabelled is not None and config.labels is None
+    more = {"accumulate": config.accumulate, "seed": config.seed, "taught": taught}
     return Trainer(net, optimizer, schedule, normalise, precision, config.save_memory, **more)
 
 

@@ -31,7 +31,7 @@ from utils.inference.ensemble import (
     shared_threshold,
 )
 from utils.inference.gaps import Closing, close_gaps, fits_gaps
-from utils.inference.maps import classes, classes_above, log_odds_of, member_classes, probabilities
+from utils.inference.maps import certainty, classes, classes_above, log_odds_of, member_classes, probabilities
 from utils.inference.rendering import render
 from utils.inference.tiling import Band, Grid, join, to_bands
 from utils.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -236,6 +236,11 @@ class Unet:
     def predict_proba(self, image: Picture) -> np.ndarray:
         """Probabilities (num_classes, H, W) float32 that sum to 1 over the classes."""
         return self._predict_whole(image, probabilities)
+
+    def predict_with_certainty(self, image: Picture) -> tuple[np.ndarray, np.ndarray]:
+        """Class indices (H, W) uint8, and their probabilities times 255, (H, W) uint8."""
+        picture = self.open(image)
+        return tuple(join(self.bands(picture, classes, certainty), picture.shape[0], axis=-2))
 
     def _predict_whole(self, image: Picture, output: Callable[[Tensor], Tensor]) -> np.ndarray:
         picture = self.open(image)

@@ -24,9 +24,10 @@ from utils.images.normalisation import Normalisation
 from utils.images.palette import voc_palette
 from utils.models.checkpoint import Checkpoint, save_checkpoint
 from utils.training.augmentation import parse_augmentation
+from utils.training.batches import EpochBatches
 from utils.training.engine import Trainer, evaluate, make_optimizer, train_one_epoch
 from utils.training.losses import criterion
-from utils.training.samples import EpochBatches, SegmentationDataset, choose_workers, make_loader
+from utils.training.samples import SegmentationDataset, choose_workers, make_loader
 from utils.training.schedule import Phase, Schedule
 from utils.voc.folder import VocFolder
 

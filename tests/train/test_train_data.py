@@ -23,6 +23,7 @@ from utils.inference.gaps import Closing
 from utils.models.checkpoint import load_checkpoint
 from utils.scoring.confusion import Scores
 from utils.training import samples
+from utils.voc import demo
 from utils.voc.demo import CLASS_NAMES
 from utils.voc.folder import VocFolder
 from utils.voc.strokes import complete
@@ -111,7 +112,7 @@ def test_class_in_no_training_mask_is_a_warning(folder, logs, capsys):
 
 def test_demo_set_is_drawn_on_first_use(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(train, "make_demo", partial(train.make_demo, count=3, val=1))
+    monkeypatch.setattr(demo, "make_demo", partial(demo.make_demo, count=3, val=1))
     settings = {
         "input_shape": (64, 64),
         "network": NetworkConfig(base_channels=4, depth=2),
@@ -131,7 +132,7 @@ def test_demo_set_is_drawn_on_first_use(tmp_path, monkeypatch, capsys):
 
 def test_half_drawn_demo_set_is_drawn_anew(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(train, "make_demo", partial(train.make_demo, count=3, val=1))
+    monkeypatch.setattr(demo, "make_demo", partial(demo.make_demo, count=3, val=1))
     calls = []
 
     def stop_at_the_third(path, mask):
@@ -143,8 +144,8 @@ def test_half_drawn_demo_set_is_drawn_anew(tmp_path, monkeypatch, capsys):
     with monkeypatch.context() as patch:
         patch.setattr("utils.voc.demo.write_mask", stop_at_the_third)
         with pytest.raises(KeyboardInterrupt):
-            train.draw_demo(train.DEMO)
-    train.draw_demo(train.DEMO)
+            demo.ensure_demo(train.DEMO)
+    demo.ensure_demo(train.DEMO)
     assert train.read_data(train.Config()).class_names == list(CLASS_NAMES)
 
 

@@ -15,17 +15,10 @@ from utils.images.letterbox import letterbox_mask
 from utils.images.reading import read_image, read_mask
 from utils.images.writing import write_image, write_mask
 from utils.training.augmentation import STRENGTHS
+from utils.training.batches import EpochBatches, Key, same_size_batches
 from utils.training.border_weights import BorderWeights
 from utils.training.data import Data, load_data
-from utils.training.samples import (
-    EpochBatches,
-    Key,
-    SegmentationDataset,
-    collate,
-    make_loader,
-    same_size_batches,
-    tiles_of_samples,
-)
+from utils.training.samples import SegmentationDataset, collate, make_loader, tiles_of_samples
 from utils.voc.folder import VocFolder
 
 CPU = torch.device("cpu")

@@ -3,8 +3,8 @@
 import numpy as np
 
 from utils.scoring.confusion import Scores
+from utils.training.batches import EpochBatches
 from utils.training.epochs import seek_classes
-from utils.training.samples import EpochBatches
 
 NAMES = ["ground", "bird", "boat", "tower"]
 

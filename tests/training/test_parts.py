@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from nets.config import NetworkConfig
 from nets.unet import UNet, build
 from utils.core.device import Precision
+from utils.training.batches import EpochBatches
 from utils.training.engine import Trainer, evaluate, make_optimizer
 from utils.training.losses import Loss, make_criterion
-from utils.training.samples import EpochBatches
 
 CPU = torch.device("cpu")
 CLASSES = 3

@@ -12,8 +12,9 @@ from utils.images.reading import read_image, read_mask
 from utils.images.writing import write_image, write_mask
 from utils.training import unlabelled
 from utils.training.augmentation import STRENGTHS
+from utils.training.batches import EpochBatches
 from utils.training.data import load_data
-from utils.training.samples import EpochBatches, SegmentationDataset, make_loader
+from utils.training.samples import SegmentationDataset, make_loader
 from utils.training.unlabelled import (
     EVERY,
     Crop,

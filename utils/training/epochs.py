@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from utils.core.console import note, progress
 from utils.scoring.confusion import Scores
+from utils.training.batches import EpochBatches
 from utils.training.engine import Criterion, Epoch, Trainer, evaluate, train_one_epoch
 from utils.training.history import Row
 from utils.training.launch import Follower
 from utils.training.run_folder import RunPictures
-from utils.training.samples import EpochBatches, Loader
+from utils.training.samples import Loader
 from utils.training.teaching import label_crops
 from utils.training.watching import until_stopped, watch
 

@@ -1,9 +1,8 @@
 """Samples and their batches: random crops for training, whole pictures of one size for validation."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -23,6 +22,7 @@ from utils.images.plots import draw_samples
 from utils.images.reading import read_image, read_mask
 from utils.models.checkpoint import Checkpoint
 from utils.training.augmentation import Augmentation, augment
+from utils.training.batches import EpochBatches, Key, as_key, same_size_batches
 from utils.training.border_weights import BorderWeights
 from utils.training.data import Data
 from utils.training.recipe import LARGE_STEP
@@ -31,19 +31,6 @@ from utils.voc.strokes import complete
 
 # Pictures of small data sets stay decoded in memory, up to this many bytes in all processes together.
 CACHE_BYTES = 1 << 30
-SOUGHT_SHARE = 1 / 3  # of the crops, if classes are sought
-
-
-class Key(NamedTuple):
-    """Of a sample, see `SegmentationDataset`; its number alone stands for the whole size and any place.
-
-    sought: the class that the middle of the crop shows; draw: tells several crops for it apart.
-    """
-
-    number: int
-    divisor: int = 1  # of the size of picture and crop
-    sought: int | None = None
-    draw: int = 0
 
 
 @dataclass(eq=False)
@@ -76,7 +63,12 @@ class SegmentationDataset(Dataset):
     _cached_bytes: int = field(default=0, init=False, repr=False)
 
     def __len__(self) -> int:
-        return len(self.names) * self.crops_per_picture
+        return self.turn * self.crops_per_picture
+
+    @property
+    def turn(self) -> int:
+        """Samples after which the pictures come again."""
+        return len(self.names)
 
     def __getitems__(self, keys: list[Key | int]) -> "list[tuple[Tensor, ...]] | UserError":
         """The samples of a batch. A UserError is returned: `Loader` raises it in the main process."""
@@ -97,13 +89,22 @@ class SegmentationDataset(Dataset):
 
     def name_of(self, key: Key | int) -> str:
         """Of the picture that a sample is of."""
+        return self.names[self.number_of(key)]
+
+    def number_of(self, key: Key | int) -> int:
+        """Of the picture that a sample is of."""
         number = as_key(key).number
-        return self.names[max(number, ~number) % len(self) % len(self.names)]
+        return self._picture(max(number, ~number) % self.turn)
+
+    def _picture(self, place: int) -> int:
+        """The number of the picture at this place of a turn."""
+        return place
 
     def __getitem__(self, key: Key | int) -> tuple[Tensor, ...]:
         number, divisor, sought, draw = as_key(key)
         epoch, index = divmod(int(max(number, ~number)), len(self))
-        image, mask, *weights = self._read_cached(index % len(self.names), divisor)
+        picture = self.number_of(key)
+        image, mask, *weights = self._read_cached(picture, divisor)
         if self.crop:
             place = (self.seed, epoch, index)
             rng = np.random.default_rng(place if sought is None else (*place, sought, draw))
@@ -115,7 +116,7 @@ class SegmentationDataset(Dataset):
         if number < 0:
             mask = np.full_like(mask, IGNORE_INDEX)
         if self.shown is not None:
-            weights.append(self.shown[index % len(self.names)] & (number >= 0 and divisor == 1))
+            weights.append(self.shown[picture] & (number >= 0 and divisor == 1))
         image = np.ascontiguousarray(to_channels(image, self.in_channels))
         return to_tensor(image), torch.from_numpy(mask), *map(torch.from_numpy, weights)
 
@@ -174,56 +175,6 @@ def letterbox_pair(
     return np.ascontiguousarray(boxed.reshape(*size, *image.shape[2:])), boxed_mask
 
 
-def as_key(key: Key | int) -> Key:
-    return key if isinstance(key, tuple) else Key(key)
-
-
-class EpochBatches:
-    """Batches of shuffled keys, a pure function of (seed, epoch) and of what may be set.
-
-    That is `epoch`, `batch_size`, `divisor` (of the size of the crops) and `sought`: the classes on which
-    SOUGHT_SHARE of the crops are centred, in pictures that show them. shows: their numbers, by class.
-    Of each batch this process gets its share. Where there are fewer keys than processes, some get a key of
-    an ignored sample, because all of them have to take the step. first: batches that are left out, because
-    an earlier part of the run had them. taught: see `utils.training.unlabelled.TaughtBatches`.
-    """
-
-    def __init__(
-        self, length: int, batch_size: int, seed: int, shows: Mapping[int, Sequence[int]] | None = None
-    ):
-        self.length, self.batch_size, self.seed, self.epoch, self.divisor = length, batch_size, seed, 0, 1
-        self.rank, self.processes = this_process()
-        self.first = 0
-        self.shows, self.sought = shows or {}, ()
-        self.taught = False
-
-    def __len__(self) -> int:
-        return -(-self.length // self.batch_size)
-
-    def __iter__(self) -> Iterator[list[Key]]:
-        rng = np.random.default_rng((self.seed, self.epoch))
-        first = self.epoch * self.length
-        keys = [Key(number, self.divisor) for number in (first + rng.permutation(self.length)).tolist()]
-        if sought := [index for index in self.sought if len(self.shows.get(index, ()))]:
-            for place in rng.choice(self.length, round(SOUGHT_SHARE * self.length), replace=False).tolist():
-                index = int(rng.choice(sought))
-                keys[place] = Key(first + int(rng.choice(self.shows[index])), self.divisor, index, place)
-        # Batches as even as possible: a last batch of one would give batch norm poor statistics.
-        for part in np.array_split(np.arange(self.length), len(self))[self.first :]:
-            share = [keys[place] for place in np.array_split(part, self.processes)[self.rank]]
-            yield share or [keys[part[0]]._replace(number=~keys[part[0]].number)]
-
-
-def same_size_batches(sizes: Sequence[tuple[int, int]], max_pixels: int) -> list[list[int]]:
-    """Indices of pictures of equal (height, width), in batches of up to `max_pixels` or of one picture."""
-    batches: list[list[int]] = []
-    for size in sorted(set(sizes)):
-        members = [index for index, other in enumerate(sizes) if other == size]
-        step = max(max_pixels // (size[0] * size[1]), 1)
-        batches += [members[start : start + step] for start in range(0, len(members), step)]
-    return batches
-
-
 @dataclass(frozen=True)
 class Sampling:
     """How training crops are drawn and loaded."""
@@ -235,6 +186,7 @@ class Sampling:
     border: BorderWeights | None = None
     workers: int | None = None  # processes that load; None: chosen by the device
     unlabelled: Path | None = None  # folder of pictures without annotation, see `utils.training.unlabelled`
+    labels: Path | None = None  # folder of masks of these pictures, see `utils.training.pseudo_labels`
     between: bool = True  # what is said of the pixels between strokes is learned, too
 
 

@@ -17,36 +17,20 @@ from utils.core.processes import from_first
 from utils.core.threads import map_ahead
 from utils.images.arrays import check_channels, count_channels, digest
 from utils.images.masks import is_partly_annotated
-from utils.images.normalisation import stretch, to_tensor
-from utils.images.palette import IGNORE_INDEX
-from utils.images.reading import read_image, read_mask
+from utils.images.normalisation import to_tensor
+from utils.images.reading import read_image
 from utils.models.checkpoint import Checkpoint
 from utils.training.augmentation import STRENGTHS, change_values
+from utils.training.batches import EpochBatches, Key
 from utils.training.data import Data
-from utils.training.samples import (
-    EpochBatches,
-    Key,
-    Loader,
-    Sampling,
-    SegmentationDataset,
-    collate,
-    letterbox_pair,
-    make_loader,
-    make_loaders,
-)
+from utils.training.mixed import Source, add_labelled, find_labelled, read_source
+from utils.training.samples import Loader, Sampling, SegmentationDataset, collate, make_loader, make_loaders
 from utils.voc.folder import list_images
 
 EVERY = 2  # steps from one that is taught to the next: it takes 7/3 of the time of another one
 # Tone, blur, noise and compression of the stronger view. Nothing is painted over: parts are exchanged.
 STRONG = replace(STRENGTHS["strong"], erase=0.0)
 SEED = 1 << 32  # apart from the crops of annotated pictures
-
-
-class Source(NamedTuple):
-    """A picture, and its mask if it is partly annotated."""
-
-    image: Path
-    mask: Path | None = None
 
 
 class Crop(NamedTuple):
@@ -94,10 +78,7 @@ class UnlabelledDataset(SegmentationDataset):
         return turn, int(shuffled(len(self), self.seed, turn)[place])
 
     def _read(self, number: int, grown: bool = False) -> tuple[np.ndarray, ...]:
-        path, mask_path = self.sources[number]
-        image = stretch(read_image(path), self.range_16bit)
-        mask = read_mask(mask_path) if mask_path else np.full(image.shape[:2], IGNORE_INDEX, np.uint8)
-        return letterbox_pair(image, mask, self.box) if self.box else (image, mask)
+        return read_source(self.sources[number], self)
 
 
 @lru_cache(maxsize=4)
@@ -172,6 +153,8 @@ def load_crops(
     train, val = make_loaders(data, checkpoint, sampling, device)
     if sampling.unlabelled is None:
         return train, val
+    if sampling.labels is not None:
+        return add_labelled(train, find_labelled(sampling.unlabelled, sampling.labels), device), val
     sources = from_first(lambda: find_sources(sampling.unlabelled, data))
     return add_unlabelled(train, sources, device), val
 

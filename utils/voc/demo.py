@@ -162,6 +162,13 @@ def draw_sample(seed: int, size: int = 256) -> tuple[np.ndarray, np.ndarray]:
     return (counts * gain + rng.uniform(4, 14)).clip(0, 255).astype(np.uint8), mask
 
 
+def ensure_demo(root: Path) -> None:
+    """`make_demo`, unless it is there. Says so."""
+    if not (VocFolder(root).splits_dir / "test.txt").exists():
+        print(f"drawing the demo set into {root}")
+        make_demo(root)
+
+
 def make_demo(root: Path, count: int = 40, val: int = 8) -> None:
     """Write a VOC folder of `count` pictures, picture i drawn from seed i, the last `val` for validation.
 

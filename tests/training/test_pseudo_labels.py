@@ -1,0 +1,229 @@
+"""Several networks that label pictures together: when they do, what they write, and what learns from it."""
+
+import sys
+from collections import Counter
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from scripts import make_voc, refused, tiny
+
+from train import main
+from utils.images.reading import read_image, read_mask
+from utils.images.writing import write_image, write_mask
+from utils.models.checkpoint import load_checkpoint
+from utils.training import pseudo_labels, teaching
+from utils.training.augmentation import STRENGTHS
+from utils.training.batches import EpochBatches
+from utils.training.data import load_data
+from utils.training.mixed import Source, add_labelled, find_labelled
+from utils.training.pseudo_labels import TEACHERS, find_sure, label_pictures, train_taught
+from utils.training.samples import SegmentationDataset, make_loader
+from utils.voc.demo import draw_sample
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return make_voc(tmp_path / "voc", count=5, val=2)
+
+
+@pytest.fixture
+def pool(tmp_path):
+    """A folder of seven pictures without annotation."""
+    for index in range(7):
+        write_image(tmp_path / "pool" / f"other_{index}.png", draw_sample(100 + index, 48)[0])
+    return tmp_path / "pool"
+
+
+class Fixed:
+    """Teachers that always say the same: class 1 in the left half, class 0 in the right one."""
+
+    def __init__(self, left, right, size=48):
+        self.found, self.certainty = np.zeros((2, size, size), np.uint8)
+        self.found[:, : size // 2], self.certainty[:, : size // 2] = 1, left
+        self.certainty[:, size // 2 :] = right
+
+    def predict_with_certainty(self, image):
+        return self.found, self.certainty
+
+
+def sources_of(pool):
+    return [Source(path) for path in sorted(pool.iterdir())]
+
+
+@pytest.mark.parametrize(
+    ("right_half", "sure"),
+    [
+        (0, 128),  # all of both halves is right: whatever is sure enough at all
+        (2, 151),  # of both together half is right, of the left one all
+    ],
+)
+def test_sure_enough_is_where_most_validation_pixels_are_right(folder, right_half, sure):
+    for name in folder.read_split("val"):
+        mask = np.full((48, 48), right_half, np.uint8)
+        mask[:, :24], mask[:5] = 1, 255
+        write_mask(folder.mask_path(name), mask)
+    assert find_sure(Fixed(left=200, right=150), load_data(folder)) == sure
+
+
+def test_teachers_that_are_wrong_or_unsure_are_kept_within_bounds(folder):
+    for name in folder.read_split("val"):
+        write_mask(folder.mask_path(name), np.full((48, 48), 2, np.uint8))
+    data = load_data(folder)
+    assert find_sure(Fixed(left=255, right=250), data) == 242
+    for name in folder.read_split("val"):
+        write_mask(folder.mask_path(name), Fixed(0, 0).found)
+    assert find_sure(Fixed(left=90, right=100), data) == 128
+
+
+def test_labels_are_what_the_teachers_are_sure_of(folder, pool, tmp_path, capsys):
+    for name in folder.read_split("val"):
+        mask = Fixed(0, 0).found.copy()
+        mask[:, 24:] = 2
+        write_mask(folder.mask_path(name), mask)
+    data, labels = load_data(folder), tmp_path / "labels"
+    label_pictures(Fixed(left=200, right=150), sources_of(pool), data, labels, 600, seed=0)
+    assert sorted(path.name for path in labels.iterdir()) == [f"other_{index}.png.png" for index in range(7)]
+    for path in labels.iterdir():
+        mask = read_mask(path)
+        assert (mask[:, :24] == 1).all()
+        assert (mask[:, 24:] == 255).all()
+    assert (
+        "labels   of 7 pictures, where the teachers are 59% sure: 50% of their pixels"
+        in capsys.readouterr().out
+    )
+    assert find_labelled(pool, labels)[0] == Source(pool / "other_0.png", labels / "other_0.png.png")
+
+
+def test_time_and_number_of_labels_are_limited(folder, pool, tmp_path, monkeypatch):
+    data = load_data(folder)
+    label_pictures(Fixed(200, 150), sources_of(pool), data, tmp_path / "late", 0, seed=0)
+    assert len(list((tmp_path / "late").iterdir())) == 1
+    monkeypatch.setattr(pseudo_labels, "MOST", 2)
+    label_pictures(Fixed(200, 150), sources_of(pool), data, tmp_path / "few", 600, seed=0)
+    assert len(list((tmp_path / "few").iterdir())) == 2 * len(data.train)
+
+
+def test_a_turn_has_every_labelled_picture_once_and_the_annotated_ones_several_times(folder, pool, tmp_path):
+    labels = tmp_path / "labels"
+    for path in sorted(pool.iterdir())[:6]:
+        write_mask(labels / f"{path.name}.png", np.full((48, 48), 2, np.uint8))
+    settings = {"crop": (32, 32), "augmentation": STRENGTHS["none"], "crops_per_picture": 2}
+    names = folder.read_split("train")[:1]
+    dataset = SegmentationDataset(folder, names, 3, **settings)
+    loader = make_loader(dataset, EpochBatches(len(dataset), 4, seed=0), 0, torch.device("cpu"))
+    mixed = add_labelled(loader, find_labelled(pool, labels), torch.device("cpu"))
+    turn = Counter(mixed.dataset.name_of(number) for number in range(len(mixed.dataset)))
+    # A quarter of the samples is annotated: 2 of 8.
+    assert turn == {names[0]: 2 * 2, **{f"other_{index}": 2 for index in range(6)}}
+    keys = [key for batch in mixed.batch_sampler for key in batch]
+    assert sorted(key.number for key in keys) == list(range(16))
+    for key in keys:
+        image, mask = mixed.dataset[key]
+        assert image.shape == (3, 32, 32)
+        assert (mask == 2).all() == (mixed.dataset.name_of(key) != names[0])
+        whole = read_image(mixed.dataset.path_of(key))
+        crops = np.lib.stride_tricks.sliding_window_view(whole, (32, 32))
+        assert (crops == image[0].numpy()).all((2, 3)).any()
+
+
+def test_weights_of_borders_are_none_in_labels_of_networks(folder, pool, tmp_path):
+    labels = tmp_path / "labels"
+    write_mask(labels / "other_0.png.png", Fixed(0, 0).found)
+    border = SimpleNamespace(of_picture=lambda number, mask, objects: np.ones(mask.shape, np.float32))
+    settings = {"crop": (48, 48), "augmentation": STRENGTHS["none"], "border": border}
+    dataset = SegmentationDataset(folder, folder.read_split("train")[:1], 3, **settings)
+    loader = make_loader(dataset, EpochBatches(len(dataset), 2, seed=0), 0, torch.device("cpu"))
+    mixed = add_labelled(loader, find_labelled(pool, labels), torch.device("cpu")).dataset
+    assert [float(mixed[number][2].mean()) for number in range(2)] == [1.0, 0.0]
+
+
+@pytest.fixture
+def runs(monkeypatch):
+    """The settings of the runs that were asked for. miou: that each of them gives."""
+    asked = SimpleNamespace(runs=[], miou=0.2, labelled=[])
+
+    def train_once(config, names):
+        asked.runs.append(config)
+        return SimpleNamespace(
+            folder=config.save_dir / config.run_name, scores=SimpleNamespace(miou=asked.miou)
+        )
+
+    asked.train = lambda config: train_taught(
+        config, None, train_once, lambda paths: asked.labelled.append(paths)
+    )
+    monkeypatch.setattr(pseudo_labels, "label_pictures", lambda *_: None)
+    return asked
+
+
+def test_where_one_network_knows_too_little_several_label_together(runs, folder, pool, tmp_path, capsys):
+    runs.train(tiny(folder, tmp_path / "logs", unlabelled=pool, max_minutes=10, seed=7))
+    *teachers, last = runs.runs
+    assert [run.run_name for run in teachers] == [f"run_teacher{number}" for number in range(1, TEACHERS + 1)]
+    assert len({run.seed for run in runs.runs}) == TEACHERS + 1
+    assert all(run.unlabelled is None and run.max_minutes == 1 for run in teachers)
+    assert runs.labelled == [[tmp_path / "logs" / run.run_name / "best.pth" for run in teachers]]
+    assert last.run_name == "run"
+    assert last.labels == tmp_path / "logs" / "run" / "labels"
+    assert 5.5 < last.max_minutes < 6
+    assert "have not helped: mIoU 20.00%, that of the best teacher 20.00%" in capsys.readouterr().out
+
+
+def test_where_one_network_knows_enough_it_teaches_itself(runs, folder, pool, tmp_path):
+    runs.miou = teaching.LEAST
+    config = tiny(folder, tmp_path / "logs", unlabelled=pool, max_minutes=10)
+    runs.train(config)
+    assert runs.runs[1:] == [replace(config, max_minutes=9)]
+
+
+def test_only_runs_against_the_clock_have_teachers(runs, folder, pool, tmp_path):
+    plain = tiny(folder, tmp_path / "logs", max_minutes=10)
+    for config in (
+        plain,
+        replace(plain, unlabelled=pool, max_minutes=None),
+        replace(plain, unlabelled=pool, resume=tmp_path / "last.pth"),
+    ):
+        runs.train(config)
+    assert [run.unlabelled for run in runs.runs] == [None, pool, pool]
+    mask = np.full((48, 48), 255, np.uint8)
+    mask[:5], mask[5:9] = 0, 1
+    for name in folder.read_split("train"):
+        write_mask(folder.mask_path(name), mask)
+    runs.train(replace(plain, unlabelled=pool))
+    assert len(runs.runs) == 4  # strokes say more than labels of networks
+
+
+def test_a_run_of_that_name_is_not_overwritten(runs, folder, pool, tmp_path):
+    (tmp_path / "logs" / "run").mkdir(parents=True)
+    (tmp_path / "logs" / "run" / "last.pth").touch()
+    with refused("run-exists", tmp_path / "logs" / "run"):
+        runs.train(tiny(folder, tmp_path / "logs", unlabelled=pool, max_minutes=10))
+    assert not runs.runs
+
+
+def test_teachers_that_are_there_go_on(runs, folder, pool, tmp_path):
+    last = tmp_path / "logs" / "run_teacher2" / "last.pth"
+    last.parent.mkdir(parents=True)
+    last.touch()
+    runs.train(tiny(folder, tmp_path / "logs", unlabelled=pool, max_minutes=10))
+    assert [run.resume for run in runs.runs] == [None, last, None, None, None]
+
+
+def test_a_run_learns_from_the_labels_and_goes_on_with_them(folder, pool, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(teaching, "LEAST", 1.1)
+    monkeypatch.setattr(pseudo_labels, "LABELLING", 1.0)
+    settings = {"unlabelled": pool, "input_shape": (32, 32), "max_minutes": 0.1}
+    main(tiny(folder, tmp_path / "logs", **settings))
+    run = tmp_path / "logs" / "run"
+    said = capsys.readouterr().out
+    assert len(list((run / "labels").iterdir())) == 7
+    assert "pool     7 pictures with labels of the teachers, beside each annotated one 1 time" in said
+    assert said.count("pictures without annotation  have") == 1
+    last = load_checkpoint(run / "last.pth")
+    assert last.settings["labels"] == str(run / "labels")
+    assert "teaching" not in last.training
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+    main(tiny(folder, tmp_path / "logs", **settings, labels=run / "labels", resume=run / "last.pth"))
+    assert "pool     7 pictures with labels" in capsys.readouterr().out

@@ -1,0 +1,90 @@
+"""Annotated pictures, and among them others with labels that networks gave them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from utils.core.console import UserError, counted
+from utils.images.normalisation import stretch
+from utils.images.palette import IGNORE_INDEX
+from utils.images.reading import read_image, read_mask
+from utils.training.batches import EpochBatches
+from utils.training.samples import Loader, SegmentationDataset, letterbox_pair, make_loader
+
+ANNOTATED = 0.25  # share of the samples that are annotated, by repetition: an epoch has about as many
+
+
+class Source(NamedTuple):
+    """A picture, and its mask if some of its pixels are labelled."""
+
+    image: Path
+    mask: Path | None = None
+
+
+@dataclass(eq=False)
+class MixedDataset(SegmentationDataset):
+    """Samples of the annotated pictures `names`, each `repeats` times, and then of those of `labelled`."""
+
+    labelled: Sequence[Source] = ()
+    repeats: int = 1
+
+    @property
+    def turn(self) -> int:
+        return len(self.names) * self.repeats + len(self.labelled)
+
+    def path_of(self, key: Any) -> Path:
+        number = self.number_of(key) - len(self.names)
+        return super().path_of(key) if number < 0 else self.labelled[number].image
+
+    def name_of(self, key: Any) -> str:
+        number = self.number_of(key) - len(self.names)
+        return super().name_of(key) if number < 0 else self.labelled[number].image.stem
+
+    def _picture(self, place: int) -> int:
+        others = place - len(self.names) * self.repeats
+        return place % len(self.names) if others < 0 else len(self.names) + others
+
+    def _read(self, number: int, grown: bool = False) -> tuple[np.ndarray, ...]:
+        if number < len(self.names):
+            return super()._read(number, grown)
+        image, mask = read_source(self.labelled[number - len(self.names)], self)
+        # Where the networks were unsure, edges of labels are no borders.
+        return (image, mask, np.zeros(mask.shape, np.float32)) if self.border else (image, mask)
+
+
+def read_source(source: Source, like: SegmentationDataset) -> tuple[np.ndarray, np.ndarray]:
+    """Picture and mask (255: no label), stretched and letterboxed as those of `like`. Raises UserError."""
+    image = stretch(read_image(source.image), like.range_16bit)
+    mask = read_mask(source.mask) if source.mask else np.full(image.shape[:2], IGNORE_INDEX, np.uint8)
+    return letterbox_pair(image, mask, like.box) if like.box else (image, mask)
+
+
+def label_file(labels: Path, image: Path) -> Path:
+    """The mask in the folder `labels` of a picture: two of one name may have other endings."""
+    return labels / f"{image.name}.png"
+
+
+def find_labelled(pictures: Path, labels: Path) -> list[Source]:
+    """The pictures of a folder that have a mask in `labels`. Raises UserError if there is none."""
+    masks = sorted(labels.glob("*.png"))
+    sources = [Source(pictures / mask.name.removesuffix(".png"), mask) for mask in masks]
+    if not sources:
+        remedy = "start the run anew, so that they are made again"
+        raise UserError("labels-missing", labels, "no mask", "labels of the pictures that teach", remedy)
+    return sources
+
+
+def add_labelled(loader: Loader, sources: Sequence[Source], device: torch.device) -> Loader:
+    """The loader, with samples of the sources among the annotated ones. Says how many."""
+    annotated, batches = loader.dataset, loader.batch_sampler
+    known = {field.name: getattr(annotated, field.name) for field in fields(annotated) if field.init}
+    repeats = max(round(len(sources) * ANNOTATED / (1 - ANNOTATED) / len(annotated.names)), 1)
+    dataset = MixedDataset(**known, labelled=sources, repeats=repeats)
+    mixed = EpochBatches(len(dataset), batches.batch_size, batches.seed, batches.shows)
+    times = f", beside each annotated one {counted(repeats, 'time')}"
+    print(f"pool     {counted(len(sources), 'picture')} with labels of the teachers{times}")
+    return make_loader(dataset, mixed, loader.num_workers, device)

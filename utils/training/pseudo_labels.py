@@ -1,0 +1,149 @@
+"""Labels for pictures without annotation, where one network knows too little to teach: several agree on them.
+
+Pseudo-labels (Lee 2013), from which a new network learns in augmented views (Xie et al. 2020, Noisy Student).
+The mean of several networks is sure of fewer pixels than each of them, and more often right there
+(Lakshminarayanan et al. 2017).
+"""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from utils.core.console import counted, note, progress, quoted
+from utils.core.processes import this_process
+from utils.images.palette import IGNORE_INDEX
+from utils.images.reading import read_mask
+from utils.images.writing import write_mask
+from utils.training import teaching
+from utils.training.data import Data, load_data
+from utils.training.mixed import Source, label_file
+from utils.training.run_folder import refuse_overwrite
+from utils.training.several import Outcome, Split, TrainOnce
+from utils.training.unlabelled import find_sources
+from utils.voc.folder import VocFolder
+
+TEACHERS = 4  # networks that agree on labels
+SHARE = 0.1  # of the time of a run, for each of them
+LABELLING = 0.1  # the same, for the labels at most
+MOST = 20  # pictures that are labelled, per annotated one
+RIGHT = 0.78  # share of the validation pixels that are right where the teachers are sure enough
+SURE = 128, 242  # bounds of what is sure enough, 0 … 255
+ASKED = 32  # validation pictures by which that is found, at most
+
+
+class Teachers(Protocol):
+    """What is needed of `Unet`, here an ensemble."""
+
+    def predict_with_certainty(self, image: Path) -> tuple[np.ndarray, np.ndarray]: ...
+
+
+def train_taught(
+    config: Any, names: Split | None, train_once: TrainOnce, open_teachers: Callable[[list[Path]], Teachers]
+) -> Outcome | None:
+    """`train_once`; if a network knows too little to teach it what no one annotated, several networks do.
+
+    The first one gets SHARE of the time. If its mIoU is high enough, a run follows that teaches itself
+    (`utils.training.teaching`). If not, others follow, label the pictures together, and the run learns from
+    these labels, too. This takes a clock and one process, and masks that are not strokes: between these,
+    the loss knows more than such labels.
+    """
+    one = this_process()[1] == 1 and config.resume is None
+    if config.unlabelled is None or config.max_minutes is None or not one:
+        return train_once(config, names)
+    data = load_data(VocFolder(config.voc_root), config.fold, names)
+    if data.has_strokes:
+        return train_once(config, names)
+    name = config.run_name or datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    config, folder = replace(config, run_name=name), config.save_dir / name
+    refuse_overwrite(folder)
+    sources = find_sources(config.unlabelled, data)
+    teachers = train_teachers(config, names, train_once)
+    minutes = config.max_minutes
+    config = replace(config, max_minutes=minutes * (1 - SHARE * len(teachers)))
+    print(f"\n== {name} ==")
+    if len(teachers) < TEACHERS:
+        return train_once(config, names)
+    start, labels = time.perf_counter(), folder / "labels"
+    unet = open_teachers([teacher.folder / "best.pth" for teacher in teachers])
+    label_pictures(unet, sources, data, labels, LABELLING * 60 * minutes, config.seed)
+    left = config.max_minutes - (time.perf_counter() - start) / 60
+    # One large picture may take longer than all of the time for labels.
+    run = replace(config, max_minutes=max(left, SHARE * minutes), labels=labels)
+    outcome = train_once(run, names)
+    compare(outcome, teachers)
+    return outcome
+
+
+def train_teachers(config: Any, names: Split | None, train_once: TrainOnce) -> list[Outcome]:
+    """Short runs with other seeds: one if it knows enough to teach alone, or all. Interrupted ones go on."""
+    outcomes: list[Outcome] = []
+    for number in range(1, TEACHERS + 1):
+        print(f"\n== teacher {number}{f' of {TEACHERS}' * (number > 1)} ==")
+        own = {"run_name": f"{config.run_name}_teacher{number}", "seed": config.seed + number}
+        run = replace(config, **own, unlabelled=None, max_minutes=SHARE * config.max_minutes)
+        last = config.save_dir / run.run_name / "last.pth"
+        outcomes.append(train_once(replace(run, resume=last) if last.is_file() else run, names))
+        miou = np.nan_to_num(outcomes[0].scores.miou)
+        if miou >= teaching.LEAST:
+            note(f"mIoU {miou:.2%} is enough to teach: the run teaches itself")
+            break
+        if number == 1:
+            need = f"one network takes {teaching.LEAST:.0%} to teach alone"
+            note(f"mIoU {miou:.2%} is low, {need}: {TEACHERS} label the pictures together")
+    return outcomes
+
+
+def label_pictures(
+    teachers: Teachers, sources: Sequence[Source], data: Data, labels: Path, seconds: float, seed: int
+) -> None:
+    """Write what the teachers are sure of, for as many pictures as the time allows. Says how much it is."""
+    start = time.perf_counter()
+    least = find_sure(teachers, data, start + seconds / 2)
+    labels.mkdir(parents=True, exist_ok=True)
+    order = np.random.default_rng(seed).permutation(len(sources))[: MOST * len(data.train)].tolist()
+    shares: list[float] = []
+    for number in progress(order, "labelling", "picture"):
+        image = sources[number].image
+        found, certainty = teachers.predict_with_certainty(image)
+        mask = np.where(certainty >= least, found, IGNORE_INDEX).astype(np.uint8)
+        write_mask(label_file(labels, image), mask)
+        shares.append(np.count_nonzero(mask != IGNORE_INDEX) / mask.size)
+        if time.perf_counter() - start > seconds:
+            break
+    pictures, share = counted(len(shares), "picture"), f"{np.mean(shares):.0%} of their pixels"
+    print(f"labels   of {pictures}, where the teachers are {least / 255:.0%} sure: {share}; {quoted(labels)}")
+
+
+def find_sure(teachers: Teachers, data: Data, end: float = math.inf) -> int:
+    """The least certainty, 0 … 255, from which on RIGHT of the validation pixels are right, within SURE.
+
+    end: `time.perf_counter` after which no further picture is looked at.
+    """
+    right, seen = np.zeros(256), np.zeros(256)
+    for name in data.val[:ASKED]:
+        found, certainty = teachers.predict_with_certainty(data.folder.image_path(name))
+        truth = read_mask(data.folder.mask_path(name))
+        known = truth != IGNORE_INDEX
+        seen += np.bincount(certainty[known], minlength=256)
+        right += np.bincount(certainty[known & (found == truth)], minlength=256)
+        if time.perf_counter() > end:
+            break
+    above = right[::-1].cumsum()[::-1], seen[::-1].cumsum()[::-1]
+    enough = np.flatnonzero((above[1] > 0) & (above[0] >= RIGHT * above[1]))
+    return int(np.clip(enough.min() if len(enough) else 255, *SURE))
+
+
+def compare(outcome: Outcome, teachers: Sequence[Outcome]) -> None:
+    """Say whether what the teachers said has helped, by the validation pictures."""
+    best = max(teachers, key=lambda teacher: np.nan_to_num(teacher.scores.miou))
+    said = f"mIoU {outcome.scores.miou:.2%}, that of the best teacher {best.scores.miou:.2%}"
+    if outcome.scores.miou > best.scores.miou:
+        print(f"pictures without annotation  have helped: {said}")
+    else:
+        print(f"pictures without annotation  have not helped: {said}; it is {best.folder / 'best.pth'}")
