@@ -27,6 +27,7 @@ import loops
 import measuring
 import plain_loop
 import recipes
+import unlabelled
 
 CPU = torch.device("cpu")
 
@@ -320,6 +321,25 @@ def test_recipes(tmp_path, monkeypatch):
     assert all(0 <= float(row[3].split()[0]) <= 1 for row in (ours, *peers))
     assert ours[4:] == ["–", "–"]
     assert peers[0][2] == "plain loop"
+
+
+def test_pictures_without_annotation(tmp_path, monkeypatch):
+    _, _, alone, with_others = quick(monkeypatch, "unlabelled.py", tmp_path / "unlabelled.md")
+    assert [row[1:3] for row in (alone, with_others)] == [["2", "alone"], ["2", "with the others"]]
+    assert all(0 <= float(row[3].split()[0]) <= 1 for row in (alone, with_others))
+
+
+def test_pictures_whose_masks_are_not_used_are_in_no_split(tmp_path):
+    folder = measuring.draw_folder(tmp_path / "voc", 10, 32)
+    names = folder.read_split("train")
+    folder.write_split("train", names[:8])
+    folder.write_split("val", names[8:])
+    few, pool = unlabelled.draw_few(folder, tmp_path, pictures=3, seed=0)
+    own = few.read_split("train") + few.read_split("val")
+    assert len(own) == 3 and set(own) <= set(names[:8])
+    assert few.read_split("test") == names[8:]
+    assert {path.stem for path in pool.iterdir()} == set(names[:8]) - set(own)
+    assert {path.stem for path in few.images_dir.iterdir()} == {*own, *names[8:]}
 
 
 def test_pictures_that_are_scored_are_kept_from_the_runs(tmp_path):

@@ -219,11 +219,11 @@ def test_a_run_learns_from_the_labels_and_goes_on_with_them(folder, pool, tmp_pa
     run = tmp_path / "logs" / "run"
     said = capsys.readouterr().out
     assert len(list((run / "labels").iterdir())) == 7
-    assert "pool     7 pictures with labels of the teachers, beside each annotated one 1 time" in said
+    assert "pool     7 pictures labelled by the teachers; 30% of the crops are of annotated ones" in said
     assert said.count("pictures without annotation  have") == 1
     last = load_checkpoint(run / "last.pth")
     assert last.settings["labels"] == str(run / "labels")
     assert "teaching" not in last.training
     monkeypatch.setattr(sys, "argv", ["train.py"])
     main(tiny(folder, tmp_path / "logs", **settings, labels=run / "labels", resume=run / "last.pth"))
-    assert "pool     7 pictures with labels" in capsys.readouterr().out
+    assert "pool     7 pictures labelled" in capsys.readouterr().out

@@ -85,6 +85,6 @@ def add_labelled(loader: Loader, sources: Sequence[Source], device: torch.device
     repeats = max(round(len(sources) * ANNOTATED / (1 - ANNOTATED) / len(annotated.names)), 1)
     dataset = MixedDataset(**known, labelled=sources, repeats=repeats)
     mixed = EpochBatches(len(dataset), batches.batch_size, batches.seed, batches.shows)
-    times = f", beside each annotated one {counted(repeats, 'time')}"
-    print(f"pool     {counted(len(sources), 'picture')} with labels of the teachers{times}")
+    own = f"{1 - len(sources) / dataset.turn:.0%} of the crops are of annotated ones"
+    print(f"pool     {counted(len(sources), 'picture')} labelled by the teachers; {own}")
     return make_loader(dataset, mixed, loader.num_workers, device)
