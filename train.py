@@ -34,6 +34,7 @@ from utils.training.epochs import train_and_validate
 from utils.training.launch import Follower, check_parts, ending_with_first, find_interrupted, open_in_first
 from utils.training.losses import Loss, make_criterion, resolve_class_weights
 from utils.training.messages import print_plan, print_result
+from utils.training.mixed import count_turns
 from utils.training.pseudo_labels import train_taught
 from utils.training.resuming import resume_run
 from utils.training.run_folder import Run, RunPictures, free_folder, saving_when_stopped, start_run
@@ -130,9 +131,10 @@ def main(config: Config) -> None:
     with joined_processes(device):
         if config.voc_root == DEMO:
             from_first(lambda: ensure_demo(DEMO))
-        once = partial(train, device=device)
         teachers = partial(Unet, device=config.device, tta=True, close_gaps="none")
-        train_as_asked(config, partial(train_taught, train_once=once, open_teachers=teachers))
+        train_as_asked(
+            config, partial(train_taught, train_once=partial(train, device=device), open_teachers=teachers)
+        )
 
 
 def train(config: Config, names: Split | None, device: torch.device) -> Outcome | None:
@@ -234,7 +236,8 @@ def resolve_settings(config: Config, data: Data, start: Start, stride: int, spee
     wanted = None if config.batch_size == "auto" else config.batch_size
     given, letterboxed = start.crops(config.input_shape, wanted), config.fit == "letterbox"
     told = letterboxed, config.epochs, pixels, data.typical_width
-    crop, batch_size = recipe.plan_crops(data.train_sizes, *given, *told)
+    turns = count_turns(len(data.train), config.labels)
+    crop, batch_size = recipe.plan_crops(data.train_sizes * turns, *given, *told)
     batch_size = max(batch_size, this_process()[1] * config.accumulate)
     if letterboxed:
         recipe.check_letterbox(crop, stride)
@@ -309,8 +312,7 @@ def make_schedule(
     validation = recipe.VALIDATION_COST * data.val_pixels / speed
     clock = started, validation, lambda progress: from_first(lambda: progress), data.closing_seconds
     budget = TimeBudget(60 * config.max_minutes, *clock) if config.max_minutes else None
-    # Samples of other pictures make an epoch longer.
-    turns = crops / data.crops_per_epoch(config.input_shape, config.fit)
+    turns = count_turns(len(data.train), config.labels)
     every = recipe.validation_interval(turns * data.train_pixels, data.val_pixels)
     coarse = 0.0 if net.margin else config.coarse
     sizes = recipe.plan_sizes(coarse, data.typical_width, config.input_shape, net.stride)

@@ -78,11 +78,22 @@ def find_labelled(pictures: Path, labels: Path) -> list[Source]:
     return sources
 
 
+def count_repeats(annotated: int, labelled: int) -> int:
+    """Times that each annotated picture comes in a turn, so that they are about ANNOTATED of it."""
+    return max(round(labelled * ANNOTATED / (1 - ANNOTATED) / annotated), 1)
+
+
+def count_turns(annotated: int, labels: Path | None) -> int:
+    """How many times as long as that of the annotated pictures alone a turn with those of `labels` is."""
+    labelled = len(list(labels.glob("*.png"))) if labels else 0
+    return round((count_repeats(annotated, labelled) * annotated + labelled) / annotated)
+
+
 def add_labelled(loader: Loader, sources: Sequence[Source], device: torch.device) -> Loader:
     """The loader, with samples of the sources among the annotated ones. Says how many."""
     annotated, batches = loader.dataset, loader.batch_sampler
     known = {field.name: getattr(annotated, field.name) for field in fields(annotated) if field.init}
-    repeats = max(round(len(sources) * ANNOTATED / (1 - ANNOTATED) / len(annotated.names)), 1)
+    repeats = count_repeats(len(annotated.names), len(sources))
     dataset = MixedDataset(**known, labelled=sources, repeats=repeats)
     mixed = EpochBatches(len(dataset), batches.batch_size, batches.seed, batches.shows)
     own = f"{1 - len(sources) / dataset.turn:.0%} of the crops are of annotated ones"
