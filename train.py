@@ -132,9 +132,7 @@ def main(config: Config) -> None:
         if config.voc_root == DEMO:
             from_first(lambda: ensure_demo(DEMO))
         teachers = partial(Unet, device=config.device, tta=True, close_gaps="none")
-        train_as_asked(
-            config, partial(train_taught, train_once=partial(train, device=device), open_teachers=teachers)
-        )
+        train_as_asked(config, partial(train_taught, partial(train, device=device), teachers))
 
 
 def train(config: Config, names: Split | None, device: torch.device) -> Outcome | None:

@@ -44,7 +44,7 @@ class Teachers(Protocol):
 
 
 def train_taught(
-    config: Any, names: Split | None, train_once: TrainOnce, open_teachers: Callable[[list[Path]], Teachers]
+    train_once: TrainOnce, open_teachers: Callable[[list[Path]], Teachers], config: Any, names: Split | None
 ) -> Outcome | None:
     """`train_once`; if a network knows too little to teach it what no one annotated, several networks do.
 
