@@ -17,7 +17,6 @@ from utils.models.checkpoint import load_checkpoint
 from utils.training import pseudo_labels, teaching
 from utils.training.augmentation import STRENGTHS
 from utils.training.batches import EpochBatches
-from utils.training.data import load_data
 from utils.training.mixed import Source, add_labelled, find_labelled
 from utils.training.pseudo_labels import TEACHERS, find_sure, label_pictures, train_taught
 from utils.training.samples import SegmentationDataset, make_loader
@@ -54,56 +53,37 @@ def sources_of(pool):
 
 
 @pytest.mark.parametrize(
-    ("right_half", "sure"),
+    ("share", "sure"),
     [
-        (0, 128),  # all of both halves is right: whatever is sure enough at all
-        (2, 151),  # of both together half is right, of the left one all
+        (0.4, 200),  # the surer half is more than that
+        (0.5, 200),
+        (0.6, 150),  # takes both halves
     ],
 )
-def test_sure_enough_is_where_most_validation_pixels_are_right(folder, right_half, sure):
-    for name in folder.read_split("val"):
-        mask = np.full((48, 48), right_half, np.uint8)
-        mask[:, :24], mask[:5] = 1, 255
-        write_mask(folder.mask_path(name), mask)
-    assert find_sure(Fixed(left=200, right=150), load_data(folder)) == sure
+def test_sure_is_what_so_many_pixels_are_at_least(share, sure, monkeypatch, tmp_path):
+    monkeypatch.setattr(pseudo_labels, "SURE", share)
+    assert find_sure(Fixed(left=200, right=150), [tmp_path / "any.png"] * 3) == sure
 
 
-def test_teachers_that_are_wrong_or_unsure_are_kept_within_bounds(folder):
-    for name in folder.read_split("val"):
-        write_mask(folder.mask_path(name), np.full((48, 48), 2, np.uint8))
-    data = load_data(folder)
-    assert find_sure(Fixed(left=255, right=250), data) == 242
-    for name in folder.read_split("val"):
-        write_mask(folder.mask_path(name), Fixed(0, 0).found)
-    assert find_sure(Fixed(left=90, right=100), data) == 128
-
-
-def test_labels_are_what_the_teachers_are_sure_of(folder, pool, tmp_path, capsys):
-    for name in folder.read_split("val"):
-        mask = Fixed(0, 0).found.copy()
-        mask[:, 24:] = 2
-        write_mask(folder.mask_path(name), mask)
-    data, labels = load_data(folder), tmp_path / "labels"
-    label_pictures(Fixed(left=200, right=150), sources_of(pool), data, labels, 600, seed=0)
+def test_labels_are_what_the_teachers_are_sure_of(pool, tmp_path, capsys):
+    labels = tmp_path / "labels"
+    label_pictures(Fixed(left=200, right=150), sources_of(pool), 1, labels, 600, seed=0)
     assert sorted(path.name for path in labels.iterdir()) == [f"other_{index}.png.png" for index in range(7)]
     for path in labels.iterdir():
         mask = read_mask(path)
         assert (mask[:, :24] == 1).all()
         assert (mask[:, 24:] == 255).all()
-    assert (
-        "labels   of 7 pictures, where the teachers are 59% sure: 50% of their pixels"
-        in capsys.readouterr().out
-    )
+    said = "labels   of 7 pictures, where the teachers are 78% sure: 50% of their pixels"
+    assert said in capsys.readouterr().out
     assert find_labelled(pool, labels)[0] == Source(pool / "other_0.png", labels / "other_0.png.png")
 
 
-def test_time_and_number_of_labels_are_limited(folder, pool, tmp_path, monkeypatch):
-    data = load_data(folder)
-    label_pictures(Fixed(200, 150), sources_of(pool), data, tmp_path / "late", 0, seed=0)
+def test_time_and_number_of_labels_are_limited(pool, tmp_path, monkeypatch):
+    label_pictures(Fixed(200, 150), sources_of(pool), 3, tmp_path / "late", 0, seed=0)
     assert len(list((tmp_path / "late").iterdir())) == 1
     monkeypatch.setattr(pseudo_labels, "MOST", 2)
-    label_pictures(Fixed(200, 150), sources_of(pool), data, tmp_path / "few", 600, seed=0)
-    assert len(list((tmp_path / "few").iterdir())) == 2 * len(data.train)
+    label_pictures(Fixed(200, 150), sources_of(pool), 3, tmp_path / "few", 600, seed=0)
+    assert len(list((tmp_path / "few").iterdir())) == 2 * 3
 
 
 def test_a_turn_has_every_labelled_picture_once_and_the_annotated_ones_several_times(folder, pool, tmp_path):

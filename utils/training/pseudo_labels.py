@@ -18,10 +18,9 @@ import numpy as np
 from utils.core.console import counted, note, progress, quoted
 from utils.core.processes import this_process
 from utils.images.palette import IGNORE_INDEX
-from utils.images.reading import read_mask
 from utils.images.writing import write_mask
 from utils.training import teaching
-from utils.training.data import Data, load_data
+from utils.training.data import load_data
 from utils.training.mixed import Source, label_file
 from utils.training.run_folder import refuse_overwrite
 from utils.training.several import Outcome, Split, TrainOnce
@@ -32,9 +31,8 @@ TEACHERS = 4  # networks that agree on labels
 SHARE = 0.1  # of the time of a run, for each of them
 LABELLING = 0.1  # the same, for the labels at most
 MOST = 20  # pictures that are labelled, per annotated one
-RIGHT = 0.78  # share of the validation pixels that are right where the teachers are sure enough
-SURE = 128, 242  # bounds of what is sure enough, 0 … 255
-ASKED = 32  # validation pictures by which that is found, at most
+SURE = 0.4  # share of the pixels that are labelled: those of which the teachers are surest
+ASKED = 32  # pictures by which it is found how sure that is, at most
 
 
 class Teachers(Protocol):
@@ -71,7 +69,7 @@ def train_taught(
         return train_once(config, names)
     start, labels = time.perf_counter(), folder / "labels"
     unet = open_teachers([teacher.folder / "best.pth" for teacher in teachers])
-    label_pictures(unet, sources, data, labels, LABELLING * 60 * minutes, config.seed)
+    label_pictures(unet, sources, len(data.train), labels, LABELLING * 60 * minutes, config.seed)
     left = config.max_minutes - (time.perf_counter() - start) / 60
     # One large picture may take longer than all of the time for labels.
     run = replace(config, max_minutes=max(left, SHARE * minutes), labels=labels)
@@ -100,16 +98,19 @@ def train_teachers(config: Any, names: Split | None, train_once: TrainOnce) -> l
 
 
 def label_pictures(
-    teachers: Teachers, sources: Sequence[Source], data: Data, labels: Path, seconds: float, seed: int
+    teachers: Teachers, sources: Sequence[Source], annotated: int, labels: Path, seconds: float, seed: int
 ) -> None:
-    """Write what the teachers are sure of, for as many pictures as the time allows. Says how much it is."""
+    """Write what the teachers are sure of, for as many pictures as the time allows. Says how much it is.
+
+    annotated: the number of pictures that are.
+    """
     start = time.perf_counter()
-    least = find_sure(teachers, data, start + seconds / 2)
+    order = np.random.default_rng(seed).permutation(len(sources))[: MOST * annotated].tolist()
+    images = [sources[number].image for number in order]
+    least = find_sure(teachers, images[:ASKED], start + seconds / 2)
     labels.mkdir(parents=True, exist_ok=True)
-    order = np.random.default_rng(seed).permutation(len(sources))[: MOST * len(data.train)].tolist()
     shares: list[float] = []
-    for number in progress(order, "labelling", "picture"):
-        image = sources[number].image
+    for image in progress(images, "labelling", "picture"):
         found, certainty = teachers.predict_with_certainty(image)
         mask = np.where(certainty >= least, found, IGNORE_INDEX).astype(np.uint8)
         write_mask(label_file(labels, image), mask)
@@ -120,23 +121,18 @@ def label_pictures(
     print(f"labels   of {pictures}, where the teachers are {least / 255:.0%} sure: {share}; {quoted(labels)}")
 
 
-def find_sure(teachers: Teachers, data: Data, end: float = math.inf) -> int:
-    """The least certainty, 0 … 255, from which on RIGHT of the validation pixels are right, within SURE.
+def find_sure(teachers: Teachers, images: Sequence[Path], end: float = math.inf) -> int:
+    """The largest certainty, 0 … 255, that SURE of the pixels have at least.
 
     end: `time.perf_counter` after which no further picture is looked at.
     """
-    right, seen = np.zeros(256), np.zeros(256)
-    for name in data.val[:ASKED]:
-        found, certainty = teachers.predict_with_certainty(data.folder.image_path(name))
-        truth = read_mask(data.folder.mask_path(name))
-        known = truth != IGNORE_INDEX
-        seen += np.bincount(certainty[known], minlength=256)
-        right += np.bincount(certainty[known & (found == truth)], minlength=256)
+    seen = np.zeros(256)
+    for image in images:
+        seen += np.bincount(teachers.predict_with_certainty(image)[1].ravel(), minlength=256)
         if time.perf_counter() > end:
             break
-    above = right[::-1].cumsum()[::-1], seen[::-1].cumsum()[::-1]
-    enough = np.flatnonzero((above[1] > 0) & (above[0] >= RIGHT * above[1]))
-    return int(np.clip(enough.min() if len(enough) else 255, *SURE))
+    above = seen[::-1].cumsum()[::-1]
+    return int(np.flatnonzero(above >= SURE * above[0])[-1])
 
 
 def compare(outcome: Outcome, teachers: Sequence[Outcome]) -> None:
