@@ -131,9 +131,7 @@ def runs(monkeypatch):
             folder=config.save_dir / config.run_name, scores=SimpleNamespace(miou=asked.miou)
         )
 
-    asked.train = lambda config: train_taught(
-        config, None, train_once, lambda paths: asked.labelled.append(paths)
-    )
+    asked.train = lambda config: train_taught(train_once, asked.labelled.append, config, None)
     monkeypatch.setattr(pseudo_labels, "label_pictures", lambda *_: None)
     return asked
 
