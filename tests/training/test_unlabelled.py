@@ -22,6 +22,7 @@ from utils.training.unlabelled import (
     TaughtBatches,
     UnlabelledDataset,
     add_unlabelled,
+    describe_sources,
     find_sources,
 )
 from utils.voc.demo import draw_sample
@@ -162,11 +163,11 @@ def test_pictures_of_the_splits_are_left_out_by_their_pixels(folder, pool, capsy
     write_image(pool / "copy_of_val.png", read_image(folder.image_path(data.val[0])))
     # Another picture that only has the name of one.
     write_image(pool / f"{data.train[1]}.png", 255 - image)
-    names = {source.image.name for source in find_sources(pool, data)}
+    sources = find_sources(pool, data)
+    names = {source.image.name for source in sources}
     assert names == {*(f"other_{index}.png" for index in range(5)), f"{data.train[1]}.png"}
-    said = capsys.readouterr()
-    assert "1 of train, 1 of val" in said.err
-    assert "6 pictures of" in said.out
+    assert "1 of train, 1 of val" in capsys.readouterr().err
+    assert describe_sources(pool, sources).startswith("pool     6 pictures of")
 
 
 def test_test_pictures_teach_neither(folder, capsys):
@@ -178,14 +179,14 @@ def test_test_pictures_teach_neither(folder, capsys):
     assert "1 of test" in capsys.readouterr().err
 
 
-def test_strokes_teach_by_what_is_not_annotated_of_them(folder, capsys):
+def test_strokes_teach_by_what_is_not_annotated_of_them(folder):
     for name in folder.read_split("train"):
         mask = read_mask(folder.mask_path(name))
         mask[:, 12:] = 255
         write_mask(folder.mask_path(name), mask)
     sources = find_sources(folder.images_dir, load_data(folder))
     assert [source.mask for source in sources] == [folder.mask_path(f"cells_{index}") for index in range(3)]
-    assert "not annotated of 3 pictures" in capsys.readouterr().out
+    assert "pool     what is not annotated of 3 pictures" in describe_sources(folder.images_dir, sources)
 
 
 def test_folders_of_no_use_are_mistakes(folder, pool, tmp_path):

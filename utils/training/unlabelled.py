@@ -156,6 +156,7 @@ def load_crops(
     if sampling.labels is not None:
         return add_labelled(train, find_labelled(sampling.unlabelled, sampling.labels), device), val
     sources = from_first(lambda: find_sources(sampling.unlabelled, data))
+    print(describe_sources(sampling.unlabelled, sources))
     return add_unlabelled(train, sources, device), val
 
 
@@ -209,7 +210,6 @@ def find_sources(folder: Path, data: Data) -> list[Source]:
     if not sources and not strokes:
         expected, remedy = "some that are in no split", "add others, or leave --unlabelled out"
         raise UserError("unlabelled-none", folder, "only pictures of the splits", expected, remedy)
-    print(describe_sources(folder, len(sources), len(strokes)))
     return [*sources, *strokes]
 
 
@@ -219,8 +219,10 @@ def look_at(path: Path) -> tuple[int, str]:
     return count_channels(image), digest(image)
 
 
-def describe_sources(folder: Path, pictures: int, strokes: int) -> str:
+def describe_sources(folder: Path, sources: Sequence[Source]) -> str:
     """What is going to teach, in words."""
+    strokes = sum(source.mask is not None for source in sources)
+    pictures = len(sources) - strokes
     parts = [f"{counted(pictures, 'picture')} of {folder}"] if pictures else []
     parts += [f"what is not annotated of {counted(strokes, 'picture')} to train on"] if strokes else []
     return f"pool     {' and '.join(parts)}, in every {EVERY}nd step once they teach"
