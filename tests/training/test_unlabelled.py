@@ -120,7 +120,7 @@ def test_processes_share_the_crops_evenly(monkeypatch):
     whole.taught = True
     shares = []
     for rank in range(2):
-        monkeypatch.setattr("utils.training.samples.this_process", lambda rank=rank: (rank, 2))
+        monkeypatch.setattr("utils.training.batches.this_process", lambda rank=rank: (rank, 2))
         batches = TaughtBatches(11, 5, seed=0)
         batches.taught = True
         shares.append([[key for key in keys if isinstance(key, Crop)] for keys in batches])
