@@ -14,7 +14,7 @@ from train import main
 from utils.images.reading import read_image, read_mask
 from utils.images.writing import write_image, write_mask
 from utils.models.checkpoint import load_checkpoint
-from utils.training import pseudo_labels, teaching
+from utils.training import mixed, pseudo_labels, teaching
 from utils.training.augmentation import STRENGTHS
 from utils.training.batches import EpochBatches
 from utils.training.mixed import Source, add_labelled, find_labelled
@@ -86,7 +86,10 @@ def test_time_and_number_of_labels_are_limited(pool, tmp_path, monkeypatch):
     assert len(list((tmp_path / "few").iterdir())) == 2 * 3
 
 
-def test_a_turn_has_every_labelled_picture_once_and_the_annotated_ones_several_times(folder, pool, tmp_path):
+def test_a_turn_has_every_labelled_picture_once_and_the_annotated_ones_several_times(
+    folder, pool, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(mixed, "STRONG", STRENGTHS["none"])
     labels = tmp_path / "labels"
     for path in sorted(pool.iterdir())[:6]:
         write_mask(labels / f"{path.name}.png", np.full((48, 48), 2, np.uint8))
@@ -94,19 +97,26 @@ def test_a_turn_has_every_labelled_picture_once_and_the_annotated_ones_several_t
     names = folder.read_split("train")[:1]
     dataset = SegmentationDataset(folder, names, 3, **settings)
     loader = make_loader(dataset, EpochBatches(len(dataset), 4, seed=0), 0, torch.device("cpu"))
-    mixed = add_labelled(loader, find_labelled(pool, labels), torch.device("cpu"))
-    turn = Counter(mixed.dataset.name_of(number) for number in range(len(mixed.dataset)))
+    both = add_labelled(loader, find_labelled(pool, labels), torch.device("cpu"))
+    turn = Counter(both.dataset.name_of(number) for number in range(len(both.dataset)))
     # A quarter of the samples is annotated: 2 of 8.
     assert turn == {names[0]: 2 * 2, **{f"other_{index}": 2 for index in range(6)}}
-    keys = [key for batch in mixed.batch_sampler for key in batch]
+    keys = [key for batch in both.batch_sampler for key in batch]
     assert sorted(key.number for key in keys) == list(range(16))
     for key in keys:
-        image, mask = mixed.dataset[key]
+        image, mask = both.dataset[key]
         assert image.shape == (3, 32, 32)
-        assert (mask == 2).all() == (mixed.dataset.name_of(key) != names[0])
-        whole = read_image(mixed.dataset.path_of(key))
+        assert (mask == 2).all() == (both.dataset.name_of(key) != names[0])
+        whole = read_image(both.dataset.path_of(key))
         crops = np.lib.stride_tricks.sliding_window_view(whole, (32, 32))
         assert (crops == image[0].numpy()).all((2, 3)).any()
+    # The labelled ones are seen in a stronger view, which is the same each time.
+    weak = [both.dataset[key][0] for key in keys]
+    monkeypatch.setattr(mixed, "STRONG", STRENGTHS["strong"])
+    for key, image in zip(keys, weak, strict=True):
+        strong = both.dataset[key][0]
+        assert torch.equal(strong, image) == (both.dataset.name_of(key) == names[0])
+        assert torch.equal(strong, both.dataset[key][0])
 
 
 def test_weights_of_borders_are_none_in_labels_of_networks(folder, pool, tmp_path):
@@ -116,8 +126,8 @@ def test_weights_of_borders_are_none_in_labels_of_networks(folder, pool, tmp_pat
     settings = {"crop": (48, 48), "augmentation": STRENGTHS["none"], "border": border}
     dataset = SegmentationDataset(folder, folder.read_split("train")[:1], 3, **settings)
     loader = make_loader(dataset, EpochBatches(len(dataset), 2, seed=0), 0, torch.device("cpu"))
-    mixed = add_labelled(loader, find_labelled(pool, labels), torch.device("cpu")).dataset
-    assert [float(mixed[number][2].mean()) for number in range(2)] == [1.0, 0.0]
+    both = add_labelled(loader, find_labelled(pool, labels), torch.device("cpu")).dataset
+    assert [float(both[number][2].mean()) for number in range(2)] == [1.0, 0.0]
 
 
 @pytest.fixture

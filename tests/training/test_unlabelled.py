@@ -10,7 +10,7 @@ from scripts import make_voc, refused
 
 from utils.images.reading import read_image, read_mask
 from utils.images.writing import write_image, write_mask
-from utils.training import unlabelled
+from utils.training import mixed
 from utils.training.augmentation import STRENGTHS
 from utils.training.batches import EpochBatches
 from utils.training.data import load_data
@@ -73,7 +73,7 @@ def test_the_strong_view_is_the_same_crop_in_other_tones(folder, pool, monkeypat
     assert weak.dtype == strong.dtype == torch.uint8
     assert not torch.equal(weak, strong)
     assert (known == 255).all()
-    monkeypatch.setattr(unlabelled, "STRONG", STRENGTHS["none"])
+    monkeypatch.setattr(mixed, "STRONG", STRENGTHS["none"])
     assert all(torch.equal(*dataset[Crop(number)][:2]) for number in range(4))
 
 

@@ -1,20 +1,24 @@
 """Annotated pictures, and among them others with labels that networks gave them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from utils.core.console import UserError, counted
-from utils.images.normalisation import stretch
+from utils.images.normalisation import stretch, to_tensor
 from utils.images.palette import IGNORE_INDEX
 from utils.images.reading import read_image, read_mask
-from utils.training.batches import EpochBatches
+from utils.training.augmentation import STRENGTHS, change_values
+from utils.training.batches import EpochBatches, Key, as_key
 from utils.training.samples import Loader, SegmentationDataset, letterbox_pair, make_loader
 
+# Tone, blur, noise and compression of the stronger view. Nothing is painted over.
+STRONG = replace(STRENGTHS["strong"], erase=0.0)
 ANNOTATED = 0.25  # share of the samples that are annotated, by repetition: an epoch has about as many
 
 
@@ -27,7 +31,10 @@ class Source(NamedTuple):
 
 @dataclass(eq=False)
 class MixedDataset(SegmentationDataset):
-    """Samples of the annotated pictures `names`, each `repeats` times, and then of those of `labelled`."""
+    """Samples of the annotated pictures `names`, each `repeats` times, and then of those of `labelled`.
+
+    The latter are seen in a stronger view than that in which networks labelled them.
+    """
 
     labelled: Sequence[Source] = ()
     repeats: int = 1
@@ -36,11 +43,19 @@ class MixedDataset(SegmentationDataset):
     def turn(self) -> int:
         return len(self.names) * self.repeats + len(self.labelled)
 
-    def path_of(self, key: Any) -> Path:
+    def __getitem__(self, key: Key | int) -> tuple[Tensor, ...]:
+        image, *others = super().__getitem__(key)
+        if self.number_of(key) >= len(self.names):
+            number, divisor, *_ = as_key(key)
+            rng = np.random.default_rng((self.seed, max(number, ~number), 1))
+            image = strengthen(image, divisor, rng)
+        return image, *others
+
+    def path_of(self, key: Key | int) -> Path:
         number = self.number_of(key) - len(self.names)
         return super().path_of(key) if number < 0 else self.labelled[number].image
 
-    def name_of(self, key: Any) -> str:
+    def name_of(self, key: Key | int) -> str:
         number = self.number_of(key) - len(self.names)
         return super().name_of(key) if number < 0 else self.labelled[number].image.stem
 
@@ -61,6 +76,13 @@ def read_source(source: Source, like: SegmentationDataset) -> tuple[np.ndarray, 
     image = stretch(read_image(source.image), like.range_16bit)
     mask = read_mask(source.mask) if source.mask else np.full(image.shape[:2], IGNORE_INDEX, np.uint8)
     return letterbox_pair(image, mask, like.box) if like.box else (image, mask)
+
+
+def strengthen(image: Tensor, divisor: int, rng: np.random.Generator) -> Tensor:
+    """A crop (C, h, w) at 1 / divisor of its size in a stronger view."""
+    pixels = np.ascontiguousarray(image.numpy().transpose(1, 2, 0))
+    pixels = pixels[..., 0] if pixels.shape[2] == 1 else pixels
+    return to_tensor(np.atleast_3d(change_values(pixels, STRONG.shrunk(divisor), rng)))
 
 
 def label_file(labels: Path, image: Path) -> Path:

@@ -17,19 +17,15 @@ from utils.core.processes import from_first
 from utils.core.threads import map_ahead
 from utils.images.arrays import check_channels, count_channels, digest
 from utils.images.masks import is_partly_annotated
-from utils.images.normalisation import to_tensor
 from utils.images.reading import read_image
 from utils.models.checkpoint import Checkpoint
-from utils.training.augmentation import STRENGTHS, change_values
 from utils.training.batches import EpochBatches, Key
 from utils.training.data import Data
-from utils.training.mixed import Source, add_labelled, find_labelled, read_source
+from utils.training.mixed import Source, add_labelled, find_labelled, read_source, strengthen
 from utils.training.samples import Loader, Sampling, SegmentationDataset, collate, make_loader, make_loaders
 from utils.voc.folder import list_images
 
 EVERY = 2  # steps from one that is taught to the next: it takes 7/3 of the time of another one
-# Tone, blur, noise and compression of the stronger view. Nothing is painted over: parts are exchanged.
-STRONG = replace(STRENGTHS["strong"], erase=0.0)
 SEED = 1 << 32  # apart from the crops of annotated pictures
 
 
@@ -60,11 +56,8 @@ class UnlabelledDataset(SegmentationDataset):
     def __getitem__(self, key: Crop) -> Views:
         turn, index = self._place(key)
         weak, known = super().__getitem__(Key(turn * len(self) + index, key.divisor))
-        pixels = np.ascontiguousarray(weak.numpy().transpose(1, 2, 0))
-        pixels = pixels[..., 0] if pixels.shape[2] == 1 else pixels
         rng = np.random.default_rng((self.seed, turn, index, 1))
-        strong = change_values(pixels, STRONG.shrunk(key.divisor), rng)
-        return Views(weak, to_tensor(np.atleast_3d(strong)), known)
+        return Views(weak, strengthen(weak, key.divisor, rng), known)
 
     def path_of(self, key: Crop) -> Path:
         return self.sources[self._place(key)[1]].image
