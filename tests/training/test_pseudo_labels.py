@@ -90,6 +90,7 @@ def test_a_turn_has_every_labelled_picture_once_and_the_annotated_ones_several_t
     folder, pool, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(mixed, "STRONG", STRENGTHS["none"])
+    monkeypatch.setattr(mixed, "CUT_SHARE", 0)
     labels = tmp_path / "labels"
     for path in sorted(pool.iterdir())[:6]:
         write_mask(labels / f"{path.name}.png", np.full((48, 48), 2, np.uint8))
@@ -99,10 +100,10 @@ def test_a_turn_has_every_labelled_picture_once_and_the_annotated_ones_several_t
     loader = make_loader(dataset, EpochBatches(len(dataset), 4, seed=0), 0, torch.device("cpu"))
     both = add_labelled(loader, find_labelled(pool, labels), torch.device("cpu"))
     turn = Counter(both.dataset.name_of(number) for number in range(len(both.dataset)))
-    # A quarter of the samples is annotated: 2 of 8.
-    assert turn == {names[0]: 2 * 2, **{f"other_{index}": 2 for index in range(6)}}
+    # Half of the samples are annotated.
+    assert turn == {names[0]: 6 * 2, **{f"other_{index}": 2 for index in range(6)}}
     keys = [key for batch in both.batch_sampler for key in batch]
-    assert sorted(key.number for key in keys) == list(range(16))
+    assert sorted(key.number for key in keys) == list(range(24))
     for key in keys:
         image, mask = both.dataset[key]
         assert image.shape == (3, 32, 32)
@@ -117,6 +118,33 @@ def test_a_turn_has_every_labelled_picture_once_and_the_annotated_ones_several_t
         strong = both.dataset[key][0]
         assert torch.equal(strong, image) == (both.dataset.name_of(key) == names[0])
         assert torch.equal(strong, both.dataset[key][0])
+
+
+def test_half_of_what_teachers_labelled_has_a_part_of_another_picture(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(mixed, "STRONG", STRENGTHS["none"])
+    for value in range(4):
+        write_image(tmp_path / "pool" / f"{value}.png", np.full((48, 48), 50 * value, np.uint8))
+        write_mask(tmp_path / "labels" / f"{value}.png.png", np.full((48, 48), value % 3, np.uint8))
+    settings = {"crop": (48, 48), "augmentation": STRENGTHS["none"]}
+    dataset = SegmentationDataset(folder, folder.read_split("train")[:1], 3, **settings)
+    loader = make_loader(dataset, EpochBatches(len(dataset), 2, seed=0), 0, torch.device("cpu"))
+    both = add_labelled(loader, find_labelled(tmp_path / "pool", tmp_path / "labels"), torch.device("cpu"))
+    shares = []
+    for number in range(8 * 40):
+        image, mask = both.dataset[number]
+        if number % 8 >= 4:
+            assert (mask == image[0] // 50 % 3).all()
+            own = 50 * int(both.dataset.name_of(number))
+            shares.append(float((image[0] != own).float().mean()))
+    shares = np.array(shares)
+    # Of 160 crops half get a part, a quarter of them one of the same picture.
+    assert 0.25 < (shares > 0).mean() < 0.5
+    assert 0.15 < shares[shares > 0].min() < shares.max() < 0.51
+    # Nothing is pasted into what is kept in memory.
+    for number in range(4):
+        assert (read_mask(tmp_path / "labels" / f"{number}.png.png") == number % 3).all()
+        whole = both.dataset._read_cached(1 + number, 1)
+        assert (whole[1] == number % 3).all()
 
 
 def test_weights_of_borders_are_none_in_labels_of_networks(folder, pool, tmp_path):
@@ -207,7 +235,7 @@ def test_a_run_learns_from_the_labels_and_goes_on_with_them(folder, pool, tmp_pa
     run = tmp_path / "logs" / "run"
     said = capsys.readouterr().out
     assert len(list((run / "labels").iterdir())) == 7
-    assert "pool     7 pictures labelled by the teachers; 30% of the crops are of annotated ones" in said
+    assert "pool     7 pictures labelled by the teachers; 46% of the crops are of annotated ones" in said
     assert said.count("pictures without annotation  have") == 1
     last = load_checkpoint(run / "last.pth")
     assert last.settings["labels"] == str(run / "labels")

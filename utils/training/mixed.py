@@ -19,7 +19,9 @@ from utils.training.samples import Loader, SegmentationDataset, letterbox_pair, 
 
 # Tone, blur, noise and compression of the stronger view. Nothing is painted over.
 STRONG = replace(STRENGTHS["strong"], erase=0.0)
-ANNOTATED = 0.25  # share of the samples that are annotated, by repetition: an epoch has about as many
+CUT_SHARE = 0.5  # of the crops, in which a part of another one is pasted (UniMatch)
+CUT_AREAS = 0.2, 0.5  # least and largest share of a crop that is pasted in
+ANNOTATED = 0.5  # share of the samples that are annotated, by repetition: an epoch has about as many
 
 
 class Source(NamedTuple):
@@ -33,7 +35,8 @@ class Source(NamedTuple):
 class MixedDataset(SegmentationDataset):
     """Samples of the annotated pictures `names`, each `repeats` times, and then of those of `labelled`.
 
-    The latter are seen in a stronger view than that in which networks labelled them.
+    The latter are seen in a stronger view than that in which networks labelled them: other tones, blur, noise
+    and, in half of them, a part of another one.
     """
 
     labelled: Sequence[Source] = ()
@@ -44,12 +47,23 @@ class MixedDataset(SegmentationDataset):
         return len(self.names) * self.repeats + len(self.labelled)
 
     def __getitem__(self, key: Key | int) -> tuple[Tensor, ...]:
-        image, *others = super().__getitem__(key)
-        if self.number_of(key) >= len(self.names):
-            number, divisor, *_ = as_key(key)
-            rng = np.random.default_rng((self.seed, max(number, ~number), 1))
-            image = strengthen(image, divisor, rng)
-        return image, *others
+        key = as_key(key)
+        parts = super().__getitem__(key)
+        if self.number_of(key) < len(self.names):
+            return parts
+        number = max(key.number, ~key.number)
+        rng = np.random.default_rng((self.seed, number, 1))
+        parts = self._strengthen(parts, key.divisor, rng)
+        if rng.random() < CUT_SHARE:
+            other = number - number % self.turn + self.turn - 1 - int(rng.integers(len(self.labelled)))
+            pasted = super().__getitem__(key._replace(number=other if key.number >= 0 else ~other))
+            parts = paste(self._strengthen(pasted, key.divisor, rng), parts, rng)
+        return parts
+
+    def _strengthen(
+        self, parts: tuple[Tensor, ...], divisor: int, rng: np.random.Generator
+    ) -> tuple[Tensor, ...]:
+        return strengthen(parts[0], divisor, rng), *parts[1:]
 
     def path_of(self, key: Key | int) -> Path:
         number = self.number_of(key) - len(self.names)
@@ -83,6 +97,23 @@ def strengthen(image: Tensor, divisor: int, rng: np.random.Generator) -> Tensor:
     pixels = np.ascontiguousarray(image.numpy().transpose(1, 2, 0))
     pixels = pixels[..., 0] if pixels.shape[2] == 1 else pixels
     return to_tensor(np.atleast_3d(change_values(pixels, STRONG.shrunk(divisor), rng)))
+
+
+def paste(parts: Sequence[Tensor], into: Sequence[Tensor], rng: np.random.Generator) -> tuple[Tensor, ...]:
+    """Copies of `into`, arrays (…, h, w), with a rectangle of `parts` (CutMix, Yun et al. 2019)."""
+    height, width = into[0].shape[-2:]
+    h, w = size_of_cut(height, width, rng.uniform(*CUT_AREAS), np.exp(rng.uniform(-0.7, 0.7)))
+    top, left = int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1))
+    cut = (..., slice(top, top + h), slice(left, left + w))
+    copies = tuple(array.clone() for array in into)
+    for copy, part in zip(copies, parts, strict=True):
+        copy[cut] = part[cut]
+    return copies
+
+
+def size_of_cut(height: int, width: int, area: float, shape: float) -> tuple[int, int]:
+    """Height and width of a rectangle of this share of the area; shape: its height : width, at most whole."""
+    return min(int(height * (area * shape) ** 0.5), height), min(int(width * (area / shape) ** 0.5), width)
 
 
 def label_file(labels: Path, image: Path) -> Path:

@@ -23,6 +23,7 @@ from utils.core.device import Precision
 from utils.images.normalisation import to_device
 from utils.images.palette import IGNORE_INDEX
 from utils.training.losses import Loss, criterion, deep_loss
+from utils.training.mixed import CUT_AREAS, CUT_SHARE, size_of_cut
 from utils.training.parts import kept_statistics, process_count
 from utils.training.unlabelled import Crop, TaughtDataset, Views, collate_views
 
@@ -31,8 +32,6 @@ LEAST = 0.4  # mIoU of a teacher: one that knows less is wrong where it is sure,
 RAMP = 0.1  # share of the run over which its weight then rises to 1 (Laine and Aila 2017)
 CONFIDENCE = 0.9  # probability from which on the teacher is sure of a pixel (0.95 in FixMatch and UniMatch)
 PATIENCE = 0.15  # share of the run, at full weight, without a score above the first one, after which it ends
-CUT_SHARE = 0.5  # of the steps, in which parts of crops are exchanged (UniMatch)
-CUT_AREAS = 0.2, 0.5  # least and largest share of a crop that is pasted in
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 Count = Annotated[int, Meta(ge=0, le=10**12)]
@@ -183,8 +182,7 @@ def exchange_parts(images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         return images, targets
     height, width = images.shape[-2:]
     area, shape = torch.empty(()).uniform_(*CUT_AREAS), torch.empty(()).uniform_(-0.7, 0.7).exp()
-    h = min(int(height * (area * shape) ** 0.5), height)
-    w = min(int(width * (area / shape) ** 0.5), width)
+    h, w = size_of_cut(height, width, area, shape)
     top, left = int(torch.randint(height - h + 1, ())), int(torch.randint(width - w + 1, ()))
     part = (..., slice(top, top + h), slice(left, left + w))
     images, targets = images.clone(), targets.clone()
