@@ -54,6 +54,7 @@ def train_taught(
     one = this_process()[1] == 1 and config.resume is None
     if config.unlabelled is None or config.max_minutes is None or not one:
         return train_once(config, names)
+    start = time.perf_counter()
     data = load_data(VocFolder(config.voc_root), config.fold, names)
     if data.has_strokes:
         return train_once(config, names)
@@ -61,20 +62,20 @@ def train_taught(
     config, folder = replace(config, run_name=name), config.save_dir / name
     refuse_overwrite(folder)
     sources = find_sources(config.unlabelled, data)
+    spent, minutes = time.perf_counter() - start, config.max_minutes
     teachers = train_teachers(config, names, train_once)
-    minutes = config.max_minutes
-    config = replace(config, max_minutes=minutes * (1 - SHARE * len(teachers)))
     print(f"\n== {name} ==")
-    if len(teachers) < TEACHERS:
-        return train_once(config, names)
-    start, labels = time.perf_counter(), folder / "labels"
-    unet = open_teachers([teacher.folder / "best.pth" for teacher in teachers])
-    label_pictures(unet, sources, len(data.train), labels, LABELLING * 60 * minutes, config.seed)
-    left = config.max_minutes - (time.perf_counter() - start) / 60
+    start, labels = time.perf_counter(), None
+    if len(teachers) == TEACHERS:
+        labels, seconds = folder / "labels", LABELLING * 60 * minutes
+        unet = open_teachers([teacher.folder / "best.pth" for teacher in teachers])
+        label_pictures(unet, sources, len(data.train), labels, seconds, config.seed)
+    spent += time.perf_counter() - start
     # One large picture may take longer than all of the time for labels.
-    run = replace(config, max_minutes=max(left, SHARE * minutes), labels=labels)
-    outcome = train_once(run, names)
-    compare(outcome, teachers)
+    left = max(minutes * (1 - SHARE * len(teachers)) - spent / 60, SHARE * minutes)
+    outcome = train_once(replace(config, max_minutes=left, labels=labels), names)
+    if labels:
+        compare(outcome, teachers)
     return outcome
 
 
@@ -89,11 +90,11 @@ def train_teachers(config: Any, names: Split | None, train_once: TrainOnce) -> l
         outcomes.append(train_once(replace(run, resume=last) if last.is_file() else run, names))
         miou = np.nan_to_num(outcomes[0].scores.miou)
         if miou >= teaching.LEAST:
-            note(f"mIoU {miou:.2%} is enough to teach: the run teaches itself")
+            note(f"mIoU {miou:.2%}: from {teaching.LEAST:.0%} on a network can teach itself")
             break
         if number == 1:
-            need = f"one network takes {teaching.LEAST:.0%} to teach alone"
-            note(f"mIoU {miou:.2%} is low, {need}: {TEACHERS} label the pictures together")
+            wrong = f"below {teaching.LEAST:.0%} one network is wrong where it is sure"
+            note(f"mIoU {miou:.2%}: {wrong}, so {TEACHERS} label the pictures together")
     return outcomes
 
 
@@ -117,8 +118,8 @@ def label_pictures(
         shares.append(np.count_nonzero(mask != IGNORE_INDEX) / mask.size)
         if time.perf_counter() - start > seconds:
             break
-    pictures, share = counted(len(shares), "picture"), f"{np.mean(shares):.0%} of their pixels"
-    print(f"labels   of {pictures}, where the teachers are {least / 255:.0%} sure: {share}; {quoted(labels)}")
+    where = f"on {np.mean(shares):.0%} of their pixels, of which the teachers are {least / 255:.0%} sure"
+    print(f"labels   of {counted(len(shares), 'picture')}, {where} or more: {quoted(labels)}")
 
 
 def find_sure(teachers: Teachers, images: Sequence[Path], end: float = math.inf) -> int:
@@ -138,8 +139,8 @@ def find_sure(teachers: Teachers, images: Sequence[Path], end: float = math.inf)
 def compare(outcome: Outcome, teachers: Sequence[Outcome]) -> None:
     """Say whether what the teachers said has helped, by the validation pictures."""
     best = max(teachers, key=lambda teacher: np.nan_to_num(teacher.scores.miou))
-    said = f"mIoU {outcome.scores.miou:.2%}, that of the best teacher {best.scores.miou:.2%}"
+    said = f"mIoU {outcome.scores.miou:.2%}, the best teacher's is {best.scores.miou:.2%}"
     if outcome.scores.miou > best.scores.miou:
-        print(f"pictures without annotation  have helped: {said}")
+        print(f"pictures without annotation  {said}")
     else:
-        print(f"pictures without annotation  have not helped: {said}; it is {best.folder / 'best.pth'}")
+        print(f"pictures without annotation  have not helped: {said}, see {best.folder / 'best.pth'}")
