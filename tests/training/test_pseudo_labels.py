@@ -158,6 +158,18 @@ def test_weights_of_borders_are_none_in_labels_of_networks(folder, pool, tmp_pat
     assert [float(both[number][2].mean()) for number in range(2)] == [1.0, 0.0]
 
 
+def test_labels_and_pictures_that_are_gone_are_mistakes(folder, pool, tmp_path):
+    with refused("labels-missing", tmp_path / "labels"):
+        find_labelled(pool, tmp_path / "labels")
+    write_mask(tmp_path / "labels" / "gone.png.png", Fixed(0, 0).found)
+    settings = {"crop": (48, 48), "augmentation": STRENGTHS["none"]}
+    dataset = SegmentationDataset(folder, folder.read_split("train")[:1], 3, **settings)
+    loader = make_loader(dataset, EpochBatches(len(dataset), 2, seed=0), 0, torch.device("cpu"))
+    both = add_labelled(loader, find_labelled(pool, tmp_path / "labels"), torch.device("cpu"))
+    with refused("file-missing", pool / "gone.png"):
+        list(both)
+
+
 @pytest.fixture
 def runs(monkeypatch):
     """The settings of the runs that were asked for. miou: that each of them gives."""
