@@ -73,7 +73,7 @@ def train_taught(
     spent += time.perf_counter() - start
     # One large picture may take longer than all of the time for labels.
     left = max(minutes * (1 - SHARE * len(teachers)) - spent / 60, SHARE * minutes)
-    outcome = train_once(replace(config, max_minutes=left, labels=labels), names)
+    outcome = train_once(replace(config, max_minutes=round(left, 3), labels=labels), names)
     if labels:
         compare(outcome, teachers)
     return outcome
