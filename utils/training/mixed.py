@@ -21,7 +21,7 @@ from utils.training.samples import Loader, SegmentationDataset, letterbox_pair, 
 STRONG = replace(STRENGTHS["strong"], erase=0.0)
 CUT_SHARE = 0.5  # of the crops, in which a part of another one is pasted (UniMatch)
 CUT_AREAS = 0.2, 0.5  # least and largest share of a crop that is pasted in
-ANNOTATED = 0.5  # share of the samples that are annotated, by repetition: an epoch has about as many
+ANNOTATED = 0.5  # about the share of samples of annotated pictures, which are repeated for it
 
 
 class Source(NamedTuple):
@@ -53,17 +53,12 @@ class MixedDataset(SegmentationDataset):
             return parts
         number = max(key.number, ~key.number)
         rng = np.random.default_rng((self.seed, number, 1))
-        parts = self._strengthen(parts, key.divisor, rng)
+        parts = strengthen(parts[0], key.divisor, rng), *parts[1:]
         if rng.random() < CUT_SHARE:
             other = number - number % self.turn + self.turn - 1 - int(rng.integers(len(self.labelled)))
-            pasted = super().__getitem__(key._replace(number=other if key.number >= 0 else ~other))
-            parts = paste(self._strengthen(pasted, key.divisor, rng), parts, rng)
+            image, *others = super().__getitem__(key._replace(number=other if key.number >= 0 else ~other))
+            parts = paste([strengthen(image, key.divisor, rng), *others], parts, rng)
         return parts
-
-    def _strengthen(
-        self, parts: tuple[Tensor, ...], divisor: int, rng: np.random.Generator
-    ) -> tuple[Tensor, ...]:
-        return strengthen(parts[0], divisor, rng), *parts[1:]
 
     def path_of(self, key: Key | int) -> Path:
         number = self.number_of(key) - len(self.names)
@@ -93,7 +88,7 @@ def read_source(source: Source, like: SegmentationDataset) -> tuple[np.ndarray, 
 
 
 def strengthen(image: Tensor, divisor: int, rng: np.random.Generator) -> Tensor:
-    """A crop (C, h, w) at 1 / divisor of its size in a stronger view."""
+    """A stronger view, a new tensor, of a crop (C, h, w) uint8 or uint16 at 1 / divisor of its size."""
     pixels = np.ascontiguousarray(image.numpy().transpose(1, 2, 0))
     pixels = pixels[..., 0] if pixels.shape[2] == 1 else pixels
     return to_tensor(np.atleast_3d(change_values(pixels, STRONG.shrunk(divisor), rng)))
@@ -117,7 +112,7 @@ def size_of_cut(height: int, width: int, area: float, shape: float) -> tuple[int
 
 
 def label_file(labels: Path, image: Path) -> Path:
-    """The mask in the folder `labels` of a picture: two of one name may have other endings."""
+    """A picture's mask in the folder `labels`. It keeps the ending: pictures may differ by that alone."""
     return labels / f"{image.name}.png"
 
 
@@ -137,13 +132,13 @@ def count_repeats(annotated: int, labelled: int) -> int:
 
 
 def count_turns(annotated: int, labels: Path | None) -> int:
-    """How many times as long as that of the annotated pictures alone a turn with those of `labels` is."""
+    """Length of a turn with the pictures of `labels`, in turns of the annotated ones alone, rounded."""
     labelled = len(list(labels.glob("*.png"))) if labels else 0
     return round((count_repeats(annotated, labelled) * annotated + labelled) / annotated)
 
 
 def add_labelled(loader: Loader, sources: Sequence[Source], device: torch.device) -> Loader:
-    """The loader, with samples of the sources among the annotated ones. Says how many."""
+    """A loader like this one, with samples of the sources among the annotated ones. Says how many."""
     annotated, batches = loader.dataset, loader.batch_sampler
     known = {field.name: getattr(annotated, field.name) for field in fields(annotated) if field.init}
     repeats = count_repeats(len(annotated.names), len(sources))

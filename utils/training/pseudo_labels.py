@@ -44,7 +44,7 @@ class Teachers(Protocol):
 def train_taught(
     train_once: TrainOnce, open_teachers: Callable[[list[Path]], Teachers], config: Any, names: Split | None
 ) -> Outcome | None:
-    """`train_once`; if a network knows too little to teach it what no one annotated, several networks do.
+    """Train once; where one network knows too little to teach, several label the pictures first.
 
     The first one gets SHARE of the time. If its mIoU is high enough, a run follows that teaches itself
     (`utils.training.teaching`). If not, others follow, label the pictures together, and the run learns from
@@ -103,7 +103,7 @@ def label_pictures(
 ) -> None:
     """Write what the teachers are sure of, for as many pictures as the time allows. Says how much it is.
 
-    annotated: the number of pictures that are.
+    annotated: number of annotated pictures.
     """
     start = time.perf_counter()
     order = np.random.default_rng(seed).permutation(len(sources))[: MOST * annotated].tolist()
@@ -137,7 +137,7 @@ def find_sure(teachers: Teachers, images: Sequence[Path], end: float = math.inf)
 
 
 def compare(outcome: Outcome, teachers: Sequence[Outcome]) -> None:
-    """Say whether what the teachers said has helped, by the validation pictures."""
+    """Print the mIoU beside that of the best teacher, and where its weights are if they are better."""
     best = max(teachers, key=lambda teacher: np.nan_to_num(teacher.scores.miou))
     said = f"mIoU {outcome.scores.miou:.2%}, the best teacher's is {best.scores.miou:.2%}"
     if outcome.scores.miou > best.scores.miou:
