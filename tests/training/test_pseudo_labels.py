@@ -21,6 +21,9 @@ from utils.training.mixed import Source, add_labelled, find_labelled
 from utils.training.pseudo_labels import TEACHERS, find_sure, label_pictures, train_taught
 from utils.training.samples import SegmentationDataset, make_loader
 from utils.voc.demo import draw_sample
+from utils.voc.folder import VocFolder
+
+PIXELS = [1, 1, 1, 1]  # of the classes in annotated masks
 
 
 @pytest.fixture
@@ -91,6 +94,7 @@ def test_a_turn_has_every_labelled_picture_once_and_the_annotated_ones_several_t
 ):
     monkeypatch.setattr(mixed, "STRONG", STRENGTHS["none"])
     monkeypatch.setattr(mixed, "CUT_SHARE", 0)
+    monkeypatch.setattr(mixed, "CLASS_SHARE", 0)
     labels = tmp_path / "labels"
     for path in sorted(pool.iterdir())[:6]:
         write_mask(labels / f"{path.name}.png", np.full((48, 48), 2, np.uint8))
@@ -98,7 +102,7 @@ def test_a_turn_has_every_labelled_picture_once_and_the_annotated_ones_several_t
     names = folder.read_split("train")[:1]
     dataset = SegmentationDataset(folder, names, 3, **settings)
     loader = make_loader(dataset, EpochBatches(len(dataset), 4, seed=0), 0, torch.device("cpu"))
-    both = add_labelled(loader, find_labelled(pool, labels), torch.device("cpu"))
+    both = add_labelled(loader, find_labelled(pool, labels), PIXELS, torch.device("cpu"))
     turn = Counter(both.dataset.name_of(number) for number in range(len(both.dataset)))
     # Half of the samples are annotated.
     assert turn == {names[0]: 6 * 2, **{f"other_{index}": 2 for index in range(6)}}
@@ -122,13 +126,15 @@ def test_a_turn_has_every_labelled_picture_once_and_the_annotated_ones_several_t
 
 def test_half_of_what_teachers_labelled_has_a_part_of_another_picture(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(mixed, "STRONG", STRENGTHS["none"])
+    monkeypatch.setattr(mixed, "CLASS_SHARE", 0)
     for value in range(4):
         write_image(tmp_path / "pool" / f"{value}.png", np.full((48, 48), 50 * value, np.uint8))
         write_mask(tmp_path / "labels" / f"{value}.png.png", np.full((48, 48), value % 3, np.uint8))
     settings = {"crop": (48, 48), "augmentation": STRENGTHS["none"]}
     dataset = SegmentationDataset(folder, folder.read_split("train")[:1], 3, **settings)
     loader = make_loader(dataset, EpochBatches(len(dataset), 2, seed=0), 0, torch.device("cpu"))
-    both = add_labelled(loader, find_labelled(tmp_path / "pool", tmp_path / "labels"), torch.device("cpu"))
+    labelled = find_labelled(tmp_path / "pool", tmp_path / "labels")
+    both = add_labelled(loader, labelled, PIXELS, torch.device("cpu"))
     shares = []
     for number in range(8 * 40):
         image, mask = both.dataset[number]
@@ -147,6 +153,52 @@ def test_half_of_what_teachers_labelled_has_a_part_of_another_picture(folder, tm
         assert (whole[1] == number % 3).all()
 
 
+def test_half_of_what_teachers_labelled_has_the_rarer_classes_of_an_annotated_picture(tmp_path, monkeypatch):
+    monkeypatch.setattr(mixed, "STRONG", STRENGTHS["none"])
+    monkeypatch.setattr(mixed, "CUT_SHARE", 0)
+    folder = VocFolder(tmp_path)
+    classes = np.repeat(np.array([0, 1, 2, 3, 3, 255], np.uint8), 8)[:, None].repeat(48, 1)
+    write_image(folder.images_dir / "drawn.png", classes // 2)
+    write_mask(folder.mask_path("drawn"), classes)
+    write_image(tmp_path / "pool" / "other.png", np.full((48, 48), 200, np.uint8))
+    write_mask(tmp_path / "labels" / "other.png.png", np.full((48, 48), 4, np.uint8))
+    settings = {"crop": (48, 48), "augmentation": STRENGTHS["none"]}
+    loader = make_loader(
+        SegmentationDataset(folder, ["drawn"], 3, **settings),
+        EpochBatches(1, 2, seed=0),
+        0,
+        torch.device("cpu"),
+    )
+    # Class 1 is the rarest of all, then 3, although this picture shows more of it than of the others.
+    labelled = find_labelled(tmp_path / "pool", tmp_path / "labels")
+    both = add_labelled(loader, labelled, [90, 10, 60, 50, 0], torch.device("cpu")).dataset
+    rare = np.isin(classes, (1, 3))
+    mixtures = 0
+    for number in range(1, 200, 2):
+        image, mask = both[number]
+        pasted = bool((mask != 4).any())
+        mixtures += pasted
+        assert np.array_equal(mask, np.where(rare & pasted, classes, 4))
+        assert np.array_equal(image[0], np.where(rare & pasted, classes // 2, 200))
+    assert 35 <= mixtures <= 65
+
+
+def test_of_an_annotated_picture_of_one_class_a_rectangle_is_pasted(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(mixed, "CLASS_SHARE", 1)
+    name = folder.read_split("train")[0]
+    write_mask(folder.mask_path(name), np.zeros((48, 48), np.uint8))
+    write_image(tmp_path / "pool" / "other.png", np.full((48, 48), 200, np.uint8))
+    write_mask(tmp_path / "labels" / "other.png.png", np.full((48, 48), 1, np.uint8))
+    settings = {"crop": (48, 48), "augmentation": STRENGTHS["none"]}
+    dataset = SegmentationDataset(folder, [name], 3, **settings)
+    loader = make_loader(dataset, EpochBatches(1, 2, seed=0), 0, torch.device("cpu"))
+    labelled = find_labelled(tmp_path / "pool", tmp_path / "labels")
+    mask = add_labelled(loader, labelled, PIXELS, torch.device("cpu")).dataset[1][1].numpy()
+    rows, columns = np.nonzero(mask == 0)
+    assert 0.15 < len(rows) / mask.size < 0.51
+    assert len(rows) == (np.ptp(rows) + 1) * (np.ptp(columns) + 1)
+
+
 def test_weights_of_borders_are_none_in_labels_of_networks(folder, pool, tmp_path):
     labels = tmp_path / "labels"
     write_mask(labels / "other_0.png.png", Fixed(0, 0).found)
@@ -154,7 +206,7 @@ def test_weights_of_borders_are_none_in_labels_of_networks(folder, pool, tmp_pat
     settings = {"crop": (48, 48), "augmentation": STRENGTHS["none"], "border": border}
     dataset = SegmentationDataset(folder, folder.read_split("train")[:1], 3, **settings)
     loader = make_loader(dataset, EpochBatches(len(dataset), 2, seed=0), 0, torch.device("cpu"))
-    both = add_labelled(loader, find_labelled(pool, labels), torch.device("cpu")).dataset
+    both = add_labelled(loader, find_labelled(pool, labels), PIXELS, torch.device("cpu")).dataset
     assert [float(both[number][2].mean()) for number in range(2)] == [1.0, 0.0]
 
 
@@ -165,7 +217,7 @@ def test_labels_and_pictures_that_are_gone_are_mistakes(folder, pool, tmp_path):
     settings = {"crop": (48, 48), "augmentation": STRENGTHS["none"]}
     dataset = SegmentationDataset(folder, folder.read_split("train")[:1], 3, **settings)
     loader = make_loader(dataset, EpochBatches(len(dataset), 2, seed=0), 0, torch.device("cpu"))
-    both = add_labelled(loader, find_labelled(pool, tmp_path / "labels"), torch.device("cpu"))
+    both = add_labelled(loader, find_labelled(pool, tmp_path / "labels"), PIXELS, torch.device("cpu"))
     with refused("file-missing", pool / "gone.png"):
         list(both)
 

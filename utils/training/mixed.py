@@ -19,7 +19,8 @@ from utils.training.samples import Loader, SegmentationDataset, letterbox_pair, 
 
 # Tone, blur, noise and compression of the stronger view. Nothing is painted over.
 STRONG = replace(STRENGTHS["strong"], erase=0.0)
-CUT_SHARE = 0.5  # of the crops, in which a part of another one is pasted (UniMatch)
+CUT_SHARE = 0.5  # of the crops, in which a rectangle of another one is pasted (UniMatch)
+CLASS_SHARE = 0.5  # of the labelled crops, into which rare classes of an annotated one are pasted
 CUT_AREAS = 0.2, 0.5  # least and largest share of a crop that is pasted in
 ANNOTATED = 0.5  # about the share of samples of annotated pictures, which are repeated for it
 
@@ -35,12 +36,15 @@ class Source(NamedTuple):
 class MixedDataset(SegmentationDataset):
     """Samples of the annotated pictures `names`, each `repeats` times, and then of those of `labelled`.
 
-    The latter are seen in a stronger view than that in which networks labelled them: other tones, blur, noise
-    and, in half of them, a part of another one.
+    The latter are seen in a stronger view than that in which networks labelled them: other tones, blur,
+    noise. Networks are surest of frequent classes, so rare ones are missing in the labels: CLASS_SHARE of
+    these crops get the rarer classes of an annotated one (after ClassMix, Olsson et al. 2021). CUT_SHARE of
+    the others get a rectangle of another labelled one. class_pixels: (K,), of the annotated masks.
     """
 
     labelled: Sequence[Source] = ()
     repeats: int = 1
+    class_pixels: Sequence[int] = ()
 
     @property
     def turn(self) -> int:
@@ -51,14 +55,24 @@ class MixedDataset(SegmentationDataset):
         parts = super().__getitem__(key)
         if self.number_of(key) < len(self.names):
             return parts
-        number = max(key.number, ~key.number)
-        rng = np.random.default_rng((self.seed, number, 1))
+        rng = np.random.default_rng((self.seed, max(key.number, ~key.number), 1))
         parts = strengthen(parts[0], key.divisor, rng), *parts[1:]
+        annotated = len(self.names) * self.repeats
+        if rng.random() < CLASS_SHARE:
+            other = self._other(key, (0, annotated), rng)
+            where = choose_rarer(other[1], self.class_pixels)
+            return paste(other, parts, where if where.any() else choose_rectangle(where.shape, rng))
         if rng.random() < CUT_SHARE:
-            other = number - number % self.turn + self.turn - 1 - int(rng.integers(len(self.labelled)))
-            image, *others = super().__getitem__(key._replace(number=other if key.number >= 0 else ~other))
-            parts = paste([strengthen(image, key.divisor, rng), *others], parts, rng)
+            other = self._other(key, (annotated, self.turn), rng)
+            return paste(other, parts, choose_rectangle(other[1].shape, rng))
         return parts
+
+    def _other(self, key: Key, places: tuple[int, int], rng: np.random.Generator) -> tuple[Tensor, ...]:
+        """A stronger view of another sample of the same turn, from the first of these places on."""
+        number = max(key.number, ~key.number)
+        number += int(rng.integers(*places)) - number % self.turn
+        image, *others = super().__getitem__(key._replace(number=number if key.number >= 0 else ~number))
+        return strengthen(image, key.divisor, rng), *others
 
     def path_of(self, key: Key | int) -> Path:
         number = self.number_of(key) - len(self.names)
@@ -94,16 +108,29 @@ def strengthen(image: Tensor, divisor: int, rng: np.random.Generator) -> Tensor:
     return to_tensor(np.atleast_3d(change_values(pixels, STRONG.shrunk(divisor), rng)))
 
 
-def paste(parts: Sequence[Tensor], into: Sequence[Tensor], rng: np.random.Generator) -> tuple[Tensor, ...]:
-    """Copies of `into`, arrays (…, h, w), with a rectangle of `parts` (CutMix, Yun et al. 2019)."""
-    height, width = into[0].shape[-2:]
-    h, w = size_of_cut(height, width, rng.uniform(*CUT_AREAS), np.exp(rng.uniform(-0.7, 0.7)))
-    top, left = int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1))
-    cut = (..., slice(top, top + h), slice(left, left + w))
+def paste(parts: Sequence[Tensor], into: Sequence[Tensor], where: Tensor) -> tuple[Tensor, ...]:
+    """Copies of `into`, arrays (…, h, w), with what `parts` have at the pixels `where`, (h, w) bool."""
     copies = tuple(array.clone() for array in into)
     for copy, part in zip(copies, parts, strict=True):
-        copy[cut] = part[cut]
+        copy[..., where] = part[..., where]
     return copies
+
+
+def choose_rectangle(size: tuple[int, int], rng: np.random.Generator) -> Tensor:
+    """Pixels (h, w) bool of a random rectangle (CutMix, Yun et al. 2019)."""
+    height, width = size
+    h, w = size_of_cut(height, width, rng.uniform(*CUT_AREAS), np.exp(rng.uniform(-0.7, 0.7)))
+    top, left = int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1))
+    where = torch.zeros(height, width, dtype=torch.bool)
+    where[top : top + h, left : left + w] = True
+    return where
+
+
+def choose_rarer(mask: Tensor, class_pixels: Sequence[int]) -> Tensor:
+    """Pixels (h, w) bool of the rarer half of the classes in a mask (h, w): none of a single one."""
+    classes = [index for index in mask.unique().tolist() if index != IGNORE_INDEX]
+    rarer = sorted(classes, key=lambda index: class_pixels[index])[: len(classes) // 2]
+    return torch.isin(mask, torch.tensor(rarer, dtype=mask.dtype))
 
 
 def size_of_cut(height: int, width: int, area: float, shape: float) -> tuple[int, int]:
@@ -137,13 +164,16 @@ def count_turns(annotated: int, labels: Path | None) -> int:
     return round((count_repeats(annotated, labelled) * annotated + labelled) / annotated)
 
 
-def add_labelled(loader: Loader, sources: Sequence[Source], device: torch.device) -> Loader:
+def add_labelled(
+    loader: Loader, sources: Sequence[Source], class_pixels: Sequence[int], device: torch.device
+) -> Loader:
     """A loader like this one, with samples of the sources among the annotated ones. Says how many."""
     annotated, batches = loader.dataset, loader.batch_sampler
     known = {field.name: getattr(annotated, field.name) for field in fields(annotated) if field.init}
     repeats = count_repeats(len(annotated.names), len(sources))
-    dataset = MixedDataset(**known, labelled=sources, repeats=repeats)
+    own = {"labelled": sources, "repeats": repeats, "class_pixels": class_pixels}
+    dataset = MixedDataset(**known, **own)
     mixed = EpochBatches(len(dataset), batches.batch_size, batches.seed, batches.shows)
-    own = f"{1 - len(sources) / dataset.turn:.0%} of the crops are of annotated ones"
-    print(f"pool     {counted(len(sources), 'picture')} labelled by the teachers; {own}")
+    share = f"{1 - len(sources) / dataset.turn:.0%} of the crops are of annotated ones"
+    print(f"pool     {counted(len(sources), 'picture')} labelled by the teachers; {share}")
     return make_loader(dataset, mixed, loader.num_workers, device)

@@ -147,7 +147,8 @@ def load_crops(
     if sampling.unlabelled is None:
         return train, val
     if sampling.labels is not None:
-        return add_labelled(train, find_labelled(sampling.unlabelled, sampling.labels), device), val
+        labelled = find_labelled(sampling.unlabelled, sampling.labels)
+        return add_labelled(train, labelled, data.class_pixels, device), val
     sources = from_first(lambda: find_sources(sampling.unlabelled, data))
     print(describe_sources(sampling.unlabelled, sources))
     return add_unlabelled(train, sources, device), val
