@@ -17,7 +17,7 @@ from utils.models.checkpoint import load_checkpoint
 from utils.training import mixed, pseudo_labels, teaching
 from utils.training.augmentation import STRENGTHS
 from utils.training.batches import EpochBatches
-from utils.training.mixed import Source, add_labelled, find_labelled
+from utils.training.mixed import Source, add_labelled, find_labelled, paste
 from utils.training.pseudo_labels import TEACHERS, find_sure, label_pictures, train_taught
 from utils.training.samples import SegmentationDataset, make_loader
 from utils.voc.demo import draw_sample
@@ -147,10 +147,12 @@ def test_half_of_what_teachers_labelled_has_a_part_of_another_picture(folder, tm
     assert 0.25 < (shares > 0).mean() < 0.5
     assert 0.15 < shares[shares > 0].min() < shares.max() < 0.51
     # Nothing is pasted into what is kept in memory.
-    for number in range(4):
-        assert (read_mask(tmp_path / "labels" / f"{number}.png.png") == number % 3).all()
-        whole = both.dataset._read_cached(1 + number, 1)
-        assert (whole[1] == number % 3).all()
+    monkeypatch.setattr(mixed, "CUT_SHARE", 0)
+    for number in range(4, 8):
+        image, mask = both.dataset[number]
+        value = int(both.dataset.name_of(number))
+        assert (image == 50 * value).all()
+        assert (mask == value % 3).all()
 
 
 def test_half_of_what_teachers_labelled_has_the_rarer_classes_of_an_annotated_picture(tmp_path, monkeypatch):
@@ -197,6 +199,16 @@ def test_of_an_annotated_picture_of_one_class_a_rectangle_is_pasted(folder, tmp_
     rows, columns = np.nonzero(mask == 0)
     assert 0.15 < len(rows) / mask.size < 0.51
     assert len(rows) == (np.ptp(rows) + 1) * (np.ptp(columns) + 1)
+
+
+def test_parts_of_8_bit_pictures_are_pasted_into_16_bit_ones():
+    dtypes = torch.uint8, torch.uint16
+    where = np.array([[True, False]])
+    for part, own in ((0, 1), (1, 0), (1, 1)):
+        arrays = [torch.tensor([[[200, 100]]]).to(dtypes[one]) for one in (part, own)]
+        (image,) = paste(arrays[:1], arrays[1:], where)
+        assert image.dtype == torch.uint16
+        assert image.int().tolist() == [[[200 * (1 if part else 257), 100 * (1 if own else 257)]]]
 
 
 def test_weights_of_borders_are_none_in_labels_of_networks(folder, pool, tmp_path):

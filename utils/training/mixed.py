@@ -15,7 +15,7 @@ from utils.images.palette import IGNORE_INDEX
 from utils.images.reading import read_image, read_mask
 from utils.training.augmentation import STRENGTHS, change_values
 from utils.training.batches import EpochBatches, Key, as_key
-from utils.training.samples import Loader, SegmentationDataset, letterbox_pair, make_loader
+from utils.training.samples import Loader, SegmentationDataset, letterbox_pair, make_loader, widen
 
 # Tone, blur, noise and compression of the stronger view. Nothing is painted over.
 STRONG = replace(STRENGTHS["strong"], erase=0.0)
@@ -60,7 +60,7 @@ class MixedDataset(SegmentationDataset):
         annotated = len(self.names) * self.repeats
         if rng.random() < CLASS_SHARE:
             other = self._other(key, (0, annotated), rng)
-            where = choose_rarer(other[1], self.class_pixels)
+            where = choose_rarer(other[1].numpy(), self.class_pixels)
             return paste(other, parts, where if where.any() else choose_rectangle(where.shape, rng))
         if rng.random() < CUT_SHARE:
             other = self._other(key, (annotated, self.turn), rng)
@@ -108,34 +108,28 @@ def strengthen(image: Tensor, divisor: int, rng: np.random.Generator) -> Tensor:
     return to_tensor(np.atleast_3d(change_values(pixels, STRONG.shrunk(divisor), rng)))
 
 
-def paste(parts: Sequence[Tensor], into: Sequence[Tensor], where: Tensor) -> tuple[Tensor, ...]:
-    """Copies of `into`, arrays (…, h, w), with what `parts` have at the pixels `where`, (h, w) bool."""
-    copies = tuple(array.clone() for array in into)
-    for copy, part in zip(copies, parts, strict=True):
-        copy[..., where] = part[..., where]
-    return copies
+def paste(parts: Sequence[Tensor], into: Sequence[Tensor], where: np.ndarray) -> tuple[Tensor, ...]:
+    """A sample (…, h, w): that of `parts` at the pixels `where`, (h, w) bool, elsewhere that of `into`."""
+    pairs = (widen(pair) for pair in zip(parts, into, strict=True))
+    return tuple(torch.from_numpy(np.where(where, part.numpy(), own.numpy())) for part, own in pairs)
 
 
-def choose_rectangle(size: tuple[int, int], rng: np.random.Generator) -> Tensor:
+def choose_rectangle(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     """Pixels (h, w) bool of a random rectangle (CutMix, Yun et al. 2019)."""
     height, width = size
-    h, w = size_of_cut(height, width, rng.uniform(*CUT_AREAS), np.exp(rng.uniform(-0.7, 0.7)))
+    area, shape = rng.uniform(*CUT_AREAS), np.exp(rng.uniform(-0.7, 0.7))
+    h, w = min(int(height * (area * shape) ** 0.5), height), min(int(width * (area / shape) ** 0.5), width)
     top, left = int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1))
-    where = torch.zeros(height, width, dtype=torch.bool)
+    where = np.zeros(size, bool)
     where[top : top + h, left : left + w] = True
     return where
 
 
-def choose_rarer(mask: Tensor, class_pixels: Sequence[int]) -> Tensor:
+def choose_rarer(mask: np.ndarray, class_pixels: Sequence[int]) -> np.ndarray:
     """Pixels (h, w) bool of the rarer half of the classes in a mask (h, w): none of a single one."""
-    classes = [index for index in mask.unique().tolist() if index != IGNORE_INDEX]
+    classes = [index for index in np.unique(mask).tolist() if index != IGNORE_INDEX]
     rarer = sorted(classes, key=lambda index: class_pixels[index])[: len(classes) // 2]
-    return torch.isin(mask, torch.tensor(rarer, dtype=mask.dtype))
-
-
-def size_of_cut(height: int, width: int, area: float, shape: float) -> tuple[int, int]:
-    """Height and width of a rectangle of this share of the area; shape: its height : width, at most whole."""
-    return min(int(height * (area * shape) ** 0.5), height), min(int(width * (area / shape) ** 0.5), width)
+    return np.isin(mask, rarer)
 
 
 def label_file(labels: Path, image: Path) -> Path:

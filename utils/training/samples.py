@@ -265,16 +265,18 @@ def choose_workers(device: torch.device) -> int:
 
 
 def collate(samples: "list[tuple[Tensor, ...]] | UserError") -> "tuple[Tensor, ...] | UserError":
-    """Stack to (N, C, H, W), (N, H, W), …. A UserError passes through.
-
-    8-bit pictures among 16-bit ones are widened exactly (255 · 257 = 65535).
-    """
+    """Stack to (N, C, H, W), (N, H, W), …, see `widen`. A UserError passes through."""
     if isinstance(samples, UserError):
         return samples
     images, *others = zip(*samples, strict=True)
-    if len({image.dtype for image in images}) > 1:
-        images = [(x.int() * 257).to(torch.uint16) if x.dtype == torch.uint8 else x for x in images]
-    return torch.stack(images), *map(torch.stack, others)
+    return torch.stack(widen(images)), *map(torch.stack, others)
+
+
+def widen(images: Sequence[Tensor]) -> Sequence[Tensor]:
+    """8-bit pictures among 16-bit ones get 16 bits, exactly (255 · 257 = 65535)."""
+    if len({image.dtype for image in images}) == 1:
+        return images
+    return [(x.int() * 257).to(torch.uint16) if x.dtype == torch.uint8 else x for x in images]
 
 
 def draw_batch(path: Path, loader: DataLoader) -> None:

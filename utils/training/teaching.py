@@ -23,7 +23,7 @@ from utils.core.device import Precision
 from utils.images.normalisation import to_device
 from utils.images.palette import IGNORE_INDEX
 from utils.training.losses import Loss, criterion, deep_loss
-from utils.training.mixed import CUT_AREAS, CUT_SHARE, size_of_cut
+from utils.training.mixed import CUT_SHARE, choose_rectangle
 from utils.training.parts import kept_statistics, process_count
 from utils.training.unlabelled import Crop, TaughtDataset, Views, collate_views
 
@@ -176,15 +176,10 @@ def label_crops(
 def exchange_parts(images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """In half of the calls a rectangle of each picture, and of its target, becomes that of the one before.
 
-    images (N, C, H, W), targets (N, H, W). Its area and shape are drawn, from PyTorch's random numbers.
+    images (N, C, H, W), targets (N, H, W). The rectangle depends on PyTorch's random numbers.
     """
     if torch.rand(()) >= CUT_SHARE or len(images) < 2:
         return images, targets
-    height, width = images.shape[-2:]
-    area, shape = torch.empty(()).uniform_(*CUT_AREAS), torch.empty(()).uniform_(-0.7, 0.7).exp()
-    h, w = size_of_cut(height, width, area, shape)
-    top, left = int(torch.randint(height - h + 1, ())), int(torch.randint(width - w + 1, ()))
-    part = (..., slice(top, top + h), slice(left, left + w))
-    images, targets = images.clone(), targets.clone()
-    images[part], targets[part] = images.roll(1, 0)[part], targets.roll(1, 0)[part]
-    return images, targets
+    rng = np.random.default_rng(int(torch.randint(1 << 62, ())))
+    where = torch.from_numpy(choose_rectangle(images.shape[-2:], rng)).to(images.device)
+    return torch.where(where, images.roll(1, 0), images), torch.where(where, targets.roll(1, 0), targets)
