@@ -36,8 +36,8 @@ class Source(NamedTuple):
 class MixedDataset(SegmentationDataset):
     """Samples of the annotated pictures `names`, each `repeats` times, and then of those of `labelled`.
 
-    The latter are seen in a stronger view than that in which networks labelled them: other tones, blur,
-    noise. Networks are surest of frequent classes, so rare ones are missing in the labels: CLASS_SHARE of
+    The latter are seen in a stronger view than that in which networks labelled them: other tones, blur
+    and noise. Networks are surest of frequent classes, so rare ones are missing in the labels: CLASS_SHARE of
     these crops get the rarer classes of an annotated one (after ClassMix, Olsson et al. 2021). CUT_SHARE of
     the others get a rectangle of another labelled one. class_pixels: (K,), of the annotated masks.
     """
@@ -47,8 +47,13 @@ class MixedDataset(SegmentationDataset):
     class_pixels: Sequence[int] = ()
 
     @property
+    def annotated(self) -> int:
+        """Samples of annotated pictures, with which each turn begins."""
+        return len(self.names) * self.repeats
+
+    @property
     def turn(self) -> int:
-        return len(self.names) * self.repeats + len(self.labelled)
+        return self.annotated + len(self.labelled)
 
     def __getitem__(self, key: Key | int) -> tuple[Tensor, ...]:
         key = as_key(key)
@@ -57,20 +62,19 @@ class MixedDataset(SegmentationDataset):
             return parts
         rng = np.random.default_rng((self.seed, max(key.number, ~key.number), 1))
         parts = strengthen(parts[0], key.divisor, rng), *parts[1:]
-        annotated = len(self.names) * self.repeats
         if rng.random() < CLASS_SHARE:
-            other = self._other(key, (0, annotated), rng)
+            other = self._other(key, range(self.annotated), rng)
             where = choose_rarer(other[1].numpy(), self.class_pixels)
             return paste(other, parts, where if where.any() else choose_rectangle(where.shape, rng))
         if rng.random() < CUT_SHARE:
-            other = self._other(key, (annotated, self.turn), rng)
+            other = self._other(key, range(self.annotated, self.turn), rng)
             return paste(other, parts, choose_rectangle(other[1].shape, rng))
         return parts
 
-    def _other(self, key: Key, places: tuple[int, int], rng: np.random.Generator) -> tuple[Tensor, ...]:
-        """A stronger view of another sample of the same turn, from the first of these places on."""
+    def _other(self, key: Key, places: range, rng: np.random.Generator) -> tuple[Tensor, ...]:
+        """A stronger view of a sample at one of these places of the same turn."""
         number = max(key.number, ~key.number)
-        number += int(rng.integers(*places)) - number % self.turn
+        number += int(rng.choice(places)) - number % self.turn
         image, *others = super().__getitem__(key._replace(number=number if key.number >= 0 else ~number))
         return strengthen(image, key.divisor, rng), *others
 
@@ -83,7 +87,7 @@ class MixedDataset(SegmentationDataset):
         return super().name_of(key) if number < 0 else self.labelled[number].image.stem
 
     def _picture(self, place: int) -> int:
-        others = place - len(self.names) * self.repeats
+        others = place - self.annotated
         return place % len(self.names) if others < 0 else len(self.names) + others
 
     def _read(self, number: int, grown: bool = False) -> tuple[np.ndarray, ...]:
