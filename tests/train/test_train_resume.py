@@ -20,6 +20,11 @@ from utils.images.writing import write_image
 from utils.models.checkpoint import load_checkpoint
 
 
+@pytest.fixture(autouse=True)
+def every_epoch_is_saved(monkeypatch):
+    monkeypatch.setattr(utils.training.run_folder, "WAIT", 0)
+
+
 def test_an_interrupted_run_resumes_as_if_nothing_had_happened(tmp_path, monkeypatch, capsys):
     folder, logs = make_voc(tmp_path / "voc", count=5), tmp_path / "logs"
     settings = {"epochs": 4, "batch_size": 3, "freeze_epochs": 1}

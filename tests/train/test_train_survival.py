@@ -31,6 +31,11 @@ SETTINGS |= {"coarse": 0.5}
 COUNT = 8  # pictures
 
 
+@pytest.fixture(autouse=True)
+def every_epoch_is_saved(monkeypatch):
+    monkeypatch.setattr(utils.training.run_folder, "WAIT", 0)
+
+
 def same_runs(one, other):
     assert not compare_runs(one, other)
 
@@ -68,6 +73,41 @@ def test_a_signal_ends_after_the_step_and_the_run_goes_on_bit_by_bit(
     assert "finishing this step" in told and f"--resume {tmp_path / 'run'}" in told
     last = load_checkpoint(tmp_path / "run" / "last.pth")
     assert int(last.training["averaged"]) == step + 1
+    main(tiny(folder, tmp_path, resume=tmp_path / "run", **SETTINGS))
+    same_runs(tmp_path / "run", expected)
+
+
+def count_savings(monkeypatch):
+    """Names of the checkpoints that are written from now on."""
+    written, save = [], utils.training.run_folder.save_checkpoint
+
+    def saved(path, checkpoint):
+        written.append(path.name)
+        save(path, checkpoint)
+
+    monkeypatch.setattr(utils.training.run_folder, "save_checkpoint", saved)
+    return written
+
+
+def test_short_epochs_are_not_all_saved_but_the_last_one_is(whole, tmp_path, monkeypatch):
+    folder, expected = whole
+    monkeypatch.setattr(utils.training.run_folder, "WAIT", 1e9)
+    written = count_savings(monkeypatch)
+    main(tiny(folder, tmp_path, **SETTINGS))
+    assert written.count("last.pth") == 2
+    same_runs(tmp_path / "run", expected)
+    assert scores_of(tmp_path / "run") == scores_of(expected)
+    best, other = (load_checkpoint(run / "best.pth") for run in (tmp_path / "run", expected))
+    assert best.scores == other.scores
+    assert all(torch.equal(value, other.model[name]) for name, value in best.model.items())
+
+
+def test_a_signal_saves_epochs_that_waited_for_it(whole, tmp_path, monkeypatch):
+    folder, expected = whole
+    monkeypatch.setattr(utils.training.run_folder, "WAIT", 1e9)
+    stop_at(6, folder, tmp_path, monkeypatch)
+    rows = scores_of(tmp_path / "run")
+    assert load_checkpoint(tmp_path / "run" / "last.pth").training["epoch"] == len(rows) == 2
     main(tiny(folder, tmp_path, resume=tmp_path / "run", **SETTINGS))
     same_runs(tmp_path / "run", expected)
 
@@ -172,7 +212,7 @@ def test_a_run_that_was_stopped_in_its_first_epoch_begins_again(whole, tmp_path,
         patch.setattr(Trainer, "step", exit_at_once)
         main(tiny(folder, logs, **SETTINGS))
     assert not (logs / "run" / "last.pth").exists()
-    assert "nothing of epoch 1 was saved" in capsys.readouterr().err
+    assert "nothing from epoch 1 on was saved" in capsys.readouterr().err
     # The newest run, although the one before it has a checkpoint.
     assert run_here(monkeypatch, "train.py", "--save-dir", logs, "--resume", "latest") == 0
     assert "begins again" in capsys.readouterr().err

@@ -117,9 +117,10 @@ class ClassScores:
 
 @dataclass(frozen=True)
 class Scores(ClassScores):
-    """Scores of a confusion matrix (K, K) int64, rows truth."""
+    """Scores of a confusion matrix (K, K) int64, rows truth; groups: (G, K), of the pictures in G groups."""
 
     matrix: np.ndarray
+    groups: ClassScores | None = None
 
     @property
     def hits(self) -> np.ndarray:

@@ -20,6 +20,7 @@ from utils.core.signals import StopRequest
 from utils.images.normalisation import to_device
 from utils.models.compiling import compiled, compiler_errors
 from utils.scoring.confusion import ConfusionMatrix, Scores
+from utils.training.keeping import GROUPS, scores_of_groups
 from utils.training.losses import Totals, deep_loss
 from utils.training.muon import Muon
 from utils.training.parts import (
@@ -311,15 +312,21 @@ def evaluate(
 ) -> tuple[float, Scores]:
     """Mean loss per pixel and the scores of a split, of which each process may have some batches.
 
+    The scores have GROUPS groups of pictures, fewer of fewer pictures.
+
     network: its logits are (N, K, H, W) on `device`.
     """
-    matrix, total, pixels = ConfusionMatrix(num_classes, device), torch.zeros((), device=device), 0
+    matrices = [ConfusionMatrix(num_classes, device) for _ in range(GROUPS)]
+    total, pixels = torch.zeros((), device=device), 0
+    number, processes = this_process()
     for images, masks in loader:
         masks = to_device(masks, device)
         logits = network(images)
         total += criterion(logits, masks) * masks.numel()
         pixels += masks.numel()
-        matrix.update(masks, logits.argmax(1))
-    add_up(matrix.counts)
+        for truth, found in zip(masks, logits.argmax(1), strict=True):
+            matrices[number % GROUPS].update(truth, found)
+            number += processes
+    counts = add_up(torch.stack([matrix.counts for matrix in matrices]))
     total, pixels = add_up(torch.stack([total, total.new_tensor(pixels)])).tolist()
-    return total / max(pixels, 1), matrix.scores()
+    return total / max(pixels, 1), scores_of_groups(counts.cpu().numpy())

@@ -71,9 +71,10 @@ def train_and_validate(
         trainer.losses = []  # no step of the next epoch was taken yet
         epochs.append(trained)
         pictures.draw_if_due()
-        reserve = time.perf_counter() - trainer.started - trained.seconds + pictures.seconds
+        reserve = time.perf_counter() - trainer.started - trained.seconds + pictures.seconds + run.reserve
         if scores and schedule.closes(epoch, reserve):
             break
+    run.save_rest(trainer)
     if trainer.teaching:
         print(f"pictures without annotation  {trainer.teaching.describe()}")
     return scores, epochs

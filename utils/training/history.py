@@ -27,10 +27,9 @@ class Row:
     images_per_second: float
 
 
-def kept_row(rows: Sequence[Row], tolerance: float) -> Row:
-    """The row of the weights in best.pth: the highest mIoU, or later and less than `tolerance` below it."""
-    best = max(rows, key=lambda row: -1 if math.isnan(row.miou) else row.miou)
-    return [best, *(row for row in rows if row.epoch > best.epoch and row.miou > best.miou - tolerance)][-1]
+def best_row(rows: Sequence[Row]) -> Row:
+    """The row of the highest mIoU."""
+    return max(rows, key=lambda row: -1 if math.isnan(row.miou) else row.miou)
 
 
 class History:

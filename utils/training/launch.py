@@ -27,12 +27,16 @@ class Follower:
 
     done: int  # epochs of earlier parts of the run
     seconds: float = 0.0
+    reserve: float = 0.0
 
     @property
     def run(self) -> "Follower":
         return self
 
     def record(self, *_: object) -> None:
+        pass
+
+    def save_rest(self, *_: object) -> None:
         pass
 
     def draw_if_due(self) -> None:

@@ -13,7 +13,7 @@ from utils.scoring.confusion import Scores
 from utils.scoring.verdict import judge_history, judge_scores, note_found_classes, report_findings
 from utils.training.data import Data
 from utils.training.engine import Epoch
-from utils.training.history import kept_row
+from utils.training.history import best_row
 from utils.training.recipe import describe_asymmetry
 from utils.training.run_folder import Run
 from utils.training.schedule import Schedule
@@ -79,11 +79,12 @@ def scores_outlines(data: Data) -> bool:
 def print_result(run: Run, scores: Scores | None, data: Data, epochs: Sequence[Epoch]) -> None:
     """Where everything is, what looks wrong, and what to do next. scores: of the last epoch, or none."""
     rows, folder, root = run.history.rows, run.folder, data.folder.root
-    best, kept = kept_row(rows, 0), kept_row(rows, run.tolerance)
+    best = best_row(rows)
+    kept = next((row for row in rows if row.epoch == run.kept), best)
     moved = judge_history([row.miou for row in rows], [row.train_loss for row in rows], root)
-    if best_scores := run.best_scores or scores:
-        moved = judge_scores(data.class_names, best_scores, root) or moved
-        note_found_classes(data.class_names, best_scores, scores or best_scores, kept.epoch)
+    if kept_scores := run.kept_scores or scores:
+        moved = judge_scores(data.class_names, kept_scores, root) or moved
+        note_found_classes(data.class_names, kept_scores, scores or kept_scores, kept.epoch)
     # Pictures that are learned by heart come many times in an epoch, and `by_heart` judges them.
     report_findings(moved if len(set(data.train)) == len(data.train) else [])
     waited = sum(epoch.waited for epoch in epochs) / max(sum(epoch.seconds for epoch in epochs), 1e-9)
@@ -93,7 +94,8 @@ def print_result(run: Run, scores: Scores | None, data: Data, epochs: Sequence[E
     print(f"\nbest mIoU {best.miou:.2%}{part} in epoch {best.epoch}; {length}, {waiting}")
     print(f"checkpoint  {folder / 'best.pth'}")
     if kept is not best:
-        print(f"kept        epoch {kept.epoch}, mIoU {kept.miou:.2%}: later epochs leave fewer gaps")
+        why = "later epochs leave fewer gaps, or the pictures to validate on cannot tell them apart"
+        print(f"kept        epoch {kept.epoch}, mIoU {kept.miou:.2%}: {why}")
     print(f"pictures    {folder / 'train_batch.png'}, val_epoch.png, loss.png, miou.png")
     print("next        score it, then look at a picture:")
     weights, picture = quoted(folder / "best.pth"), quoted(data.folder.image_path(data.val[0]))

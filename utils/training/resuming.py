@@ -13,6 +13,7 @@ from utils.scoring.confusion import Scores
 from utils.training.data import Data
 from utils.training.engine import Trainer
 from utils.training.history import History, Row, read_history
+from utils.training.keeping import unpack
 from utils.training.provenance import describe_environment
 from utils.training.run_folder import Run, write_config
 from utils.training.schedule import Schedule
@@ -44,10 +45,11 @@ def resume_run(path: Path, last: Checkpoint, checkpoint: Checkpoint, trainer: Tr
         raise
     checkpoint.scores, matrix = last.scores, last.training.get("best_matrix")
     scores = None if matrix is None else Scores(np.array(matrix, np.int64))
+    kept = unpack(last.training.get("best_groups")), last.training.get("kept"), scores
     history = History(path.with_name("history.csv"), rows)
     if trainer.schedule.budget:
         trainer.schedule.budget.deduct(history.seconds + trainer.spent)
-    return Run(path.parent, checkpoint, history, lock, done, last.training["best"], scores)
+    return Run(path.parent, checkpoint, history, lock, done, last.training["best"], *kept)
 
 
 def check_steps(training: dict[str, Any], schedule: Schedule) -> None:

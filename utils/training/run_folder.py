@@ -17,14 +17,16 @@ from utils.core.locks import Lock, take_lock
 from utils.core.signals import stop_requested
 from utils.images.plots import draw_samples
 from utils.models.checkpoint import Checkpoint, save_checkpoint
-from utils.scoring.confusion import Scores
+from utils.scoring.confusion import ClassScores, Scores
 from utils.training.data import Data
 from utils.training.engine import Trainer
 from utils.training.history import History, Row, read_history
+from utils.training.keeping import pack, standard_error
 from utils.training.provenance import describe_environment
 from utils.training.watching import Stopped, refuse_infinite_weights
 
-SETTLED = 0.01  # mIoU: scores that differ by less are alike, see `Run.tolerance`
+SETTLED = 0.01  # mIoU: scores that differ by less are alike, see `Run.is_kept`
+WAIT = 20  # times as long as the last saving took, until the next: it takes a twentieth of the time at most
 
 
 @dataclass
@@ -37,20 +39,35 @@ class Run:
     lock: Lock  # of the folder, until `close`
     done: int = 0  # epochs, those of earlier parts included
     best: float = math.nan  # highest mIoU
-    best_scores: Scores | None = None  # of best.pth; None: it is of an older release's part of the run
-    unsaved: Checkpoint | None = None  # the best one, while the disk is full
+    best_groups: ClassScores | None = None  # its counts (G, K) of groups of pictures
+    kept: int | None = None  # epoch of best.pth; None: it is of an older release's part of the run
+    kept_scores: Scores | None = None  # those of best.pth, likewise
+    unsaved: Checkpoint | None = None  # what shall be best.pth
     failure: UserError | None = None  # why the last checkpoint could not be written
+    saved: int = 0  # epochs in last.pth
+    saved_at: float = -math.inf  # `time.perf_counter`
+    saving: float = 0.0  # seconds that it took
 
     def __post_init__(self) -> None:
         self.board = SummaryWriter(str(self.folder))
+        self.saved = self.done
 
     @property
-    def tolerance(self) -> float:
-        """How far below the highest mIoU so far that of a later epoch may be whose weights are kept.
+    def reserve(self) -> float:
+        """Seconds that saving takes, if there is something that was not saved yet."""
+        return self.saving if self.done > self.saved else 0.0
 
-        Where a class separates others, its gaps go on closing while mIoU has long settled.
+    def is_kept(self, scores: Scores) -> bool:
+        """Whether best.pth shall have these weights: if no earlier epoch was better beyond doubt.
+
+        Few pictures tell epochs apart by chance, and later ones are better as a rule: the difference must be
+        above its standard error. Where a class separates others, its gaps go on closing while mIoU has long
+        settled.
         """
-        return 0.0 if self.checkpoint.settings.get("separator") is None else SETTLED
+        if math.isnan(self.best):
+            return True
+        settled = 0.0 if self.checkpoint.settings.get("separator") is None else SETTLED
+        return scores.miou > self.best - max(settled, standard_error(scores.groups, self.best_groups))
 
     def record(self, row: Row, scores: Scores | None, trainer: Trainer) -> None:
         """Write the history, the checkpoints and the TensorBoard events of an epoch, and print its line.
@@ -59,13 +76,17 @@ class Run:
         before anything is written.
         """
         refuse_infinite_weights(trainer)
-        kept = scores is not None and (math.isnan(self.best) or row.miou > self.best - self.tolerance)
+        kept = scores is not None and self.is_kept(scores)
         if kept:
-            self.best, self.best_scores = float(np.fmax(self.best, row.miou)), scores
+            self.kept, self.kept_scores = row.epoch, scores
+        if scores is not None and (math.isnan(self.best) or scores.miou > self.best):
+            self.best, self.best_groups = scores.miou, scores.groups
         # First, so that no crash leaves a checkpoint whose epoch the table lacks.
         self.history.add(row)
         self.done = row.epoch
-        self._save(row, trainer, kept)
+        self._prepare(row, trainer, kept)
+        if self.failure or time.perf_counter() - self.saved_at >= WAIT * self.saving:
+            self.save(trainer)
         events = {"loss/training": row.train_loss, "learning rate": row.lr}
         measured = 34 * " "
         if scores:
@@ -81,43 +102,56 @@ class Run:
         except OSError as error:
             warn(f"{self.folder}: TensorBoard's events of epoch {epoch} are lost ({error})")
 
-    def _save(self, row: Row, trainer: Trainer, kept: bool) -> None:
-        """The checkpoints after an epoch; if it is kept, best.pth, weights and metadata only.
+    def _prepare(self, row: Row, trainer: Trainer, kept: bool) -> None:
+        """The metadata of the checkpoints of an epoch; if it is kept, a copy of its weights."""
+        self.checkpoint.scores = {"epoch": row.epoch, "miou": row.miou, "val_loss": row.val_loss}
+        if kept:
+            weights = trainer.average.module.state_dict()
+            # The weights go on changing, and a GPU's memory is for the training.
+            model = {name: value.to("cpu", copy=True) for name, value in weights.items()}
+            self.unsaved = replace(self.checkpoint, model=model, training=None)
+
+    def save(self, trainer: Trainer) -> None:
+        """The checkpoints, if an epoch has ended since the last ones.
 
         A full disk does not end the run: the next epoch tries again.
         """
-        checkpoint = self.checkpoint
-        checkpoint.model = trainer.average.module.state_dict()
-        checkpoint.scores = {"epoch": row.epoch, "miou": row.miou, "val_loss": row.val_loss}
-        checkpoint.training = None
-        if kept:
-            self.unsaved = replace(checkpoint)
+        if self.done == self.saved:
+            return
+        start = time.perf_counter()
         try:
             self.save_last(trainer, {"losses": None})
             self.failure = None
         except UserError as error:
-            if kept and self.unsaved:
-                # The weights go on changing.
-                model = {name: value.clone() for name, value in checkpoint.model.items()}
-                self.unsaved = replace(checkpoint, model=model, training=None)
             self.failure = error
             warn(f"{error.subject}: {error.found}; the run goes on, and the next epoch tries again")
+        self.saved_at = time.perf_counter()
+        self.saving = self.saved_at - start
+
+    def save_rest(self, trainer: Trainer) -> None:
+        """After the last epoch."""
+        if not self.failure:
+            self.save(trainer)
 
     def save_last(self, trainer: Trainer, changes: dict[str, object]) -> None:
         """last.pth: the state of the trainer, with `changes`, after `done` epochs and the steps since.
 
-        First best.pth, if it waits for that: last.pth never claims a best.pth that was not written.
+        First best.pth, weights and metadata only, if it waits for that: last.pth never claims a best.pth that
+        was not written.
         """
         if self.unsaved:
             save_checkpoint(self.folder / "best.pth", self.unsaved)
             self.unsaved = None
         # The rows too: history.csv may be of another epoch than this file after a crash, or locked.
         rows = [astuple(row) for row in self.history.rows]
-        matrix = None if self.best_scores is None else self.best_scores.matrix.tolist()
+        matrix = None if self.kept_scores is None else self.kept_scores.matrix.tolist()
+        groups = None if self.best_groups is None else pack(self.best_groups)
         progress = {"epoch": self.done, "best": self.best, "best_matrix": matrix, "history": rows}
+        progress |= {"best_groups": groups, "kept": self.kept}
         self.checkpoint.model = trainer.average.module.state_dict()
         self.checkpoint.training = {**progress, **trainer.state(), **changes}
         save_checkpoint(self.folder / "last.pth", self.checkpoint)
+        self.saved = self.done
 
     def close(self) -> None:
         self.board.close()
@@ -192,7 +226,7 @@ def saving_when_stopped(run: Run, trainer: Trainer) -> Iterator[None]:
                 stop.exit()
     except (KeyboardInterrupt, SystemExit):
         if not saved:
-            note(f"interrupted; nothing of epoch {run.done + 1} was saved; {resume}")
+            note(f"interrupted; nothing from epoch {run.saved + 1} on was saved; {resume}")
         raise
     finally:
         run.close()

@@ -39,7 +39,7 @@ class Outcome:
     def of_run(cls, run: Run, scores: Scores | None, trainer: Trainer) -> "Outcome":
         """scores: of the last epoch."""
         losses = [row.train_loss for row in run.history.rows]
-        return cls(run.folder, run.best_scores or scores, losses, int(trainer.average.n_averaged))
+        return cls(run.folder, run.kept_scores or scores, losses, int(trainer.average.n_averaged))
 
 
 # (settings of one run, its pictures) → what it gave. The settings are those of train.py.

@@ -42,6 +42,8 @@ class Progress:
     teaching: Teaching | None = None
     history: list[tuple[Count, float, float, float, float, float, float]] = field(default_factory=list)
     best_matrix: list[list[Count]] | None = None
+    best_groups: list[list[list[Count]]] | None = None
+    kept: Count | None = None
 
 
 def check_training(
@@ -75,6 +77,10 @@ def check_progress(training: dict[str, Any], num_classes: int) -> None:
     matrix = found.best_matrix
     if matrix is not None and {len(matrix), *map(len, matrix)} != {num_classes}:
         raise ValueError(f"a matrix of the best scores that is not one of {num_classes} classes")
+    groups = found.best_groups or [[], [], []]
+    widths = {len(row) for part in groups for row in part}
+    if [len(part) for part in groups] != 3 * [len(groups[0])] or widths - {num_classes}:
+        raise ValueError(f"counts of groups of pictures that are not of {num_classes} classes")
     if any(index >= num_classes for index in found.sought):
         raise ValueError("classes to seek that there are not")
     epochs = [row[0] for row in found.history]

@@ -14,7 +14,7 @@ CHECK_EVERY = 50  # steps on a GPU, which would have to be waited for at each
 TOLERATED = 10  # steps in a row with a gradient scaler, which skips those that overflow and lowers its scale
 HELP = (
     "a lower rate often helps (--lr), or --precision fp32; look at these pictures and their masks. "
-    "The checkpoints are those of the last good epoch"
+    "The checkpoints are those of an earlier, good epoch"
 )
 
 
@@ -69,7 +69,9 @@ def refuse_infinite_weights(trainer: Trainer) -> None:
     states = [trainer.net.state_dict(), trainer.average.module.state_dict()]
     states += trainer.optimizer.state_dict()["state"].values()  # what no run could be resumed from
     numbers = [(name, value) for state in states for name, value in state.items() if value is not None]
-    wrong = [name for name, value in numbers if not value.isfinite().all()]
+    # Asked of a GPU one after the other, each would be waited for.
+    finite = torch.stack([value.isfinite().all().to(trainer.precision.device) for _, value in numbers])
+    wrong = [name for (name, _), good in zip(numbers, finite.tolist(), strict=True) if not good]
     if wrong:
         found = f"weights that are not finite, such as {wrong[0]}"
         remedy = "a lower rate often helps (--lr), or --precision fp32"

@@ -1,0 +1,74 @@
+"""Which epoch is kept: standard errors of differences of mIoU."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from utils.scoring.confusion import Scores
+from utils.training.keeping import pack, scores_of_groups, standard_error, unpack
+
+
+def random_counts(seed: int, groups: int, classes: int = 3) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 50, (groups, classes, classes))
+
+
+def test_by_hand():
+    # Two pictures of two pixels, one of each class. The first network is right but for one pixel.
+    one = scores_of_groups(np.array([[[1, 0], [0, 1]], [[1, 0], [1, 0]]]))
+    other = scores_of_groups(np.array([[[1, 0], [0, 1]], [[1, 0], [0, 1]]]))
+    # Without the first picture mIoU is (1/2 + 0) / 2 and 1, without the second 1 and 1.
+    differences = np.array([0.25 - 1, 0.0])
+    expected = math.sqrt(1 / 2 * ((differences - differences.mean()) ** 2).sum())
+    assert standard_error(one.groups, other.groups) == pytest.approx(expected)
+
+
+@given(seed=st.integers(0, 100), groups=st.integers(2, 16))
+def test_equals_a_jackknife_by_loops(seed, groups):
+    one, other = random_counts(seed, groups), random_counts(seed + 1000, groups)
+    left = []
+    for out in range(groups):
+        rest = [counts[[place for place in range(groups) if place != out]].sum(0) for counts in (one, other)]
+        left.append(Scores(rest[0]).miou - Scores(rest[1]).miou)
+    expected = math.sqrt((groups - 1) / groups * sum((each - np.mean(left)) ** 2 for each in left))
+    found = standard_error(scores_of_groups(one).groups, scores_of_groups(other).groups)
+    assert found == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_difference_that_all_pictures_agree_on_has_no_error():
+    one = scores_of_groups(np.repeat(random_counts(0, 1), 5, 0)).groups
+    other = scores_of_groups(np.repeat(random_counts(1, 1), 5, 0)).groups
+    assert standard_error(one, other) == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (random_counts(0, 1), random_counts(1, 1)),
+        (random_counts(0, 3), random_counts(1, 4)),
+        (np.zeros((3, 2, 2), int), np.zeros((3, 2, 2), int)),
+    ],
+    ids=["one picture", "other pictures", "no pixel"],
+)
+def test_without_an_error(one, other):
+    assert standard_error(scores_of_groups(one).groups, scores_of_groups(other).groups) == 0
+    assert standard_error(scores_of_groups(one).groups, None) == 0
+
+
+def test_scores_are_those_of_all_groups_and_empty_groups_do_not_count():
+    counts = random_counts(3, 4)
+    counts[2] = 0
+    scores = scores_of_groups(counts)
+    np.testing.assert_array_equal(scores.matrix, counts.sum(0))
+    assert len(scores.groups.hits) == 3
+    for name in ("hits", "truth", "predicted"):
+        np.testing.assert_array_equal(getattr(scores.groups, name).sum(0), getattr(scores, name))
+
+
+def test_counts_come_back_from_a_checkpoint():
+    groups = scores_of_groups(random_counts(5, 3)).groups
+    for name in ("hits", "truth", "predicted"):
+        np.testing.assert_array_equal(getattr(unpack(pack(groups)), name), getattr(groups, name))
+    assert unpack(None) is None
