@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -59,10 +60,25 @@ def criterion(
         weights = class_weights[torch.where(valid, target, 0).long()] * valid
     if border is not None:
         weights = weights + border * valid
-    shows: list[list[int]] = [[] for _ in logits]
+    drawn = [None] * len(logits)
     if shown is not None and loss.between:
-        shows = [[index for index, drawn in enumerate(row) if drawn] for row in shown.tolist()]
-    return _Criterion.apply(logits, target, weights, loss, shows, totals)
+        drawn = [
+            Drawn(*pair) if len(pair[0]) else None for pair in zip(find(shown), find(valid), strict=True)
+        ]
+    return _Criterion.apply(logits, target, weights, loss, drawn, totals)
+
+
+class Drawn(NamedTuple):
+    """Of a picture with strokes: its classes (S,), and the numbers of the labelled pixels (n,), int64."""
+
+    classes: Tensor
+    places: Tensor
+
+
+def find(there: Tensor) -> Sequence[Tensor]:
+    """Where each of (N, …) bool, flattened, is true. All at once: a GPU is waited for twice."""
+    there = there.flatten(1)
+    return there.nonzero()[:, 1].split(there.sum(1).tolist())
 
 
 class _Criterion(torch.autograd.Function):
@@ -82,20 +98,21 @@ class _Criterion(torch.autograd.Function):
         target: Tensor,
         weights: Tensor,
         loss: Loss,
-        shows: list[list[int]],
+        drawn: Sequence[Drawn | None],
         totals: Totals | None,
     ) -> Tensor:
         dtype = torch.promote_types(logits.dtype, torch.float32)
         log_q = torch.zeros(target.shape, dtype=dtype, device=logits.device)
         free = unlikely = log_q.new_zeros(1)
         truth = hits = predicted = log_q.new_zeros(logits.shape[1])
-        for picture, classes, found, shown in zip(logits, target, log_q, shows, strict=True):
+        for picture, classes, found, strokes in zip(logits, target, log_q, drawn, strict=True):
             pixels, truths, result = flatten(picture), classes.flatten(), found.view(-1)
             places: Tensor | slice = slice(None)
-            if shown:
-                gaps, places = split_places(truths)
+            if strokes:
+                gaps, places = truths == IGNORE_INDEX, strokes.places
                 free = free + gaps.sum()
-                unlikely = unlikely + (unlikeliness(pixels.log_softmax(0, dtype=dtype)[shown]) * gaps).sum()
+                log_shown = pixels.log_softmax(0, dtype=dtype)[strokes.classes]
+                unlikely = unlikely + (unlikeliness(log_shown) * gaps).sum()
                 # What follows is for labelled pixels alone, which are few.
                 pixels, truths = pixels[:, places], truths[places]
             valid, index = split_ignored(truths)
@@ -121,7 +138,7 @@ class _Criterion(torch.autograd.Function):
         dice, a, b = dice_of_sums(loss, truth, hits, predicted)
         between = loss.between / free.clamp(min=1)
         ctx.save_for_backward(logits, target, hit, weights, a, b, between)
-        ctx.shows = shows
+        ctx.drawn = drawn
         return total + dice / parts[0] + (between * unlikely)[0]
 
     @staticmethod
@@ -130,13 +147,13 @@ class _Criterion(torch.autograd.Function):
         logits, target, hit, weights, a, b, between = ctx.saved_tensors
         a, b = outer * a, (outer * b).view(-1, 1)
         gradient = torch.empty_like(logits)
-        pictures = zip(logits, target, hit, weights, ctx.shows, gradient, strict=True)
-        for picture, classes, q, omega, shown, result in pictures:
+        pictures = zip(logits, target, hit, weights, ctx.drawn, gradient, strict=True)
+        for picture, classes, q, omega, strokes, result in pictures:
             pixels, truths = flatten(picture), classes.flatten()
             q, omega = q.flatten(), omega.flatten()
-            if shown:
-                gaps, places = split_places(truths)
-                share = gaps * (outer * between)
+            if strokes:
+                shown, places = strokes
+                share = (truths == IGNORE_INDEX) * (outer * between)
                 whole = pixels.softmax(0, dtype=hit.dtype).mul_(share)
                 whole[shown] -= opinion(pixels[shown].to(hit.dtype)) * share
                 pixels, truths, q, omega = pixels[:, places], truths[places], q[places], omega[places]
@@ -147,7 +164,7 @@ class _Criterion(torch.autograd.Function):
             slope.addcmul_(p, -(right + slope.sum(0))).mul_(valid)
             # Each pixel has one true class, so gather and scatter add without collisions.
             slope.scatter_(0, index, slope.gather(0, index) + right)
-            slope = whole.index_copy_(1, places, slope) if shown else slope
+            slope = whole.index_copy_(1, places, slope) if strokes else slope
             result.copy_(slope.view(result.shape))
         return gradient, None, None, None, None, None
 
@@ -155,12 +172,6 @@ class _Criterion(torch.autograd.Function):
 def flatten(picture: Tensor) -> Tensor:
     """(C, H, W) as (C, n), in one piece: along strided classes a soft-max takes twice as long."""
     return picture.contiguous().flatten(1)
-
-
-def split_places(truth: Tensor) -> tuple[Tensor, Tensor]:
-    """Of a target (n,): which pixels are ignored, (n,) bool, and the numbers of the others."""
-    gaps = truth == IGNORE_INDEX
-    return gaps, (~gaps).nonzero()[:, 0]
 
 
 def sums_by_class(values: Tensor, index: Tensor, buffer: Tensor) -> Tensor:
