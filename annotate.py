@@ -29,8 +29,9 @@ from utils.models.checkpoint import load_checkpoint
 from utils.voc.names import list_some
 
 HERE = Path(__file__).parent
-# Shares of a round: training, and until when candidates are looked at; what is left writes the proposals.
-TRAINING, LOOKING = 0.75, 0.9
+# Shares of a round: training, by the choice, and until when candidates are looked at; what is left writes
+# the proposals.
+TRAINING, LOOKING = {"random": 0.85, "uncertain": 0.75}, 0.9
 STARTING = 10.0  # seconds until a process of train.py has read its libraries and its data
 OURS = [
     "--voc-root",
@@ -208,7 +209,7 @@ def begin_round(circle: Circle) -> Training:
     """Start the training of the next round on the pictures that were taken."""
     config, state = circle.config, circle.state
     number = len(state.rounds) + 1
-    minutes = max(TRAINING * config.minutes_per_round - STARTING / 60, 0.02)
+    minutes = max(TRAINING[config.choice] * config.minutes_per_round - STARTING / 60, 0.02)
     flags = ["--seed", str(config.seed), *split_flags(config.train_flags)]
     print(f"round {number}: training on {counted(len(state.saved), 'corrected picture')}")
     circle.training = start_training(HERE / "train.py", circle.place, state, minutes, config.device, flags)
@@ -251,9 +252,11 @@ def choose_next(circle: Circle, seconds: float) -> None:
         return
     unet = Unet(place.weights, config.device) if place.weights.is_file() else None
     classes, rng = (unet.class_names if unet else []), circle.rng()
-    predict = unet and (lambda image, *outputs: unet.bands(unet.open(image), *outputs))
+    # A random choice has to know of a picture only whether it can be read.
+    asked, seconds = (unet, seconds) if config.choice == "uncertain" else (None, 0.0)
+    predict = asked and (lambda image, *outputs: asked.bands(asked.open(image), *outputs))
     found = look_through(pool, count, seconds, rng, predict, len(classes))
-    known, corrected = describe_saved(place, state, len(classes)) if unet else ([], None)
+    known, corrected = describe_saved(place, state, len(classes)) if asked else ([], None)
     for name in choose(found, known, corrected, count, config.choice, rng):
         forget(place, state, name)
         picture, number = pool[name], len(state.rounds) + 1

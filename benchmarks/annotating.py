@@ -142,7 +142,7 @@ def go_round(config: Config, dense: VocFolder, root: Path, choice: str, seed: in
 
 def compare(config: Config, dense: VocFolder, root: Path) -> list[list[str]]:
     """Rows of the table: the circle with each choice, and annotation from nothing picture by picture."""
-    training = annotate.TRAINING * config.minutes - annotate.STARTING / 60
+    training = annotate.TRAINING["random"] * config.minutes - annotate.STARTING / 60
     minutes = config.full_minutes or max(config.rounds * training, 0.02)
     options = recipes.Config(device=config.device, quick=config.quick)
     full = [
