@@ -70,13 +70,15 @@ class Run:
         return scores.miou > self.best - max(settled, standard_error(scores.groups, self.best_groups))
 
     def record(self, row: Row, scores: Scores | None, trainer: Trainer) -> None:
-        """Write the history, the checkpoints and the TensorBoard events of an epoch, and print its line.
+        """Write the history, the TensorBoard events and, if due, the checkpoints of an epoch; print its line.
 
-        scores: None after an epoch without validation. Raises UserError for weights that are not finite,
-        before anything is written.
+        scores: None after an epoch without validation. Raises UserError for weights that are not finite and
+        would be kept or saved, before anything is written.
         """
-        refuse_infinite_weights(trainer)
         kept = scores is not None and self.is_kept(scores)
+        due = bool(self.failure) or time.perf_counter() - self.saved_at >= WAIT * self.saving
+        if kept or due:
+            refuse_infinite_weights(trainer)
         if kept:
             self.kept, self.kept_scores = row.epoch, scores
         if scores is not None and (math.isnan(self.best) or scores.miou > self.best):
@@ -85,7 +87,7 @@ class Run:
         self.history.add(row)
         self.done = row.epoch
         self._prepare(row, trainer, kept)
-        if self.failure or time.perf_counter() - self.saved_at >= WAIT * self.saving:
+        if due:
             self.save(trainer)
         events = {"loss/training": row.train_loss, "learning rate": row.lr}
         measured = 34 * " "
@@ -112,12 +114,7 @@ class Run:
             self.unsaved = replace(self.checkpoint, model=model, training=None)
 
     def save(self, trainer: Trainer) -> None:
-        """The checkpoints, if an epoch has ended since the last ones.
-
-        A full disk does not end the run: the next epoch tries again.
-        """
-        if self.done == self.saved:
-            return
+        """The checkpoints. A full disk does not end the run: the next epoch tries again."""
         start = time.perf_counter()
         try:
             self.save_last(trainer, {"losses": None})
@@ -129,8 +126,9 @@ class Run:
         self.saving = self.saved_at - start
 
     def save_rest(self, trainer: Trainer) -> None:
-        """After the last epoch."""
-        if not self.failure:
+        """After the last epoch. Raises UserError for weights that are not finite."""
+        if self.done > self.saved and not self.failure:
+            refuse_infinite_weights(trainer)
             self.save(trainer)
 
     def save_last(self, trainer: Trainer, changes: dict[str, object]) -> None:
