@@ -8,6 +8,7 @@ he changes: of a proposal those that are wrong; from nothing those that are not 
 
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from shutil import copy2
@@ -25,6 +26,7 @@ from utils.annotating.corrections import read_proposal
 from utils.annotating.state import State, Workplace, read_state
 from utils.core.console import run_script
 from utils.core.device import choose_device
+from utils.core.files import write_lines
 from utils.images.palette import IGNORE_INDEX
 from utils.images.reading import read_mask
 from utils.labelme.writing import write_labelme
@@ -51,6 +53,7 @@ class Config:
     pictures: int = 5  # per round
     minutes: float = 0.9  # per round
     full_minutes: float | None = None  # of the training on all pictures; None: as long as all rounds train
+    then: tuple[int, ...] = ()  # numbers of corrected pictures on which it is trained as long, from nothing
     enough: float = 0.95  # share of the mIoU on all pictures, at which a circle ends
     seeds: int = 3  # of each circle
     dense: bool = False  # class 0 has to be drawn, too, where the annotation begins from nothing
@@ -68,6 +71,7 @@ class Course:
     corrected: list[int] = field(default_factory=list)
     drawn: list[int] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
+    trained: dict[int, float] = field(default_factory=dict)  # number of pictures → score of a long training
 
     def cost(self, costs: list[int], wanted: float) -> float:
         """Pixels until a score is reached, interpolated between two rounds; NaN if it never is."""
@@ -105,6 +109,24 @@ def score(weights: Path, folder: VocFolder, device: str) -> float:
     return matrix.scores().miou
 
 
+def train_on_corrected(config: Config, dense: VocFolder, state: State, seed: int) -> float:
+    """mIoU of the split val after a new training, as long as that on all pictures, on what is corrected."""
+    with TemporaryDirectory() as directory:
+        folder = VocFolder(Path(directory) / dense.root.name)
+        val = state.names("val")
+        splits = {"train": [name for name in state.saved if name not in val], "val": val}
+        recipes.copy_splits(dense, folder, splits | {"test": dense.read_split("val")})
+        write_lines(folder.class_names_path, dense.read_class_names())
+        options = recipes.Config(device=config.device, quick=config.quick)
+        return recipes.train_ours(options, folder, full_minutes(config), config.flags, seed)[0].miou
+
+
+def full_minutes(config: Config) -> float:
+    """Of a training on all pictures."""
+    training = annotate.TRAINING["random"] * config.minutes - annotate.STARTING / 60
+    return config.full_minutes or max(config.rounds * training, 0.02)
+
+
 def go_round(config: Config, dense: VocFolder, root: Path, choice: str, seed: int, wanted: float) -> Course:
     """A circle from no annotation at all until the score is reached, or the rounds are over."""
     place, course = Workplace(root), Course()
@@ -135,6 +157,9 @@ def go_round(config: Config, dense: VocFolder, root: Path, choice: str, seed: in
         print(
             f"{dense.root.name} {choice} {seed} {number + 1}: {pictures}, mIoU {miou:.4f}, {told}", flush=True
         )
+        if pictures in config.then and choice == "random":
+            course.trained[pictures] = train_on_corrected(config, dense, read_state(place), seed)
+            print(f"trained on these {pictures}: mIoU {course.trained[pictures]:.4f}", flush=True)
         if miou >= wanted:
             break
     return course
@@ -142,11 +167,9 @@ def go_round(config: Config, dense: VocFolder, root: Path, choice: str, seed: in
 
 def compare(config: Config, dense: VocFolder, root: Path) -> list[list[str]]:
     """Rows of the table: the circle with each choice, and annotation from nothing picture by picture."""
-    training = annotate.TRAINING["random"] * config.minutes - annotate.STARTING / 60
-    minutes = config.full_minutes or max(config.rounds * training, 0.02)
     options = recipes.Config(device=config.device, quick=config.quick)
     full = [
-        recipes.train_ours(options, dense, minutes, config.flags, seed)[0].miou
+        recipes.train_ours(options, dense, full_minutes(config), config.flags, seed)[0].miou
         for seed in range(config.seeds)
     ]
     wanted = config.enough * float(np.mean(full))
@@ -175,6 +198,24 @@ def compare(config: Config, dense: VocFolder, root: Path) -> list[list[str]]:
         row = [f"{np.mean(full):.3f}", f"{best:.3f}", f"{reached.sum()} of {len(each)}"]
         row += [f"{min(pictures)} … {max(pictures)}", pixels, ratio, f"{seconds:.0f}"]
         rows.append([f"{dense.root.name}: {kind}", *row])
+    return rows + rows_of_trained(config, dense.root.name, courses["random"], wanted)
+
+
+def rows_of_trained(config: Config, name: str, courses: Sequence[Course], wanted: float) -> list[list[str]]:
+    """Of the random circles: scores of long trainings on what is corrected, and what that has cost."""
+    rows = []
+    for count in config.then:
+        each = [one for one in courses if count in one.trained]
+        if not each:
+            continue
+        scores = [one.trained[count] for one in each]
+        costs = np.array(
+            [[one.corrected[at], one.drawn[at]] for one in each for at in [one.pictures.index(count)]]
+        )
+        mean, ratio = costs[:, 0].mean() / 1e3, costs[:, 0].sum() / costs[:, 1].sum()
+        row = ["–", f"{np.mean(scores):.3f}", f"{sum(score >= wanted for score in scores)} of {len(each)}"]
+        kind = f"{name}: random, proposals, then {full_minutes(config):g} minutes"
+        rows.append([kind, *row, str(count), f"{mean:.0f}", f"{ratio:.2f}", "–"])
     return rows
 
 
@@ -183,6 +224,7 @@ def main(config: Config) -> None:
         roots, place = config.voc_roots or (None,), config.keep or Path(directory)
         if config.quick:
             config.rounds, config.seeds, config.pictures, config.minutes = 1, 1, 1, 0.01
+            config.then = (1,)
             config.flags = "--base-channels 4 --depth 2"
         folders = [choose_folder(root, config.quick, place / "drawn") for root in roots]
         rows = [row for folder in folders for row in compare(config, folder, place)]
