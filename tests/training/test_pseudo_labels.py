@@ -81,6 +81,14 @@ def test_labels_are_what_the_teachers_are_sure_of(pool, tmp_path, capsys):
     assert find_labelled(pool, labels)[0] == Source(pool / "other_0.png", labels / "other_0.png.png")
 
 
+def test_teachers_that_know_nothing_label_nothing(pool, tmp_path, capsys):
+    labels = tmp_path / "labels"
+    assert label_pictures(Fixed(left=84, right=60), sources_of(pool), 1, labels, 600, seed=0) is None
+    assert not labels.exists()
+    assert "33% sure of the 40%" in capsys.readouterr().err
+    assert label_pictures(Fixed(left=86, right=60), sources_of(pool), 1, labels, 600, seed=0) == labels
+
+
 def test_time_and_number_of_labels_are_limited(pool, tmp_path, monkeypatch):
     label_pictures(Fixed(200, 150), sources_of(pool), 3, tmp_path / "late", 0, seed=0)
     assert len(list((tmp_path / "late").iterdir())) == 1
@@ -246,7 +254,7 @@ def runs(monkeypatch):
         )
 
     asked.train = lambda config: train_taught(train_once, asked.labelled.append, config, None)
-    monkeypatch.setattr(pseudo_labels, "label_pictures", lambda *_: None)
+    monkeypatch.setattr(pseudo_labels, "label_pictures", lambda *given: given[3])
     return asked
 
 
@@ -261,6 +269,16 @@ def test_where_one_network_knows_too_little_several_label_together(runs, folder,
     assert last.labels == tmp_path / "logs" / "run" / "labels"
     assert 5.5 < last.max_minutes <= 6
     assert "have not helped: mIoU 20.00%, the best teacher's is 20.00%, see " in capsys.readouterr().out
+
+
+def test_where_the_teachers_know_nothing_the_run_goes_on_without_labels(
+    runs, folder, pool, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(pseudo_labels, "label_pictures", lambda *_: None)
+    runs.train(tiny(folder, tmp_path / "logs", unlabelled=pool, max_minutes=10))
+    last = runs.runs[-1]
+    assert (len(runs.runs), last.labels, last.unlabelled) == (TEACHERS + 1, None, pool)
+    assert last.max_minutes == pytest.approx(6, abs=0.1)
 
 
 def test_where_one_network_knows_enough_it_teaches_itself(runs, folder, pool, tmp_path):
@@ -307,6 +325,7 @@ def test_teachers_that_are_there_go_on(runs, folder, pool, tmp_path):
 
 def test_a_run_learns_from_the_labels_and_goes_on_with_them(folder, pool, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(teaching, "LEAST", 1.1)
+    monkeypatch.setattr(pseudo_labels, "KNOWING", 0.0)
     monkeypatch.setattr(pseudo_labels, "LABELLING", 1000.0)  # however slow the machine is
     settings = {"unlabelled": pool, "input_shape": (32, 32), "max_minutes": 0.1}
     main(tiny(folder, tmp_path / "logs", **settings))

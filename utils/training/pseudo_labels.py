@@ -32,6 +32,7 @@ SHARE = 0.1  # of the time of a run, for each of them
 LABELLING = 0.1  # the same, for the labels at most
 MOST = 20  # pictures that are labelled, per annotated one
 SURE = 0.4  # share of the pixels that are labelled: those of which the teachers are surest
+KNOWING = 1 / 3  # probability that teachers give these pixels at least; below it they have learned nothing
 ASKED = 32  # pictures by which it is found how sure that is, at most
 
 
@@ -67,9 +68,9 @@ def train_taught(
     print(f"\n== {name} ==")
     start, labels = time.perf_counter(), None
     if len(teachers) == TEACHERS:
-        labels, seconds = folder / "labels", LABELLING * 60 * minutes
+        seconds = LABELLING * 60 * minutes
         unet = open_teachers([teacher.folder / "best.pth" for teacher in teachers])
-        label_pictures(unet, sources, len(data.train), labels, seconds, config.seed)
+        labels = label_pictures(unet, sources, len(data.train), folder / "labels", seconds, config.seed)
     spent += time.perf_counter() - start
     # One large picture may take longer than all of the time for labels.
     left = max(minutes * (1 - SHARE * len(teachers)) - spent / 60, SHARE * minutes)
@@ -100,15 +101,21 @@ def train_teachers(config: Any, names: Split | None, train_once: TrainOnce) -> l
 
 def label_pictures(
     teachers: Teachers, sources: Sequence[Source], annotated: int, labels: Path, seconds: float, seed: int
-) -> None:
+) -> Path | None:
     """Write what the teachers are sure of, for as many pictures as the time allows. Says how much it is.
 
-    annotated: number of annotated pictures.
+    annotated: number of annotated pictures. Returns the folder `labels`, None if they know too little.
     """
     start = time.perf_counter()
     order = np.random.default_rng(seed).permutation(len(sources))[: MOST * annotated].tolist()
     images = [sources[number].image for number in order]
     least = find_sure(teachers, images[:ASKED], start + seconds / 2)
+    if least < 255 * KNOWING:
+        knowing = (
+            f"the teachers are {least / 255:.0%} sure of the {SURE:.0%} of the pixels that they know best"
+        )
+        note(f"{knowing}: too little to teach. A longer run (--max-minutes) gives them more time")
+        return None
     labels.mkdir(parents=True, exist_ok=True)
     shares: list[float] = []
     for image in progress(images, "labelling", "picture"):
@@ -120,6 +127,7 @@ def label_pictures(
             break
     where = f"on {np.mean(shares):.0%} of their pixels, of which the teachers are {least / 255:.0%} sure"
     print(f"labels   of {counted(len(shares), 'picture')}, {where} or more: {quoted(labels)}")
+    return labels
 
 
 def find_sure(teachers: Teachers, images: Sequence[Path], end: float = math.inf) -> int:
