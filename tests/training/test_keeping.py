@@ -1,4 +1,4 @@
-"""Which epoch is kept: standard errors of differences of mIoU."""
+"""Which epoch is kept: how far mIoU may differ by chance."""
 
 import math
 
@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from utils.scoring.confusion import Scores
-from utils.training.keeping import pack, scores_of_groups, standard_error, unpack
+from utils.training.keeping import margin, pack, scores_of_groups, unpack
 
 
 def random_counts(seed: int, groups: int, classes: int = 3) -> np.ndarray:
@@ -21,8 +22,8 @@ def test_by_hand():
     other = scores_of_groups(np.array([[[1, 0], [0, 1]], [[1, 0], [0, 1]]]))
     # Without the first picture mIoU is (1/2 + 0) / 2 and 1, without the second 1 and 1.
     differences = np.array([0.25 - 1, 0.0])
-    expected = math.sqrt(1 / 2 * ((differences - differences.mean()) ** 2).sum())
-    assert standard_error(one.groups, other.groups) == pytest.approx(expected)
+    expected = 12.706 * math.sqrt(1 / 2 * ((differences - differences.mean()) ** 2).sum())
+    assert margin(one.groups, other.groups) == pytest.approx(expected, rel=1e-4)
 
 
 @given(seed=st.integers(0, 100), groups=st.integers(2, 16))
@@ -32,15 +33,16 @@ def test_equals_a_jackknife_by_loops(seed, groups):
     for out in range(groups):
         rest = [counts[[place for place in range(groups) if place != out]].sum(0) for counts in (one, other)]
         left.append(Scores(rest[0]).miou - Scores(rest[1]).miou)
-    expected = math.sqrt((groups - 1) / groups * sum((each - np.mean(left)) ** 2 for each in left))
-    found = standard_error(scores_of_groups(one).groups, scores_of_groups(other).groups)
+    error = math.sqrt((groups - 1) / groups * sum((each - np.mean(left)) ** 2 for each in left))
+    expected = stats.t.interval(0.95, groups - 1, scale=error)[1] if error else 0.0
+    found = margin(scores_of_groups(one).groups, scores_of_groups(other).groups)
     assert found == pytest.approx(expected, abs=1e-12)
 
 
 def test_a_difference_that_all_pictures_agree_on_has_no_error():
     one = scores_of_groups(np.repeat(random_counts(0, 1), 5, 0)).groups
     other = scores_of_groups(np.repeat(random_counts(1, 1), 5, 0)).groups
-    assert standard_error(one, other) == pytest.approx(0, abs=1e-12)
+    assert margin(one, other) == pytest.approx(0, abs=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -53,8 +55,8 @@ def test_a_difference_that_all_pictures_agree_on_has_no_error():
     ids=["one picture", "other pictures", "no pixel"],
 )
 def test_without_an_error(one, other):
-    assert standard_error(scores_of_groups(one).groups, scores_of_groups(other).groups) == 0
-    assert standard_error(scores_of_groups(one).groups, None) == 0
+    assert margin(scores_of_groups(one).groups, scores_of_groups(other).groups) == 0
+    assert margin(scores_of_groups(one).groups, None) == 0
 
 
 def test_scores_are_those_of_all_groups_and_empty_groups_do_not_count():

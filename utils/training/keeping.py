@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+from scipy import stats
 
 from utils.scoring.confusion import ClassScores, Scores
 from utils.scoring.sums import PixelSums
@@ -27,10 +28,11 @@ def unpack(numbers: list[list[list[int]]] | None) -> PixelSums | None:
     return None if numbers is None else PixelSums(*np.array(numbers, np.int64))
 
 
-def standard_error(one: ClassScores | None, other: ClassScores | None) -> float:
-    """Of the difference of two mIoU on the same groups (G, K) of pictures; 0 where they cannot tell.
+def margin(one: ClassScores | None, other: ClassScores | None) -> float:
+    """How far two mIoU on the same groups (G, K) of pictures may differ by chance; 0 where they cannot tell.
 
-    By the jackknife (Efron and Stein 1981), which leaves out one group after the other.
+    Half of the 95 % interval of Student's t. The standard error is that of the jackknife (Efron and Stein
+    1981), which leaves out one group after the other.
     """
     if one is None or other is None or one.hits.shape != other.hits.shape:
         return 0.0
@@ -38,7 +40,7 @@ def standard_error(one: ClassScores | None, other: ClassScores | None) -> float:
     if count < 2:
         return 0.0
     differences = np.nan_to_num(without_each(one).miou - without_each(other).miou)
-    return math.sqrt((count - 1) * differences.var())
+    return float(stats.t.ppf(0.975, count - 1)) * math.sqrt((count - 1) * differences.var())
 
 
 def without_each(groups: ClassScores) -> PixelSums:

@@ -21,7 +21,7 @@ from utils.scoring.confusion import ClassScores, Scores
 from utils.training.data import Data
 from utils.training.engine import Trainer
 from utils.training.history import History, Row, read_history
-from utils.training.keeping import pack, standard_error
+from utils.training.keeping import margin, pack
 from utils.training.provenance import describe_environment
 from utils.training.watching import Stopped, refuse_infinite_weights
 
@@ -60,14 +60,13 @@ class Run:
     def is_kept(self, scores: Scores) -> bool:
         """Whether best.pth shall have these weights: if no earlier epoch was better beyond doubt.
 
-        Few pictures tell epochs apart by chance, and later ones are better as a rule: the difference must be
-        above its standard error. Where a class separates others, its gaps go on closing while mIoU has long
-        settled.
+        Few pictures tell epochs apart by chance, and later ones are better as a rule. Where a class separates
+        others, its gaps go on closing while mIoU has long settled.
         """
         if math.isnan(self.best):
             return True
         settled = 0.0 if self.checkpoint.settings.get("separator") is None else SETTLED
-        return scores.miou > self.best - max(settled, standard_error(scores.groups, self.best_groups))
+        return scores.miou > self.best - max(settled, margin(scores.groups, self.best_groups))
 
     def record(self, row: Row, scores: Scores | None, trainer: Trainer) -> None:
         """Write the history, the TensorBoard events and, if due, the checkpoints of an epoch; print its line.
