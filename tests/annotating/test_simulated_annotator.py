@@ -23,7 +23,11 @@ def test_the_script(tmp_path, monkeypatch):
     annotating.main(annotating.Config(quick=True, output=tmp_path / "table.md", device="cpu"))
     lines = (tmp_path / "table.md").read_text("utf-8").splitlines()
     _, _, *rows = [line.strip("| ").split(" | ") for line in lines if line.startswith("|")]
+    *rows, trained = rows
     assert [row[0] for row in rows] == [f"voc: {way}" for way in annotating.WAYS]
+    # The first picture is drawn from nothing, and enough.
+    assert trained[0] == "voc: random, proposals, then 0.02 minutes"
+    assert trained[2:7] == ["0.010", "1 of 1", "1", rows[2][5], "1.00"]
     # Of the first pictures nothing is proposed, so that both ways cost the same.
     assert rows[1][5] == rows[2][5] and rows[2][6] == "1.00"
     assert all(row[3] == "1 of 1" and row[4] == "1 … 1" for row in rows)
