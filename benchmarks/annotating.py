@@ -205,17 +205,15 @@ def rows_of_trained(config: Config, name: str, courses: Sequence[Course], wanted
     """Of the random circles: scores of long trainings on what is corrected, and what that has cost."""
     rows = []
     for count in config.then:
-        each = [one for one in courses if count in one.trained]
+        each = [(one, one.pictures.index(count)) for one in courses if count in one.trained]
         if not each:
             continue
-        scores = [one.trained[count] for one in each]
-        costs = np.array(
-            [[one.corrected[at], one.drawn[at]] for one in each for at in [one.pictures.index(count)]]
-        )
-        mean, ratio = costs[:, 0].mean() / 1e3, costs[:, 0].sum() / costs[:, 1].sum()
-        row = ["–", f"{np.mean(scores):.3f}", f"{sum(score >= wanted for score in scores)} of {len(each)}"]
+        scores = np.array([one.trained[count] for one, _ in each])
+        corrected = np.array([one.corrected[at] for one, at in each])
+        ratio = corrected.sum() / sum(one.drawn[at] for one, at in each)
+        row = ["–", f"{scores.mean():.3f}", f"{np.count_nonzero(scores >= wanted)} of {len(each)}"]
         kind = f"{name}: random, proposals, then {full_minutes(config):g} minutes"
-        rows.append([kind, *row, str(count), f"{mean:.0f}", f"{ratio:.2f}", "–"])
+        rows.append([kind, *row, str(count), f"{corrected.mean() / 1e3:.0f}", f"{ratio:.2f}", "–"])
     return rows
 
 

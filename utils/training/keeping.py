@@ -29,10 +29,10 @@ def unpack(numbers: list[list[list[int]]] | None) -> PixelSums | None:
 
 
 def margin(one: ClassScores | None, other: ClassScores | None) -> float:
-    """How far two mIoU on the same groups (G, K) of pictures may differ by chance; 0 where they cannot tell.
+    """How far two mIoU on the same groups (G, K) of pictures may differ by chance, 0…1.
 
     Half of the 95 % interval of Student's t. The standard error is that of the jackknife (Efron and Stein
-    1981), which leaves out one group after the other.
+    1981), which leaves out one group after the other. 0 without two groups that both have.
     """
     if one is None or other is None or one.hits.shape != other.hits.shape:
         return 0.0
