@@ -4,6 +4,8 @@ import cv2
 import numpy as np
 
 IGNORE_INDEX = 255
+# In crops of strokes that are trained on: pixels between them, of one of the classes that the picture shows.
+BETWEEN_INDEX = 254
 LONGEST_CLASS_NAME = 500  # characters
 
 

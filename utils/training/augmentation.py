@@ -11,7 +11,7 @@ from annotated_types import Ge, Interval
 from utils.core.console import UserError
 from utils.core.settings import find_faults
 from utils.images.arrays import count_channels, is_photo
-from utils.images.palette import IGNORE_INDEX
+from utils.images.palette import BETWEEN_INDEX, IGNORE_INDEX
 
 _REMAP_MARGIN = 2  # neighbours that the interpolation reads beyond the coordinates
 
@@ -126,14 +126,14 @@ def augment(
 def draw_crop(
     mask: np.ndarray, size: Size, settings: Augmentation, rng: Rng, sought: int | None = None
 ) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
-    """`draw_map`, and the mask (h, w) there. Where it would be all 255, around a pixel that is not.
+    """`draw_map`, and the mask (h, w) there. Where it would show no class, around a pixel of one.
 
     Of a few strokes in a large picture most crops would show none, and teach nothing.
     """
     outside = None if settings.mirror else IGNORE_INDEX
     coordinates = draw_map(mask, size, settings, rng, sought)
     cropped = resample(mask, *coordinates, cv2.INTER_NEAREST, outside)
-    if (cropped == IGNORE_INDEX).all() and (mask != IGNORE_INDEX).any():
+    if (cropped >= BETWEEN_INDEX).all() and (mask < BETWEEN_INDEX).any():
         coordinates = draw_map(mask, size, replace(settings, balance=1), rng)
         cropped = resample(mask, *coordinates, cv2.INTER_NEAREST, outside)
     return coordinates, cropped
@@ -205,10 +205,10 @@ def _draw_pixel_of_a_class(mask: np.ndarray, rng: Rng, tries: int = 256) -> tupl
     # The whole mask is not searched unless it must be, because that takes time in proportion to its size.
     y, x = rng.integers(mask.shape[0], size=tries), rng.integers(mask.shape[1], size=tries)
     classes = mask[y, x]
-    known = np.unique(classes[classes != IGNORE_INDEX])
+    known = np.unique(classes[classes < BETWEEN_INDEX])
     if not len(known):
         # A few strokes in a large picture.
-        places = np.argwhere(mask != IGNORE_INDEX)
+        places = np.argwhere(mask < BETWEEN_INDEX)
         return tuple(rng.choice(places).tolist()) if len(places) else (int(y[0]), int(x[0]))
     chosen = rng.choice(np.flatnonzero(classes == rng.choice(known)))
     return int(y[chosen]), int(x[chosen])

@@ -8,7 +8,7 @@ import numpy as np
 
 from utils.core.console import UserError, counted, note, warn
 from utils.images.masks import is_partly_annotated
-from utils.images.palette import IGNORE_INDEX
+from utils.images.palette import BETWEEN_INDEX, IGNORE_INDEX
 from utils.images.reading import read_image, read_mask
 from utils.voc.classes import check_classes, resolve_class_names
 from utils.voc.folder import VocFolder
@@ -55,10 +55,10 @@ class Data:
     def shown_by_strokes(self) -> np.ndarray | None:
         """(N, K) bool: the classes that a training picture with strokes shows, nothing of other pictures.
 
-        None where most pixels are annotated. A picture with strokes of one class says nothing of the rest of
-        it: the others may have been left for later.
+        None where most pixels are annotated, or where a class has the value of pixels between strokes. A
+        picture with strokes of one class says nothing of the rest of it: the others may have been left for later.
         """
-        if not self.has_strokes:
+        if not self.has_strokes or len(self.class_names) > BETWEEN_INDEX:
             return None
         shown = np.zeros((len(self.train), len(self.class_names)), bool)
         for index, numbers in self.shows.items():

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.functional import center_crop
 
-from utils.images.palette import IGNORE_INDEX
+from utils.images.palette import BETWEEN_INDEX, IGNORE_INDEX
 
 # Sums of a part of a batch → those of the whole batch, see `criterion` and utils/training/parts.py.
 Totals = Callable[[Tensor], Tensor]
@@ -44,17 +44,19 @@ def criterion(
     et al. 2016, V-Net). A class that is not in the target is left out of the mean: with it, a batch without
     a rare class would push that class down. A batch of ignored pixels costs zero.
 
-    Between strokes: each ignored pixel is of one of the classes S that its picture shows, the mean of −ln P
+    Between strokes, 254: each pixel is of one of the classes S that its picture shows, the mean of −ln P
     with P = Σ_S p (Jin and Ghahramani 2002, Learning with Multiple Labels). Which of them, the network tells
     itself: q = p / P, k the most probable, w = max(2 q_k − 1, 0). The target, a constant: w δ_k + (1 − w) q.
     Where q is undecided that is the likelihood alone, where it is sure a pseudo-label (Lee 2013).
 
-    shown: (N, C) bool, S of each picture; all false: its ignored pixels are left out.
+    shown: (N, C) bool, S of each picture; all false: it has no pixels between strokes. None: 254 is a class.
 
     totals: for a part of a batch that is computed in several. It gets the sums of this part, (3 + 3·C,), and
     returns those of the batch. The losses of all parts add up to that of the batch, and so do the gradients.
     """
     valid = target != IGNORE_INDEX
+    if shown is not None:
+        valid &= target != BETWEEN_INDEX
     weights = valid.float()
     if class_weights is not None:
         weights = class_weights[torch.where(valid, target, 0).long()] * valid
@@ -109,7 +111,7 @@ class _Criterion(torch.autograd.Function):
             pixels, truths, result = flatten(picture), classes.flatten(), found.view(-1)
             places: Tensor | slice = slice(None)
             if strokes:
-                gaps, places = truths == IGNORE_INDEX, strokes.places
+                gaps, places = truths == BETWEEN_INDEX, strokes.places
                 free = free + gaps.sum()
                 log_shown = pixels.log_softmax(0, dtype=dtype)[strokes.classes]
                 unlikely = unlikely + (unlikeliness(log_shown) * gaps).sum()
@@ -153,7 +155,7 @@ class _Criterion(torch.autograd.Function):
             q, omega = q.flatten(), omega.flatten()
             if strokes:
                 shown, places = strokes
-                share = (truths == IGNORE_INDEX) * (outer * between)
+                share = (truths == BETWEEN_INDEX) * (outer * between)
                 whole = pixels.softmax(0, dtype=hit.dtype).mul_(share)
                 whole[shown] -= opinion(pixels[shown].to(hit.dtype)) * share
                 pixels, truths, q, omega = pixels[:, places], truths[places], q[places], omega[places]

@@ -90,9 +90,9 @@ class MixedDataset(SegmentationDataset):
         others = place - self.annotated
         return place % len(self.names) if others < 0 else len(self.names) + others
 
-    def _read(self, number: int, grown: bool = False) -> tuple[np.ndarray, ...]:
+    def _read(self, number: int, is_small: bool) -> tuple[np.ndarray, ...]:
         if number < len(self.names):
-            return super()._read(number, grown)
+            return super()._read(number, is_small)
         image, mask = read_source(self.labelled[number - len(self.names)], self)
         # Where the networks were unsure, edges of labels are no borders.
         return (image, mask, np.zeros(mask.shape, np.float32)) if self.border else (image, mask)

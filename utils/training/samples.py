@@ -17,7 +17,7 @@ from utils.images.arrays import to_channels
 from utils.images.letterbox import letterbox, letterbox_mask
 from utils.images.masks import is_partly_annotated
 from utils.images.normalisation import stretch, to_tensor
-from utils.images.palette import IGNORE_INDEX
+from utils.images.palette import BETWEEN_INDEX, IGNORE_INDEX
 from utils.images.plots import draw_samples
 from utils.images.reading import read_image, read_mask
 from utils.models.checkpoint import Checkpoint
@@ -27,7 +27,7 @@ from utils.training.border_weights import BorderWeights
 from utils.training.data import Data
 from utils.training.recipe import LARGE_STEP
 from utils.voc.folder import VocFolder
-from utils.voc.strokes import complete
+from utils.voc.strokes import complete, find_unlike
 
 # Pictures of small data sets stay decoded in memory, up to this many bytes in all processes together.
 CACHE_BYTES = 1 << 30
@@ -123,22 +123,21 @@ class SegmentationDataset(Dataset):
     def _read_cached(self, number: int, divisor: int) -> tuple[np.ndarray, ...]:
         if (number, divisor) in self._cache:
             return self._cache[number, divisor]
-        # What has grown is wrong here and there, but teaches the rough shapes sooner than strokes do.
-        grown = divisor > 1 and self.shown is not None and self.shown[number].any()
-        arrays = shrink(divisor, *self._read(number, grown))
+        arrays = shrink(divisor, *self._read(number, divisor > 1))
         size = sum(array.nbytes for array in arrays)
         if self._cached_bytes + size <= self.cache_bytes:
             self._cache[number, divisor] = arrays
             self._cached_bytes += size
         return arrays
 
-    def _read(self, number: int, grown: bool = False) -> tuple[np.ndarray, ...]:
-        """Picture, mask (of strokes as it is, or grown) and perhaps border weights, whole or letterboxed."""
+    def _read(self, number: int, is_small: bool) -> tuple[np.ndarray, ...]:
+        """Picture, mask and perhaps border weights, whole or letterboxed. is_small: for small crops."""
         name = self.names[number]
         image = stretch(read_image(self.folder.image_path(name)), self.range_16bit)
         mask = read_mask(self.folder.mask_path(name))
         is_drawn = is_partly_annotated(np.count_nonzero(mask != IGNORE_INDEX), mask.size)
-        mask = complete(image, mask) if grown else mask
+        if self.shown is not None and self.shown[number].any():
+            mask = fill(image, mask, is_small)
         objects = self.folder.read_objects(name, mask.shape) if self.border else None
         if self.box:
             image, mask = letterbox_pair(image, mask, self.box)
@@ -150,6 +149,15 @@ class SegmentationDataset(Dataset):
             # Edges of strokes are no borders.
             return image, mask, np.zeros(mask.shape, np.float32)
         return image, mask, self.border.of_picture(number, mask, objects)
+
+
+def fill(image: np.ndarray, mask: np.ndarray, is_small: bool) -> np.ndarray:
+    """A mask of strokes that says what is known of the pixels between them, 255 where that is nothing.
+
+    is_small: for small crops. What has grown is wrong here and there, but teaches the rough shapes sooner.
+    """
+    filled = complete(image, mask) if is_small else np.where(mask == IGNORE_INDEX, BETWEEN_INDEX, mask)
+    return np.where(find_unlike(image, mask), IGNORE_INDEX, filled).astype(np.uint8)
 
 
 def shrink(divisor: int, image: np.ndarray, *others: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -290,6 +298,7 @@ def tiles_of_samples(
 ) -> list[tuple[np.ndarray, np.ndarray | None]]:
     """Crops (h, w, C) with their masks, then their border weights, if any, as gray values (h, w)."""
     samples = [[part.numpy() for part in dataset[key]] for key in keys]
-    tiles = [(image.transpose(1, 2, 0), mask) for image, mask, *_ in samples]
+    masks = [np.where(mask == BETWEEN_INDEX, IGNORE_INDEX, mask).astype(np.uint8) for _, mask, *_ in samples]
+    tiles = [(image.transpose(1, 2, 0), mask) for (image, *_), mask in zip(samples, masks, strict=True)]
     borders = [weights[0] for _, _, *weights in samples if weights and weights[0].ndim == 2]
     return tiles + [(np.uint8(border * (255 / max(border.max(), 1))), None) for border in borders]

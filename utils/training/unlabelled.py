@@ -70,7 +70,7 @@ class UnlabelledDataset(SegmentationDataset):
         turn, place = divmod(key.number, len(self))
         return turn, int(shuffled(len(self), self.seed, turn)[place])
 
-    def _read(self, number: int, grown: bool = False) -> tuple[np.ndarray, ...]:
+    def _read(self, number: int, is_small: bool) -> tuple[np.ndarray, ...]:
         return read_source(self.sources[number], self)
 
 

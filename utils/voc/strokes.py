@@ -1,10 +1,19 @@
-"""What strokes tell of the other pixels: masks that are completed from the pictures."""
+"""What strokes tell of the other pixels by way of the picture: their classes, and where nothing is known."""
 
 import cv2
 import numpy as np
+from scipy.spatial import KDTree
+from scipy.spatial.distance import cdist
 
 from utils.images.masks import is_partly_annotated, nearest_class
 from utils.images.palette import IGNORE_INDEX
+
+LOOKED_AT = 1 << 16  # pixels of a picture whose looks are described; larger ones are scaled down
+COMPARED = 500  # pixels of the strokes, drawn at random, with which others are compared
+STEP = 3  # every so many rows and columns of these are compared: areas are sought
+USUAL = 0.6  # share of these that are no more unlike the other strokes than a pixel may be
+SMOOTH, AROUND, ROUGHNESS = 1, 4, 3  # standard deviations in pixels: of colors, of those around, of edges
+EDGES = 3  # weight of the roughness beside the colors
 
 
 def complete(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -16,14 +25,60 @@ def complete(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     known = mask != IGNORE_INDEX
     if not known.any() or not is_partly_annotated(np.count_nonzero(known), mask.size):
         return mask
-    plain = image if image.ndim == 2 else image.mean(axis=2) if image.shape[2] != 3 else image
-    smooth = cv2.GaussianBlur(plain, (0, 0), 1)
-    levels = cv2.normalize(smooth, None, 0, 255, cv2.NORM_MINMAX, cv2.CV_8U)
-    levels = levels if levels.ndim == 3 else cv2.merge([levels] * 3)
     markers = np.where(known, mask.astype(np.int32) + 1, 0)
-    cv2.watershed(levels, markers)
+    cv2.watershed(smoothed(image), markers)
     # The lines between the areas go to the nearest of them.
     found = markers > 0
     completed = np.where(found, markers - 1, 0).astype(np.uint8)
     completed[~found] = nearest_class(completed, ~found, ~found)
     return completed
+
+
+def find_unlike(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Pixels (H, W) bool of which no stroke of a mask (H, W) uint8 tells anything: maybe they have no class.
+
+    image: (H, W) or (H, W, C), uint8 or uint16. A pixel is compared with the strokes by its looks and by how
+    far away they are. The strokes themselves say how unlike is too unlike: more so than most of their own
+    pixels are to the other strokes. With fewer than two strokes nothing is known, and no pixel is too unlike.
+    """
+    scale = min((LOOKED_AT / mask.size) ** 0.5, 1)
+    size = tuple(max(round(side * scale), 1) for side in mask.shape[::-1])
+    looks = describe(cv2.resize(smoothed(image), size, interpolation=cv2.INTER_AREA))
+    drawn = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST_EXACT) != IGNORE_INDEX
+    count, numbers = cv2.connectedComponents(drawn.view(np.uint8))
+    places = np.argwhere(drawn)
+    places = places[np.random.default_rng(0).permutation(len(places))[:COMPARED]]
+    own, strokes = (values[tuple(places.T)] for values in (looks, numbers))
+    if count < 3 or len(np.unique(strokes)) < 2:
+        return np.zeros(mask.shape, bool)
+    same = strokes[:, None] == strokes
+    nearest = (np.where(same, np.inf, cdist(values, values)).min(1) for values in (own, places))
+    usual = np.quantile(unlikeness(*nearest), USUAL)
+    some = looks[::STEP, ::STEP]
+    look = KDTree(own).query(some.reshape(-1, some.shape[2]))[0].reshape(some.shape[:2])
+    distance = cv2.distanceTransform((~drawn).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)[::STEP, ::STEP]
+    unlike = unlikeness(look, distance) > usual
+    whole = cv2.resize(unlike.view(np.uint8), mask.shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+    return whole.astype(bool) & (mask == IGNORE_INDEX)
+
+
+def unlikeness(look: np.ndarray, distance: np.ndarray) -> np.ndarray:
+    """Of pixels whose nearest look among the strokes and whose nearest stroke are so far away."""
+    return (1 + look) * np.sqrt(1 + distance)
+
+
+def describe(image: np.ndarray) -> np.ndarray:
+    """Looks (H, W, 7) float32 of a picture (H, W, 3) uint8, in units of Lab: colors, those around, edges."""
+    lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB).astype(np.float32)
+    slopes = [cv2.Sobel(lab, cv2.CV_32F, *order) / 8 for order in ((1, 0), (0, 1))]
+    steepness = np.sqrt(sum(np.square(slope).sum(2) for slope in slopes))
+    around, roughness = cv2.GaussianBlur(lab, (0, 0), AROUND), cv2.GaussianBlur(steepness, (0, 0), ROUGHNESS)
+    return np.dstack([lab, around, EDGES * roughness])
+
+
+def smoothed(image: np.ndarray) -> np.ndarray:
+    """A picture (H, W) or (H, W, C) without its noise: (H, W, 3) uint8 that use the whole range."""
+    plain = image if image.ndim == 2 else image.mean(axis=2) if image.shape[2] != 3 else image
+    smooth = cv2.GaussianBlur(plain, (0, 0), SMOOTH)
+    levels = cv2.normalize(smooth, None, 0, 255, cv2.NORM_MINMAX, cv2.CV_8U)
+    return levels if levels.ndim == 3 else cv2.merge([levels] * 3)
