@@ -95,9 +95,33 @@ def test_in_small_crops_strokes_grow_over_pixels_like_their_own(voc_folder, box)
     assert not weights.any() and not shown.any()
     # Of one class alone, and whole crops, as they are.
     assert (dataset[Key(1, 2)][1] == 255).float().mean() > 0.9
+    assert not (dataset[Key(1)][1] == 254).any()
     _, drawn, _, shown = dataset[Key(0)]
-    assert (drawn == 255).float().mean() > 0.9
+    bars = 16 if box else 0
+    assert (drawn[:bars] == 255).all() and (drawn[len(drawn) - bars :] == 255).all()
+    assert (drawn[bars : len(drawn) - bars] == 254).float().mean() > 0.9
     assert shown.tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize("divisor", [1, 2])
+def test_what_is_unlike_every_stroke_teaches_nothing(divisor, voc_folder):
+    folder = voc_folder(count=2, val=1)
+    image, mask = np.full((64, 64), 90, np.uint8), np.full((64, 64), 255, np.uint8)
+    image[:, 32:] = 120
+    image[36:60, 20:44] = 255
+    for row in (2, 12, 22):
+        mask[row, 2:28], mask[row, 36:62] = 0, 2
+    write_image(folder.image_path("cells_0"), image)
+    write_mask(folder.mask_path("cells_0"), mask)
+    data = load_data(folder)
+    whole = {"crop": (64, 64), "augmentation": STRENGTHS["none"]}
+    dataset = crops(folder, data.train, shown=data.shown_by_strokes, **whole)
+    ignored = dataset[Key(0, divisor)][1].numpy() == 255
+    assert ignored[38 // divisor : 58 // divisor, 22 // divisor : 42 // divisor].all()
+    assert not ignored[: 30 // divisor].any()
+    # Drawn as it is in a file.
+    tiles = tiles_of_samples(dataset, [Key(0, divisor)])
+    assert not (tiles[0][1] == 254).any()
 
 
 def test_outlined_pictures_of_about_so_many_pixels(voc_folder):

@@ -169,37 +169,47 @@ def test_one_array_of_the_size_of_the_logits_is_made(layout):
 SHOWN = torch.tensor([[True, False, True, True], [False, False, False, False]])
 
 
+def sample_of_strokes(seed: int = 0) -> tuple[Tensor, Tensor]:
+    """A sample with some pixels that are ignored, and in its first picture some between strokes."""
+    logits, target = sample(seed)
+    target[0, ::2] = torch.where(target[0, ::2] == 255, 254, target[0, ::2])
+    return logits, target
+
+
+def without_between(target: Tensor) -> Tensor:
+    return torch.where(target == 254, 255, target)
+
+
 def naive_between_strokes(logits: Tensor, target: Tensor, shown: Tensor) -> Tensor:
     """Pixel by pixel: cross-entropy against the sharpened opinion within the classes shown."""
     costs = []
-    for n, y, x in (target == 255).nonzero().tolist():
-        if shown[n].any():
-            log_p = logits[n, :, y, x].log_softmax(0)[shown[n]]
-            within = (log_p - log_p.logsumexp(0)).detach().exp()
-            weight = max(2 * within.max() - 1, 0)
-            wanted = (1 - weight) * within + weight * (within == within.max())
-            # Its value is that of the likelihood and the pseudo-label; their difference is a constant.
-            constant = (wanted * log_p).sum().detach() - log_p.logsumexp(0).detach()
-            constant = constant - weight * within.max().log()
-            costs.append(constant - (wanted * log_p).sum())
+    for n, y, x in (target == 254).nonzero().tolist():
+        log_p = logits[n, :, y, x].log_softmax(0)[shown[n]]
+        within = (log_p - log_p.logsumexp(0)).detach().exp()
+        weight = max(2 * within.max() - 1, 0)
+        wanted = (1 - weight) * within + weight * (within == within.max())
+        # Its value is that of the likelihood and the pseudo-label; their difference is a constant.
+        constant = (wanted * log_p).sum().detach() - log_p.logsumexp(0).detach()
+        constant = constant - weight * within.max().log()
+        costs.append(constant - (wanted * log_p).sum())
     return sum(costs) / len(costs)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_pixels_between_strokes_equal_the_formula(seed):
-    logits, target = sample(seed)
+    logits, target = sample_of_strokes(seed)
     naive = naive_between_strokes(logits, target, SHOWN)
     assert_same(between_strokes(logits, target, SHOWN), naive, logits)
     both = criterion(logits, target, Loss(between=0.3), shown=SHOWN)
     naive = naive_between_strokes(logits, target, SHOWN)
-    assert_same(both, criterion(logits, target) + 0.3 * naive, logits)
+    assert_same(both, criterion(logits, without_between(target)) + 0.3 * naive, logits)
 
 
 def test_pixels_between_strokes_by_hand():
     # Probabilities 0.6, 0.2, 0.1, 0.1; the picture shows classes 0 and 1: P = 0.8, q = 0.75, w = 0.5.
     logits = torch.tensor([0.6, 0.2, 0.1, 0.1]).log().view(1, 4, 1, 1).requires_grad_()
     shown = torch.tensor([[True, True, False, False]])
-    cost = between_strokes(logits, torch.full((1, 1, 1), 255), shown)
+    cost = between_strokes(logits, torch.full((1, 1, 1), 254), shown)
     assert cost.item() == pytest.approx(-math.log(0.8) - 0.5 * math.log(0.75))
     (gradient,) = torch.autograd.grad(cost, logits)
     # The target: 0.5 · (1, 0) + 0.5 · (0.75, 0.25).
@@ -208,19 +218,20 @@ def test_pixels_between_strokes_by_hand():
 
 def test_undecided_pixels_between_strokes_choose_no_class():
     logits = torch.tensor([1.0, 1.0, -1.0]).view(1, 3, 1, 1).requires_grad_()
-    cost = between_strokes(logits, torch.full((1, 1, 1), 255), torch.tensor([[True, True, False]]))
+    cost = between_strokes(logits, torch.full((1, 1, 1), 254), torch.tensor([[True, True, False]]))
     (gradient,) = torch.autograd.grad(cost, logits)
     assert gradient[0, 0] == gradient[0, 1] < 0 < gradient[0, 2]
 
 
-def test_annotated_pixels_and_pictures_without_strokes_are_not_between_strokes():
-    logits, target = sample()
+def test_annotated_and_ignored_pixels_and_pictures_without_strokes_are_not_between_strokes():
+    logits, target = sample_of_strokes()
     cost = between_strokes(logits, target, SHOWN)
     (gradient,) = torch.autograd.grad(cost, logits)
-    free = (target == 255) & torch.tensor([True, False]).view(2, 1, 1)
+    free = target == 254
+    assert 0 < free.sum() < (target >= 254).sum()
     assert (gradient.movedim(1, -1)[~free] == 0).all()
     assert (gradient.movedim(1, -1)[free] != 0).any(-1).all()
-    assert between_strokes(logits, target, torch.zeros(2, 4).bool()).item() == 0
+    assert between_strokes(logits, without_between(target), torch.zeros(2, 4).bool()).item() == 0
 
 
 @pytest.mark.parametrize("dice_weight", [0.0, 1.0, 0.3])
@@ -385,7 +396,7 @@ def test_deep_supervision_adds_coarser_maps_by_hand():
 
 
 def test_deep_supervision_leaves_what_is_said_of_pictures_as_it_is():
-    logits, target = sample()
+    logits, target = sample_of_strokes()
     half = logits.detach()[:, :, ::2, ::2].requires_grad_()
     expected = criterion(logits, target, shown=SHOWN) + 0.4 * criterion(
         half, target[:, ::2, ::2], shown=SHOWN

@@ -8,7 +8,7 @@ import pytest
 from utils.images.writing import write_image, write_mask
 from utils.training.data import load_data
 from utils.voc.folder import VocFolder
-from utils.voc.strokes import complete
+from utils.voc.strokes import complete, find_unlike
 from utils.voc.structure import Structure
 
 
@@ -34,6 +34,44 @@ def test_strokes_grow_to_the_edges_of_the_picture(bits, channels):
     completed = complete(image, strokes)
     assert (completed == dense).mean() > 0.97
     np.testing.assert_array_equal(completed[strokes != 255], strokes[strokes != 255])
+
+
+def draw_stranger() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Picture and strokes as of `draw_discs`, and the pixels of a third, black thing without a stroke."""
+    image, _, strokes = draw_discs()
+    stranger = np.zeros(image.shape, bool)
+    stranger[10:50, 55:85] = True
+    return np.where(stranger, 0, image).astype(np.uint8), strokes, stranger
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("times", [1, 5])
+def test_what_is_unlike_every_stroke_is_found(times, bits, channels):
+    image, strokes, stranger = (np.kron(part, np.ones((times, times), part.dtype)) for part in draw_stranger())
+    image = image.astype(np.uint16) * 16 if bits == 16 else image
+    image = image if channels == 1 else np.dstack([image] * channels)
+    unlike = find_unlike(image, strokes)
+    assert unlike.shape == strokes.shape
+    assert unlike[stranger].mean() > 0.9
+    assert unlike[~stranger].mean() < 0.1
+    assert not unlike[strokes != 255].any()
+
+
+def test_a_single_stroke_has_no_other_to_be_compared_with():
+    image, strokes, _ = draw_stranger()
+    one, none = np.full_like(strokes, 255), np.full_like(strokes, 255)
+    one[4] = strokes[4]
+    for mask in (one, none):
+        assert not find_unlike(image, mask).any()
+
+
+def test_strokes_of_other_looks_do_not_make_pixels_unlike():
+    """Two strokes in two halves of a picture: each is very unlike the other, so nothing is too unlike."""
+    image, strokes = np.full((64, 64), 30, np.uint8), np.full((64, 64), 255, np.uint8)
+    image[:, 20:] = 200
+    strokes[10:50, 4], strokes[10:50, 40] = 0, 2
+    assert not find_unlike(image, strokes).any()
 
 
 def test_other_masks_stay_as_they_are():

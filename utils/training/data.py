@@ -56,7 +56,7 @@ class Data:
         """(N, K) bool: the classes that a training picture with strokes shows, nothing of other pictures.
 
         None where most pixels are annotated, or where a class has the value of pixels between strokes. A
-        picture with strokes of one class says nothing of the rest of it: the others may have been left for later.
+        picture with strokes of one class says nothing of its other pixels: they may have been left for later.
         """
         if not self.has_strokes or len(self.class_names) > BETWEEN_INDEX:
             return None

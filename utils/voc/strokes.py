@@ -13,6 +13,7 @@ COMPARED = 500  # pixels of the strokes, drawn at random, with which others are 
 STEP = 3  # every so many rows and columns of these are compared: areas are sought
 USUAL = 0.6  # share of these that are no more unlike the other strokes than a pixel may be
 SMOOTH, AROUND, ROUGHNESS = 1, 4, 3  # standard deviations in pixels: of colors, of those around, of edges
+NOTICED = 8  # differences of looks below it hardly count, in units of Lab: 255 from black to white
 EDGES = 3  # weight of the roughness beside the colors
 
 
@@ -64,7 +65,7 @@ def find_unlike(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 def unlikeness(look: np.ndarray, distance: np.ndarray) -> np.ndarray:
     """Of pixels whose nearest look among the strokes and whose nearest stroke are so far away."""
-    return (1 + look) * np.sqrt(1 + distance)
+    return (NOTICED + look) * np.sqrt(1 + distance)
 
 
 def describe(image: np.ndarray) -> np.ndarray:
