@@ -10,8 +10,8 @@ from utils.images.palette import IGNORE_INDEX
 
 LOOKED_AT = 1 << 16  # pixels of a picture whose looks are described; larger ones are scaled down
 COMPARED = 500  # pixels of the strokes, drawn at random, with which others are compared
-STEP = 3  # every so many rows and columns of these are compared: areas are sought
-USUAL = 0.6  # share of these that are no more unlike the other strokes than a pixel may be
+STEP = 3  # every so many rows and columns of these are compared
+AREA = (5, 5)  # of those that are compared: unlike areas are as wide at least
 SMOOTH, AROUND, ROUGHNESS = 1, 4, 3  # standard deviations in pixels: of colors, of those around, of edges
 NOTICED = 8  # differences of looks below it hardly count, in units of Lab: 255 from black to white
 EDGES = 3  # weight of the roughness beside the colors
@@ -39,7 +39,7 @@ def find_unlike(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Pixels (H, W) bool of which no stroke of a mask (H, W) uint8 tells anything: maybe they have no class.
 
     image: (H, W) or (H, W, C), uint8 or uint16. A pixel is compared with the strokes by its looks and by how
-    far away they are. The strokes themselves say how unlike is too unlike: more so than most of their own
+    far away they are. The strokes themselves say how unlike is too unlike: more so than half of their own
     pixels are to the other strokes. With fewer than two strokes nothing is known, and no pixel is too unlike.
     """
     scale = min((LOOKED_AT / mask.size) ** 0.5, 1)
@@ -54,12 +54,14 @@ def find_unlike(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
         return np.zeros(mask.shape, bool)
     same = strokes[:, None] == strokes
     nearest = (np.where(same, np.inf, cdist(values, values)).min(1) for values in (own, places))
-    usual = np.quantile(unlikeness(*nearest), USUAL)
+    usual = np.median(unlikeness(*nearest))
     some = looks[::STEP, ::STEP]
     look = KDTree(own).query(some.reshape(-1, some.shape[2]))[0].reshape(some.shape[:2])
     distance = cv2.distanceTransform((~drawn).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)[::STEP, ::STEP]
-    unlike = unlikeness(look, distance) > usual
-    whole = cv2.resize(unlike.view(np.uint8), mask.shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+    unlike = (unlikeness(look, distance) > usual).view(np.uint8)
+    # Edges of things are unlike what is beside them; they are bands.
+    areas = cv2.morphologyEx(unlike, cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, AREA))
+    whole = cv2.resize(areas, mask.shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
     return whole.astype(bool) & (mask == IGNORE_INDEX)
 
 
