@@ -63,7 +63,7 @@ def test_pictures_of_strokes_come_with_the_classes_that_they_show(voc_folder):
         mask[: len(shown)] = np.array(shown)[:, None]
         write_mask(folder.mask_path(name), mask)
     data = load_data(folder)
-    expected = [[True, False, True], [False] * 3, [True] * 3, [False] * 3]
+    expected = [[True, False, True], [False, True, False], [True] * 3, [False] * 3]
     assert data.shown_by_strokes.tolist() == expected
     dataset = crops(folder, data.train, shown=data.shown_by_strokes)
     assert [dataset[index][2].tolist() for index in (0, 1, 2, 3, 4, 8)] == [*expected, *expected[:1] * 2]
@@ -93,7 +93,7 @@ def test_in_small_crops_strokes_grow_over_pixels_like_their_own(voc_folder, box)
     middle = grown[bars : len(grown) - bars]
     assert (middle[:, :9] == 0).all() and (middle[:, 11:] == 2).all()
     assert not weights.any() and not shown.any()
-    # Of one class alone, and whole crops, as they are.
+    # One stroke of one class tells nothing of other pixels. In whole crops these are between strokes.
     assert (dataset[Key(1, 2)][1] == 255).float().mean() > 0.9
     assert not (dataset[Key(1)][1] == 254).any()
     _, drawn, _, shown = dataset[Key(0)]

@@ -55,16 +55,14 @@ class Data:
     def shown_by_strokes(self) -> np.ndarray | None:
         """(N, K) bool: the classes that a training picture with strokes shows, nothing of other pictures.
 
-        None where most pixels are annotated, or where a class has the value of pixels between strokes. A
-        picture with strokes of one class says nothing of its other pixels: they may have been left for later.
+        None where most pixels are annotated, or where a class has the value of pixels between strokes.
         """
         if not self.has_strokes or len(self.class_names) > BETWEEN_INDEX:
             return None
         shown = np.zeros((len(self.train), len(self.class_names)), bool)
         for index, numbers in self.shows.items():
             shown[numbers, index] = True
-        some = np.isin(np.arange(len(shown)), self.strokes) & (shown.sum(1) > 1)
-        return shown & some[:, None]
+        return shown & np.isin(np.arange(len(shown)), self.strokes)[:, None]
 
     @property
     def typical_width(self) -> float:

@@ -61,6 +61,7 @@ class SegmentationDataset(Dataset):
         default_factory=dict, init=False, repr=False
     )
     _cached_bytes: int = field(default=0, init=False, repr=False)
+    _unlike: dict[int, np.ndarray] = field(default_factory=dict, init=False, repr=False)
 
     def __len__(self) -> int:
         return self.turn * self.crops_per_picture
@@ -137,7 +138,9 @@ class SegmentationDataset(Dataset):
         mask = read_mask(self.folder.mask_path(name))
         is_drawn = is_partly_annotated(np.count_nonzero(mask != IGNORE_INDEX), mask.size)
         if self.shown is not None and self.shown[number].any():
-            mask = fill(image, mask, is_small)
+            if number not in self._unlike:
+                self._unlike[number] = find_unlike(image, mask)
+            mask = fill(image, mask, self._unlike[number], is_small)
         objects = self.folder.read_objects(name, mask.shape) if self.border else None
         if self.box:
             image, mask = letterbox_pair(image, mask, self.box)
@@ -151,13 +154,15 @@ class SegmentationDataset(Dataset):
         return image, mask, self.border.of_picture(number, mask, objects)
 
 
-def fill(image: np.ndarray, mask: np.ndarray, is_small: bool) -> np.ndarray:
+def fill(image: np.ndarray, mask: np.ndarray, unlike: np.ndarray, is_small: bool) -> np.ndarray:
     """A mask of strokes that says what is known of the pixels between them, 255 where that is nothing.
 
-    is_small: for small crops. What has grown is wrong here and there, but teaches the rough shapes sooner.
+    unlike: see `find_unlike`. is_small: for small crops. What has grown is wrong here and there, but teaches
+    the rough shapes sooner.
     """
     filled = complete(image, mask) if is_small else np.where(mask == IGNORE_INDEX, BETWEEN_INDEX, mask)
-    return np.where(find_unlike(image, mask), IGNORE_INDEX, filled).astype(np.uint8)
+    areas = cv2.resize(unlike, mask.shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+    return np.where((areas > 0) & (mask == IGNORE_INDEX), IGNORE_INDEX, filled).astype(np.uint8)
 
 
 def shrink(divisor: int, image: np.ndarray, *others: np.ndarray) -> tuple[np.ndarray, ...]:

@@ -13,6 +13,7 @@ COMPARED = 500  # pixels of the strokes, drawn at random, with which others are 
 STEP = 3  # every so many rows and columns of these are compared
 AREA = (5, 5)  # of those that are compared: unlike areas are as wide at least
 SMOOTH, AROUND, ROUGHNESS = 1, 4, 3  # standard deviations in pixels: of colors, of those around, of edges
+ALONE = 0.5  # how unlike strokes of a single class a pixel may be, beside those of several
 NOTICED = 8  # differences of looks below it hardly count, in units of Lab: 255 from black to white
 EDGES = 3  # weight of the roughness beside the colors
 
@@ -36,33 +37,35 @@ def complete(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def find_unlike(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Pixels (H, W) bool of which no stroke of a mask (H, W) uint8 tells anything: maybe they have no class.
+    """Areas (h, w) uint8, 1 where no stroke of a mask (H, W) uint8 tells anything: maybe they have no class.
 
-    image: (H, W) or (H, W, C), uint8 or uint16. A pixel is compared with the strokes by its looks and by how
-    far away they are. The strokes themselves say how unlike is too unlike: more so than half of their own
-    pixels are to the other strokes. With fewer than two strokes nothing is known, and no pixel is too unlike.
+    Scaled down, by 3 at least. image: (H, W) or (H, W, C), uint8 or uint16. A pixel is compared with the
+    strokes by its looks and by how far away they are. The strokes themselves say how unlike is too unlike:
+    more so than half of their own pixels are to the other strokes; half as much where all are of one class,
+    because the classes of the rest may have been left for later. With a single stroke nothing is known: no
+    pixel is too unlike strokes of several classes, and all are where there is one class.
     """
     scale = min((LOOKED_AT / mask.size) ** 0.5, 1)
     size = tuple(max(round(side * scale), 1) for side in mask.shape[::-1])
     looks = describe(cv2.resize(smoothed(image), size, interpolation=cv2.INTER_AREA))
-    drawn = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST_EXACT) != IGNORE_INDEX
-    count, numbers = cv2.connectedComponents(drawn.view(np.uint8))
-    places = np.argwhere(drawn)
+    # Thin strokes fall to pieces when they are scaled down, so they get their numbers before.
+    _, numbers = cv2.connectedComponents((mask != IGNORE_INDEX).view(np.uint8))
+    numbers = cv2.resize(numbers.astype(np.float32), size, interpolation=cv2.INTER_NEAREST_EXACT)
+    places = np.argwhere(numbers)
     places = places[np.random.default_rng(0).permutation(len(places))[:COMPARED]]
     own, strokes = (values[tuple(places.T)] for values in (looks, numbers))
-    if count < 3 or len(np.unique(strokes)) < 2:
-        return np.zeros(mask.shape, bool)
+    several = len(np.unique(mask[mask != IGNORE_INDEX])) > 1
+    if len(np.unique(strokes)) < 2:
+        return np.full((1, 1), not several, np.uint8)
     same = strokes[:, None] == strokes
     nearest = (np.where(same, np.inf, cdist(values, values)).min(1) for values in (own, places))
-    usual = np.median(unlikeness(*nearest))
+    most = np.median(unlikeness(*nearest)) * (1 if several else ALONE)
     some = looks[::STEP, ::STEP]
     look = KDTree(own).query(some.reshape(-1, some.shape[2]))[0].reshape(some.shape[:2])
-    distance = cv2.distanceTransform((~drawn).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)[::STEP, ::STEP]
-    unlike = (unlikeness(look, distance) > usual).view(np.uint8)
+    distance = cv2.distanceTransform((numbers == 0).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
+    unlike = (unlikeness(look, distance[::STEP, ::STEP]) > most).view(np.uint8)
     # Edges of things are unlike what is beside them; they are bands.
-    areas = cv2.morphologyEx(unlike, cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, AREA))
-    whole = cv2.resize(areas, mask.shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
-    return whole.astype(bool) & (mask == IGNORE_INDEX)
+    return cv2.morphologyEx(unlike, cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, AREA))
 
 
 def unlikeness(look: np.ndarray, distance: np.ndarray) -> np.ndarray:
