@@ -86,6 +86,21 @@ def test_strokes_of_one_class_tell_of_what_is_much_like_them():
     assert both.mean() < alone.mean() < 0.9
 
 
+def test_thin_things_are_left_out_only_where_their_class_may_have_been_left_for_later():
+    """A dark line through the ground, as a membrane between cells: with strokes of one class and of two."""
+    image, strokes = np.full((96, 96), 160, np.uint8), np.full((96, 96), 255, np.uint8)
+    image[:, 46:50] = 40
+    for row in range(8, 96, 16):
+        strokes[row, 4:34] = strokes[row, 62:92] = 0
+    two_classes = strokes.copy()
+    two_classes[8:40, 47], two_classes[56:88, 47] = 1, 1
+    whole = {"dsize": strokes.shape, "interpolation": cv2.INTER_NEAREST_EXACT}
+    one, two = (
+        cv2.resize(find_unlike(image, mask), **whole)[:, 46:50].mean() for mask in (strokes, two_classes)
+    )
+    assert one == 1 and two == 0
+
+
 def test_strokes_of_other_looks_do_not_make_pixels_unlike():
     """Two strokes in two halves of a picture: each is very unlike the other, so nothing is too unlike."""
     image, strokes = np.full((64, 64), 30, np.uint8), np.full((64, 64), 255, np.uint8)

@@ -64,7 +64,9 @@ def find_unlike(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     look = KDTree(own).query(some.reshape(-1, some.shape[2]))[0].reshape(some.shape[:2])
     distance = cv2.distanceTransform((numbers == 0).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
     unlike = (unlikeness(look, distance[::STEP, ::STEP]) > most).view(np.uint8)
-    # Edges of things are unlike what is beside them; they are bands.
+    if not several:
+        return unlike
+    # The edges of things are unlike what is beside them: bands, which are of one of the classes drawn.
     return cv2.morphologyEx(unlike, cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, AREA))
 
 
