@@ -37,8 +37,8 @@ CACHE_BYTES = 1 << 30
 class SegmentationDataset(Dataset):
     """Picture (C, h, w) uint8 or uint16, mask (h, w) uint8 and, with `border`, weights (h, w) float32.
 
-    With `shown`, (N, K) bool, its row of the picture follows, see `Data.shown_by_strokes`, and its mask is 254
-    between strokes. In small crops strokes have grown over these pixels, and the row is false.
+    With `shown`, (N, K) bool, its row of the picture follows, see `Data.shown_by_strokes`, and the mask is
+    254 between strokes. In small crops strokes have grown over these pixels, and the row is false.
 
     With `crop` and `augmentation`, key e · len(dataset) + i is sample i of epoch e: a random crop that
     depends on (seed, e, i) alone, whatever the number of workers. Without them, key i is the whole picture i.
