@@ -13,7 +13,8 @@ COMPARED = 500  # pixels of the strokes, drawn at random, with which others are 
 STEP = 3  # every so many rows and columns of these are compared
 AREA = (5, 5)  # of those that are compared: unlike areas are as wide at least
 SMOOTH, AROUND, ROUGHNESS = 1, 4, 3  # standard deviations in pixels: of colors, of those around, of edges
-ALONE = 0.5  # how unlike strokes of a single class a pixel may be, beside those of several
+# How unlike all strokes a pixel may be, beside what half of their own pixels are: of several classes, of one.
+SEVERAL, ALONE = 1.25, 0.5
 NOTICED = 8  # differences of looks below it hardly count, in units of Lab: 255 from black to white
 EDGES = 3  # weight of the roughness beside the colors
 
@@ -41,9 +42,9 @@ def find_unlike(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
     Scaled down, by 3 at least. image: (H, W) or (H, W, C), uint8 or uint16. A pixel is compared with the
     strokes by its looks and by how far away they are. The strokes themselves say how unlike is too unlike:
-    more so than half of their own pixels are to the other strokes; half as much where all are of one class,
-    because the classes of the rest may have been left for later. With a single stroke nothing is known: no
-    pixel is too unlike strokes of several classes, and all are where there is one class.
+    a quarter more so than half of their own pixels are to the other strokes; much less where all are of one
+    class, because the others may have been left for later. With a single stroke nothing is known: no pixel is
+    too unlike strokes of several classes, and all are where there is one class.
     """
     scale = min((LOOKED_AT / mask.size) ** 0.5, 1)
     size = tuple(max(round(side * scale), 1) for side in mask.shape[::-1])
@@ -59,7 +60,7 @@ def find_unlike(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
         return np.full((1, 1), not several, np.uint8)
     same = strokes[:, None] == strokes
     nearest = (np.where(same, np.inf, cdist(values, values)).min(1) for values in (own, places))
-    most = np.median(unlikeness(*nearest)) * (1 if several else ALONE)
+    most = np.median(unlikeness(*nearest)) * (SEVERAL if several else ALONE)
     some = looks[::STEP, ::STEP]
     look = KDTree(own).query(some.reshape(-1, some.shape[2]))[0].reshape(some.shape[:2])
     distance = cv2.distanceTransform((numbers == 0).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
