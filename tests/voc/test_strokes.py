@@ -75,6 +75,13 @@ def test_a_single_stroke_has_no_other_to_be_compared_with():
     assert not find_unlike(image, two_classes).any()
 
 
+@pytest.mark.parametrize("size", [(1, 1), (2, 2), (5, 7), (1, 300)])
+def test_tiny_pictures_have_areas_too(size):
+    strokes = np.full(size, 255, np.uint8)
+    strokes.flat[0], strokes.flat[-1] = 0, 1
+    assert find_unlike(np.zeros(size, np.uint8), strokes).size > 0
+
+
 def test_strokes_of_one_class_tell_of_what_is_much_like_them():
     image, strokes, stranger = draw_stranger()
     ground = np.where(strokes == 0, strokes, 255).astype(np.uint8)
