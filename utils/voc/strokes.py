@@ -10,12 +10,12 @@ from utils.images.palette import IGNORE_INDEX
 
 LOOKED_AT = 1 << 16  # pixels of a picture whose looks are described; larger ones are scaled down
 COMPARED = 500  # pixels of the strokes, drawn at random, with which others are compared
-STEP = 3  # every so many rows and columns of these are compared
-AREA = (5, 5)  # of those that are compared: unlike areas are as wide at least
-SMOOTH, AROUND, ROUGHNESS = 1, 4, 3  # standard deviations in pixels: of colors, of those around, of edges
-# How unlike all strokes a pixel may be, beside what half of their own pixels are: of several classes, of one.
+STEP = 3  # of the described pixels, each third row and column is compared
+AREA = (5, 5)  # compared pixels: the smallest width and height of an unlike area
+SMOOTH, AROUND, ROUGHNESS = 1, 4, 3  # pixels: standard deviations of the blur of colors, surroundings, edges
+# The limit for pixels, in medians of the strokes' own unlikeness: strokes of several classes, of one.
 SEVERAL, ALONE = 1.25, 0.5
-NOTICED = 8  # differences of looks below it hardly count, in units of Lab: 255 from black to white
+NOTICED = 8  # differences of looks below this hardly count; in units of Lab, 255 from black to white
 EDGES = 3  # weight of the roughness beside the colors
 
 
@@ -41,10 +41,10 @@ def find_unlike(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Areas (h, w) uint8, 1 where no stroke of a mask (H, W) uint8 tells anything: maybe they have no class.
 
     Scaled down, by 3 at least. image: (H, W) or (H, W, C), uint8 or uint16. A pixel is compared with the
-    strokes by its looks and by how far away they are. The strokes themselves say how unlike is too unlike:
-    a quarter more so than half of their own pixels are to the other strokes; much less where all are of one
-    class, because the others may have been left for later. With a single stroke nothing is known: no pixel is
-    too unlike strokes of several classes, and all are where there is one class.
+    strokes by its looks and by how far away they are. The limit follows from the strokes: each is compared
+    with the others, and the median counts. Where all are of one class it is lower, because other classes may
+    have been left for later. A single stroke cannot be compared: if it has several classes, no pixel is too
+    unlike, if it has one, all pixels are.
     """
     scale = min((LOOKED_AT / mask.size) ** 0.5, 1)
     size = tuple(max(round(side * scale), 1) for side in mask.shape[::-1])
@@ -58,21 +58,32 @@ def find_unlike(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     several = len(np.unique(mask[mask != IGNORE_INDEX])) > 1
     if len(np.unique(strokes)) < 2:
         return np.full((1, 1), not several, np.uint8)
-    same = strokes[:, None] == strokes
-    nearest = (np.where(same, np.inf, cdist(values, values)).min(1) for values in (own, places))
-    most = np.median(unlikeness(*nearest)) * (SEVERAL if several else ALONE)
+    limit = usual_unlikeness(own, places, strokes) * (SEVERAL if several else ALONE)
     some = looks[::STEP, ::STEP]
     look = KDTree(own).query(some.reshape(-1, some.shape[2]))[0].reshape(some.shape[:2])
     distance = cv2.distanceTransform((numbers == 0).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
-    unlike = (unlikeness(look, distance[::STEP, ::STEP]) > most).view(np.uint8)
+    unlike = (unlikeness(look, distance[::STEP, ::STEP]) > limit).view(np.uint8)
     if not several:
         return unlike
     # The edges of things are unlike what is beside them: bands, which are of one of the classes drawn.
     return cv2.morphologyEx(unlike, cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, AREA))
 
 
+def usual_unlikeness(looks: np.ndarray, places: np.ndarray, strokes: np.ndarray) -> float:
+    """The median unlikeness of pixels of strokes to the strokes that they are not of.
+
+    looks: (n, 7), see `describe`; places: (n, 2), rows and columns; strokes: (n,) numbers, two at least.
+    """
+    same = strokes[:, None] == strokes
+    nearest = (np.where(same, np.inf, cdist(values, values)).min(1) for values in (looks, places))
+    return float(np.median(unlikeness(*nearest)))
+
+
 def unlikeness(look: np.ndarray, distance: np.ndarray) -> np.ndarray:
-    """Of pixels whose nearest look among the strokes and whose nearest stroke are so far away."""
+    """How unlike the strokes pixels are, from NOTICED up, in the shape of both arguments.
+
+    look: difference from the nearest look, in units of Lab; distance: to the nearest stroke, in pixels.
+    """
     return (NOTICED + look) * np.sqrt(1 + distance)
 
 
