@@ -95,6 +95,7 @@ class Model:
 
         def put(top: int, left: int, mask: np.ndarray, *others: np.ndarray | None) -> None:
             box = prediction.put(top, left, mask, *others)
+            prediction.seconds = time.perf_counter() - start
             # Not before: until something is predicted, the result of other choices is shown.
             document.predictions[tta] = prediction
             show(prediction, box)
@@ -104,9 +105,10 @@ class Model:
         try:
             self.engine.call("predict", picture, tta, on_event=put, is_cancelled=is_cancelled)
         except BaseException:
-            document.predictions.pop(tta, None)
+            # Given up after its last tile it is whole, and may be in use.
+            if prediction.share < 1:
+                document.predictions.pop(tta, None)
             raise
-        prediction.seconds = time.perf_counter() - start
         return prediction
 
     def is_predicted(self, document: Document, tta: bool) -> bool:

@@ -130,6 +130,18 @@ def test_tiles_arrive_one_by_one_and_can_be_cancelled(model, picture, monkeypatc
     assert not other.predictions
 
 
+def test_a_prediction_that_is_given_up_after_its_last_tile_is_kept(model, picture):
+    """Who comes back to the picture may be refining it already."""
+    document = model.open_picture(picture)
+    model.engine.gate.clear()
+    with pytest.raises(Cancelled):
+        model.predict(document, False, is_cancelled=lambda: model.is_predicted(document, False))
+    model.engine.gate.set()
+    assert model.is_predicted(document, False)
+    assert document.predictions[False].seconds > 0
+    assert np.array_equal(model.refine(document, Choices()).mask, Unet(model.card.path, "cpu").predict(picture))
+
+
 def test_layers(model, shown):
     palette, mask, image = voc_palette(), shown.segmentation.mask, shown.pixels(0, ALL)
     assert np.array_equal(model.draw(shown, "picture", 0, ALL, 0.5, frozenset()), image)
