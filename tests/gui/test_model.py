@@ -139,7 +139,8 @@ def test_a_prediction_that_is_given_up_after_its_last_tile_is_kept(model, pictur
     model.engine.gate.set()
     assert model.is_predicted(document, False)
     assert document.predictions[False].seconds > 0
-    assert np.array_equal(model.refine(document, Choices()).mask, Unet(model.card.path, "cpu").predict(picture))
+    expected = Unet(model.card.path, "cpu").predict(picture)
+    assert np.array_equal(model.refine(document, Choices()).mask, expected)
 
 
 def test_layers(model, shown):

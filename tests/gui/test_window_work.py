@@ -43,12 +43,18 @@ def test_a_folder_is_predicted_in_the_background_and_cancelled(shown, pictures, 
     assert str(output) in shown.banner.label.text()
 
 
-def test_a_picture_to_which_one_comes_back_while_it_is_predicted_is_predicted(window, pictures):
-    """Its first prediction was given up when another was asked for, but had not ended yet."""
+@pytest.mark.parametrize("seen", [False, True])
+def test_a_picture_to_which_one_comes_back_while_it_is_predicted_is_predicted(window, pictures, seen):
+    """Its first prediction was given up when another was asked for, but had not ended yet.
+
+    seen: its last tile had come.
+    """
     engine = window.controller.model.engine
     engine.gate.clear()
     window.opening.open_paths([pictures])
     wait(lambda: "predict" in engine.calls)
+    if seen:
+        wait(lambda: window.controller.document.predictions)
     window.strip.step(1)
     window.strip.step(-1)
     engine.gate.set()
