@@ -131,8 +131,7 @@ def main(config: Config) -> None:
     with joined_processes(device):
         if config.voc_root == DEMO:
             from_first(lambda: ensure_demo(DEMO))
-        teachers = partial(Unet, device=config.device, close_gaps="none")
-        train_as_asked(config, partial(train_taught, partial(train, device=device), teachers))
+        train_as_asked(config, partial(train_taught, partial(train, device=device), Unet))
 
 
 def train(config: Config, names: Split | None, device: torch.device) -> Outcome | None:

@@ -14,7 +14,7 @@ from train import main
 from utils.images.reading import read_image, read_mask
 from utils.images.writing import write_image, write_mask
 from utils.models.checkpoint import load_checkpoint
-from utils.training import mixed, pseudo_labels, teaching
+from utils.training import looks, mixed, pseudo_labels, teaching
 from utils.training.augmentation import STRENGTHS
 from utils.training.batches import EpochBatches
 from utils.training.mixed import Source, add_labelled, find_labelled, paste
@@ -253,12 +253,22 @@ def runs(monkeypatch):
             folder=config.save_dir / config.run_name, scores=SimpleNamespace(miou=asked.miou)
         )
 
-    asked.train = lambda config: train_taught(train_once, asked.labelled.append, config, None)
+    def open_teachers(weights, device, close_gaps):
+        assert (device, close_gaps) == ("cpu", "none")
+        asked.labelled.append(weights)
+        return "teachers"
+
+    asked.train = lambda config: train_taught(train_once, open_teachers, config, None)
     monkeypatch.setattr(pseudo_labels, "label_pictures", lambda *given: given[3])
+    monkeypatch.setattr(
+        pseudo_labels, "learn_from_looks", lambda teacher, predictor, config, *_: (None, config)
+    )
     return asked
 
 
-def test_where_one_network_knows_too_little_several_label_together(runs, folder, pool, tmp_path, capsys):
+def test_where_there_is_no_time_for_looks_several_networks_label_together(
+    runs, folder, pool, tmp_path, capsys
+):
     runs.train(tiny(folder, tmp_path / "logs", unlabelled=pool, max_minutes=10, seed=7))
     *teachers, last = runs.runs
     assert [run.run_name for run in teachers] == [f"run_teacher{number}" for number in range(1, TEACHERS + 1)]
@@ -268,7 +278,25 @@ def test_where_one_network_knows_too_little_several_label_together(runs, folder,
     assert last.run_name == "run"
     assert last.labels == tmp_path / "logs" / "run" / "labels"
     assert 5.5 < last.max_minutes <= 6
-    assert "have not helped: mIoU 20.00%, the best teacher's is 20.00%, see " in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "have not helped: mIoU 20.00%, the best teacher's is 20.00%, see " in said.out
+    assert "mIoU 20.00%: below 40% a network would teach itself its mistakes" in said.err
+    assert "no time to learn the looks of the pictures first" in said.err
+
+
+def test_where_there_is_time_what_knows_the_looks_labels(runs, folder, pool, tmp_path, monkeypatch):
+    looks = tmp_path / "looks.pth"
+    learned = lambda teacher, predictor, config, *_: ("probe", replace(config, model_path=looks))  # noqa: E731
+    monkeypatch.setattr(pseudo_labels, "learn_from_looks", learned)
+    asked = []
+    monkeypatch.setattr(pseudo_labels, "label_pictures", lambda *given: asked.append(given[0]) or given[3])
+    runs.train(tiny(folder, tmp_path / "logs", unlabelled=pool, max_minutes=10))
+    assert [run.run_name for run in runs.runs] == ["run_teacher1", "run"]
+    assert (asked, runs.labelled) == (["probe"], [])
+    last = runs.runs[-1]
+    assert (last.labels, last.model_path) == (tmp_path / "logs" / "run" / "labels", looks)
+    # What was not needed for looks is left.
+    assert 8.5 < last.max_minutes <= 9
 
 
 def test_where_the_teachers_know_nothing_the_run_goes_on_without_labels(
@@ -340,3 +368,33 @@ def test_a_run_learns_from_the_labels_and_goes_on_with_them(folder, pool, tmp_pa
     monkeypatch.setattr(sys, "argv", ["train.py"])
     main(tiny(folder, tmp_path / "logs", **settings, labels=run / "labels", resume=run / "last.pth"))
     assert "pool     7 pictures labelled" in capsys.readouterr().out
+
+
+def test_a_run_starts_from_looks_and_learns_from_what_they_tell(folder, pool, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(teaching, "LEAST", 1.1)
+    monkeypatch.setattr(pseudo_labels, "KNOWING", 0.0)
+    monkeypatch.setattr(pseudo_labels, "LABELLING", 1000.0)  # however slow the machine is
+    monkeypatch.setattr(looks, "LEAST_STEPS", 0)
+    monkeypatch.setattr(looks, "CROPS", 2)
+    logs, settings = tmp_path / "logs", {"unlabelled": pool, "input_shape": (64, 64), "max_minutes": 0.1}
+    config = tiny(folder, logs, **settings, depth=4)
+    main(config)
+    said = capsys.readouterr().out
+    assert "looks    of 10 pictures, learned in " in said
+    assert f"weights  from {logs / 'run_looks' / 'looks.pth'}" in said
+    assert "pool     7 pictures labelled by the teachers" in said
+    last = load_checkpoint(logs / "run" / "last.pth")
+    assert last.settings["model_path"] == str(logs / "run_looks" / "looks.pth")
+    assert last.settings["coarse"] == 0
+    assert not (logs / "run_teacher2").exists()
+    # A run that was stopped later does not learn the looks again.
+    for name in ("last.pth", "best.pth"):
+        (logs / "run" / name).unlink()
+    main(config)
+    said = capsys.readouterr().out
+    assert "looks    of " not in said
+    assert "pool     7 pictures labelled by the teachers" in said
+    # Who has weights to start from keeps them.
+    main(tiny(folder, logs, **settings, depth=4, run_name="other", model_path=logs / "run" / "best.pth"))
+    assert not (logs / "other_looks").exists()
+    assert (logs / "other_teacher4").exists()

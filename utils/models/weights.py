@@ -12,6 +12,7 @@ from nets.config import NetworkConfig
 from nets.foreign import ForeignWeights, recognise
 from nets.geometry import Geometry, measure_geometry
 from nets.inference import fold_batch_norm, fuse_relu
+from nets.probe import Probe
 from nets.unet import UNet, build
 from utils.core.console import UserError, note, warn
 from utils.core.device import Precision
@@ -63,6 +64,11 @@ def build_network(config: NetworkConfig) -> UNet:
     except ValueError as error:
         expected, remedy = "a network that exists", "choose other values"
         raise UserError("network-settings", "network", str(error), expected, remedy) from None
+
+
+def make_probe(net: UNet, num_classes: int) -> Probe:
+    """A head on the coarser maps of a network, for so many classes; it is not fitted yet."""
+    return Probe(net, num_classes)
 
 
 def list_misfits(own: dict[str, Tensor], given: dict[str, Tensor], at_most: int = 10) -> str:

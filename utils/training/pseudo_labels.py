@@ -7,21 +7,26 @@ The mean of several networks is sure of fewer pixels than each of them, and more
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from torch import nn
 
 from utils.core.console import counted, note, progress, quoted
+from utils.core.device import Precision, choose_device, choose_precision
 from utils.core.processes import this_process
 from utils.images.palette import IGNORE_INDEX
 from utils.images.writing import write_mask
+from utils.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from utils.training import teaching
-from utils.training.data import load_data
+from utils.training.data import Data, load_data
+from utils.training.looks import fits_looks, learn_looks
 from utils.training.mixed import Source, label_file
+from utils.training.probing import fit_probe
 from utils.training.run_folder import refuse_overwrite
 from utils.training.several import Outcome, Split, TrainOnce
 from utils.training.unlabelled import find_sources
@@ -29,6 +34,7 @@ from utils.voc.folder import VocFolder
 
 TEACHERS = 4  # networks that agree on labels
 SHARE = 0.1  # of the time of a run, for each of them
+LOOKS_SHARE = 0.45  # the same, to learn the looks of all pictures
 LABELLING = 0.1  # the same, for the labels at most
 MOST = 20  # pictures that are labelled, per annotated one
 SURE = 0.4  # share of the pixels that are labelled: those of which the teachers are surest
@@ -37,19 +43,25 @@ ASKED = 32  # pictures by which it is found how sure that is, at most
 
 
 class Teachers(Protocol):
-    """What is needed of `Unet`, here an ensemble."""
+    """What is needed of `Unet`, which stands above this package."""
+
+    def __init__(self, model_path: list[Path], device: str, *, close_gaps: str): ...
+
+    @classmethod
+    def from_network(cls, net: nn.Module, checkpoint: Checkpoint, precision: Precision) -> "Teachers": ...
 
     def predict_with_certainty(self, image: Path) -> tuple[np.ndarray, np.ndarray]: ...
 
 
 def train_taught(
-    train_once: TrainOnce, open_teachers: Callable[[list[Path]], Teachers], config: Any, names: Split | None
+    train_once: TrainOnce, predictor: type[Teachers], config: Any, names: Split | None
 ) -> Outcome | None:
-    """Train once; where one network knows too little to teach, several label the pictures first.
+    """Train once; where one network knows too little to teach, the pictures are labelled first.
 
-    The first one gets SHARE of the time. If its mIoU is high enough, a run follows that teaches itself
-    (`utils.training.teaching`). If not, others follow, label the pictures together, and the run learns from
-    these labels, too. This takes a clock and one process, and masks that are not strokes: between these,
+    A first run gets SHARE of the time. If its mIoU is high enough, a run follows that teaches itself
+    (`utils.training.teaching`). If not, a network that has learned the looks of all pictures labels them
+    (`learn_from_looks`), or, where the time is too short for that, several such runs together. The run learns
+    from these labels, too. This takes a clock and one process, and masks that are not strokes: between these,
     the loss knows more than such labels.
     """
     one = this_process()[1] == 1 and config.resume is None
@@ -64,12 +76,21 @@ def train_taught(
     refuse_overwrite(folder)
     sources = find_sources(config.unlabelled, data)
     spent, minutes = time.perf_counter() - start, config.max_minutes
-    teachers = train_teachers(config, names, train_once)
+    teachers = [train_teacher(1, config, names, train_once)]
+    start, unet, labels = time.perf_counter(), None, None
+    if not knows_enough(teachers[0]):
+        unet, config = learn_from_looks(teachers[0], predictor, config, data, sources)
+        spent += time.perf_counter() - start
+        if unet is None:
+            wrong = f"one network is wrong where it is sure, so {TEACHERS} label the pictures together"
+            note(f"there is no time to learn the looks of the pictures first, and {wrong}")
+            teachers += [train_teacher(2 + k, config, names, train_once) for k in range(TEACHERS - 1)]
+            weights = [teacher.folder / "best.pth" for teacher in teachers]
+            unet = predictor(weights, device=config.device, close_gaps="none")
     print(f"\n== {name} ==")
-    start, labels = time.perf_counter(), None
-    if len(teachers) == TEACHERS:
+    start = time.perf_counter()
+    if unet:
         seconds = LABELLING * 60 * minutes
-        unet = open_teachers([teacher.folder / "best.pth" for teacher in teachers])
         labels = label_pictures(unet, sources, len(data.train), folder / "labels", seconds, config.seed)
     spent += time.perf_counter() - start
     # One large picture may take longer than all of the time for labels.
@@ -80,23 +101,47 @@ def train_taught(
     return outcome
 
 
-def train_teachers(config: Any, names: Split | None, train_once: TrainOnce) -> list[Outcome]:
-    """Short runs with other seeds: one if it knows enough to teach alone, or all. Interrupted ones go on."""
-    outcomes: list[Outcome] = []
-    for number in range(1, TEACHERS + 1):
-        print(f"\n== teacher {number}{f' of {TEACHERS}' * (number > 1)} ==")
-        own = {"run_name": f"{config.run_name}_teacher{number}", "seed": config.seed + number}
-        run = replace(config, **own, unlabelled=None, max_minutes=SHARE * config.max_minutes)
-        last = config.save_dir / run.run_name / "last.pth"
-        outcomes.append(train_once(replace(run, resume=last) if last.is_file() else run, names))
-        miou = np.nan_to_num(outcomes[0].scores.miou)
-        if miou >= teaching.LEAST:
-            note(f"mIoU {miou:.2%}: from {teaching.LEAST:.0%} on a network can teach itself")
-            break
-        if number == 1:
-            wrong = f"below {teaching.LEAST:.0%} one network is wrong where it is sure"
-            note(f"mIoU {miou:.2%}: {wrong}, so {TEACHERS} label the pictures together")
-    return outcomes
+def train_teacher(number: int, config: Any, names: Split | None, train_once: TrainOnce) -> Outcome:
+    """A short run with a seed of its own. One that was interrupted goes on."""
+    print(f"\n== teacher {number}{f' of {TEACHERS}' * (number > 1)} ==")
+    own = {"run_name": f"{config.run_name}_teacher{number}", "seed": config.seed + number}
+    run = replace(config, **own, unlabelled=None, max_minutes=SHARE * config.max_minutes)
+    last = config.save_dir / run.run_name / "last.pth"
+    return train_once(replace(run, resume=last) if last.is_file() else run, names)
+
+
+def knows_enough(teacher: Outcome) -> bool:
+    """Whether one network can teach itself. Says so."""
+    miou, least = np.nan_to_num(teacher.scores.miou), f"{teaching.LEAST:.0%}"
+    if miou >= teaching.LEAST:
+        note(f"mIoU {miou:.2%}: from {least} on a network can teach itself")
+        return True
+    note(f"mIoU {miou:.2%}: below {least} a network would teach itself its mistakes")
+    return False
+
+
+def learn_from_looks(
+    teacher: Outcome, predictor: type[Teachers], config: Any, data: Data, sources: Sequence[Source]
+) -> tuple[Teachers | None, Any]:
+    """What labels the pictures by their looks, and the settings of a run that starts from what it knows.
+
+    None, and the settings as they are, where there is no time for it, or the run has other weights to start
+    from. Looks that were learned before, in a run that was stopped, stay.
+    """
+    given, seconds = load_checkpoint(teacher.folder / "best.pth"), LOOKS_SHARE * 60 * config.max_minutes
+    precision = choose_precision(config.precision, choose_device(config.device))
+    path = config.save_dir / f"{config.run_name}_looks" / "looks.pth"
+    if config.model_path or not (path.is_file() or fits_looks(given, precision, seconds)):
+        return None, config
+    if not path.is_file():
+        pictures = [*sources, *(Source(data.folder.image_path(name)) for name in data.train)]
+        looks = learn_looks(given, data.folder, pictures, precision, seconds, config.num_workers)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_checkpoint(path, looks)
+    looks = load_checkpoint(path)
+    unet = predictor.from_network(fit_probe(looks, data, precision), looks, precision)
+    # The shapes are known: small crops, by which a new network learns them sooner, would bring nothing.
+    return unet, replace(config, model_path=path, coarse=config.coarse or 0.0)
 
 
 def label_pictures(
