@@ -20,7 +20,16 @@ from utils.images.writing import write_image, write_mask
 from utils.models.checkpoint import Checkpoint
 from utils.training import looks, probing
 from utils.training.data import load_data
-from utils.training.looks import Learner, describe, find_looks, fits_looks, hide, learn_looks
+from utils.training.looks import (
+    Learner,
+    can_learn_looks,
+    choose_divisor,
+    crop_side,
+    describe,
+    find_looks,
+    hide,
+    learn_looks,
+)
 from utils.training.mixed import Source
 from utils.training.probing import fill_head, fit_probe
 from utils.voc.demo import CLASS_NAMES, draw_sample
@@ -106,10 +115,13 @@ def sources(tmp_path):
     return [Source(path) for path in sorted((tmp_path / "pool").iterdir())]
 
 
-def test_what_is_learned_is_a_network_of_the_teachers_kind(sources, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(("divisor", "depth"), [(1, 4), (2, 3), (2, 6)])
+def test_what_is_learned_is_a_network_of_the_teachers_kind(
+    sources, tmp_path, monkeypatch, capsys, divisor, depth
+):
     monkeypatch.setattr(looks, "CROPS", 4)
-    folder, teacher = make_voc(tmp_path / "voc"), describe_network()
-    learned = learn_looks(teacher, folder, sources, CPU, 1.5, workers=0)
+    folder, teacher = make_voc(tmp_path / "voc"), describe_network(depth=depth)
+    learned = learn_looks(teacher, folder, sources, CPU, 1.5, divisor, workers=0)
     assert "looks    of 5 pictures, learned in " in capsys.readouterr().out
     net = build(teacher.network)
     assert not any(net.load_state_dict(learned.model))
@@ -128,17 +140,40 @@ def test_a_picture_that_cannot_be_read_is_named(sources, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("network", "seconds", "fits"),
+    ("network", "can"),
     [
-        ({}, 1e9, True),
-        ({}, 1e-6, False),  # too few steps
-        ({"depth": 2}, 1e9, False),
-        ({"deep_supervision": False}, 1e9, False),
-        ({"backbone": "resnet18"}, 1e9, False),  # has its own weights
+        ({}, True),
+        ({"depth": 3}, True),
+        ({"depth": 2}, False),
+        ({"deep_supervision": False}, False),
+        ({"backbone": "resnet18"}, False),  # has its own weights
     ],
 )
-def test_looks_are_learned_where_there_is_time_and_a_plain_network(network, seconds, fits):
-    assert fits_looks(describe_network(**network), CPU, seconds) is fits
+def test_plain_networks_learn_looks(network, can):
+    assert can_learn_looks(describe_network(**network)) is can
+
+
+def test_pictures_are_seen_in_the_size_that_the_time_allows(monkeypatch):
+    teacher, took = describe_network(), {160: 2.0, 96: 0.5}
+    monkeypatch.setattr(Learner, "time_step", lambda self, images, *_: took[images.shape[-1]])
+    assert [choose_divisor(teacher, CPU, seconds) for seconds in (2000, 1999, 500, 499)] == [1, 2, 2, None]
+
+    def run_out(self, images, *_):
+        if images.shape[-1] == 160:
+            raise torch.OutOfMemoryError
+        return 0.5
+
+    monkeypatch.setattr(Learner, "time_step", run_out)
+    assert choose_divisor(teacher, CPU, 2000) == 2
+    assert [crop_side(describe_network(depth=depth), 1) for depth in (3, 5, 6, 7)] == [160, 160, 192, 256]
+
+
+def test_a_step_on_noise_takes_some_time():
+    network = build(NetworkConfig(looks.LOOKS, 3, base_channels=4, depth=3, deep_supervision=True))
+    took = Learner(network, 1, CPU).time_step(
+        torch.randn(2, 3, 32, 32), torch.zeros(2, 4, 4).long(), torch.zeros(2).long()
+    )
+    assert 0 < took < 60
 
 
 def test_a_probe_is_a_linear_map_of_the_coarser_maps():

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
-from utils.core.console import UserError, counted
+from utils.core.console import UserError, counted, progress
 from utils.core.device import Precision
 from utils.images.normalisation import Normalisation, to_device
 from utils.models.checkpoint import Checkpoint
@@ -36,13 +36,15 @@ from utils.voc.folder import VocFolder
 LOOKS = 64
 SQUARE = 8  # pixels of a square that has a look
 HOLE, HIDDEN = 16, 0.5  # pixels of a square that is painted over, and the share of the crop that is
-CROP, CROPS = 160, 32  # side of a crop, and crops of a step
+CROPS = 32  # of a step
+SIDES = {1: 160, 2: 96}  # of a crop, by the divisor of the size in which pictures are seen
 SCALE = 0.4  # range of the sizes in which pictures are seen, see `Augmentation`
 OUTPUTS = 1.0, 0.5, 0.25, 0.125  # weights of the network's outputs, the finest first
 PICTURES = 0.5  # weight of telling pictures apart, beside looks
 WARM_UP = 50  # steps
 AVERAGED = 0.99  # of the averaged weights stay in each step
 LEAST_STEPS = 1000  # fewer bring nothing
+LEAST_DEPTH = 3  # of a network: there are maps to read classes off
 RATE = LEARNING_RATES["muon"]
 
 
@@ -136,7 +138,7 @@ class Learner:
             outputs = [head(x) for head, x in heads]
         squares = [F.cross_entropy(F.adaptive_avg_pool2d(x.float(), size), looks) for x in outputs]
         told = F.cross_entropy(self.pictures(maps[-1].float().mean((2, 3))), numbers, label_smoothing=0.1)
-        return sum(w * loss for w, loss in zip(OUTPUTS, squares, strict=True)) + PICTURES * told
+        return sum(w * loss for w, loss in zip(OUTPUTS, squares, strict=False)) + PICTURES * told
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -156,19 +158,32 @@ def hide(images: Tensor) -> Tensor:
     return torch.where(hidden, torch.randn(count, channels, 1, 1, device=images.device), images)
 
 
-def fits_looks(teacher: Checkpoint, precision: Precision, seconds: float) -> bool:
-    """Whether a network like the teacher's can learn looks, and takes LEAST_STEPS in this time."""
+def can_learn_looks(teacher: Checkpoint) -> bool:
+    """Whether its network is new and deep: others start from weights, or have no maps to read classes off."""
     network = teacher.network
-    if network.backbone != "plain" or not network.deep_supervision or network.depth < len(OUTPUTS):
-        return False
-    learner = Learner(build_network(replace(network, num_classes=LOOKS)), 1, precision)
-    images = torch.randn(CROPS, network.in_channels, CROP, CROP, device=precision.device)
-    looks = torch.zeros(CROPS, CROP // SQUARE, CROP // SQUARE, dtype=torch.long, device=precision.device)
-    try:
-        took = min(learner.time_step(images, looks, looks[:, 0, 0]) for _ in range(3))
-    except torch.OutOfMemoryError:
-        return False
-    return took * LEAST_STEPS <= seconds
+    return network.backbone == "plain" and network.deep_supervision and network.depth >= LEAST_DEPTH
+
+
+def choose_divisor(teacher: Checkpoint, precision: Precision, seconds: float) -> int | None:
+    """Of the size in which pictures are seen: the first of SIDES of which LEAST_STEPS fit in the time."""
+    learner = Learner(build_network(replace(teacher.network, num_classes=LOOKS)), 1, precision)
+    for divisor in SIDES:
+        side = crop_side(teacher, divisor)
+        images = torch.randn(CROPS, teacher.network.in_channels, side, side, device=precision.device)
+        looks = torch.zeros(CROPS, side // SQUARE, side // SQUARE, dtype=torch.long, device=precision.device)
+        try:
+            took = min(learner.time_step(images, looks, looks[:, 0, 0]) for _ in range(3))
+        except torch.OutOfMemoryError:
+            continue
+        if took * LEAST_STEPS <= seconds:
+            return divisor
+    return None
+
+
+def crop_side(teacher: Checkpoint, divisor: int) -> int:
+    """Of SIDES, rounded up to what the network halves evenly."""
+    stride = 1 << teacher.network.depth
+    return -(-SIDES[divisor] // stride) * stride
 
 
 def learn_looks(
@@ -177,6 +192,7 @@ def learn_looks(
     sources: Sequence[Source],
     precision: Precision,
     seconds: float,
+    divisor: int = 1,
     workers: int | None = None,
 ) -> Checkpoint:
     """The teacher's with other weights: those of a new network that learned looks, and new heads.
@@ -188,9 +204,11 @@ def learn_looks(
     torch.manual_seed(seed)
     network = build_network(replace(teacher.network, num_classes=LOOKS))
     learner = Learner(network, len(sources), precision)
-    batches = load_batches(teacher, folder, sources, device, workers)
+    dataset = make_dataset(teacher, folder, sources, divisor)
+    batches = load_batches(dataset, divisor, device, workers)
     normalise, looks = Normalisation(**teacher.normalisation), None
-    for weak, strong, numbers in batches:
+    print("\n== looks ==")
+    for weak, strong, numbers in progress(batches, "learning looks", "step"):
         weak, strong = (normalise(to_device(part, device)) for part in (weak, strong))
         looks = looks or find_looks(weak, seed)
         spent = time.perf_counter() - start
@@ -206,30 +224,31 @@ def learn_looks(
     return replace(teacher, model=weights, scores={}, trained_on=[])
 
 
-def load_batches(
-    teacher: Checkpoint,
-    folder: VocFolder,
-    sources: Sequence[Source],
-    device: torch.device,
-    workers: int | None,
-) -> DataLoader:
-    """Endless batches of `LooksDataset`: (N, C, CROP, CROP) twice, and (N,) int64."""
-    settings, scaling = teacher.settings, teacher.normalisation["range_16bit"]
-    augmentation = replace(parse_augmentation(settings["augmentation"]), scale=SCALE, balance=0.0)
-    workers = choose_workers(device) if workers is None else workers
-    dataset = LooksDataset(
+def make_dataset(
+    teacher: Checkpoint, folder: VocFolder, sources: Sequence[Source], divisor: int
+) -> LooksDataset:
+    """Crops in the views of the teacher's training, and in other sizes."""
+    settings, side = teacher.settings, divisor * crop_side(teacher, divisor)
+    return LooksDataset(
         folder,
         [source.image.stem for source in sources],
         teacher.network.in_channels,
-        crop=(CROP, CROP),
-        augmentation=augmentation,
+        crop=(side, side),
+        augmentation=replace(parse_augmentation(settings["augmentation"]), scale=SCALE, balance=0.0),
         seed=settings["seed"] + SEED,
         box=tuple(teacher.input_shape) if teacher.fit == "letterbox" else None,
-        range_16bit=scaling,
-        cache_bytes=CACHE_BYTES // max(workers, 1),
+        range_16bit=teacher.normalisation["range_16bit"],
         sources=[Source(source.image) for source in sources],
     )
-    keys = ([Crop(number * CROPS + place) for place in range(CROPS)] for number in count())
+
+
+def load_batches(
+    dataset: LooksDataset, divisor: int, device: torch.device, workers: int | None
+) -> DataLoader:
+    """Endless batches: (N, C, h, w) as they are and in a stronger view, and (N,) int64."""
+    workers = choose_workers(device) if workers is None else workers
+    dataset = replace(dataset, cache_bytes=CACHE_BYTES // max(workers, 1))
+    keys = ([Crop(number * CROPS + place, divisor) for place in range(CROPS)] for number in count())
     return make_loader(dataset, keys, workers, device, stack)
 
 

@@ -1,8 +1,9 @@
-"""Labels for pictures without annotation, where one network knows too little to teach: several agree on them.
+"""Labels for pictures without annotation, where one network knows too little to teach itself.
 
-Pseudo-labels (Lee 2013), from which a new network learns in augmented views (Xie et al. 2020, Noisy Student).
-The mean of several networks is sure of fewer pixels than each of them, and more often right there
-(Lakshminarayanan et al. 2017).
+Pseudo-labels (Lee 2013), from which a network learns in augmented views (Xie et al. 2020, Noisy Student).
+They come from what has learned the looks of all pictures (`looks`, `probing`), or, where the time is too
+short for that, from the mean of several networks, which is sure of fewer pixels than each of them, and more
+often right there (Lakshminarayanan et al. 2017).
 """
 
 import math
@@ -24,7 +25,7 @@ from utils.images.writing import write_mask
 from utils.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from utils.training import teaching
 from utils.training.data import Data, load_data
-from utils.training.looks import fits_looks, learn_looks
+from utils.training.looks import LEAST_DEPTH, can_learn_looks, choose_divisor, learn_looks
 from utils.training.mixed import Source, label_file
 from utils.training.probing import fit_probe
 from utils.training.run_folder import refuse_overwrite
@@ -82,8 +83,6 @@ def train_taught(
         unet, config = learn_from_looks(teachers[0], predictor, config, data, sources)
         spent += time.perf_counter() - start
         if unet is None:
-            wrong = f"one network is wrong where it is sure, so {TEACHERS} label the pictures together"
-            note(f"there is no time to learn the looks of the pictures first, and {wrong}")
             teachers += [train_teacher(2 + k, config, names, train_once) for k in range(TEACHERS - 1)]
             weights = [teacher.folder / "best.pth" for teacher in teachers]
             unet = predictor(weights, device=config.device, close_gaps="none")
@@ -125,17 +124,24 @@ def learn_from_looks(
 ) -> tuple[Teachers | None, Any]:
     """What labels the pictures by their looks, and the settings of a run that starts from what it knows.
 
-    None, and the settings as they are, where there is no time for it, or the run has other weights to start
-    from. Looks that were learned before, in a run that was stopped, stay.
+    None, and the settings as they are, where there is no time for it, or a network that cannot learn them, or
+    other weights to start from. Says so. Looks of a run that was stopped later stay.
     """
     given, seconds = load_checkpoint(teacher.folder / "best.pth"), LOOKS_SHARE * 60 * config.max_minutes
-    precision = choose_precision(config.precision, choose_device(config.device))
     path = config.save_dir / f"{config.run_name}_looks" / "looks.pth"
-    if config.model_path or not (path.is_file() or fits_looks(given, precision, seconds)):
+    together = f"so {TEACHERS} networks label the pictures together"
+    if config.model_path or not can_learn_looks(given):
+        note(f"only a new plain network of depth {LEAST_DEPTH} or more learns looks, {together}")
         return None, config
+    precision = choose_precision(config.precision, choose_device(config.device))
     if not path.is_file():
+        divisor = choose_divisor(given, precision, seconds)
+        if divisor is None:
+            note(f"too little time to learn the looks of the pictures (--max-minutes), {together}")
+            return None, config
         pictures = [*sources, *(Source(data.folder.image_path(name)) for name in data.train)]
-        looks = learn_looks(given, data.folder, pictures, precision, seconds, config.num_workers)
+        more = precision, seconds, divisor, config.num_workers
+        looks = learn_looks(given, data.folder, pictures, *more)
         path.parent.mkdir(parents=True, exist_ok=True)
         save_checkpoint(path, looks)
     looks = load_checkpoint(path)
