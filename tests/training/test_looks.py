@@ -15,7 +15,7 @@ from nets.unet import build
 from unet import Unet
 from utils.core.device import Precision
 from utils.images.palette import IGNORE_INDEX, voc_palette
-from utils.images.reading import read_mask
+from utils.images.reading import read_image, read_mask
 from utils.images.writing import write_image, write_mask
 from utils.models.checkpoint import Checkpoint
 from utils.training import looks, probing
@@ -191,6 +191,23 @@ def test_a_probe_is_a_linear_map_of_the_coarser_maps():
     assert torch.allclose(values, F.avg_pool2d(columns, 2), atol=1e-5)
 
 
+def test_gray_16_bit_pictures_that_are_letterboxed_have_looks_and_classes(tmp_path, monkeypatch):
+    monkeypatch.setattr(looks, "CROPS", 2)
+    folder = make_voc(tmp_path / "voc", count=4)
+    for name in ("cells_0", "cells_1", "cells_2", "cells_3"):
+        image = read_image(folder.image_path(name)).astype(np.uint16) * 200
+        write_image(folder.image_path(name), image)
+    one = {"mean": [0.4], "std": [0.2], "range_16bit": [0, 51000]}
+    start = replace(describe_network(in_channels=1), normalisation=one, fit="letterbox")
+    data = load_data(folder)
+    sources = [Source(folder.image_path(name)) for name in data.train]
+    learned = learn_looks(start, folder, sources, CPU, 0.5, workers=0)
+    unet = Unet.from_network(fit_probe(learned, data, CPU), learned, CPU)
+    found, certainty = unet.predict_with_certainty(folder.image_path("cells_3"))
+    assert found.shape == certainty.shape == (48, 48)
+    assert len(np.unique(found)) > 1
+
+
 def test_the_head_separates_what_a_line_separates():
     torch.manual_seed(0)
     classes = torch.arange(300) % 3
@@ -228,6 +245,7 @@ def test_classes_are_read_off_what_a_network_makes_of_pictures(tmp_path):
 
 def test_squares_of_many_pictures_are_limited(tmp_path, monkeypatch):
     monkeypatch.setattr(probing, "MOST", 40)
+    monkeypatch.setattr(probing, "CROPS", 5)
     seen = []
     monkeypatch.setattr(probing, "fill_head", lambda head, values, classes: seen.append((values, classes)))
     start = describe_network()

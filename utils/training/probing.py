@@ -16,7 +16,7 @@ from utils.training.samples import SegmentationDataset
 
 SQUARE = 8  # pixels of a square that is looked at
 VIEWS = 4  # of each annotated picture
-MOST = 40_000  # squares that are learned from
+CROPS, MOST = 400, 40_000  # crops that are looked at, and squares that are learned from, at most
 STEPS, RATE, DECAY = 150, 3e-3, 0.3  # few and much: there are thousands of values, and few pictures
 
 
@@ -48,9 +48,11 @@ def read_squares(
         box=tuple(start.input_shape) if letterboxed else None,
         range_16bit=start.normalisation["range_16bit"],
     )
-    rng, each = np.random.default_rng(dataset.seed), -(-MOST // len(dataset))
+    rng = np.random.default_rng(dataset.seed)
+    crops = rng.permutation(len(dataset))[:CROPS].tolist()
+    each = -(-MOST // len(crops))
     values, classes = [], []
-    for number in range(len(dataset)):
+    for number in crops:
         image, mask = dataset[number]
         image = normalise(to_device(image[None], precision.device))
         with precision.autocast():
