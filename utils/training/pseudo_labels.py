@@ -202,4 +202,4 @@ def compare(outcome: Outcome, teachers: Sequence[Outcome]) -> None:
     if outcome.scores.miou > best.scores.miou:
         print(f"pictures without annotation  {said}")
     else:
-        print(f"pictures without annotation  have not helped: {said}, see {best.folder / 'best.pth'}")
+        print(f"pictures without annotation  may not have helped: {said}, see {best.folder / 'best.pth'}")
