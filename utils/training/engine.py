@@ -128,16 +128,10 @@ class Trainer:
             return criterion(outputs, *targets)
         return deep_loss(criterion, outputs, *targets)
 
-    @torch.no_grad()
     def _update_average(self) -> None:
-        """What `AveragedModel.update_parameters` does, but never waiting for a GPU."""
         count = int(self.average.n_averaged)
         decay = average_decay(count, self.schedule.total_steps(count + 1)) if count else 0.0
-        means = [*self.average.module.parameters(), *self.average.module.buffers()]
-        values = [*self.net.parameters(), *self.net.buffers()]
-        floats = [pair for pair in zip(means, values, strict=True) if pair[0].is_floating_point()]
-        get_ema_multi_avg_fn(decay)([mean for mean, _ in floats], [value for _, value in floats], None)
-        self.average.n_averaged += 1
+        update_average(self.average, self.net, decay)
 
     def compile(self, sizes: Iterable[int], batch: Sequence[Tensor], criterion: Criterion) -> float:
         """Compile the network, frozen or not, for batches of each size with the pictures of `batch`: seconds.
@@ -239,6 +233,16 @@ def make_optimizer(
     if name == "sgd":
         return torch.optim.SGD(groups, momentum=momentum, nesterov=momentum > 0, **options)
     return (torch.optim.Adam if name == "adam" else torch.optim.AdamW)(groups, **options)
+
+
+@torch.no_grad()
+def update_average(average: AveragedModel, net: nn.Module, decay: float) -> None:
+    """What `AveragedModel.update_parameters` does, but never waiting for a GPU. decay: what stays, 0 … 1."""
+    means = [*average.module.parameters(), *average.module.buffers()]
+    values = [*net.parameters(), *net.buffers()]
+    floats = [pair for pair in zip(means, values, strict=True) if pair[0].is_floating_point()]
+    get_ema_multi_avg_fn(decay)([mean for mean, _ in floats], [value for _, value in floats], None)
+    average.n_averaged += 1
 
 
 def average_decay(count: int, total_steps: float) -> float:

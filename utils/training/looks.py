@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from scipy.cluster.vq import kmeans2
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
 from utils.core.console import UserError, counted, progress
@@ -26,7 +26,7 @@ from utils.images.normalisation import Normalisation, to_device
 from utils.models.checkpoint import Checkpoint
 from utils.models.weights import build_network
 from utils.training.augmentation import parse_augmentation
-from utils.training.engine import make_optimizer, parameter_groups
+from utils.training.engine import make_optimizer, parameter_groups, update_average
 from utils.training.mixed import Source
 from utils.training.recipe import LEARNING_RATES, WEIGHT_DECAYS
 from utils.training.samples import CACHE_BYTES, choose_workers, make_loader, widen
@@ -119,7 +119,9 @@ class Learner:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
-        self._update_average()
+        decay = min(AVERAGED, (1 + self.steps) / (10 + self.steps))
+        update_average(self.average, self.net, decay)
+        self.steps += 1
         return loss.detach()
 
     def time_step(self, images: Tensor, looks: Tensor, numbers: Tensor) -> float:
@@ -139,15 +141,6 @@ class Learner:
         squares = [F.cross_entropy(F.adaptive_avg_pool2d(x.float(), size), looks) for x in outputs]
         told = F.cross_entropy(self.pictures(maps[-1].float().mean((2, 3))), numbers, label_smoothing=0.1)
         return sum(w * loss for w, loss in zip(OUTPUTS, squares, strict=False)) + PICTURES * told
-
-    @torch.no_grad()
-    def _update_average(self) -> None:
-        average = self.average.module
-        means, values = ([*one.parameters(), *one.buffers()] for one in (average, self.net))
-        pairs = [pair for pair in zip(means, values, strict=True) if pair[0].is_floating_point()]
-        decay = min(AVERAGED, (1 + self.steps) / (10 + self.steps))
-        get_ema_multi_avg_fn(decay)(*map(list, zip(*pairs, strict=True)), None)
-        self.steps += 1
 
 
 def hide(images: Tensor) -> Tensor:
