@@ -284,8 +284,11 @@ def test_where_there_is_no_time_for_looks_several_networks_label_together(
 
 
 def test_where_there_is_time_what_knows_the_looks_labels(runs, folder, pool, tmp_path, monkeypatch):
-    looks = tmp_path / "looks.pth"
-    learned = lambda teacher, predictor, config, *_: ("probe", replace(config, model_path=looks))  # noqa: E731
+    weights = tmp_path / "looks.pth"
+
+    def learned(teacher, predictor, config, *_):
+        return "probe", replace(config, model_path=weights)
+
     monkeypatch.setattr(pseudo_labels, "learn_from_looks", learned)
     asked = []
     monkeypatch.setattr(pseudo_labels, "label_pictures", lambda *given: asked.append(given[0]) or given[3])
@@ -293,7 +296,7 @@ def test_where_there_is_time_what_knows_the_looks_labels(runs, folder, pool, tmp
     assert [run.run_name for run in runs.runs] == ["run_teacher1", "run"]
     assert (asked, runs.labelled) == (["probe"], [])
     last = runs.runs[-1]
-    assert (last.labels, last.model_path) == (tmp_path / "logs" / "run" / "labels", looks)
+    assert (last.labels, last.model_path) == (tmp_path / "logs" / "run" / "labels", weights)
     # What was not needed for looks is left.
     assert 8.5 < last.max_minutes <= 9
 
